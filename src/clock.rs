@@ -1,0 +1,78 @@
+//! Time as the decisions see it: monotonic, counted from the start of the process.
+//!
+//! Decisions never ask for the time, they are told it. That keeps them testable with literal times, and a clock that
+//! is set back or forward by an operator or by NTP moves no retry.
+
+use std::{
+    ops::Add,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+/// A point in time: how long after the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(Duration);
+
+impl Time {
+    /// The start of the process.
+    pub const START: Self = Self(Duration::ZERO);
+
+    /// The point in time `since_start` after the start of the process.
+    pub const fn from_start(since_start: Duration) -> Self {
+        Self(since_start)
+    }
+
+    /// How long after the start of the process this is.
+    pub const fn since_start(self) -> Duration {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero where it is not after it.
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span))
+    }
+}
+
+/// Where the loops read the time from, to tell it to the decisions.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts counting now. Made once, when the process starts, and copied from there.
+    pub fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Time {
+        Time(self.start.elapsed())
+    }
+
+    /// `time` for the timers of the runtime.
+    pub fn instant(&self, time: Time) -> Instant {
+        // A time too far away to be represented is as good as never; ten years keep the arithmetic safe.
+        const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+        self.start + time.0.min(NEVER)
+    }
+
+    /// `time` on the wall clock, reckoned back from the wall clock's present reading.
+    pub fn wall(&self, time: Time) -> SystemTime {
+        let age = self.now().since(time);
+        SystemTime::now()
+            .checked_sub(age)
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}

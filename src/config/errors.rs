@@ -1,0 +1,82 @@
+//! What is wrong with a configuration, told to the operator.
+
+use std::{fmt, path::PathBuf};
+
+/// Every mistake in a configuration.
+#[derive(Debug)]
+pub struct ConfigErrors(pub(super) Vec<ConfigError>);
+
+/// One mistake. It never holds the value of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The key path, such as `routes.todos.webhook.url`; empty when it is about no key in particular.
+    pub key: String,
+    /// Where the mistake was made.
+    pub place: Place,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+/// Where a setting was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere: it is missing, or the problem itself says where.
+    Unset,
+    /// In the TOML file.
+    File {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// The line, from 1, when it is known.
+        line: Option<usize>,
+    },
+    /// In this environment variable.
+    Variable(String),
+    /// By this flag, as it was typed.
+    Flag(String),
+}
+
+impl ConfigErrors {
+    /// The mistakes, one by one; there is one at least.
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
+        self.0.iter()
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => write!(f, "1 mistake in the configuration:")?,
+            n => write!(f, "{n} mistakes in the configuration:")?,
+        }
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, place, problem } = self;
+        match (key.as_str(), place) {
+            ("", Place::Unset) => f.write_str(problem),
+            ("", place) => write!(f, "{problem} (in {place})"),
+            (key, Place::Unset) => write!(f, "{key} {problem}"),
+            (key, place) => write!(f, "{key}: {problem} (in {place})"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unset => f.write_str("the built-in defaults"),
+            Self::File {
+                path,
+                line: Some(line),
+            } => write!(f, "{}:{line}", path.display()),
+            Self::File { path, line: None } => write!(f, "{}", path.display()),
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}

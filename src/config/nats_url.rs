@@ -1,0 +1,68 @@
+//! The address of a NATS server.
+
+use std::{fmt, str::FromStr};
+
+use url::Url;
+
+use super::MASK;
+
+/// The address of one NATS server: `nats://` or `tls://`, perhaps with `user:password@` or `token@`.
+///
+/// That part is a secret: `Debug` and `Display` mask it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NatsUrl(Url);
+
+/// What is wrong with the address of a NATS server. It never holds the address, which may carry a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NatsUrlError {
+    /// Not a URL with a host, or with another scheme.
+    #[error("expected nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas")]
+    NotNats,
+    /// There is something behind host and port.
+    #[error("expected nothing behind the host and port of a NATS server: no path, ? or #")]
+    Rest,
+}
+
+impl NatsUrl {
+    /// The whole address, with the secrets it may carry.
+    pub fn expose(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether the address carries a user, a password or a token.
+    pub(super) fn has_login(&self) -> bool {
+        !self.0.username().is_empty() || self.0.password().is_some()
+    }
+}
+
+impl FromStr for NatsUrl {
+    type Err = NatsUrlError;
+
+    fn from_str(text: &str) -> Result<Self, NatsUrlError> {
+        let url = Url::parse(text).map_err(|_| NatsUrlError::NotNats)?;
+        if !matches!(url.scheme(), "nats" | "tls") || url.host_str().is_none_or(str::is_empty) {
+            return Err(NatsUrlError::NotNats);
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(NatsUrlError::Rest);
+        }
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for NatsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.0.scheme())?;
+        if self.has_login() {
+            write!(f, "{MASK}@")?;
+        }
+        f.write_str(self.0.host_str().unwrap_or_default())?;
+        self.0.port().map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl fmt::Debug for NatsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NatsUrl({self})")
+    }
+}

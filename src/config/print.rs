@@ -1,0 +1,170 @@
+//! The effective configuration as TOML, for `broadcaster check`.
+
+use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
+
+use super::{
+    Bounds, Config, MASK, Nats, NatsAuth, NatsTls, Queue, Retry, Route, Threads, Webhook, parse::Choice,
+};
+
+impl Config {
+    /// The effective configuration as TOML that loads again: every setting, defaults too, and secrets masked.
+    ///
+    /// A secret that came from a file is shown by the key it could stand under itself, where there is one.
+    pub fn to_toml(&self) -> String {
+        let mut page = Page::default();
+        page.section("log");
+        page.text("level", self.log.level.word());
+        page.text("format", self.log.format.word());
+        page.section("server");
+        page.text("api", self.server.api);
+        page.text("metrics", self.server.metrics);
+        page.nats(&self.nats);
+        page.section("runtime");
+        match self.runtime.threads {
+            Threads::Auto => page.text("threads", "auto"),
+            Threads::Fixed(threads) => page.bare("threads", threads),
+        }
+        page.section("shutdown");
+        page.duration("grace", self.shutdown.grace);
+        for route in &self.routes {
+            page.route(route);
+        }
+        page.0
+    }
+}
+
+/// A page of TOML that is being written.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn section(&mut self, name: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        self.0.push_str(&format!("{gap}[{name}]\n"));
+    }
+
+    /// A value that is written as it is.
+    fn bare(&mut self, key: &str, value: impl Display) {
+        self.0.push_str(&format!("{key} = {value}\n"));
+    }
+
+    /// A value that is written as a string.
+    fn text(&mut self, key: &str, value: impl Display) {
+        self.bare(key, toml::Value::from(value.to_string()));
+    }
+
+    fn duration(&mut self, key: &str, value: Duration) {
+        self.text(key, humantime::format_duration(value));
+    }
+
+    fn path(&mut self, key: &str, value: Option<&Path>) {
+        if let Some(path) = value {
+            self.text(key, path.display());
+        }
+    }
+
+    fn nats(&mut self, nats: &Nats) {
+        self.section("nats");
+        let servers: Vec<_> = nats.servers.iter().map(ToString::to_string).collect();
+        self.text("url", servers.join(","));
+        self.text("name", &nats.name);
+        match &nats.auth {
+            NatsAuth::Anonymous => {}
+            NatsAuth::Credentials(_) => self.text("credentials_file", MASK),
+            NatsAuth::NkeySeed(_) => self.text("nkey_seed_file", MASK),
+            NatsAuth::Password { user, .. } => {
+                self.text("user", user);
+                self.text("password", MASK);
+            }
+            NatsAuth::Token(_) => self.text("token", MASK),
+        }
+        let NatsTls { ca_file, client } = &nats.tls;
+        if ca_file.is_some() || client.is_some() {
+            self.section("nats.tls");
+            self.path("ca_file", ca_file.as_deref());
+            self.path(
+                "cert_file",
+                client.as_ref().map(|client| client.cert_file.as_path()),
+            );
+            self.path(
+                "key_file",
+                client.as_ref().map(|client| client.key_file.as_path()),
+            );
+        }
+    }
+
+    fn route(&mut self, route: &Route) {
+        let name = format!("routes.{}", route.name);
+        self.section(&name);
+        self.text("subject", &route.subject);
+        self.text("queue_group", &route.queue_group);
+        self.webhook(&name, &route.webhook);
+        self.queue(&name, &route.queue);
+        self.retry(&name, &route.retry);
+        if let Some(limit) = &route.rate_limit {
+            self.section(&format!("{name}.rate_limit"));
+            self.bare("per_second", limit.per_second);
+            self.bare("burst", limit.burst);
+        }
+        if let Some(dead_letter) = &route.dead_letter {
+            self.section(&format!("{name}.dead_letter"));
+            self.text("subject", &dead_letter.subject);
+        }
+    }
+
+    fn webhook(&mut self, route: &str, webhook: &Webhook) {
+        self.section(&format!("{route}.webhook"));
+        self.text("url", &webhook.url);
+        self.duration("timeout", webhook.timeout);
+        self.duration("connect_timeout", webhook.connect_timeout);
+        self.duration("idle_timeout", webhook.idle_timeout);
+        self.duration("max_connection_age", webhook.max_connection_age);
+        self.bare("concurrency", webhook.concurrency);
+        if !webhook.headers.is_empty() {
+            self.section(&format!("{route}.webhook.headers"));
+        }
+        for name in webhook.headers.keys() {
+            // Quoted, since not every header's name is a bare key; none has a quote or a backslash in it.
+            self.text(&format!("\"{name}\""), MASK);
+        }
+        if let Some(ca_file) = &webhook.tls.ca_file {
+            self.section(&format!("{route}.webhook.tls"));
+            self.path("ca_file", Some(ca_file));
+        }
+    }
+
+    fn queue(&mut self, route: &str, queue: &Queue) {
+        self.section(&format!("{route}.queue"));
+        self.bounds(queue.bounds);
+        self.text("overflow", queue.overflow.word());
+    }
+
+    fn retry(&mut self, route: &str, retry: &Retry) {
+        self.section(&format!("{route}.retry"));
+        self.bare("attempts", retry.attempts);
+        self.duration("initial", retry.initial);
+        self.duration("max", retry.max);
+        self.bare("multiplier", format!("{:?}", retry.multiplier));
+        self.text("jitter", retry.jitter.word());
+        self.bounds(retry.bounds);
+        let statuses: toml::Value = retry.statuses.items().collect::<Vec<_>>().into();
+        self.bare("statuses", statuses);
+    }
+
+    fn bounds(&mut self, bounds: Bounds) {
+        self.bare("messages", bounds.messages);
+        self.text("bytes", size(bounds.bytes));
+    }
+}
+
+/// A size in the largest unit that shows it exactly.
+fn size(bytes: NonZeroUsize) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let exact = units
+        .into_iter()
+        .find(|(shift, _)| bytes.trailing_zeros() >= *shift);
+    exact.map_or_else(
+        || bytes.to_string(),
+        |(shift, unit)| format!("{}{unit}", bytes.get() >> shift),
+    )
+}

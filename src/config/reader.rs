@@ -1,0 +1,258 @@
+//! Reading the merged tree field by field: what is wrong is noted, and reading goes on.
+
+use std::cell::RefCell;
+
+use super::{
+    ConfigError, Place, layers,
+    tree::{Entry, Table, Value},
+};
+
+/// The merged tree, and the mistakes found in it so far.
+pub(super) struct Reader {
+    root: Table,
+    errors: RefCell<Vec<ConfigError>>,
+}
+
+/// A table that is being read. Every key that is asked for is known; what is left at the end is a mistake.
+///
+/// The reading functions give `None` after they noted a mistake. So read all fields first, and use `?` after that.
+pub(super) struct Section<'r> {
+    reader: &'r Reader,
+    path: String,
+    table: &'r Table,
+    known: RefCell<Vec<&'static str>>,
+}
+
+static EMPTY: Table = Table::new();
+
+// === impl Reader ===
+
+impl Reader {
+    pub(super) fn new(root: Table) -> Self {
+        Self {
+            root,
+            errors: RefCell::default(),
+        }
+    }
+
+    /// Reads the whole tree.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Section<'_>) -> Option<T>) -> Option<T> {
+        Section::read(self, String::new(), &self.root, read)
+    }
+
+    /// The mistakes, in the order in which they were found.
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+        self.errors.into_inner()
+    }
+
+    /// Notes a mistake about `key`, which is set where the tree says, or by default in the nearest table that is set.
+    pub(super) fn report(&self, key: String, problem: String) {
+        let place = self.place(&key);
+        self.errors.borrow_mut().push(ConfigError { key, place, problem });
+    }
+
+    fn place(&self, key: &str) -> Place {
+        let mut place = &Place::Unset;
+        let mut table = &self.root;
+        for part in key.split('.') {
+            let Some(entry) = table.get(part) else { break };
+            place = &entry.place;
+            let Value::Table(below) = &entry.value else { break };
+            table = below;
+        }
+        place.clone()
+    }
+
+    /// Notes a mistake that has no place: something is not set.
+    fn report_unset(&self, key: String, problem: String) {
+        self.errors.borrow_mut().push(ConfigError {
+            key,
+            place: Place::Unset,
+            problem,
+        });
+    }
+}
+
+// === impl Section ===
+
+impl<'r> Section<'r> {
+    fn read<T>(
+        reader: &'r Reader,
+        path: String,
+        table: &'r Table,
+        read: impl FnOnce(&Self) -> Option<T>,
+    ) -> Option<T> {
+        let section = Section {
+            reader,
+            path,
+            table,
+            known: RefCell::default(),
+        };
+        let result = read(&section);
+        section.report_unknown();
+        result
+    }
+
+    /// The path of a key of this table.
+    pub(super) fn path(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    /// Notes a mistake about a key of this table.
+    pub(super) fn report(&self, key: &str, problem: impl Into<String>) {
+        self.reader.report(self.path(key), problem.into());
+    }
+
+    /// Notes a mistake about no key in particular.
+    pub(super) fn report_general(&self, problem: &str) {
+        self.reader.report_unset(String::new(), problem.to_owned());
+    }
+
+    /// Notes a mistake about a key anywhere, by its whole path.
+    pub(super) fn report_at(&self, path: String, problem: String) {
+        self.reader.report(path, problem);
+    }
+
+    /// Notes that a key has to be set, and how.
+    pub(super) fn report_missing(&self, key: &str) {
+        let key = self.path(key);
+        let problem = format!(
+            "is missing: set it in the file or by environment variable {}",
+            layers::variable(&key)
+        );
+        self.reader.report_unset(key, problem);
+    }
+
+    /// As [`Self::report_missing`], in place of the value that cannot be made without the key.
+    pub(super) fn missing<T>(&self, key: &str) -> Option<T> {
+        self.report_missing(key);
+        None
+    }
+
+    /// Notes a mistake about this table itself.
+    pub(super) fn report_table(&self, problem: &str) {
+        self.reader.report(self.path.clone(), problem.to_owned());
+    }
+
+    /// The entry of a key, which is known from now on.
+    fn entry(&self, key: &'static str) -> Option<&'r Entry> {
+        self.known.borrow_mut().push(key);
+        self.table.get(key)
+    }
+
+    /// Where a key of this table is set, if it is.
+    pub(super) fn place(&self, key: &str) -> Option<&'r Place> {
+        self.table.get(key).map(|entry| &entry.place)
+    }
+
+    /// A key that may be left out.
+    pub(super) fn optional<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        let Some(entry) = self.entry(key) else {
+            return Some(None);
+        };
+        parse(&entry.value)
+            .map_err(|problem| self.report(key, problem))
+            .ok()
+            .map(Some)
+    }
+
+    /// A key that has a default.
+    pub(super) fn or<T>(
+        &self,
+        key: &'static str,
+        default: T,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        self.optional(key, parse).map(|value| value.unwrap_or(default))
+    }
+
+    /// A key that has to be set.
+    pub(super) fn required<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.optional(key, parse)?;
+        if value.is_none() {
+            self.report_missing(key);
+        }
+        value
+    }
+
+    /// A table below this one; an absent one is read as if it were empty.
+    pub(super) fn section<T>(&self, key: &'static str, read: impl FnOnce(&Self) -> Option<T>) -> Option<T> {
+        match self.entry(key) {
+            Some(entry) => self.below(key, entry, read),
+            None => Section::read(self.reader, self.path(key), &EMPTY, read),
+        }
+    }
+
+    /// A table below this one that may be left out.
+    pub(super) fn optional_section<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        self.entry(key)
+            .map_or(Some(None), |entry| self.below(key, entry, read).map(Some))
+    }
+
+    /// A table below this one, whose name is the operator's.
+    pub(super) fn below<T>(
+        &self,
+        key: &str,
+        entry: &'r Entry,
+        read: impl FnOnce(&Self) -> Option<T>,
+    ) -> Option<T> {
+        if let Value::Table(table) = &entry.value {
+            return Section::read(self.reader, self.path(key), table, read);
+        }
+        self.report(key, entry.value.unexpected_kind("a table"));
+        None
+    }
+
+    /// All entries of this table: the names are the operator's, so that none is unknown.
+    pub(super) fn entries(&self) -> &'r Table {
+        self.table
+    }
+
+    fn report_unknown(&self) {
+        let known = self.known.borrow();
+        // A table whose keys are the operator's is read by `entries` alone.
+        if known.is_empty() {
+            return;
+        }
+        for key in self.table.keys().filter(|key| !known.contains(&key.as_str())) {
+            let near = known.iter().map(|known| (distance(key, known), known)).min();
+            let problem = match near {
+                Some((distance, near)) if distance <= 2.min(key.len() / 2) => {
+                    format!("unknown key, expected {near}")
+                }
+                _ => format!("unknown key, expected one of {}", known.join(", ")),
+            };
+            self.report(key, problem);
+        }
+    }
+}
+
+/// How many letters have to be put in, left out or changed to make one word of the other (Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in to.chars().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,87 @@
+//! The effective configuration as TOML.
+
+use super::{ROUTE, given};
+
+#[test]
+fn every_default_is_shown() {
+    let expected = r#"[log]
+level = "info"
+format = "text"
+
+[server]
+api = "0.0.0.0:8002"
+metrics = "0.0.0.0:7777"
+
+[nats]
+url = "nats://127.0.0.1:4222"
+name = "broadcaster"
+
+[runtime]
+threads = "auto"
+
+[shutdown]
+grace = "25s"
+
+[routes.todos]
+subject = "todos.events"
+queue_group = "broadcaster-workers"
+
+[routes.todos.webhook]
+url = "https://example.com/…"
+timeout = "30s"
+connect_timeout = "5s"
+idle_timeout = "50s"
+max_connection_age = "5m"
+concurrency = 64
+
+[routes.todos.queue]
+messages = 65536
+bytes = "32MiB"
+overflow = "dead_letter"
+
+[routes.todos.retry]
+attempts = 8
+initial = "500ms"
+max = "5m"
+multiplier = 2.0
+jitter = "full"
+messages = 65536
+bytes = "32MiB"
+statuses = ["408", "425", "429", "5xx", "!501"]
+"#;
+    assert_eq!(given(ROUTE).load().to_toml(), expected);
+}
+
+#[test]
+fn what_is_printed_loads_again_as_the_same() {
+    let config = given(
+        r#"
+        log = { level = "debug", format = "json" }
+        nats = { url = "nats://u:p@a:1,tls://[::1]:2", name = "a \"b\" \\ c" }
+        runtime.threads = 2
+        shutdown.grace = "1m 30s 5ms"
+        [routes.b]
+        subject = "a.*.>"
+        queue.bytes = 65537
+        queue.overflow = "drop_oldest"
+        retry = { multiplier = 1.5, jitter = "none", statuses = ["!503", 500, "4xx"] }
+        rate_limit = { per_second = 5, burst = 9 }
+        dead_letter.subject = "dead"
+        webhook = { url = "http://[::1]:80/x?y", headers = { X-A = "1", "x.b" = "2" } }
+        [routes.a]
+        subject = "b"
+        webhook = { url = "https://example.com:8443" }
+        "#,
+    )
+    .load();
+    let printed = config.to_toml();
+    assert_eq!(given(&printed).load().to_toml(), printed);
+    for line in [
+        "[routes.a.webhook]",
+        "bytes = \"65537\"",
+        "grace = \"1m 30s 5ms\"",
+        "\"x.b\" = \"********\"",
+    ] {
+        assert!(printed.contains(line), "{line} is missing in\n{printed}");
+    }
+}

@@ -1,0 +1,249 @@
+//! What has to hold between keys and between routes.
+
+use super::{ROUTE, URL, given, no_file};
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let errors = given(
+        "colour = \"red\"\n[log]\nlevel = 5\nfromat = \"json\"\n[server]\napi = \":8002\"\n[nats]\nurl = \"http://x\"\n\
+         [routes.Bad]\n[routes.a]\nsubject = \"x..y\"\n[routes.a.webhook]\ntimeout = \"0s\"\nconcurrency = true\n",
+    )
+    .errors();
+    assert_eq!(
+        errors,
+        [
+            "log.level: expected \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", not 5 (in \
+             DIR/config.toml:3)",
+            "log.fromat: unknown key, expected format (in DIR/config.toml:4)",
+            "server.api: expected an address and port such as \"0.0.0.0:8002\", not \":8002\" (in DIR/config.toml:6)",
+            "nats.url: expected nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas (in \
+             DIR/config.toml:8)",
+            "routes.Bad: expected 1 to 64 of a-z, 0-9, _ and - (no double underscore) as the name of a route (in \
+             DIR/config.toml:9)",
+            "routes.Bad.webhook.url is missing: set it in the file or by environment variable \
+             BROADCASTER__ROUTES__BAD__WEBHOOK__URL",
+            "routes.a.subject: expected a NATS subject such as \"todos.events\" or \"todos.>\" (no empty token, no \
+             blank; a wildcard is a whole token, > the last one), not \"x..y\" (in DIR/config.toml:11)",
+            "routes.a.webhook.url is missing: set it in the file or by environment variable \
+             BROADCASTER__ROUTES__A__WEBHOOK__URL",
+            "routes.a.webhook.timeout: expected a duration from 1ms to 24h such as \"10s\", not \"0s\" (in \
+             DIR/config.toml:13)",
+            "routes.a.webhook.concurrency: expected a whole number from 1 to 10000, not true (in DIR/config.toml:14)",
+            "colour: unknown key, expected one of log, server, nats, runtime, shutdown, routes (in DIR/config.toml:1)",
+        ]
+    );
+}
+
+#[test]
+fn the_mistakes_are_counted() {
+    let text = crate::config::load(no_file().sources).unwrap_err().to_string();
+    assert!(
+        text.starts_with("1 mistake in the configuration:\n  no route is configured"),
+        "{text}"
+    );
+    let given = given("[log]\nlevel = 1\nformat = 2\n[routes.a.webhook]\nurl = \"http://x/\"\n");
+    let text = crate::config::load(given.sources).unwrap_err().to_string();
+    assert!(
+        text.starts_with("2 mistakes in the configuration:\n  log.level: "),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 3, "{text}");
+}
+
+#[test]
+fn a_missing_url_of_the_default_route_names_its_short_variable() {
+    let error = no_file().var("NATS_SUBJECT", "a.b").error();
+    assert_eq!(
+        error,
+        "routes.default.webhook.url is missing: set it in the file or by environment variable WEBHOOK_URL"
+    );
+}
+
+#[test]
+fn unknown_keys_are_errors_in_every_section() {
+    let sections = [
+        "",
+        "log.",
+        "server.",
+        "nats.",
+        "nats.tls.",
+        "runtime.",
+        "shutdown.",
+        "routes.todos.",
+        "routes.todos.webhook.",
+        "routes.todos.webhook.tls.",
+        "routes.todos.queue.",
+        "routes.todos.retry.",
+        "routes.todos.rate_limit.",
+        "routes.todos.dead_letter.",
+    ];
+    for section in sections {
+        let errors = given(&format!("{section}nonsense_key = 1\n{URL}")).errors();
+        let expected = format!("{section}nonsense_key: unknown key, expected ");
+        assert!(
+            errors.iter().any(|error| error.starts_with(&expected)),
+            "{section}: {errors:#?}"
+        );
+    }
+    let error = given(ROUTE).var("BROADCASTER__NATS__PASWORD", "s3cret").error();
+    assert_eq!(
+        error,
+        "nats.pasword: unknown key, expected password (in environment variable BROADCASTER__NATS__PASWORD)"
+    );
+}
+
+#[test]
+fn a_value_where_a_table_belongs_is_an_error() {
+    let error = given(ROUTE).var("BROADCASTER__NATS__TLS", "yes").error();
+    assert_eq!(
+        error,
+        "nats.tls: expected a table, not a string (in environment variable BROADCASTER__NATS__TLS)"
+    );
+    assert_eq!(
+        given("routes = 1\n").error(),
+        "routes: expected a table, not a number (in DIR/config.toml:1)"
+    );
+}
+
+#[test]
+fn the_ports_differ_unless_they_are_free_ones() {
+    given(&format!(
+        "{ROUTE}[server]\napi = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n"
+    ))
+    .load();
+    assert_eq!(
+        given(&format!("{ROUTE}[server]\napi = \"127.0.0.1:7777\"\n")).error(),
+        "server.api: expected two ports, but server.api and server.metrics are both 7777 (in DIR/config.toml:4)"
+    );
+}
+
+#[test]
+fn connecting_takes_no_longer_than_the_attempt_and_the_first_wait_than_the_longest() {
+    let errors = given(&format!(
+        "{ROUTE}timeout = \"2s\"\nconnect_timeout = \"3s\"\n[routes.todos.retry]\ninitial = \"2s\"\nmax = \"1s\"\n"
+    ))
+    .errors();
+    assert_eq!(
+        errors,
+        [
+            "routes.todos.webhook.connect_timeout: expected no more than timeout, which it is a part of (in \
+             DIR/config.toml:4)",
+            "routes.todos.retry.initial: expected no more than max, the longest wait (in DIR/config.toml:6)",
+        ]
+    );
+}
+
+#[test]
+fn routes_of_one_queue_group_do_not_overlap() {
+    let two = |a: &str, b: &str| {
+        given(&format!(
+            "[routes.a]\n{a}\nwebhook.url = \"http://x/\"\n[routes.b]\n{b}\nwebhook.url = \"http://y/\"\n"
+        ))
+    };
+    two("subject = \"x.*\"", "subject = \"y.z\"").load();
+    two("queue_group = \"g\"", "queue_group = \"h\"").load();
+    assert_eq!(
+        two("subject = \"x.*\"", "subject = \"x.y\"").error(),
+        "routes.b.subject: expected another subject or another queue_group than routes.a: with \"x.*\" and \"x.y\" in \
+         the same group \"broadcaster-workers\", each message would reach only one of the two (in DIR/config.toml:5)"
+    );
+}
+
+#[test]
+fn routes_are_compared_even_when_something_else_is_wrong_with_them() {
+    let errors = given("[routes.a]\n[routes.b]\n").errors();
+    assert_eq!(errors.len(), 3, "{errors:#?}");
+    assert!(
+        errors[2].starts_with("routes.b.subject: expected another subject"),
+        "{errors:#?}"
+    );
+}
+
+#[test]
+fn a_dead_letter_never_comes_back() {
+    let with = |subject: &str| {
+        given(&format!(
+            "{ROUTE}[routes.todos]\nsubject = \"todos.>\"\ndead_letter.subject = \"{subject}\"\n"
+        ))
+    };
+    with("dead.todos").load();
+    assert_eq!(
+        with("todos.dead").error(),
+        "routes.todos.dead_letter.subject: expected a subject that no route receives: \"todos.dead\" would come back \
+         by routes.todos.subject = \"todos.>\" (in DIR/config.toml:5)"
+    );
+}
+
+#[test]
+fn threads_have_enough_to_divide() {
+    let error = given(&format!("{ROUTE}concurrency = 3\n[runtime]\nthreads = 4\n")).error();
+    assert_eq!(
+        error,
+        "runtime.threads: expected no more threads than routes.todos.webhook.concurrency, which they divide between \
+         them: 4 are more than 3 (in DIR/config.toml:5)"
+    );
+    let errors = given(&format!(
+        "{ROUTE}[routes.todos]\nqueue.messages = 1\nretry.messages = 1\n[runtime]\nthreads = 2\n"
+    ))
+    .errors();
+    assert_eq!(errors.len(), 2, "{errors:#?}");
+}
+
+#[test]
+fn sections_that_may_be_left_out_need_their_key_when_they_are_there() {
+    let errors = given(&format!(
+        "{ROUTE}[routes.todos.rate_limit]\nburst = 5\n[routes.todos.dead_letter]\n"
+    ))
+    .errors();
+    let missing: Vec<_> = errors
+        .iter()
+        .filter_map(|error| error.split(" is missing: ").next())
+        .collect();
+    assert_eq!(
+        missing,
+        [
+            "routes.todos.rate_limit.per_second",
+            "routes.todos.dead_letter.subject"
+        ],
+        "{errors:#?}"
+    );
+}
+
+#[test]
+fn headers_that_broadcaster_sets_are_refused() {
+    for name in [
+        "host",
+        "Content-Length",
+        "transfer-encoding",
+        "connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "keep-alive",
+        "expect",
+        "webhook-id",
+        "broadcaster-subject",
+        "Broadcaster-Attempt",
+    ] {
+        let error = given(&format!("{ROUTE}headers.{name} = \"x\"\n")).error();
+        assert_eq!(
+            error,
+            format!(
+                "routes.todos.webhook.headers.{name}: expected another header: broadcaster sets this one itself (in \
+                 DIR/config.toml:3)"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_header_stands_once_in_whatever_case() {
+    let given = given(&format!("{ROUTE}headers.X-Token = \"a\"\n"));
+    let error = given
+        .var("BROADCASTER__ROUTES__TODOS__WEBHOOK__HEADERS__X-TOKEN", "b")
+        .error();
+    assert!(
+        error.starts_with("routes.todos.webhook.headers.x-token: expected each header once"),
+        "{error}"
+    );
+}

@@ -1,0 +1,383 @@
+//! Secrets: where they are read from, and that nothing shows them.
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use secrecy::ExposeSecret;
+
+use super::{Given, ROUTE, given, no_file};
+use crate::config::{NatsAuth, load};
+
+/// Something that must not be seen anywhere.
+const SECRET: &str = "s3cret";
+
+/// Every key that holds a secret, or that a secret is likely to be put into by mistake.
+const KEYS: [&str; 16] = [
+    "nats.url",
+    "nats.password",
+    "nats.password_file",
+    "nats.token",
+    "nats.token_file",
+    "nats.credentials_file",
+    "nats.nkey_seed_file",
+    "nats.pasword",
+    "nats.tls.key_file",
+    "routes.todos.webhook.url",
+    "routes.todos.webhook.url_file",
+    "routes.todos.webhook.urll",
+    "routes.todos.webhook.headers",
+    "routes.todos.webhook.headers.authorization",
+    "routes.todos.webhook.tls.ca_file",
+    "routes.todos.webhook",
+];
+
+#[test]
+fn no_error_shows_a_secret_whatever_is_wrong_with_it() {
+    let values = [
+        "\"s3cret\"",
+        "\"https://user:s3cret@example.com/\"",
+        "\"https://example.com/s3cret#x\"",
+        "\"ftp://example.com/s3cret\"",
+        "\"nats://s3cret@example.com/path\"",
+        "\"bad s3cret \\u0007 \\n\"",
+        "[\"s3cret\"]",
+        "{ s3cre = \"s3cret\" }",
+        "{ file = [\"s3cret\"] }",
+    ];
+    for key in KEYS {
+        for value in values {
+            let result = load(
+                given(&format!(
+                    "{key} = {value}\nlog.level = 5\nroutes.b.webhook.url = \"x\"\n"
+                ))
+                .sources,
+            );
+            let text = result.expect_err("log.level is wrong").to_string();
+            assert!(
+                text.contains("log.level: "),
+                "{key} = {value} was not read: {text}"
+            );
+            assert!(!text.contains(SECRET), "{key} = {value}: {text}");
+        }
+    }
+}
+
+#[test]
+fn no_error_shows_a_secret_that_is_a_number() {
+    for key in KEYS {
+        let text = load(given(&format!("{key} = 314159\nlog.level = 5\n")).sources)
+            .expect_err("log.level")
+            .to_string();
+        assert!(!text.contains("314159"), "{key}: {text}");
+    }
+}
+
+#[test]
+fn no_error_shows_a_secret_from_the_environment() {
+    for key in KEYS {
+        let variable = format!("BROADCASTER__{}", key.to_uppercase().replace('.', "__"));
+        for value in ["s3cret", "https://example.com/s3cret#", "nats://s3cret@"] {
+            let given = no_file().var(&variable, value).var("LOG_LEVEL", "loud");
+            let text = load(given.sources).expect_err("LOG_LEVEL is wrong").to_string();
+            assert!(!text.contains(SECRET), "{key} = {value}: {text}");
+        }
+    }
+}
+
+#[test]
+fn no_error_shows_what_is_in_a_secret_file() {
+    let files = [
+        "s3cret",
+        "https://example.com/s3cret#x",
+        "-----BEGIN PRIVATE KEY-----\ns3cret!\n",
+        "-----BEGIN s3cret",
+    ];
+    for key in KEYS.into_iter().filter(|key| key.ends_with("_file")) {
+        for contents in files {
+            let given = no_file().var("LOG_LEVEL", "loud");
+            let path = given.beside("secret", contents);
+            let given = given.flag(key, path.to_str().unwrap(), "--set");
+            let text = load(given.sources).expect_err("LOG_LEVEL is wrong").to_string();
+            assert!(!text.contains(SECRET), "{key} with {contents:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn no_syntax_error_shows_a_secret() {
+    let lines = [
+        "token = s3cret",
+        "token = \"s3cret",
+        "token = 's3cret",
+        "token = \"\"\"s3cret",
+        "token \"s3cret\"",
+        "token = \"s3cret\" \"s3cret\"",
+        "token = \"s3cret\\q\"",
+        "token = \"a\"\ntoken = \"s3cret\"",
+        "token = 12s3cret",
+        "token = [\"s3cret\"",
+        "token = { s = \"s3cret\"",
+    ];
+    for line in lines {
+        let error = given(&format!("[nats]\n{line}\n")).error();
+        assert!(error.starts_with("expected TOML, at column "), "{line}: {error}");
+        assert!(
+            !error.contains(SECRET) && !error.contains('\n'),
+            "{line}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_good_configuration_does_not_show_its_secrets() {
+    let config = given(
+        "[nats]\nurl = \"nats://s3cret:s3cret@a:1,tls://s3cret@b\"\n[routes.a.webhook]\n\
+         url = \"https://example.com:444/s3cret?s3cret\"\nheaders.x-token = \"s3cret\"\n",
+    )
+    .load();
+    let with_password = given(&format!("{ROUTE}[nats]\nuser = \"u\"\npassword = \"s3cret\"\n")).load();
+    let with_token = given(&format!("{ROUTE}[nats]\ntoken = \"s3cret\"\n")).load();
+    for config in [&config, &with_password, &with_token] {
+        for text in [config.to_toml(), format!("{config:?}"), format!("{config:#?}")] {
+            assert!(!text.contains(SECRET), "{text}");
+        }
+    }
+    assert!(
+        config
+            .to_toml()
+            .contains("url = \"nats://********@a:1,tls://********@b\""),
+        "{}",
+        config.to_toml()
+    );
+    assert!(
+        config.to_toml().contains("url = \"https://example.com:444/…\""),
+        "{}",
+        config.to_toml()
+    );
+    assert_eq!(config.nats.servers[0].expose(), "nats://s3cret:s3cret@a:1");
+    assert!(config.routes[0].webhook.headers["x-token"].is_sensitive());
+}
+
+#[test]
+fn every_secret_may_stand_in_a_file_and_its_newline_is_trimmed() {
+    let given = no_file();
+    let url = given.beside("url", "https://example.com/s3cret\r\n");
+    let password = given.beside("password", "s3cret\n");
+    let config = given
+        .var("WEBHOOK_URL_FILE", url.to_str().unwrap())
+        .var("BROADCASTER__NATS__PASSWORD_FILE", password.to_str().unwrap())
+        .var("BROADCASTER__NATS__USER", "u")
+        .load();
+    assert_eq!(config.routes[0].webhook.url.path_and_query(), "/s3cret");
+    let NatsAuth::Password { user, password } = &config.nats.auth else {
+        panic!("{:?}", config.nats.auth)
+    };
+    assert_eq!((user.as_str(), password.expose_secret()), ("u", SECRET));
+}
+
+#[test]
+fn a_secret_and_its_file_at_once_are_an_error_that_names_both_places() {
+    let given = given(ROUTE);
+    let path = given.beside("url", "https://example.com/");
+    let error = given
+        .var(
+            "BROADCASTER__ROUTES__TODOS__WEBHOOK__URL_FILE",
+            path.to_str().unwrap(),
+        )
+        .error();
+    assert_eq!(
+        error,
+        "routes.todos.webhook.url_file: expected only one of url_file and url, which is set in DIR/config.toml:2 (in \
+         environment variable BROADCASTER__ROUTES__TODOS__WEBHOOK__URL_FILE)"
+    );
+}
+
+fn token_file(contents: impl AsRef<[u8]>) -> Given {
+    let given = given(ROUTE);
+    let path = given.beside("token", contents);
+    given.var("BROADCASTER__NATS__TOKEN_FILE", path.to_str().unwrap())
+}
+
+#[test]
+fn a_bad_file_is_named_with_the_reason() {
+    let place = "(in environment variable BROADCASTER__NATS__TOKEN_FILE)";
+    let empty = token_file("\n").error();
+    assert_eq!(
+        empty,
+        format!("nats.token_file: expected a file with a secret, not an empty one {place}")
+    );
+    let binary = token_file([0xff, 0xfe]).error();
+    assert_eq!(
+        binary,
+        format!("nats.token_file: expected a file with UTF-8 text {place}")
+    );
+    let folder = given(ROUTE).var("BROADCASTER__NATS__TOKEN_FILE", "/").error();
+    assert_eq!(
+        folder,
+        format!("nats.token_file: cannot read /: Is a directory (os error 21) {place}")
+    );
+    let missing = given(ROUTE)
+        .var("BROADCASTER__NATS__TOKEN_FILE", "/no/such/file")
+        .error();
+    let reason = "No such file or directory (os error 2)";
+    assert_eq!(
+        missing,
+        format!("nats.token_file: cannot read /no/such/file: {reason} {place}")
+    );
+    let endless = given(ROUTE)
+        .var("BROADCASTER__NATS__TOKEN_FILE", "/dev/zero")
+        .error();
+    assert_eq!(
+        endless,
+        format!("nats.token_file: cannot read /dev/zero: it is larger than 4 MiB {place}")
+    );
+}
+
+#[test]
+fn a_secret_in_place_of_its_file_is_not_taken_for_a_path_to_show() {
+    let error = given(ROUTE).var("BROADCASTER__NATS__TOKEN_FILE", SECRET).error();
+    assert_eq!(
+        error,
+        "nats.token_file: cannot read the file: No such file or directory (os error 2) (in environment variable \
+         BROADCASTER__NATS__TOKEN_FILE)"
+    );
+}
+
+#[test]
+fn an_empty_secret_is_an_error() {
+    let error = given("[routes.a.webhook]\nurl = \"\"\n").error();
+    assert_eq!(
+        error,
+        "routes.a.webhook.url: expected a string, not an empty string (in DIR/config.toml:2)"
+    );
+}
+
+#[test]
+fn webhook_urls_are_http_with_a_host_and_no_login_or_fragment() {
+    let url = |url: &str| no_file().var("WEBHOOK_URL", url).error();
+    let place = "(in environment variable WEBHOOK_URL)";
+    let expected =
+        format!("routes.default.webhook.url: expected a URL such as \"https://example.com/hook\" {place}");
+    for bad in [
+        "example.com",
+        "ftp://example.com/",
+        "http://",
+        "https://:443/",
+        "localhost:8080",
+        "http://a b/",
+        "https://a..b/",
+    ] {
+        assert_eq!(url(bad), expected, "{bad}");
+    }
+    assert_eq!(
+        url("https://u:p@example.com/"),
+        format!(
+            "routes.default.webhook.url: expected no user or password in the URL: set webhook.headers.authorization \
+             {place}"
+        )
+    );
+    let fragment = "expected no # in the URL: what follows it is never sent";
+    assert_eq!(
+        url("https://example.com/#x"),
+        format!("routes.default.webhook.url: {fragment} {place}")
+    );
+}
+
+#[test]
+fn header_values_are_printable() {
+    let error = given(&format!("{ROUTE}headers.x-a = \"s3cret\\n\"\n")).error();
+    assert_eq!(
+        error,
+        "routes.todos.webhook.headers.x-a: expected printable ASCII (in DIR/config.toml:3)"
+    );
+    let error = given(&format!("{ROUTE}headers.\"x-a: s3cret\" = \"\"\n")).error();
+    assert!(!error.contains(SECRET), "{error}");
+}
+
+#[test]
+fn only_one_kind_of_authentication_is_allowed() {
+    let auth = |auth: &str| given(&format!("{ROUTE}[nats]\n{auth}\n")).error();
+    assert_eq!(
+        auth("token = \"a\"\nuser = \"u\"\npassword = \"p\""),
+        "nats.token: expected one kind of authentication, but nats.user gives another (in DIR/config.toml:4)"
+    );
+    assert_eq!(
+        auth("token = \"a\"\nurl = \"nats://u:p@x\""),
+        "nats.token: expected one kind of authentication, but nats.url gives another (in DIR/config.toml:4)"
+    );
+    assert!(auth("user = \"u\"").starts_with("nats.password is missing: "));
+    assert!(auth("password = \"p\"").starts_with("nats.user is missing: "));
+}
+
+#[test]
+fn credentials_and_seeds_are_looked_at() {
+    let creds = "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n-----BEGIN USER NKEY SEED-----\nSUx\n";
+    let nats = |key: &str, contents: &str| {
+        let given = given(ROUTE);
+        let path = given.beside("secret", contents);
+        given.flag(key, path.to_str().unwrap(), "--set")
+    };
+    assert!(matches!(
+        nats("nats.credentials_file", creds).load().nats.auth,
+        NatsAuth::Credentials(_)
+    ));
+    assert!(matches!(
+        nats("nats.nkey_seed_file", "SUAB2\n").load().nats.auth,
+        NatsAuth::NkeySeed(_)
+    ));
+    assert_eq!(
+        nats("nats.credentials_file", "x").error(),
+        "nats.credentials_file: expected a file with a NATS user JWT and its nkey seed (in flag --set)"
+    );
+    assert_eq!(
+        nats("nats.nkey_seed_file", "UABC").error(),
+        "nats.nkey_seed_file: expected a file with the nkey seed of a user, SU… (in flag --set)"
+    );
+}
+
+#[test]
+fn certificates_are_parsed_at_load() {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let given = given(ROUTE);
+    let cert = given.beside("cert.pem", cert.pem()).to_str().unwrap().to_owned();
+    let key = given
+        .beside("key.pem", signing_key.serialize_pem())
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let config = given
+        .flag("nats.tls.ca_file", &cert, "--set")
+        .flag("nats.tls.cert_file", &cert, "--set")
+        .flag("nats.tls.key_file", &key, "--set")
+        .flag("routes.todos.webhook.tls.ca_file", &cert, "--set")
+        .load();
+    assert_eq!(config.routes[0].webhook.tls.ca.len(), 1);
+    assert!(config.nats.tls.client.is_some() && config.nats.tls.ca_file.is_some());
+}
+
+#[test]
+fn files_without_what_belongs_in_them_are_refused() {
+    let given = given(ROUTE);
+    let path = given.beside("none.pem", "nothing").to_str().unwrap().to_owned();
+    let errors = given
+        .flag("nats.tls.cert_file", &path, "--a")
+        .flag("nats.tls.key_file", &path, "--b")
+        .errors();
+    assert_eq!(
+        errors,
+        [
+            "nats.tls.cert_file: expected a file with certificates in PEM (in flag --a)",
+            "nats.tls.key_file: expected a file with a private key in PEM, not encrypted (in flag --b)",
+        ]
+    );
+}
+
+#[test]
+fn a_secret_that_was_put_into_a_key_of_another_kind_is_not_shown() {
+    let error = no_file()
+        .var("WEBHOOK_URL", "http://x/")
+        .var("NATS_SUBJECT", "https://example.com/s3cret.")
+        .error();
+    assert!(
+        error.ends_with("not the string that is there (in environment variable NATS_SUBJECT)"),
+        "{error}"
+    );
+}

@@ -1,0 +1,221 @@
+//! What each kind of value accepts.
+
+use std::time::Duration;
+
+use super::{ROUTE, URL, given};
+use crate::config::{PublishSubject, QueueGroup, RouteName, Statuses, Subject, Threads, WebhookUrl};
+
+#[test]
+fn subjects_are_tokens_with_whole_wildcards() {
+    for good in [
+        "a",
+        "a.b",
+        "*",
+        ">",
+        "a.*.c",
+        "a.>",
+        "*.>",
+        "$SYS.x",
+        "todos.événements",
+    ] {
+        assert!(good.parse::<Subject>().is_ok(), "{good:?} is a subject");
+    }
+    for bad in [
+        "", ".", "a.", ".a", "a..b", "a b", "a\tb", "a.b*", "a.>.b", ">.a", "a>", "a\n", ">.>",
+    ] {
+        assert!(bad.parse::<Subject>().is_err(), "{bad:?} is no subject");
+    }
+    for bad in ["a.*", ">", "a.>", "", "a b"] {
+        assert!(
+            bad.parse::<PublishSubject>().is_err(),
+            "{bad:?} cannot be published to"
+        );
+    }
+}
+
+#[test]
+fn subjects_overlap_when_one_message_can_match_both() {
+    let cases = [
+        ("a.b", "a.b", true),
+        ("a.b", "a.c", false),
+        ("a.*", "a.c", true),
+        ("*.b", "a.*", true),
+        ("a.*", "a.b.c", false),
+        ("a.>", "a.b.c", true),
+        ("a.>", "a", false),
+        (">", "a", true),
+        ("a.>", "*.b", true),
+        ("a.*.c", "a.>", true),
+        ("a.*.c", "a.b.d", false),
+    ];
+    for (a, b, expected) in cases {
+        let (left, right): (Subject, Subject) = (a.parse().unwrap(), b.parse().unwrap());
+        assert_eq!(
+            (left.overlaps(&right), right.overlaps(&left)),
+            (expected, expected),
+            "{a} and {b}"
+        );
+    }
+}
+
+#[test]
+fn names_of_routes_fit_into_a_label_and_a_variable() {
+    for good in ["a", "todos-2", "a_b", &"x".repeat(64)] {
+        assert!(good.parse::<RouteName>().is_ok(), "{good:?} is a name");
+    }
+    for bad in ["", "A", "a b", "a.b", "a__b", "é", &"x".repeat(65)] {
+        assert!(bad.parse::<RouteName>().is_err(), "{bad:?} is no name");
+    }
+    assert!("a b".parse::<QueueGroup>().is_err());
+}
+
+#[test]
+fn webhook_urls_are_taken_apart() {
+    let url: WebhookUrl = "HTTPS://Example.com/a%20b?c=d".parse().unwrap();
+    assert!(url.server_name().is_some());
+    assert_eq!(
+        (url.host().to_string().as_str(), url.port()),
+        ("example.com", 443)
+    );
+    assert_eq!(
+        (url.authority(), url.path_and_query()),
+        ("example.com", "/a%20b?c=d")
+    );
+    let url: WebhookUrl = "http://[::1]:8080".parse().unwrap();
+    assert!(url.server_name().is_none());
+    assert_eq!(
+        (url.authority(), url.port(), url.path_and_query()),
+        ("[::1]:8080", 8080, "/")
+    );
+}
+
+#[test]
+fn statuses_are_a_set_of_single_ones_and_classes_without_exceptions() {
+    let statuses = Statuses::default();
+    let expected = |status| matches!(status, 408 | 425 | 429 | 500 | 502..=599);
+    for status in 0..=u16::MAX {
+        assert_eq!(statuses.contains(status), expected(status), "{status}");
+    }
+    assert_eq!(statuses.to_string(), "408, 425, 429, 5xx, !501");
+    let left_out_first: Statuses = "!4xx,404,500".parse().unwrap();
+    assert!(left_out_first.contains(500) && !left_out_first.contains(404));
+    for bad in [
+        "2xx", "200", "1xx", "199", "1000", "5x", "5XX", "+429", "", "!", "!!501", "abc", "0xx",
+    ] {
+        assert!(bad.parse::<Statuses>().is_err(), "{bad:?} is no status to retry");
+    }
+}
+
+#[test]
+fn statuses_are_written_as_a_list_or_with_commas() {
+    let file = format!("{ROUTE}[routes.todos.retry]\nstatuses = [\"408\", 425, \"5xx\"]\n");
+    assert_eq!(
+        given(&file).load().routes[0].retry.statuses.to_string(),
+        "408, 425, 5xx"
+    );
+    let config = given(&file)
+        .var("BROADCASTER__ROUTES__TODOS__RETRY__STATUSES", "429, !501,5xx")
+        .load();
+    assert_eq!(config.routes[0].retry.statuses.to_string(), "429, !501, 5xx");
+    let none = given(&file.replace("\"408\", 425, \"5xx\"", "")).load();
+    assert!((0..1000).all(|status| !none.routes[0].retry.statuses.contains(status)));
+    assert_eq!(
+        given(&file.replace("425", "204")).error(),
+        "routes.todos.retry.statuses: expected statuses from 300 to 999 such as \"429\", \"5xx\" or \"!501\", not \
+         \"204\" (in DIR/config.toml:4)"
+    );
+}
+
+/// Each line is a value for a key of the route and whether it is right.
+#[test]
+fn ranges_are_kept() {
+    let cases = [
+        ("webhook.timeout", "\"1ms\"", true),
+        ("webhook.timeout", "\"0s\"", false),
+        ("webhook.timeout", "\"25h\"", false),
+        ("webhook.timeout", "10", false),
+        ("webhook.idle_timeout", "\"0s\"", false),
+        ("webhook.max_connection_age", "\"0s\"", false),
+        ("webhook.concurrency", "0", false),
+        ("webhook.concurrency", "10000", true),
+        ("webhook.concurrency", "10001", false),
+        ("webhook.concurrency", "1.5", false),
+        ("webhook.concurrency", "\"64\"", true),
+        ("queue.messages", "1", true),
+        ("queue.bytes", "65536", true),
+        ("queue.bytes", "\"64KiB\"", true),
+        ("queue.bytes", "\"64KB\"", false),
+        ("queue.bytes", "-1", false),
+        ("queue.bytes", "\"2TiB\"", false),
+        ("queue.bytes", "\"much\"", false),
+        ("queue.overflow", "\"drop_oldest\"", true),
+        ("queue.overflow", "\"explode\"", false),
+        ("retry.attempts", "1", true),
+        ("retry.attempts", "0", false),
+        ("retry.attempts", "4294967297", false),
+        ("retry.initial", "\"0s\"", false),
+        ("retry.multiplier", "1", true),
+        ("retry.multiplier", "0.5", false),
+        ("retry.multiplier", "nan", false),
+        ("retry.multiplier", "inf", false),
+        ("retry.jitter", "\"none\"", true),
+        ("retry.jitter", "true", false),
+        ("rate_limit.per_second", "1", true),
+        ("rate_limit.per_second", "0", false),
+        ("subject", "\"a.b*\"", false),
+        ("subject", "[\"a\"]", false),
+        ("queue_group", "\"a b\"", false),
+        ("dead_letter.subject", "\"a.*\"", false),
+    ];
+    for (key, value, good) in cases {
+        let given = given(&format!("routes.todos.{key} = {value}\n{URL}"));
+        let result = crate::config::load(given.sources);
+        assert_eq!(
+            result.is_ok(),
+            good,
+            "{key} = {value}: {:?}",
+            result.err().map(|errors| errors.to_string())
+        );
+    }
+}
+
+#[test]
+fn threads_are_auto_or_a_number() {
+    let threads = |value: &str| given(&format!("runtime.threads = {value}\n{URL}"));
+    assert_eq!(threads("\"auto\"").load().runtime.threads, Threads::Auto);
+    assert_eq!(
+        threads("4").load().runtime.threads,
+        Threads::Fixed(4.try_into().unwrap())
+    );
+    assert_eq!(
+        threads("65").error(),
+        "runtime.threads: expected \"auto\" or a whole number from 1 to 64, not 65 (in DIR/config.toml:1)"
+    );
+}
+
+#[test]
+fn a_short_limit_shortens_what_is_below_it_by_default() {
+    let config = given(&format!(
+        "{ROUTE}timeout = \"2s\"\n[routes.todos.retry]\nmax = \"100ms\"\n"
+    ))
+    .load();
+    assert_eq!(config.routes[0].webhook.connect_timeout, Duration::from_secs(2));
+    assert_eq!(config.routes[0].retry.initial, Duration::from_millis(100));
+}
+
+#[test]
+fn a_grace_of_zero_is_allowed() {
+    assert_eq!(
+        given(&format!("{ROUTE}[shutdown]\ngrace = \"0s\""))
+            .load()
+            .shutdown
+            .grace,
+        Duration::ZERO
+    );
+}
+
+#[test]
+fn burst_is_as_per_second_by_default() {
+    let config = given(&format!("{ROUTE}[routes.todos.rate_limit]\nper_second = 7\n")).load();
+    assert_eq!(config.routes[0].rate_limit.as_ref().unwrap().burst.get(), 7);
+}

@@ -1,0 +1,125 @@
+//! The address of a webhook.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use http::uri::PathAndQuery;
+use tokio_rustls::rustls::pki_types::ServerName;
+use url::{Host, Url};
+
+/// The address that messages are posted to: `http` or `https`, with a host.
+///
+/// Many services put a secret into the path or the query. So `Debug` and `Display` print no more than
+/// `https://host:port/…`.
+#[derive(Clone)]
+pub struct WebhookUrl {
+    /// The name that the webhook's certificate must be for; `None` for plain `http`.
+    server_name: Option<ServerName<'static>>,
+    host: Host,
+    port: u16,
+    authority: String,
+    path_and_query: PathAndQuery,
+}
+
+/// What is wrong with the address of a webhook. It never holds the address, which is a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookUrlError {
+    /// Not a URL, or with another scheme.
+    #[error("expected a URL such as \"https://example.com/hook\"")]
+    NotHttp,
+    /// `user:password@` before the host.
+    #[error("expected no user or password in the URL: set webhook.headers.authorization")]
+    Login,
+    /// `#…` at the end, which is never sent.
+    #[error("expected no # in the URL: what follows it is never sent")]
+    Fragment,
+}
+
+impl WebhookUrl {
+    /// For `https`: the name that the webhook's certificate must be for.
+    pub fn server_name(&self) -> Option<&ServerName<'static>> {
+        self.server_name.as_ref()
+    }
+
+    /// The host: a name to resolve, or an address.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The port, filled in from the scheme when the URL has none.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of the `Host` header: the host, and the port unless it is the scheme's own.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The request target, with the secrets it may carry; starts with `/`.
+    pub fn path_and_query(&self) -> &str {
+        self.path_and_query.as_str()
+    }
+}
+
+impl FromStr for WebhookUrl {
+    type Err = WebhookUrlError;
+
+    fn from_str(text: &str) -> Result<Self, WebhookUrlError> {
+        let url = Url::parse(text).map_err(|_| WebhookUrlError::NotHttp)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(WebhookUrlError::NotHttp);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(WebhookUrlError::Login);
+        }
+        if url.fragment().is_some() {
+            return Err(WebhookUrlError::Fragment);
+        }
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(WebhookUrlError::NotHttp);
+        };
+        let target = url.query().map_or_else(
+            || url.path().to_owned(),
+            |query| format!("{}?{query}", url.path()),
+        );
+        let server_name = match url.scheme() {
+            "https" => Some(server_name(&host).ok_or(WebhookUrlError::NotHttp)?),
+            _ => None,
+        };
+        Ok(Self {
+            server_name,
+            host: host.to_owned(),
+            port,
+            authority: url
+                .port()
+                .map_or_else(|| host.to_string(), |port| format!("{host}:{port}")),
+            path_and_query: target.parse().map_err(|_| WebhookUrlError::NotHttp)?,
+        })
+    }
+}
+
+/// `None` for a host that no certificate can be for, such as one with an empty label.
+fn server_name(host: &Host<&str>) -> Option<ServerName<'static>> {
+    match *host {
+        Host::Domain(name) => ServerName::try_from(name.to_owned()).ok(),
+        Host::Ipv4(address) => Some(IpAddr::V4(address).into()),
+        Host::Ipv6(address) => Some(IpAddr::V6(address).into()),
+    }
+}
+
+impl fmt::Display for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.server_name.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        write!(f, "{scheme}://{}/…", self.authority)
+    }
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebhookUrl({self})")
+    }
+}

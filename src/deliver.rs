@@ -1,0 +1,32 @@
+//! One attempt: a message becomes a request, and the answer an [`Attempt`].
+
+mod answer;
+mod client;
+mod connection;
+mod connector;
+mod request;
+mod resolver;
+mod stream;
+mod timer;
+pub mod tls;
+
+use std::{
+    future::Future,
+    task::{Context, Poll},
+};
+
+pub use client::{Client, Target};
+
+use crate::{message::Message, outcome::Attempt};
+
+/// Delivers messages one after the other, over a connection of its own.
+///
+/// The seam between a route's loops and the network: tests put a scripted receiver here.
+pub trait Deliver {
+    /// Attempts to deliver `message`, in bounded time. Dropping the future breaks the attempt off, and the connection
+    /// with it.
+    fn deliver(&mut self, message: &Message) -> impl Future<Output = Attempt>;
+
+    /// Looks after the connection while there is nothing to deliver. Ready when there is nothing left to look after.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}

@@ -1,0 +1,170 @@
+//! What is to be done next on one route in one lane: the queue, the retry queue, the limits and the retry rule.
+//!
+//! Plain decisions. They are told the time, do no I/O and wait for nothing; [`line`](crate::line) does that.
+
+pub mod backoff;
+pub mod hold;
+pub mod limiter;
+pub mod policy;
+pub mod queue;
+pub mod retry_queue;
+
+use std::time::Duration;
+
+use hold::Hold;
+use limiter::Limiter;
+use policy::{Next, Policy};
+use queue::Queue;
+use retry_queue::RetryQueue;
+
+use crate::{
+    clock::Time,
+    message::Message,
+    outcome::{Attempt, Reason},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Dispatch {
+    queue: Queue,
+    retries: RetryQueue,
+    limiter: Option<Limiter>,
+    hold: Hold,
+    policy: Policy,
+}
+
+/// What a worker should do now.
+#[derive(Debug)]
+pub enum Pick {
+    /// Try this message.
+    Attempt(Message),
+    /// Ask again at this time, unless called before.
+    Wait(Time),
+    /// Nothing is in hand.
+    Idle,
+}
+
+/// What has become of a message after an attempt.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It was delivered.
+    Delivered(Message),
+    /// It waits for another attempt, which is due at this time.
+    Retry(Time),
+    /// It will not be delivered.
+    Dead(Message, Reason),
+}
+
+impl Dispatch {
+    /// Nothing in hand.
+    pub const fn new(
+        queue: Queue,
+        retries: RetryQueue,
+        limiter: Option<Limiter>,
+        hold: Hold,
+        policy: Policy,
+    ) -> Self {
+        Self {
+            queue,
+            retries,
+            limiter,
+            hold,
+            policy,
+        }
+    }
+
+    /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
+    pub fn offer(&mut self, message: Message, evict: impl FnMut(Message)) {
+        self.queue.push(message, evict);
+    }
+
+    /// What a free worker should do at `now`. Every attempt passes the hold and the rate limit here, retries too.
+    pub fn pick(&mut self, now: Time) -> Pick {
+        let due = match self.next_due() {
+            None => return Pick::Idle,
+            Some(due) if due > now => return Pick::Wait(due),
+            Some(due) => due,
+        };
+        debug_assert!(due <= now, "something is due");
+        if let Some(limiter) = &self.limiter
+            && let Err(free_at) = limiter.take(now)
+        {
+            return Pick::Wait(free_at);
+        }
+        // A due retry is older than anything in the queue.
+        match self.retries.pop_due(now).or_else(|| self.queue.pop()) {
+            Some(message) => Pick::Attempt(message),
+            None => Pick::Idle,
+        }
+    }
+
+    /// When there will be something to attempt, if nothing new comes in: in the past when there is now. The rate limit
+    /// is not looked at.
+    pub fn next_due(&self) -> Option<Time> {
+        let due = if self.queue.is_empty() {
+            self.retries.next_due()?
+        } else {
+            Time::START
+        };
+        Some(due.max(self.hold.until()))
+    }
+
+    /// How many workers could do with being called at `now`. Under a rate limit they are called one by one, as most
+    /// would only find that there is no permit.
+    pub fn wanted(&self, now: Time) -> usize {
+        if self.next_due().is_none_or(|due| due > now) {
+            0
+        } else if self.limiter.is_some() {
+            1
+        } else {
+            let retry_is_due = self.retries.next_due().is_some_and(|due| due <= now);
+            self.queue.len() + usize::from(retry_is_due)
+        }
+    }
+
+    /// Decides what follows an attempt at `message` that ended at `now`.
+    pub fn resolve(&mut self, mut message: Message, attempt: &Attempt, now: Time) -> Verdict {
+        let Attempt::Failed { failure, retry_after } = *attempt else {
+            return Verdict::Delivered(message);
+        };
+        message.last_failure = Some(failure);
+        match self.policy.next(failure, message.attempts, retry_after) {
+            Next::Dead(reason) => Verdict::Dead(message, reason),
+            Next::Retry { delay, hold } => {
+                if let Some(hold) = hold {
+                    self.hold.extend(now + hold);
+                }
+                let due = now + delay;
+                match self.retries.push(message, due) {
+                    Ok(()) => Verdict::Retry(due),
+                    Err(message) => Verdict::Dead(message, Reason::RetryQueueFull),
+                }
+            }
+        }
+    }
+
+    /// Brings retries forward so that each still gets an attempt within `window` from `now`.
+    pub fn hurry(&mut self, now: Time, window: Duration) {
+        self.retries.compress(now, window);
+    }
+
+    /// Takes a message out without a look at limits or due times, when there is no time left to attempt it.
+    pub fn give_up(&mut self) -> Option<Message> {
+        self.retries.pop().or_else(|| self.queue.pop())
+    }
+
+    /// The queue of messages that were never tried.
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The messages that wait for another attempt.
+    pub const fn retries(&self) -> &RetryQueue {
+        &self.retries
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

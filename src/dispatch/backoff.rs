@@ -1,0 +1,136 @@
+//! How long to wait before the next attempt. The only file that names the `backoff` crate.
+
+use std::time::Duration;
+
+use backoff::{backoff::Backoff as _, exponential::ExponentialBackoff};
+
+use crate::config::{Jitter, Retry};
+
+/// The schedule: exponential, capped, with full jitter.
+///
+/// It keeps no state between messages. What it needs to know of a message is how many attempts failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Backoff {
+    initial: Duration,
+    max: Duration,
+    multiplier: f64,
+    jitter: Jitter,
+}
+
+impl Backoff {
+    /// Waits from zero to `initial` after the first failure, the upper end growing by `multiplier` up to `max`.
+    pub const fn new(initial: Duration, max: Duration, multiplier: f64, jitter: Jitter) -> Self {
+        Self {
+            initial,
+            max,
+            multiplier,
+            jitter,
+        }
+    }
+
+    /// The wait after `failures` failed attempts, of which there was at least one.
+    ///
+    /// Full jitter: any wait from zero to the step is equally likely, which spreads a herd of retries best
+    /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
+    pub fn delay(&self, failures: u32) -> Duration {
+        let step = self.step(failures);
+        let (interval, randomization_factor) = match self.jitter {
+            // The crate spreads evenly over interval ± factor × interval: this is zero to the step.
+            Jitter::Full => (step / 2, 1.0),
+            Jitter::None => (step, 0.0),
+        };
+        let still = Still(std::time::Instant::now());
+        let mut schedule = ExponentialBackoff {
+            current_interval: interval,
+            initial_interval: interval,
+            randomization_factor,
+            multiplier: self.multiplier,
+            max_interval: interval,
+            start_time: still.0,
+            max_elapsed_time: None,
+            clock: still,
+        };
+        schedule.next_backoff().unwrap_or(step).min(step)
+    }
+
+    /// The longest possible wait after `failures` failed attempts.
+    fn step(&self, failures: u32) -> Duration {
+        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
+        let seconds = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
+        // A float above the cap, infinity included, is the cap.
+        if seconds < self.max.as_secs_f64() {
+            Duration::from_secs_f64(seconds)
+        } else {
+            self.max
+        }
+    }
+}
+
+impl From<&Retry> for Backoff {
+    fn from(retry: &Retry) -> Self {
+        Self::new(retry.initial, retry.max, retry.multiplier, retry.jitter)
+    }
+}
+
+/// A clock that stands still: attempts are limited by their number, so nothing depends on the time that has passed.
+#[derive(Debug)]
+struct Still(std::time::Instant);
+
+impl backoff::Clock for Still {
+    fn now(&self) -> std::time::Instant {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn backoff(jitter: Jitter) -> Backoff {
+        Backoff::new(Duration::from_millis(500), Duration::from_secs(300), 2.0, jitter)
+    }
+
+    #[test]
+    fn doubles_up_to_the_cap() {
+        let steps: Vec<_> = (1..=12)
+            .map(|n| backoff(Jitter::None).delay(n).as_secs_f64())
+            .collect();
+        assert_eq!(
+            steps,
+            [
+                0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0
+            ]
+        );
+    }
+
+    #[test]
+    fn never_leaves_zero_to_the_step() {
+        for failures in 1..=40 {
+            let step = backoff(Jitter::None).delay(failures);
+            for _ in 0..200 {
+                assert!(
+                    backoff(Jitter::Full).delay(failures) <= step,
+                    "after {failures} failures"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn full_jitter_uses_the_whole_range() {
+        let delays: Vec<_> = (0..1000)
+            .map(|_| backoff(Jitter::Full).delay(1).as_millis())
+            .collect();
+        for tenth in 0..10 {
+            let range = tenth * 50..(tenth + 1) * 50;
+            let hits = delays.iter().filter(|delay| range.contains(*delay)).count();
+            assert!(hits > 40, "only {hits} of 1000 delays in {range:?} ms");
+        }
+    }
+
+    #[test]
+    fn any_number_of_failures_is_bounded() {
+        assert_eq!(backoff(Jitter::None).delay(u32::MAX), Duration::from_secs(300));
+        assert_eq!(backoff(Jitter::None).delay(0), Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,265 @@
+//! A lane: one thread with a runtime, a connection to NATS and a line for every route, sharing nothing with the other
+//! lanes on the way of a message. NATS balances between lanes exactly as it does between replicas.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    runtime::{Builder, Handle, LocalOptions, LocalRuntime, RuntimeMetrics},
+    time::{interval, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::{
+    clock::{Clock, Time},
+    config::{Config, Route},
+    deliver::{Client, Target},
+    dispatch::{Dispatch, limiter::Limiter, policy::Policy, queue::Queue, retry_queue::RetryQueue},
+    line::{Equipment, Line},
+    nats::{Link, LinkError, LinkState},
+    route::RouteShare,
+    settle::Settle,
+    source::{Feed, Session},
+    stats::Counter,
+};
+
+/// What a lane is made of. The same for all lanes but for the shares.
+pub struct Plan {
+    /// Which lane this is, from 0.
+    pub number: usize,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Its share of each route, in the order of the configuration.
+    pub shares: Vec<RouteShare>,
+    /// What others may know of it.
+    pub status: Arc<LaneStatus>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Ends the intake, and begins the grace.
+    pub stop: CancellationToken,
+}
+
+/// What others may know of a lane.
+#[derive(Debug, Default)]
+pub struct LaneStatus {
+    link: Mutex<Option<Arc<LinkState>>>,
+    /// Reconnects of connections that were given up since.
+    reconnects: Counter,
+    subscribed: AtomicBool,
+    /// What tokio says about the lane's runtime, once it runs.
+    pub runtime: OnceLock<RuntimeMetrics>,
+    /// Messages that the NATS client dropped, because the lane was too slow.
+    pub slow_consumer: Arc<Counter>,
+}
+
+impl LaneStatus {
+    /// What is known of the connection, once there is one in the making.
+    pub fn link(&self) -> Option<Arc<LinkState>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the routes' subscriptions were made.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Relaxed)
+    }
+
+    /// How often the lane has lost its connection and made it again.
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.get() + self.link().map_or(0, |link| link.reconnects())
+    }
+
+    fn switch_to(&self, link: Arc<LinkState>) {
+        let former = self
+            .link
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(link);
+        if let Some(former) = former {
+            self.reconnects.add(former.reconnects());
+        }
+    }
+}
+
+/// A lane could not begin to work.
+#[derive(Debug, Error)]
+pub enum LaneError {
+    /// No runtime.
+    #[error("cannot start the runtime of a lane")]
+    Runtime(#[from] std::io::Error),
+    /// No connection.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// A lane's runtime.
+pub fn runtime() -> Result<LocalRuntime, LaneError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        // Only names are resolved there, one at a time for each route.
+        .max_blocking_threads(4)
+        .build_local(LocalOptions::default())?;
+    Ok(runtime)
+}
+
+/// The life of a lane, from the first message to the last.
+pub async fn run(plan: Plan) -> Result<(), LaneError> {
+    let Plan {
+        number,
+        config,
+        shares,
+        status,
+        clock,
+        stop,
+    } = plan;
+    status.runtime.get_or_init(|| Handle::current().metrics());
+    let lines: Vec<_> = config
+        .routes
+        .iter()
+        .zip(shares)
+        .map(|(route, share)| line(route, share, clock))
+        .collect();
+    let lane = Lane {
+        number,
+        config,
+        lines,
+        status,
+        clock,
+    };
+    let session = lane.take_in(&stop).await?;
+    let deadline = clock.now() + lane.config.shutdown.grace;
+    session.leave().await;
+    lane.finish(deadline).await;
+    Ok(())
+}
+
+struct Lane {
+    number: usize,
+    config: Arc<Config>,
+    lines: Vec<Rc<Line<Client>>>,
+    status: Arc<LaneStatus>,
+    clock: Clock,
+}
+
+impl Lane {
+    /// Takes messages in until `stop`. Gives back the session that is to be left then.
+    async fn take_in(&self, stop: &CancellationToken) -> Result<Session, LaneError> {
+        let mut session = self.session().await?;
+        let mut refresh = interval(Duration::from_secs(1));
+        tokio::select! {
+            () = session.confirmed() => self.announce(),
+            () = stop.cancelled() => return Ok(session),
+        }
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(session),
+                _ = refresh.tick() => session.refresh(),
+                () = session.lame_duck() => {
+                    let mut successor = self.session().await?;
+                    // The old server goes on serving us until the successor is in place, or until it stops.
+                    tokio::select! {
+                        () = successor.confirmed() => {}
+                        () = stop.cancelled() => {}
+                    }
+                    std::mem::replace(&mut session, successor).leave().await;
+                }
+            }
+        }
+    }
+
+    async fn session(&self) -> Result<Session, LaneError> {
+        let link = Link::open(&self.config.nats, &format!("lane {}", self.number)).await?;
+        self.status.switch_to(Arc::clone(link.state()));
+        let feeds: Vec<_> = self.config.routes.iter().zip(&self.lines).map(feed).collect();
+        Ok(Session::start(link, &feeds, &self.status.slow_consumer, self.clock).await?)
+    }
+
+    fn announce(&self) {
+        self.status.subscribed.store(true, Relaxed);
+        for route in &self.config.routes {
+            info!(
+                route = route.name.as_str(),
+                lane = self.number,
+                subject = route.subject.as_str(),
+                queue_group = route.queue_group.as_str(),
+                webhook = %route.webhook.url,
+                "route is live"
+            );
+        }
+    }
+
+    /// Delivers what is in hand until `deadline`, and gives up the rest.
+    async fn finish(&self, deadline: Time) {
+        let window = deadline.since(self.clock.now()) / 2;
+        for line in &self.lines {
+            line.hurry(window);
+        }
+        let drained = async {
+            for line in &self.lines {
+                line.drained(deadline).await;
+            }
+        };
+        tokio::select! {
+            () = drained => {}
+            () = sleep_until(self.clock.instant(deadline)) => {}
+        }
+        for line in &self.lines {
+            line.cut().await;
+        }
+    }
+}
+
+fn feed((route, line): (&Route, &Rc<Line<Client>>)) -> Feed<Client> {
+    Feed {
+        subject: route.subject.clone(),
+        queue_group: route.queue_group.clone(),
+        line: Rc::clone(line),
+    }
+}
+
+fn line(route: &Route, share: RouteShare, clock: Clock) -> Rc<Line<Client>> {
+    let target = Rc::new(Target::new(&route.webhook, share.tls, clock));
+    let dead_letters = share.dead_letters;
+    Line::start(Equipment {
+        dispatch: Dispatch::new(
+            Queue::new(share.queue, route.queue.overflow),
+            RetryQueue::new(share.retries),
+            share.limit.map(Limiter::new),
+            share.hold,
+            Policy::from(&route.retry),
+        ),
+        overflow: route.queue.overflow,
+        concurrency: share.concurrency.get(),
+        client: Box::new(move || Client::new(Rc::clone(&target))),
+        settle: Settle::new(route.name.clone(), Arc::clone(&share.stats), dead_letters, clock),
+        condition: share.condition,
+        stats: share.stats,
+        clock,
+    })
+}
+
+/// Runs a lane on a thread of its own. `ended` is cancelled when it is over, however it came to that.
+pub fn spawn(
+    plan: Plan,
+    ended: CancellationToken,
+) -> std::io::Result<std::thread::JoinHandle<Result<(), LaneError>>> {
+    let number = plan.number;
+    std::thread::Builder::new()
+        .name(format!("lane-{number}"))
+        .spawn(move || {
+            let _ended = ended.drop_guard();
+            let done = runtime().and_then(|runtime| runtime.block_on(run(plan)));
+            if let Err(error) = &done {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                error!(lane = number, %error, cause, "lane failed");
+            }
+            done
+        })
+}

@@ -1,0 +1,376 @@
+//! One route in one lane at work: the loops around [`Dispatch`], which only wait and ask it what is next.
+//!
+//! A crew of workers, each with a client of its own, takes messages as fast as it can deliver them. A worker that finds
+//! nothing to do sits down; whoever brings work calls as many back as there is work for, those that sat down last
+//! first, so that a quiet route keeps few connections warm instead of many cool ones. One alarm clock wakes the route
+//! when something is due: a waiting retry is an entry in a queue and holds nothing else.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, task::spawn_local, time::sleep_until};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    clock::{Clock, Time},
+    condition::Condition,
+    config::Overflow,
+    deliver::Deliver,
+    dispatch::{Dispatch, Pick, Verdict},
+    message::Message,
+    outcome::{Attempt, Reason},
+    settle::Settle,
+    stats::RouteStats,
+};
+
+/// What a line works with.
+pub struct Equipment<D> {
+    /// Decides.
+    pub dispatch: Dispatch,
+    /// What happens to a new message that does not fit.
+    pub overflow: Overflow,
+    /// How many attempts may be under way at the same time.
+    pub concurrency: usize,
+    /// Makes the client of one more worker.
+    pub client: Box<dyn Fn() -> D>,
+    /// Takes what is finished.
+    pub settle: Settle,
+    /// Watches how the webhook does.
+    pub condition: Arc<Condition>,
+    /// Counts.
+    pub stats: Arc<RouteStats>,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// See the module.
+pub struct Line<D> {
+    dispatch: RefCell<Dispatch>,
+    overflow: Overflow,
+    concurrency: usize,
+    client: Box<dyn Fn() -> D>,
+    settle: Settle,
+    condition: Arc<Condition>,
+    stats: Arc<RouteStats>,
+    clock: Clock,
+
+    tasks: TaskTracker,
+    seats: RefCell<Vec<Rc<Seat>>>,
+    /// Those who wait for work, the last to sit down on top.
+    idle: RefCell<Vec<Rc<Seat>>>,
+    /// Workers who were called and have not come yet.
+    called: Cell<usize>,
+    in_flight: Cell<usize>,
+
+    alarm: Cell<Option<Time>>,
+    alarm_set: Notify,
+    progress: Notify,
+    cut: Cell<bool>,
+}
+
+/// A worker's place, by which it can be reached.
+#[derive(Debug, Default)]
+struct Seat {
+    called: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Seat {
+    /// Has `cx`'s task woken by [`Self::wake`].
+    fn register(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl<D: Deliver + 'static> Line<D> {
+    /// A line that is ready for messages, on the runtime of its lane.
+    pub fn start(equipment: Equipment<D>) -> Rc<Self> {
+        let Equipment {
+            dispatch,
+            overflow,
+            concurrency,
+            client,
+            settle,
+            condition,
+            stats,
+            clock,
+        } = equipment;
+        let line = Rc::new(Self {
+            dispatch: RefCell::new(dispatch),
+            overflow,
+            concurrency,
+            client,
+            settle,
+            condition,
+            stats,
+            clock,
+            tasks: TaskTracker::new(),
+            seats: RefCell::default(),
+            idle: RefCell::default(),
+            called: Cell::new(0),
+            in_flight: Cell::new(0),
+            alarm: Cell::new(None),
+            alarm_set: Notify::new(),
+            progress: Notify::new(),
+            cut: Cell::new(false),
+        });
+        line.spawn(Rc::clone(&line).keep_time());
+        line
+    }
+
+    /// Takes a message from the source. [`Self::summon`] is to be called after one or several.
+    pub fn offer(&self, message: Message) {
+        self.stats.received.add(1);
+        let now = message.received;
+        self.dispatch
+            .borrow_mut()
+            .offer(message, |evicted| match self.overflow {
+                Overflow::DeadLetter => self.settle.dead(evicted, Reason::QueueFull, now),
+                Overflow::DropNewest | Overflow::DropOldest => {
+                    self.settle.dropped(evicted, Reason::QueueFull, now);
+                }
+            });
+    }
+
+    /// Calls as many workers as there is work for now, and sets the alarm for what comes later.
+    pub fn summon(self: &Rc<Self>) {
+        self.show_load();
+        self.call_workers(self.clock.now());
+    }
+
+    fn call_workers(self: &Rc<Self>, now: Time) {
+        let (wanted, due) = {
+            let dispatch = self.dispatch.borrow();
+            (dispatch.wanted(now), dispatch.next_due())
+        };
+        if let Some(due) = due
+            && due > now
+        {
+            return self.set_alarm(due);
+        }
+        while self.called.get() < wanted {
+            let Some(seat) = self.seat_to_call() else { break };
+            seat.called.set(true);
+            self.called.set(self.called.get() + 1);
+            seat.wake();
+        }
+    }
+
+    /// The worker that sat down last, or a new one. None where all that there may be are at work.
+    fn seat_to_call(self: &Rc<Self>) -> Option<Rc<Seat>> {
+        if let Some(seat) = self.idle.borrow_mut().pop() {
+            return Some(seat);
+        }
+        let mut seats = self.seats.borrow_mut();
+        if seats.len() >= self.concurrency || self.cut.get() {
+            return None;
+        }
+        let seat = Rc::new(Seat::default());
+        seats.push(Rc::clone(&seat));
+        self.spawn(Rc::clone(self).work((self.client)(), Rc::clone(&seat)));
+        Some(seat)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        // The handle is not needed: the tracker tells when the task has ended.
+        drop(spawn_local(self.tasks.track_future(task)));
+    }
+
+    /// The life of a worker.
+    async fn work(self: Rc<Self>, mut client: D, seat: Rc<Seat>) {
+        self.answer_call(&seat);
+        while !self.cut.get() {
+            let Some((message, began)) = self.take() else {
+                self.rest(&mut client, &seat).await;
+                continue;
+            };
+            match self.unless_cut(&seat, client.deliver(&message)).await {
+                Some(attempt) => self.finish(message, &attempt, began),
+                None => self.abandon(message),
+            }
+        }
+    }
+
+    /// Takes the next message to attempt, if there is one now.
+    fn take(self: &Rc<Self>) -> Option<(Message, Time)> {
+        let now = self.clock.now();
+        let pick = self.dispatch.borrow_mut().pick(now);
+        match pick {
+            Pick::Idle => None,
+            Pick::Wait(until) => {
+                self.set_alarm(until);
+                None
+            }
+            Pick::Attempt(mut message) => {
+                message.attempts += 1;
+                self.in_flight.set(self.in_flight.get() + 1);
+                self.show_load();
+                self.call_workers(now);
+                Some((message, now))
+            }
+        }
+    }
+
+    /// Waits until called, and looks after the connection meanwhile.
+    async fn rest(&self, client: &mut D, seat: &Rc<Seat>) {
+        self.idle.borrow_mut().push(Rc::clone(seat));
+        let mut idle = true;
+        poll_fn(|cx| {
+            if seat.called.get() || self.cut.get() {
+                return Poll::Ready(());
+            }
+            seat.register(cx);
+            idle = idle && client.poll_idle(cx).is_pending();
+            Poll::Pending
+        })
+        .await;
+        self.answer_call(seat);
+    }
+
+    fn answer_call(&self, seat: &Seat) {
+        if seat.called.replace(false) {
+            self.called.set(self.called.get() - 1);
+        }
+    }
+
+    /// Runs `attempt` to its end, or breaks it off when the line is cut.
+    async fn unless_cut(&self, seat: &Seat, attempt: impl Future<Output = Attempt>) -> Option<Attempt> {
+        let mut attempt = pin!(attempt);
+        poll_fn(|cx| {
+            if self.cut.get() {
+                return Poll::Ready(None);
+            }
+            seat.register(cx);
+            attempt.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// Decides what follows an attempt that began at `began`.
+    fn finish(self: &Rc<Self>, message: Message, attempt: &Attempt, began: Time) {
+        let now = self.clock.now();
+        self.in_flight.set(self.in_flight.get() - 1);
+        self.stats.request_duration.observe(now.since(began));
+        match *attempt {
+            Attempt::Delivered(status) => {
+                self.stats.requests.answered(status);
+                self.condition.succeeded(now);
+            }
+            Attempt::Failed { failure, .. } => {
+                self.stats.requests.failed(failure);
+                self.note_failure(&message, failure, now);
+            }
+        }
+        let verdict = self.dispatch.borrow_mut().resolve(message, attempt, now);
+        match verdict {
+            Verdict::Delivered(message) => self.settle.delivered(message, now),
+            Verdict::Dead(message, reason) => self.settle.dead(message, reason, now),
+            Verdict::Retry(due) => self.set_alarm(due),
+        }
+        self.show_load();
+        self.progress.notify_one();
+    }
+
+    fn note_failure(&self, message: &Message, failure: crate::outcome::Failure, now: Time) {
+        tracing::debug!(
+            route = self.condition.route().as_str(),
+            id = %message.id,
+            attempt = message.attempts,
+            reason = %failure.label(),
+            "attempt failed"
+        );
+        self.condition.failed(failure, now);
+    }
+
+    /// Gives up a message in the middle of its attempt. Whether the webhook took it is not known.
+    fn abandon(&self, message: Message) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        self.settle.dead(message, Reason::Shutdown, self.clock.now());
+    }
+
+    fn set_alarm(&self, at: Time) {
+        if self.alarm.get().is_none_or(|set| at < set) {
+            self.alarm.set(Some(at));
+            self.alarm_set.notify_one();
+        }
+    }
+
+    /// Calls the workers when the alarm goes off.
+    async fn keep_time(self: Rc<Self>) {
+        let mut sleep = pin!(sleep_until(self.clock.instant(Time::START)));
+        while !self.cut.get() {
+            match self.alarm.get() {
+                None => self.alarm_set.notified().await,
+                Some(at) => {
+                    sleep.as_mut().reset(self.clock.instant(at));
+                    tokio::select! {
+                        () = self.alarm_set.notified() => {}
+                        () = &mut sleep => {
+                            self.alarm.set(None);
+                            self.call_workers(self.clock.now());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn show_load(&self) {
+        let dispatch = self.dispatch.borrow();
+        self.stats.queue_messages.set(dispatch.queue().len());
+        self.stats.queue_bytes.set(dispatch.queue().bytes());
+        self.stats.retry_messages.set(dispatch.retries().len());
+        self.stats.retry_bytes.set(dispatch.retries().bytes());
+        self.stats.in_flight.set(self.in_flight.get());
+    }
+
+    /// Brings retries forward, so that each gets another attempt within `window`.
+    pub fn hurry(self: &Rc<Self>, window: Duration) {
+        let now = self.clock.now();
+        self.dispatch.borrow_mut().hurry(now, window);
+        self.call_workers(now);
+    }
+
+    /// Returns when nothing is in hand any more, or nothing of it can be attempted before `deadline`.
+    pub async fn drained(&self, deadline: Time) {
+        loop {
+            let due = self.dispatch.borrow().next_due();
+            if self.in_flight.get() == 0 && due.is_none_or(|due| due > deadline) {
+                return;
+            }
+            self.progress.notified().await;
+        }
+    }
+
+    /// Ends the work at once: breaks off what is under way and gives up what is waiting.
+    pub async fn cut(&self) {
+        self.cut.set(true);
+        for seat in &*self.seats.borrow() {
+            seat.wake();
+        }
+        self.alarm_set.notify_one();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let now = self.clock.now();
+        while let Some(message) = { self.dispatch.borrow_mut().give_up() } {
+            self.settle.dead(message, Reason::Shutdown, now);
+        }
+        self.show_load();
+    }
+}

@@ -1,0 +1,79 @@
+//! The program: options, configuration, log, exit status. Everything else is in the library.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use broadcaster::{
+    app::{App, AppError},
+    cli::{Cli, Command},
+    clock::Clock,
+    config::{self, Config},
+    lane,
+    signals::Signals,
+    telemetry,
+};
+use clap::Parser as _;
+use tracing::error;
+
+/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
+const BAD_CONFIGURATION: u8 = 78;
+
+/// An option is wrong: what the parser of the options uses.
+const WRONG_OPTION: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let sources = match cli.settings.sources() {
+        Ok(sources) => sources,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(WRONG_OPTION);
+        }
+    };
+    let config = match config::load(sources) {
+        Ok(config) => config,
+        Err(errors) => {
+            // Before the log has a level and a format, and for a person most of the time.
+            eprintln!("{errors}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    match cli.command {
+        Some(Command::Check) => match io::stdout().write_all(config.to_toml().as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_closed) => ExitCode::FAILURE,
+        },
+        None => deliver(config),
+    }
+}
+
+fn deliver(config: Config) -> ExitCode {
+    telemetry::start(&config.log);
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut causes = String::new();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                causes.push_str(&format!(": {error}"));
+                cause = error.source();
+            }
+            error!("{error}{causes}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config) -> Result<(), AppError> {
+    let clock = Clock::start();
+    // Health, metrics and dead letters: a runtime like a lane's, but on this thread.
+    let runtime = lane::runtime()?;
+    runtime.block_on(async {
+        let signals = Signals::listen().map_err(lane::LaneError::from)?;
+        let app = App::bind(config, clock).await?;
+        app.run(signals.stop()).await?;
+        Ok(())
+    })
+}

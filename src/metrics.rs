@@ -1,0 +1,153 @@
+//! `GET /metrics`: what the lanes have counted, added up and written as OpenMetrics text.
+
+mod process;
+mod routes;
+mod runtime;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::Registry,
+};
+use tokio::runtime::RuntimeMetrics;
+
+pub use self::routes::RouteFigures;
+use crate::{
+    lane::LaneStatus,
+    nats::LinkState,
+    server::{Page, Pages},
+};
+
+/// The metrics page.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+/// What the metrics are taken from.
+pub struct Figures {
+    /// The figures of each route.
+    pub routes: Vec<RouteFigures>,
+    /// The lanes.
+    pub lanes: Vec<Arc<LaneStatus>>,
+    /// The connection for dead letters, where there is one.
+    pub dead_letters: Option<Arc<LinkState>>,
+    /// The runtime that serves everything but the lanes.
+    pub control: RuntimeMetrics,
+}
+
+impl Metrics {
+    /// Collects from `figures` whenever it is asked.
+    pub fn new(figures: Figures) -> Self {
+        let Figures {
+            routes,
+            lanes,
+            dead_letters,
+            control,
+        } = figures;
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(BuildInfo));
+        registry.register_collector(Box::new(routes::Routes(routes)));
+        registry.register_collector(Box::new(Nats {
+            lanes: lanes.clone(),
+            dead_letters,
+        }));
+        registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
+        registry.register_collector(Box::new(process::Process));
+        Self { registry }
+    }
+
+    /// The metrics now.
+    pub fn encode(&self) -> String {
+        let mut page = String::new();
+        // Writing to a string does not fail, and neither do the collectors.
+        if text::encode(&mut page, &self.registry).is_err() {
+            page.clear();
+        }
+        page
+    }
+}
+
+impl Pages for Metrics {
+    fn page(&self, path: &str, _accept: Option<&str>) -> Option<Page> {
+        const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        (path == "/metrics").then(|| Page {
+            status: StatusCode::OK,
+            content_type: OPEN_METRICS,
+            body: self.encode(),
+        })
+    }
+}
+
+/// `metric` under `name`.
+fn single(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    metric: &impl EncodeMetric,
+) -> std::fmt::Result {
+    metric.encode(encoder.encode_descriptor(name, help, None, kind)?)
+}
+
+#[derive(Debug)]
+struct BuildInfo;
+
+impl Collector for BuildInfo {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "The version that is running";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_build_info", help, None, MetricType::Gauge)?;
+        let labels = [("version", crate::VERSION), ("commit", crate::COMMIT)];
+        ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)
+    }
+}
+
+#[derive(Debug)]
+struct Nats {
+    lanes: Vec<Arc<LaneStatus>>,
+    dead_letters: Option<Arc<LinkState>>,
+}
+
+impl Collector for Nats {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        use prometheus_client::metrics::counter::ConstCounter;
+        let lanes_connected = self
+            .lanes
+            .iter()
+            .all(|lane| lane.link().is_some_and(|link| link.is_connected()));
+        let connected = lanes_connected && self.dead_letters.as_ref().is_none_or(|link| link.is_connected());
+        let reconnects = self.lanes.iter().map(|lane| lane.reconnects()).sum::<u64>()
+            + self.dead_letters.as_ref().map_or(0, |link| link.reconnects());
+        let lost = self
+            .lanes
+            .iter()
+            .map(|lane| lane.slow_consumer.get())
+            .sum::<u64>();
+        single(
+            &mut encoder,
+            "broadcaster_nats_connected",
+            "1 while every connection to NATS is up, else 0",
+            MetricType::Gauge,
+            &ConstGauge::new(i64::from(connected)),
+        )?;
+        single(
+            &mut encoder,
+            "broadcaster_nats_reconnects",
+            "Connections to NATS that were lost and made again",
+            MetricType::Counter,
+            &ConstCounter::new(reconnects),
+        )?;
+        single(
+            &mut encoder,
+            "broadcaster_nats_slow_consumer",
+            "Messages that were lost before they were received, because a lane could not keep up with NATS",
+            MetricType::Counter,
+            &ConstCounter::new(lost),
+        )
+    }
+}

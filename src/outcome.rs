@@ -1,0 +1,99 @@
+//! What can come of an attempt and of a message: the closed sets that logs, metric labels and dead letters share.
+
+use std::{borrow::Cow, time::Duration};
+
+/// What came of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The webhook answered with this status, from 200 to 299.
+    Delivered(u16),
+    /// It did not, or not in time.
+    Failed {
+        /// What went wrong.
+        failure: Failure,
+        /// How long the webhook asked us to wait (`Retry-After`, RFC 9110 section 10.2.3).
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Attempt {
+    /// A failure before or without an answer.
+    pub const fn failed(failure: Failure) -> Self {
+        Self::Failed {
+            failure,
+            retry_after: None,
+        }
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The webhook answered, but with this status.
+    Status(u16),
+    /// The deadline passed before the whole answer was there.
+    Timeout,
+    /// The webhook's name did not resolve.
+    Dns,
+    /// No connection could be made.
+    Connect,
+    /// The TLS handshake failed, most often because of a certificate.
+    Tls,
+    /// The connection broke before the whole answer was there.
+    Reset,
+    /// What came back was not HTTP/1.
+    Protocol,
+}
+
+impl Failure {
+    /// The failures that are not a status.
+    pub const TRANSPORT: [Self; 6] = [
+        Self::Timeout,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Reset,
+        Self::Protocol,
+    ];
+
+    /// The word for it in logs, in the metric label `code` and in dead letters: a status as its number.
+    pub fn label(self) -> Cow<'static, str> {
+        match self {
+            Self::Status(status) => status.to_string().into(),
+            Self::Timeout => "timeout".into(),
+            Self::Dns => "dns".into(),
+            Self::Connect => "connect".into(),
+            Self::Tls => "tls".into(),
+            Self::Reset => "reset".into(),
+            Self::Protocol => "protocol".into(),
+        }
+    }
+}
+
+/// Why a message will not be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The webhook answered with a status that no retry would mend.
+    Rejected,
+    /// Every attempt failed.
+    AttemptsExhausted,
+    /// It found the queue full.
+    QueueFull,
+    /// It was to be tried again, but the retry queue was full.
+    RetryQueueFull,
+    /// The process stopped before it could be delivered.
+    Shutdown,
+}
+
+impl Reason {
+    /// The word for it in logs and dead letters.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::QueueFull => "queue_full",
+            Self::RetryQueueFull => "retry_queue_full",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
