@@ -1,0 +1,44 @@
+# One entry for people and for CI. `make` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint build tools bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## see it work: nats-server, the daemon and a webhook, told step by step
+	@tests/install-tools.sh nats
+	cargo build --release --locked --bin broadcaster --example demo
+	@$(call program,release/examples/demo)
+
+test: lint ## all checks and all tests
+	@tests/install-tools.sh
+	cargo test --locked
+	@for file in config/*.toml; do \
+		case $$file in */demo.toml) url=http://127.0.0.1:8080 ;; *) url= ;; esac; \
+		echo "broadcaster check --config $$file"; \
+		env BROADCASTER__ROUTES__TODOS__WEBHOOK__URL=$$url \
+			$(call program,debug/broadcaster) check --config "$$file" >/dev/null || exit; \
+	done
+
+lint: ## formatting, clippy and rustdoc, every warning an error
+	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || \
+		{ echo 'rustfmt or clippy is missing: rustup component add rustfmt clippy' >&2; exit 1; }
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+
+build: ## the release binary: target/release/broadcaster
+	cargo build --release --locked
+
+tools: ## install nats-server and promtool into .tools, unless they are there
+	@tests/install-tools.sh
+
+bench: ## the benchmarks
+	@tests/install-tools.sh nats
+	cargo bench --locked
+
+clean: ## remove what was built; .tools stays
+	cargo clean
+
+# What cargo built. (Not `cargo run`: without the tests' dependencies it would build everything anew.)
+program = "$${CARGO_TARGET_DIR:-target}/$(1)"

@@ -1,0 +1,6 @@
+//! The tests of broadcaster as a whole: real parts, counted from outside.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod kit;

@@ -1,0 +1,52 @@
+//! A small HTTP client, for the monitoring ports of the daemon and of nats-server.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// Any failure: the caller prints it.
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What was answered, read to its end.
+pub(crate) struct Answer {
+    /// The status code.
+    pub(crate) status: StatusCode,
+    /// The response headers.
+    pub(crate) headers: hyper::HeaderMap,
+    /// The body; bytes that are not UTF-8 are replaced.
+    pub(crate) body: String,
+}
+
+/// One request on a connection of its own, given five seconds.
+pub(crate) async fn request(method: Method, address: SocketAddr, path: &str) -> Result<Answer, Error> {
+    tokio::time::timeout(Duration::from_secs(5), exchange(method, address, path)).await?
+}
+
+/// A GET.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Answer, Error> {
+    request(Method::GET, address, path).await
+}
+
+async fn exchange(method: Method, address: SocketAddr, path: &str) -> Result<Answer, Error> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", address.to_string())
+        .body(Empty::<Bytes>::new())?;
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    driver.abort();
+    Ok(Answer {
+        status: head.status,
+        headers: head.headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}

@@ -1,0 +1,151 @@
+//! The server of a webhook.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::{Received, Record, lock};
+
+/// What a test can tell a running webhook.
+pub(super) enum Order {
+    Down,
+    Up,
+    CloseConnections,
+}
+
+/// Serves until it is dropped.
+pub(super) async fn run(
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    record: Arc<Mutex<Record>>,
+    mut orders: mpsc::Receiver<(Order, oneshot::Sender<()>)>,
+) {
+    listener
+        .set_nonblocking(true)
+        .expect("a listener can be made non-blocking");
+    let address = listener.local_addr().expect("a listener has an address");
+    let mut listener = Some(TcpListener::from_std(listener).expect("a listener can be registered"));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some((order, done)) = orders.recv() => {
+                obey(&order, address, &mut listener, &mut connections).await;
+                // Nobody waits any more when the test was cancelled.
+                done.send(()).ok();
+            }
+            stream = accept(listener.as_ref()) => {
+                let number = { let mut record = lock(&record); record.accepted += 1; record.accepted };
+                connections.spawn(connection(stream, number, tls.clone(), Arc::clone(&record)));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn obey(
+    order: &Order,
+    address: SocketAddr,
+    listener: &mut Option<TcpListener>,
+    connections: &mut JoinSet<()>,
+) {
+    match order {
+        Order::Down => {
+            *listener = None;
+            connections.shutdown().await;
+        }
+        Order::Up => *listener = Some(TcpListener::bind(address).await.expect("the port is still free")),
+        Order::CloseConnections => connections.shutdown().await,
+    }
+}
+
+/// The next connection; never one while there is no listener.
+async fn accept(listener: Option<&TcpListener>) -> TcpStream {
+    loop {
+        match listener {
+            Some(listener) => {
+                if let Ok((stream, _)) = listener.accept().await {
+                    return stream;
+                }
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Counts down when a connection or a request ends, in whatever way.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+async fn connection(stream: TcpStream, number: usize, tls: Option<TlsAcceptor>, record: Arc<Mutex<Record>>) {
+    lock(&record).open += 1;
+    let _open = OnDrop(|| lock(&record).open -= 1);
+    stream.set_nodelay(true).ok();
+    // How a connection ends is the client's affair: what it delivered before is counted already.
+    match tls {
+        None => serve(stream, number, &record).await.ok(),
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => serve(stream, number, &record).await.ok(),
+            Err(_) => None,
+        },
+    };
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    connection: usize,
+    record: &Mutex<Record>,
+) -> Result<(), hyper::Error> {
+    let service = service_fn(|request| answer(request, connection, record));
+    hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    connection: usize,
+    record: &Mutex<Record>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let request = Received {
+        at: Instant::now(),
+        connection,
+        method: head.method,
+        path: head
+            .uri
+            .path_and_query()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        headers: head.headers,
+        body: body.clone(),
+        status: None,
+    };
+    let (place, reply) = lock(record).arrived(request);
+    let _in_flight = OnDrop(|| lock(record).finished());
+    if !reply.delay.is_zero() {
+        tokio::time::sleep(reply.delay).await;
+    }
+    lock(record).answered(place, &body, &reply);
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    Ok(response)
+}
