@@ -1,5 +1,6 @@
-//! `GET /metrics`: what the lanes have counted, added up and written as OpenMetrics text.
+//! `GET /metrics`: what the lanes have counted, added up and written as text.
 
+mod classic;
 mod process;
 mod routes;
 mod runtime;
@@ -61,7 +62,7 @@ impl Metrics {
         Self { registry }
     }
 
-    /// The metrics now.
+    /// The metrics now, as OpenMetrics text.
     pub fn encode(&self) -> String {
         let mut page = String::new();
         // Writing to a string does not fail, and neither do the collectors.
@@ -73,12 +74,24 @@ impl Metrics {
 }
 
 impl Pages for Metrics {
-    fn page(&self, path: &str, _accept: Option<&str>) -> Option<Page> {
+    /// OpenMetrics for those who ask for it, as Prometheus does; the older text format for everybody else.
+    fn page(&self, path: &str, accept: Option<&str>) -> Option<Page> {
         const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        (path == "/metrics").then(|| Page {
+        const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+        if path != "/metrics" {
+            return None;
+        }
+        let metrics = self.encode();
+        let (content_type, body) =
+            if accept.is_some_and(|types| types.contains("application/openmetrics-text")) {
+                (OPEN_METRICS, metrics)
+            } else {
+                (CLASSIC, classic::from_open_metrics(&metrics))
+            };
+        Some(Page {
             status: StatusCode::OK,
-            content_type: OPEN_METRICS,
-            body: self.encode(),
+            content_type,
+            body,
         })
     }
 }
