@@ -96,8 +96,6 @@ async fn start_daemon(nats: &NatsServer, hook: &Webhook) -> Running {
         .config_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.toml"))
         .env("NATS_URL", nats.url())
         .env("BROADCASTER__ROUTES__TODOS__WEBHOOK__URL", hook.url())
-        // The waits are random: by bad luck the default of 8 attempts is over before the outage is.
-        .env("BROADCASTER__ROUTES__TODOS__RETRY__ATTEMPTS", "30")
         .start()
         .await;
     daemon.ready(PATIENCE).await;
