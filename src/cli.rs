@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 use thiserror::Error;
 
 use crate::config::Sources;
@@ -65,6 +68,21 @@ pub struct Settings {
 #[derive(Debug, Error)]
 #[error("--set: expected KEY=VALUE, such as routes.todos.webhook.timeout=5s")]
 pub struct SetError;
+
+impl Cli {
+    /// The arguments of this process; where they are wrong, the process ends with a message. What is no option is not
+    /// repeated there: it may be a secret that lost its option, as in `--set nats.token= SECRET`.
+    pub fn from_arguments() -> Self {
+        Self::try_parse().unwrap_or_else(|mut error| {
+            for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
+                if matches!(error.get(kind), Some(ContextValue::String(word)) if !word.starts_with('-')) {
+                    error.insert(kind, ContextValue::String("…".to_owned()));
+                }
+            }
+            error.exit()
+        })
+    }
+}
 
 impl Settings {
     /// All sources of settings: these options, and the environment of the process.

@@ -101,16 +101,8 @@ impl Seat {
 impl<D: Deliver + 'static> Line<D> {
     /// A line that is ready for messages, on the runtime of its lane.
     pub fn start(equipment: Equipment<D>) -> Rc<Self> {
-        let Equipment {
-            dispatch,
-            overflow,
-            concurrency,
-            client,
-            settle,
-            condition,
-            stats,
-            clock,
-        } = equipment;
+        let Equipment { dispatch, overflow, concurrency, client, settle, condition, stats, clock } =
+            equipment;
         let line = Rc::new(Self {
             dispatch: RefCell::new(dispatch),
             overflow,
@@ -138,14 +130,12 @@ impl<D: Deliver + 'static> Line<D> {
     pub fn offer(&self, message: Message) {
         self.stats.received.add(1);
         let now = message.received;
-        self.dispatch
-            .borrow_mut()
-            .offer(message, |evicted| match self.overflow {
-                Overflow::DeadLetter => self.settle.dead(evicted, Reason::QueueFull, now),
-                Overflow::DropNewest | Overflow::DropOldest => {
-                    self.settle.dropped(evicted, Reason::QueueFull, now);
-                }
-            });
+        self.dispatch.borrow_mut().offer(message, |evicted| match self.overflow {
+            Overflow::DeadLetter => self.settle.dead(evicted, Reason::QueueFull, now),
+            Overflow::DropNewest | Overflow::DropOldest => {
+                self.settle.dropped(evicted, Reason::QueueFull, now);
+            }
+        });
     }
 
     /// Calls as many workers as there is work for now, and sets the alarm for what comes later.
@@ -374,3 +364,6 @@ impl<D: Deliver + 'static> Line<D> {
         self.show_load();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,6 @@ use broadcaster::{
     signals::Signals,
     telemetry,
 };
-use clap::Parser as _;
 use tracing::error;
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
@@ -24,7 +23,7 @@ const BAD_CONFIGURATION: u8 = 78;
 const WRONG_OPTION: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arguments();
     let sources = match cli.settings.sources() {
         Ok(sources) => sources,
         Err(error) => {

@@ -239,12 +239,9 @@ pub struct Account {
 
 impl Account {
     /// What is neither delivered nor dead yet. When everything has stopped, anything but 0 is a bug.
-    pub const fn in_hand(&self) -> i128 {
-        self.received as i128
-            - (self.delivered as i128
-                + self.dead_lettered as i128
-                + self.dropped as i128
-                + self.handed_over as i128)
+    pub const fn in_hand(&self) -> i64 {
+        let settled = self.delivered + self.dead_lettered + self.dropped + self.handed_over;
+        self.received.wrapping_sub(settled).cast_signed()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::SystemTime,
@@ -143,7 +144,11 @@ fn drive(driver: &mut Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>, c
 
 /// What an error of hyper means to an operator.
 fn classify(error: &hyper::Error) -> Failure {
-    if error.is_parse() {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    // A body in bad chunks is an I/O error to hyper.
+    let is_bad_chunk = source
+        .is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
+    if error.is_parse() || is_bad_chunk {
         Failure::Protocol
     } else {
         Failure::Reset

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    header::{CONTENT_TYPE, HOST, USER_AGENT},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT},
 };
 use http_body_util::Full;
 
@@ -53,11 +53,12 @@ impl Template {
     pub(super) fn request(&self, message: &Message) -> Request<Full<Bytes>> {
         let mut headers = self.headers.clone();
         if !self.sets_content_type {
-            let given = message
-                .headers
-                .get("content-type")
-                .and_then(|given| HeaderValue::from_str(given).ok());
+            let given = message.headers.get("content-type").and_then(content_type);
             headers.insert(CONTENT_TYPE, given.unwrap_or(JSON));
+        }
+        if message.payload.is_empty() {
+            // hyper leaves it out, and some servers then refuse a POST (RFC 9110, section 8.6).
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         headers.insert(ID, id(&message.id));
         headers.insert(SUBJECT, safe_value(&header_safe(&message.subject)));
@@ -68,6 +69,13 @@ impl Template {
         *request.headers_mut() = headers;
         request
     }
+}
+
+/// The publisher's content type, where it can be one. What is longer would only have the webhook refuse the request.
+fn content_type(given: &str) -> Option<HeaderValue> {
+    const LONGEST: usize = 256;
+    let is_usable = !given.is_empty() && given.len() <= LONGEST && given.is_ascii();
+    is_usable.then(|| HeaderValue::from_str(given).ok()).flatten()
 }
 
 fn id(id: &Id) -> HeaderValue {

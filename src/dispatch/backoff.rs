@@ -15,17 +15,14 @@ pub struct Backoff {
     max: Duration,
     multiplier: f64,
     jitter: Jitter,
+    still: Still,
 }
 
 impl Backoff {
     /// Waits from zero to `initial` after the first failure, the upper end growing by `multiplier` up to `max`.
-    pub const fn new(initial: Duration, max: Duration, multiplier: f64, jitter: Jitter) -> Self {
-        Self {
-            initial,
-            max,
-            multiplier,
-            jitter,
-        }
+    pub fn new(initial: Duration, max: Duration, multiplier: f64, jitter: Jitter) -> Self {
+        let still = Still(std::time::Instant::now());
+        Self { initial, max, multiplier, jitter, still }
     }
 
     /// The wait after `failures` failed attempts, of which there was at least one.
@@ -39,16 +36,15 @@ impl Backoff {
             Jitter::Full => (step / 2, 1.0),
             Jitter::None => (step, 0.0),
         };
-        let still = Still(std::time::Instant::now());
         let mut schedule = ExponentialBackoff {
             current_interval: interval,
             initial_interval: interval,
             randomization_factor,
             multiplier: self.multiplier,
             max_interval: interval,
-            start_time: still.0,
+            start_time: self.still.0,
             max_elapsed_time: None,
-            clock: still,
+            clock: self.still,
         };
         schedule.next_backoff().unwrap_or(step).min(step)
     }
@@ -58,11 +54,7 @@ impl Backoff {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
         // A float above the cap, infinity included, is the cap.
-        if seconds < self.max.as_secs_f64() {
-            Duration::from_secs_f64(seconds)
-        } else {
-            self.max
-        }
+        if seconds < self.max.as_secs_f64() { Duration::from_secs_f64(seconds) } else { self.max }
     }
 }
 
@@ -73,7 +65,7 @@ impl From<&Retry> for Backoff {
 }
 
 /// A clock that stands still: attempts are limited by their number, so nothing depends on the time that has passed.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Still(std::time::Instant);
 
 impl backoff::Clock for Still {
@@ -86,21 +78,14 @@ impl backoff::Clock for Still {
 mod tests {
     use super::*;
 
-    const fn backoff(jitter: Jitter) -> Backoff {
+    fn backoff(jitter: Jitter) -> Backoff {
         Backoff::new(Duration::from_millis(500), Duration::from_secs(300), 2.0, jitter)
     }
 
     #[test]
     fn doubles_up_to_the_cap() {
-        let steps: Vec<_> = (1..=12)
-            .map(|n| backoff(Jitter::None).delay(n).as_secs_f64())
-            .collect();
-        assert_eq!(
-            steps,
-            [
-                0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0
-            ]
-        );
+        let steps: Vec<_> = (1..=12).map(|n| backoff(Jitter::None).delay(n).as_secs_f64()).collect();
+        assert_eq!(steps, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0]);
     }
 
     #[test]
@@ -108,19 +93,14 @@ mod tests {
         for failures in 1..=40 {
             let step = backoff(Jitter::None).delay(failures);
             for _ in 0..200 {
-                assert!(
-                    backoff(Jitter::Full).delay(failures) <= step,
-                    "after {failures} failures"
-                );
+                assert!(backoff(Jitter::Full).delay(failures) <= step, "after {failures} failures");
             }
         }
     }
 
     #[test]
     fn full_jitter_uses_the_whole_range() {
-        let delays: Vec<_> = (0..1000)
-            .map(|_| backoff(Jitter::Full).delay(1).as_millis())
-            .collect();
+        let delays: Vec<_> = (0..1000).map(|_| backoff(Jitter::Full).delay(1).as_millis()).collect();
         for tenth in 0..10 {
             let range = tenth * 50..(tenth + 1) * 50;
             let hits = delays.iter().filter(|delay| range.contains(*delay)).count();
