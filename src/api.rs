@@ -28,17 +28,10 @@ impl Pages for Api {
         match path {
             "/health" => {
                 let report = self.health.report();
-                let status = if report.reasons.is_empty() {
-                    StatusCode::OK
-                } else {
-                    StatusCode::SERVICE_UNAVAILABLE
-                };
+                let status =
+                    if report.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 let body = serde_json::to_string(&report).unwrap_or_default() + "\n";
-                Some(Page {
-                    status,
-                    content_type: JSON,
-                    body,
-                })
+                Some(Page { status, content_type: JSON, body })
             }
             // The process answers: that is all there is to say.
             "/healthz" => Some(Page {

@@ -42,6 +42,9 @@ pub enum AppError {
     /// A lane failed.
     #[error(transparent)]
     Lane(#[from] LaneError),
+    /// A second signal.
+    #[error("stopped at once, as told by a second signal")]
+    Aborted,
     /// A lane panicked.
     #[error("a lane ended unexpectedly")]
     Panic,
@@ -61,23 +64,13 @@ impl App {
     pub async fn bind(config: Config, clock: Clock) -> Result<Self, AppError> {
         let api = Server::bind("api", config.server.api).await?;
         let metrics = Server::bind("metrics", config.server.metrics).await?;
-        Ok(Self {
-            config: Arc::new(config),
-            clock,
-            api,
-            metrics,
-        })
+        Ok(Self { config: Arc::new(config), clock, api, metrics })
     }
 
     /// Delivers until `stop` returns, and then stops in order: unready, leave NATS, deliver what is in hand, give up the
     /// rest, publish the last dead letters. Needs a runtime that takes local tasks.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Account, AppError> {
-        let Self {
-            config,
-            clock,
-            api,
-            metrics,
-        } = self;
+        let Self { config, clock, api, metrics } = self;
         let lanes = lane_count(&config);
         let letters = DeadLetters::start(&config, clock).await?;
         let trust = Trust::load();
@@ -86,14 +79,8 @@ impl App {
         for route in &config.routes {
             let of_route = route::shares(route, lanes, &trust, letters.outlet.as_ref());
             let stats = of_route.iter().map(|share| Arc::clone(&share.stats)).collect();
-            figures.push(RouteFigures {
-                name: route.name.clone(),
-                lanes: stats,
-            });
-            shares
-                .iter_mut()
-                .zip(of_route)
-                .for_each(|(lane, share)| lane.push(share));
+            figures.push(RouteFigures { name: route.name.clone(), lanes: stats });
+            shares.iter_mut().zip(of_route).for_each(|(lane, share)| lane.push(share));
         }
         drop(trust);
         let statuses: Vec<Arc<LaneStatus>> = shares.iter().map(|_| Arc::default()).collect();
@@ -115,9 +102,7 @@ impl App {
         health.drain();
         let result = lanes.stop().await;
         letters.finish().await;
-        let account = figures
-            .iter()
-            .fold(Account::default(), |sum, route| sum + route.account());
+        let account = figures.iter().fold(Account::default(), |sum, route| sum + route.account());
         report(account);
         result.map(|()| account)
     }
@@ -130,11 +115,7 @@ fn lane_count(config: &Config) -> NonZeroUsize {
             let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
             // What is divided among the lanes must be enough for all.
             let divided = config.routes.iter().flat_map(|route| {
-                [
-                    route.webhook.concurrency,
-                    route.queue.bounds.messages,
-                    route.retry.bounds.messages,
-                ]
+                [route.webhook.concurrency, route.queue.bounds.messages, route.retry.bounds.messages]
             });
             let least = divided.map(NonZeroUsize::get).min().unwrap_or(1);
             NonZeroUsize::new(cores.min(MOST_AUTOMATIC_LANES).min(least)).unwrap_or(NonZeroUsize::MIN)
@@ -161,14 +142,7 @@ impl Lanes {
         let mut threads = Vec::with_capacity(shares.len());
         for (number, (shares, status)) in shares.into_iter().zip(statuses).enumerate() {
             let (config, stop) = (Arc::clone(config), stop.clone());
-            let plan = Plan {
-                number,
-                config,
-                shares,
-                status,
-                clock,
-                stop,
-            };
+            let plan = Plan { number, config, shares, status, clock, stop };
             threads.push(lane::spawn(plan, ended.clone()).map_err(AppError::Thread)?);
         }
         Ok(Self { threads, stop, ended })
@@ -202,29 +176,14 @@ impl DeadLetters {
     async fn start(config: &Config, clock: Clock) -> Result<Self, LinkError> {
         let (give_up, task) = (CancellationToken::new(), TaskTracker::new());
         if config.routes.iter().all(|route| route.dead_letter.is_none()) {
-            return Ok(Self {
-                outlet: None,
-                link: None,
-                give_up,
-                task,
-            });
+            return Ok(Self { outlet: None, link: None, give_up, task });
         }
         let link = Link::open(&config.nats, "dead letters").await?;
         let state = Arc::clone(link.state());
         let echo = Echo::over(&link).await?;
         let (outlet, outbox) = dead_letter::outbox();
-        drop(spawn_local(task.track_future(outbox.run(
-            link,
-            echo,
-            clock,
-            give_up.clone(),
-        ))));
-        Ok(Self {
-            outlet: Some(outlet),
-            link: Some(state),
-            give_up,
-            task,
-        })
+        drop(spawn_local(task.track_future(outbox.run(link, echo, clock, give_up.clone()))));
+        Ok(Self { outlet: Some(outlet), link: Some(state), give_up, task })
     }
 
     /// Publishes what is waiting, as far as NATS takes it in time.
@@ -241,22 +200,10 @@ impl DeadLetters {
 }
 
 fn report(account: Account) {
-    let Account {
-        received,
-        delivered,
-        dead_lettered,
-        dropped,
-        handed_over,
-    } = account;
+    let Account { received, delivered, dead_lettered, dropped, handed_over } = account;
     let in_hand = account.in_hand();
-    info!(
-        received,
-        delivered, dead_lettered, dropped, handed_over, in_hand, "stopped"
-    );
+    info!(received, delivered, dead_lettered, dropped, handed_over, in_hand, "stopped");
     if in_hand != 0 {
-        error!(
-            in_hand,
-            "the account does not add up: please report this as a bug"
-        );
+        error!(in_hand, "the account does not add up: please report this as a bug");
     }
 }

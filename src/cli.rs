@@ -102,10 +102,6 @@ impl Settings {
             let (key, value) = setting.split_once('=').ok_or(SetError)?;
             flags.push((key.trim().to_owned(), value.to_owned(), "--set".to_owned()));
         }
-        Ok(Sources {
-            file: self.config,
-            env: std::env::vars_os().collect(),
-            flags,
-        })
+        Ok(Sources { file: self.config, env: std::env::vars_os().collect(), flags })
     }
 }

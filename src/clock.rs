@@ -51,9 +51,7 @@ pub struct Clock {
 impl Clock {
     /// Starts counting now. Made once, when the process starts, and copied from there.
     pub fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     /// The time now.
@@ -71,8 +69,6 @@ impl Clock {
     /// `time` on the wall clock, reckoned back from the wall clock's present reading.
     pub fn wall(&self, time: Time) -> SystemTime {
         let age = self.now().since(time);
-        SystemTime::now()
-            .checked_sub(age)
-            .unwrap_or(SystemTime::UNIX_EPOCH)
+        SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }

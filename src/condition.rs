@@ -53,10 +53,7 @@ impl Tracker {
         }
         self.failing_since = None;
         self.changed = Some(now);
-        Some(Change::Recovered {
-            after: now.since(since),
-            failed: self.failed,
-        })
+        Some(Change::Recovered { after: now.since(since), failed: self.failed })
     }
 
     /// Takes note of an attempt that failed.
@@ -97,11 +94,7 @@ pub struct Condition {
 impl Condition {
     /// Presumed well.
     pub fn new(route: RouteName) -> Self {
-        Self {
-            route,
-            tracker: Mutex::default(),
-            troubled: AtomicBool::new(false),
-        }
+        Self { route, tracker: Mutex::default(), troubled: AtomicBool::new(false) }
     }
 
     /// Whose condition it is.
@@ -157,10 +150,7 @@ mod tests {
         let mut tracker = Tracker::default();
         assert_eq!(tracker.failed(Failure::Reset, ms(0)), None);
         assert_eq!(tracker.failed(Failure::Reset, ms(1)), None);
-        assert_eq!(
-            tracker.failed(Failure::Timeout, ms(2)),
-            Some(Change::Failing(Failure::Timeout))
-        );
+        assert_eq!(tracker.failed(Failure::Timeout, ms(2)), Some(Change::Failing(Failure::Timeout)));
         assert_eq!(tracker.failed(Failure::Timeout, ms(9000)), None);
     }
 
@@ -181,13 +171,7 @@ mod tests {
             tracker.failed(Failure::Status(503), ms(now));
         }
         let change = tracker.succeeded(ms(5100));
-        assert_eq!(
-            change,
-            Some(Change::Recovered {
-                after: Duration::from_secs(5),
-                failed: 4
-            })
-        );
+        assert_eq!(change, Some(Change::Recovered { after: Duration::from_secs(5), failed: 4 }));
         assert!(tracker.is_quiet());
     }
 

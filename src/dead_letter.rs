@@ -57,14 +57,7 @@ impl Letter {
         clock: &Clock,
     ) -> Self {
         let received = clock.wall(message.received);
-        Self {
-            message,
-            reason,
-            route: route.clone(),
-            stats,
-            received,
-            died: SystemTime::now(),
-        }
+        Self { message, reason, route: route.clone(), stats, received, died: SystemTime::now() }
     }
 
     /// The headers that say why it died, and the publisher's own where `with_original` is set.
@@ -80,10 +73,7 @@ impl Letter {
         headers.insert("Broadcaster-Reason", self.reason.label());
         headers.insert("Broadcaster-Route", self.route.as_str());
         headers.insert("Broadcaster-Subject", &*message.subject);
-        headers.insert(
-            "Broadcaster-Attempts",
-            async_nats::HeaderValue::from(message.attempts),
-        );
+        headers.insert("Broadcaster-Attempts", async_nats::HeaderValue::from(message.attempts));
         headers.insert("Broadcaster-Received", rfc3339(self.received));
         headers.insert("Broadcaster-Died", rfc3339(self.died));
         if let Some(failure) = message.last_failure {
@@ -111,10 +101,7 @@ impl Letter {
 /// Whether a header is the publisher's own. Those of NATS itself would be commands to a stream that keeps the dead
 /// letters, and ours are set anew.
 fn is_publishers(name: &str) -> bool {
-    let starts_with = |prefix: &str| {
-        name.get(..prefix.len())
-            .is_some_and(|s| s.eq_ignore_ascii_case(prefix))
-    };
+    let starts_with = |prefix: &str| name.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
     // The client would refuse, or worse, pass on what is not a header's name.
     let is_token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
     is_token && !starts_with("nats-") && !starts_with("broadcaster-")
@@ -144,10 +131,7 @@ impl Outlet {
     /// The same, for letters to `subject`.
     #[must_use]
     pub fn to(&self, subject: &str) -> Self {
-        Self {
-            subject: subject.into(),
-            ..self.clone()
-        }
+        Self { subject: subject.into(), ..self.clone() }
     }
 
     /// Hands `letter` over without waiting, or gives it back where too many are waiting already.
@@ -157,14 +141,8 @@ impl Outlet {
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(cost) else {
             return Err(letter);
         };
-        let waiting = Waiting {
-            letter,
-            subject: Arc::clone(&self.subject),
-            _bytes: bytes,
-        };
-        self.waiting
-            .try_send(waiting)
-            .map_err(|refused| refused.into_inner().letter)
+        let waiting = Waiting { letter, subject: Arc::clone(&self.subject), _bytes: bytes };
+        self.waiting.try_send(waiting).map_err(|refused| refused.into_inner().letter)
     }
 }
 
@@ -178,14 +156,7 @@ pub struct Outbox {
 pub fn outbox() -> (Outlet, Outbox) {
     let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
     let bytes = Arc::new(Semaphore::new(WAITING_BYTES));
-    (
-        Outlet {
-            subject: "".into(),
-            waiting: sender,
-            bytes,
-        },
-        Outbox { waiting: receiver },
-    )
+    (Outlet { subject: "".into(), waiting: sender, bytes }, Outbox { waiting: receiver })
 }
 
 /// Why a batch has to be published again.
@@ -246,9 +217,7 @@ async fn publish(batch: &mut Vec<Waiting>, link: &Link, echo: &mut Echo) -> Resu
         if sent {
             waiting.letter.stats.dead_lettered.add(1);
         } else {
-            waiting
-                .letter
-                .drop("it is too large for NATS with the headers of a dead letter");
+            waiting.letter.drop("it is too large for NATS with the headers of a dead letter");
         }
     }
     Ok(())
@@ -261,9 +230,7 @@ async fn publish_one(waiting: &Waiting, link: &Link) -> Result<(), async_nats::P
     for with_original in [true, false] {
         let headers = letter.headers(with_original);
         let payload = letter.message.payload.clone();
-        let publish = link
-            .client()
-            .publish_with_headers(waiting.subject.to_string(), headers, payload);
+        let publish = link.client().publish_with_headers(waiting.subject.to_string(), headers, payload);
         // The client blocks when it is disconnected and its queue is full.
         match timeout(CONFIRMATION, publish).await {
             Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => too_large = Some(error),
@@ -296,13 +263,7 @@ mod tests {
         message.last_failure = Some(Failure::Status(503));
         message.headers = Headers::new(headers.iter().copied());
         let route = "todos".parse().unwrap();
-        Letter::new(
-            message,
-            Reason::AttemptsExhausted,
-            &route,
-            Arc::default(),
-            &Clock::start(),
-        )
+        Letter::new(message, Reason::AttemptsExhausted, &route, Arc::default(), &Clock::start())
     }
 
     fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -323,11 +284,7 @@ mod tests {
 
     #[test]
     fn the_publishers_headers_go_along_but_not_those_of_nats() {
-        let headers = letter(&[
-            ("X-Tenant", "a"),
-            ("Nats-Expected-Stream", "b"),
-            ("broadcaster-route", "c"),
-        ]);
+        let headers = letter(&[("X-Tenant", "a"), ("Nats-Expected-Stream", "b"), ("broadcaster-route", "c")]);
         let headers = headers.headers(true);
         assert_eq!(value(&headers, "X-Tenant"), Some("a"));
         assert_eq!(value(&headers, "Nats-Expected-Stream"), None);
@@ -341,9 +298,7 @@ mod tests {
         let mut giant = letter(&[]);
         giant.message.payload = vec![0; WAITING_BYTES].into();
         assert!(outlet.send(giant).is_err());
-        let taken = (0..WAITING_MESSAGES + 10)
-            .filter(|_| outlet.send(letter(&[])).is_ok())
-            .count();
+        let taken = (0..WAITING_MESSAGES + 10).filter(|_| outlet.send(letter(&[])).is_ok()).count();
         assert_eq!(taken, WAITING_MESSAGES);
     }
 }

@@ -64,13 +64,7 @@ impl Dispatch {
         hold: Hold,
         policy: Policy,
     ) -> Self {
-        Self {
-            queue,
-            retries,
-            limiter,
-            hold,
-            policy,
-        }
+        Self { queue, retries, limiter, hold, policy }
     }
 
     /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
@@ -101,11 +95,7 @@ impl Dispatch {
     /// When there will be something to attempt, if nothing new comes in: in the past when there is now. The rate limit
     /// is not looked at.
     pub fn next_due(&self) -> Option<Time> {
-        let due = if self.queue.is_empty() {
-            self.retries.next_due()?
-        } else {
-            Time::START
-        };
+        let due = if self.queue.is_empty() { self.retries.next_due()? } else { Time::START };
         Some(due.max(self.hold.until()))
     }
 

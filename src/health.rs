@@ -29,15 +29,8 @@ pub struct Report {
 impl Health {
     /// Ready when all `lanes` serve all `routes`.
     pub fn new(lanes: Vec<Arc<LaneStatus>>, routes: &[Route]) -> Self {
-        let routes = routes
-            .iter()
-            .map(|r| (r.name.to_string(), r.subject.as_str().to_owned()))
-            .collect();
-        Self {
-            draining: AtomicBool::new(false),
-            lanes,
-            routes,
-        }
+        let routes = routes.iter().map(|r| (r.name.to_string(), r.subject.as_str().to_owned())).collect();
+        Self { draining: AtomicBool::new(false), lanes, routes }
     }
 
     /// From now on the process is stopping, and not ready.
@@ -70,9 +63,7 @@ impl Health {
         }
         for (name, subject) in &self.routes {
             if link.refused_subscription(subject) {
-                reasons.push(format!(
-                    "route {name}: NATS refuses the subscription to {subject}"
-                ));
+                reasons.push(format!("route {name}: NATS refuses the subscription to {subject}"));
             }
         }
     }

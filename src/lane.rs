@@ -77,11 +77,7 @@ impl LaneStatus {
     }
 
     fn switch_to(&self, link: Arc<LinkState>) {
-        let former = self
-            .link
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(link);
+        let former = self.link.lock().unwrap_or_else(PoisonError::into_inner).replace(link);
         if let Some(former) = former {
             self.reconnects.add(former.reconnects());
         }
@@ -111,28 +107,11 @@ pub fn runtime() -> Result<LocalRuntime, LaneError> {
 
 /// The life of a lane, from the first message to the last.
 pub async fn run(plan: Plan) -> Result<(), LaneError> {
-    let Plan {
-        number,
-        config,
-        shares,
-        status,
-        clock,
-        stop,
-    } = plan;
+    let Plan { number, config, shares, status, clock, stop } = plan;
     status.runtime.get_or_init(|| Handle::current().metrics());
-    let lines: Vec<_> = config
-        .routes
-        .iter()
-        .zip(shares)
-        .map(|(route, share)| line(route, share, clock))
-        .collect();
-    let lane = Lane {
-        number,
-        config,
-        lines,
-        status,
-        clock,
-    };
+    let lines: Vec<_> =
+        config.routes.iter().zip(shares).map(|(route, share)| line(route, share, clock)).collect();
+    let lane = Lane { number, config, lines, status, clock };
     let session = lane.take_in(&stop).await?;
     let deadline = clock.now() + lane.config.shutdown.grace;
     session.leave().await;
@@ -217,11 +196,7 @@ impl Lane {
 }
 
 fn feed((route, line): (&Route, &Rc<Line<Client>>)) -> Feed<Client> {
-    Feed {
-        subject: route.subject.clone(),
-        queue_group: route.queue_group.clone(),
-        line: Rc::clone(line),
-    }
+    Feed { subject: route.subject.clone(), queue_group: route.queue_group.clone(), line: Rc::clone(line) }
 }
 
 fn line(route: &Route, share: RouteShare, clock: Clock) -> Rc<Line<Client>> {
@@ -251,15 +226,13 @@ pub fn spawn(
     ended: CancellationToken,
 ) -> std::io::Result<std::thread::JoinHandle<Result<(), LaneError>>> {
     let number = plan.number;
-    std::thread::Builder::new()
-        .name(format!("lane-{number}"))
-        .spawn(move || {
-            let _ended = ended.drop_guard();
-            let done = runtime().and_then(|runtime| runtime.block_on(run(plan)));
-            if let Err(error) = &done {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
-                error!(lane = number, %error, cause, "lane failed");
-            }
-            done
-        })
+    std::thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
+        let _ended = ended.drop_guard();
+        let done = runtime().and_then(|runtime| runtime.block_on(run(plan)));
+        if let Err(error) = &done {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            error!(lane = number, %error, cause, "lane failed");
+        }
+        done
+    })
 }

@@ -10,9 +10,7 @@ use broadcaster::{
     cli::{Cli, Command},
     clock::Clock,
     config::{self, Config},
-    lane,
-    signals::Signals,
-    telemetry,
+    lane, signals, telemetry,
 };
 use tracing::error;
 
@@ -49,7 +47,8 @@ fn main() -> ExitCode {
 }
 
 fn deliver(config: Config) -> ExitCode {
-    telemetry::start(&config.log);
+    // Held to the end: what it lets go of last is the rest of the log.
+    let _log = telemetry::start(&config.log);
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -69,10 +68,15 @@ fn run(config: Config) -> Result<(), AppError> {
     let clock = Clock::start();
     // Health, metrics and dead letters: a runtime like a lane's, but on this thread.
     let runtime = lane::runtime()?;
-    runtime.block_on(async {
-        let signals = Signals::listen().map_err(lane::LaneError::from)?;
+    let done = runtime.block_on(async {
+        let signals = signals::listen().map_err(lane::LaneError::from)?;
         let app = App::bind(config, clock).await?;
-        app.run(signals.stop()).await?;
-        Ok(())
-    })
+        tokio::select! {
+            done = app.run(signals.stop.cancelled()) => done.map(drop),
+            () = signals.abort.cancelled() => Err(AppError::Aborted),
+        }
+    });
+    // After a second signal the lanes are still at work, and nobody waits for them.
+    runtime.shutdown_background();
+    done
 }

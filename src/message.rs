@@ -30,15 +30,7 @@ pub struct Message {
 impl Message {
     /// A message that was never tried.
     pub fn new(id: Id, subject: Arc<str>, headers: Headers, payload: Bytes, received: Time) -> Self {
-        Self {
-            id,
-            subject,
-            headers,
-            payload,
-            received,
-            attempts: 0,
-            last_failure: None,
-        }
+        Self { id, subject, headers, payload, received, attempts: 0, last_failure: None }
     }
 
     /// The memory that keeping this message takes, in bytes: what the bounds are charged with.
@@ -87,11 +79,7 @@ impl Id {
     /// or longer than [`Id::LONGEST`].
     pub fn given(id: &str) -> Self {
         let safe = header_safe(id);
-        if safe.is_empty() || safe.len() > Self::LONGEST {
-            Self::fresh()
-        } else {
-            Self::Given(safe.into())
-        }
+        if safe.is_empty() || safe.len() > Self::LONGEST { Self::fresh() } else { Self::Given(safe.into()) }
     }
 
     fn heap_size(&self) -> usize {
@@ -140,16 +128,12 @@ impl Headers {
 
     /// All headers as name and value, in the order they were given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .split_terminator('\n')
-            .filter_map(|line| line.split_once(':'))
+        self.0.split_terminator('\n').filter_map(|line| line.split_once(':'))
     }
 
     /// The first value of `name`, in any spelling of upper and lower case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
@@ -195,13 +179,8 @@ mod tests {
     #[test]
     fn a_detached_payload_is_a_copy() {
         let block = Bytes::from(vec![7; 32 * 1024]);
-        let mut message = Message::new(
-            Id::fresh(),
-            "a".into(),
-            Headers::default(),
-            block.slice(..100),
-            Time::START,
-        );
+        let mut message =
+            Message::new(Id::fresh(), "a".into(), Headers::default(), block.slice(..100), Time::START);
         message.detach();
         assert_eq!(message.payload, block.slice(..100));
         assert_ne!(message.payload.as_ptr(), block.as_ptr());

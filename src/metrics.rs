@@ -44,19 +44,11 @@ pub struct Figures {
 impl Metrics {
     /// Collects from `figures` whenever it is asked.
     pub fn new(figures: Figures) -> Self {
-        let Figures {
-            routes,
-            lanes,
-            dead_letters,
-            control,
-        } = figures;
+        let Figures { routes, lanes, dead_letters, control } = figures;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BuildInfo));
         registry.register_collector(Box::new(routes::Routes(routes)));
-        registry.register_collector(Box::new(Nats {
-            lanes: lanes.clone(),
-            dead_letters,
-        }));
+        registry.register_collector(Box::new(Nats { lanes: lanes.clone(), dead_letters }));
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
         Self { registry }
@@ -88,11 +80,7 @@ impl Pages for Metrics {
             } else {
                 (CLASSIC, classic::from_open_metrics(&metrics))
             };
-        Some(Page {
-            status: StatusCode::OK,
-            content_type,
-            body,
-        })
+        Some(Page { status: StatusCode::OK, content_type, body })
     }
 }
 
@@ -129,18 +117,12 @@ struct Nats {
 impl Collector for Nats {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         use prometheus_client::metrics::counter::ConstCounter;
-        let lanes_connected = self
-            .lanes
-            .iter()
-            .all(|lane| lane.link().is_some_and(|link| link.is_connected()));
+        let lanes_connected =
+            self.lanes.iter().all(|lane| lane.link().is_some_and(|link| link.is_connected()));
         let connected = lanes_connected && self.dead_letters.as_ref().is_none_or(|link| link.is_connected());
         let reconnects = self.lanes.iter().map(|lane| lane.reconnects()).sum::<u64>()
             + self.dead_letters.as_ref().map_or(0, |link| link.reconnects());
-        let lost = self
-            .lanes
-            .iter()
-            .map(|lane| lane.slow_consumer.get())
-            .sum::<u64>();
+        let lost = self.lanes.iter().map(|lane| lane.slow_consumer.get()).sum::<u64>();
         single(
             &mut encoder,
             "broadcaster_nats_connected",

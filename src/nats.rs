@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{Jitter, Nats, NatsAuth},
+    config::{Jitter, Nats, NatsAuth, NatsUrl},
     dispatch::backoff::Backoff,
     stats::Counter,
 };
@@ -68,19 +68,14 @@ impl LinkState {
 
     /// Why there is no connection, as far as is known.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the server refused the subscription to `subject`.
     pub fn refused_subscription(&self, subject: &str) -> bool {
         let wanted = format!("subscription to \"{subject}\"");
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals
-            .iter()
-            .any(|refusal| refusal.to_lowercase().contains(&wanted.to_lowercase()))
+        refusals.iter().any(|refusal| refusal.to_lowercase().contains(&wanted.to_lowercase()))
     }
 
     /// Returns when the server has announced that it is about to stop.
@@ -95,10 +90,7 @@ impl LinkState {
                 self.connected.store(true, Relaxed);
                 self.connects.add(1);
                 *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                self.refusals
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clear();
+                self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 info!(link, "connected to NATS");
             }
             Event::Disconnected => {
@@ -110,15 +102,8 @@ impl LinkState {
                 self.lame_duck.notify_one();
             }
             Event::ServerError(ServerError::Other(text)) if text.to_lowercase().contains("permissions") => {
-                error!(
-                    link,
-                    error = text,
-                    "NATS refuses it: the user needs this permission"
-                );
-                self.refusals
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(text);
+                error!(link, error = text, "NATS refuses it: the user needs this permission");
+                self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(text);
             }
             Event::ServerError(error) => self.trouble_with(&error),
             Event::ClientError(error) => self.trouble_with(&error),
@@ -174,23 +159,14 @@ impl Link {
     pub async fn open(config: &Nats, name: &str) -> Result<Self, LinkError> {
         let state = Arc::new(LinkState::new(name.to_owned()));
         let events = Arc::clone(&state);
-        let reconnects = Backoff::new(
-            Duration::from_millis(100),
-            Duration::from_secs(2),
-            2.0,
-            Jitter::Full,
-        );
+        let reconnects = Backoff::new(Duration::from_millis(100), Duration::from_secs(2), 2.0, Jitter::Full);
         let options = authenticated(config)?
             .name(&config.name)
             .retry_on_initial_connect()
             .reconnect_delay_callback(move |attempt| {
                 // The first try after a loss goes out at once.
                 let failures = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-                if failures == 0 {
-                    Duration::ZERO
-                } else {
-                    reconnects.delay(failures)
-                }
+                if failures == 0 { Duration::ZERO } else { reconnects.delay(failures) }
             })
             .ping_interval(PING_INTERVAL)
             .subscription_capacity(CLIENT_QUEUE)
@@ -198,20 +174,9 @@ impl Link {
                 events.note(event);
                 std::future::ready(())
             });
-        let servers: Vec<_> = config
-            .servers
-            .iter()
-            .map(|server| server.expose().to_owned())
-            .collect();
-        let client = options
-            .connect(servers)
-            .await
-            .map_err(|error| LinkError(Box::new(error)))?;
-        Ok(Self {
-            client,
-            state,
-            echoes: Arc::default(),
-        })
+        let servers: Vec<_> = config.servers.iter().map(|server| server.expose().to_owned()).collect();
+        let client = options.connect(servers).await.map_err(|error| LinkError(Box::new(error)))?;
+        Ok(Self { client, state, echoes: Arc::default() })
     }
 
     /// The client, to subscribe and publish with.
@@ -257,12 +222,7 @@ impl Echo {
         let client = link.client.clone();
         let inbox = client.new_inbox();
         let subscriber = client.subscribe(inbox.clone()).await?;
-        Ok(Self {
-            client,
-            inbox,
-            subscriber,
-            counts: Arc::clone(&link.echoes),
-        })
+        Ok(Self { client, inbox, subscriber, counts: Arc::clone(&link.echoes) })
     }
 
     /// Sends a message to itself and waits for it. The server handles what comes over one connection in order: when the
@@ -278,12 +238,7 @@ impl Echo {
     async fn round_trip(&mut self) -> bool {
         self.counts.sent.add(1);
         let token = self.counts.sent.get().to_string();
-        if self
-            .client
-            .publish(self.inbox.clone(), token.clone().into())
-            .await
-            .is_err()
-        {
+        if self.client.publish(self.inbox.clone(), token.clone().into()).await.is_err() {
             return false;
         }
         // An echo that was waited for in vain may come late: it is not the one we want.
@@ -304,11 +259,13 @@ async fn next(subscriber: &mut Subscriber) -> Option<async_nats::Message> {
 /// Options that say who we are.
 fn authenticated(config: &Nats) -> Result<ConnectOptions, LinkError> {
     let options = ConnectOptions::new();
-    let options = match &config.auth {
+    // The client takes no notice of a login in a URL. It has one for all servers.
+    let in_url = config.servers.iter().find_map(NatsUrl::login);
+    let options = match in_url.as_ref().unwrap_or(&config.auth) {
         NatsAuth::Anonymous => options,
-        NatsAuth::Credentials(credentials) => options
-            .credentials(credentials.expose_secret())
-            .map_err(|error| LinkError(Box::new(error)))?,
+        NatsAuth::Credentials(credentials) => {
+            options.credentials(credentials.expose_secret()).map_err(|error| LinkError(Box::new(error)))?
+        }
         NatsAuth::NkeySeed(seed) => options.nkey(seed.expose_secret().to_owned()),
         NatsAuth::Password { user, password } => {
             options.user_and_password(user.clone(), password.expose_secret().to_owned())

@@ -19,10 +19,7 @@ pub enum Attempt {
 impl Attempt {
     /// A failure before or without an answer.
     pub const fn failed(failure: Failure) -> Self {
-        Self::Failed {
-            failure,
-            retry_after: None,
-        }
+        Self::Failed { failure, retry_after: None }
     }
 }
 
@@ -47,14 +44,8 @@ pub enum Failure {
 
 impl Failure {
     /// The failures that are not a status.
-    pub const TRANSPORT: [Self; 6] = [
-        Self::Timeout,
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Reset,
-        Self::Protocol,
-    ];
+    pub const TRANSPORT: [Self; 6] =
+        [Self::Timeout, Self::Dns, Self::Connect, Self::Tls, Self::Reset, Self::Protocol];
 
     /// The word for it in logs, in the metric label `code` and in dead letters: a status as its number.
     pub fn label(self) -> Cow<'static, str> {

@@ -45,10 +45,7 @@ pub fn shares(route: &Route, lanes: NonZeroUsize, trust: &Trust, outlet: Option<
     let hold = Hold::default();
     let condition = Arc::new(Condition::new(route.name.clone()));
     let tls = trust.client_config(&route.webhook.tls.ca);
-    let dead_letters = route
-        .dead_letter
-        .as_ref()
-        .and_then(|dead| Some(outlet?.to(dead.subject.as_str())));
+    let dead_letters = route.dead_letter.as_ref().and_then(|dead| Some(outlet?.to(dead.subject.as_str())));
     (0..lanes.get())
         .map(|lane| RouteShare {
             queue: bounds(route.queue.bounds, lanes, lane),
@@ -65,10 +62,7 @@ pub fn shares(route: &Route, lanes: NonZeroUsize, trust: &Trust, outlet: Option<
 }
 
 fn bounds(whole: Bounds, lanes: NonZeroUsize, lane: usize) -> Bounds {
-    Bounds {
-        messages: part(whole.messages, lanes, lane),
-        bytes: part(whole.bytes, lanes, lane),
-    }
+    Bounds { messages: part(whole.messages, lanes, lane), bytes: part(whole.bytes, lanes, lane) }
 }
 
 /// The parts add up to the whole; the first lanes take what does not divide. Never nothing: the configuration refuses
@@ -87,14 +81,10 @@ mod tests {
         let number = |n| NonZeroUsize::new(n).unwrap();
         for whole in [4, 7, 64, 65_536, 1_000_003] {
             for lanes in 1..=4 {
-                let parts: Vec<_> = (0..lanes)
-                    .map(|lane| part(number(whole), number(lanes), lane).get())
-                    .collect();
+                let parts: Vec<_> =
+                    (0..lanes).map(|lane| part(number(whole), number(lanes), lane).get()).collect();
                 assert_eq!(parts.iter().sum::<usize>(), whole, "{parts:?}");
-                assert!(
-                    parts.iter().max().unwrap() - parts.iter().min().unwrap() <= 1,
-                    "{parts:?}"
-                );
+                assert!(parts.iter().max().unwrap() - parts.iter().min().unwrap() <= 1, "{parts:?}");
             }
         }
     }

@@ -64,11 +64,8 @@ pub struct Page {
 impl Server {
     /// Takes the port; `name` is the key of its setting in `[server]`.
     pub async fn bind(name: &'static str, address: SocketAddr) -> Result<Self, BindError> {
-        let listener = TcpListener::bind(address).await.map_err(|source| BindError {
-            name,
-            address,
-            source,
-        })?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| BindError { name, address, source })?;
         if let Ok(address) = listener.local_addr() {
             info!(server = name, %address, "listening");
         }
@@ -114,10 +111,7 @@ impl Server {
 }
 
 fn respond(pages: &impl Pages, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let accept = request
-        .headers()
-        .get(http::header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok());
+    let accept = request.headers().get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let page = pages.page(request.uri().path(), accept);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let page = match page {
@@ -125,11 +119,7 @@ fn respond(pages: &impl Pages, request: &Request<Incoming>) -> Response<Full<Byt
         Some(_) if !is_read => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"),
         Some(page) => page,
     };
-    let body = if *request.method() == Method::HEAD {
-        String::new()
-    } else {
-        page.body
-    };
+    let body = if *request.method() == Method::HEAD { String::new() } else { page.body };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = page.status;
     let headers = response.headers_mut();
@@ -142,9 +132,5 @@ fn respond(pages: &impl Pages, request: &Request<Incoming>) -> Response<Full<Byt
 }
 
 fn text(status: StatusCode, body: &str) -> Page {
-    Page {
-        status,
-        content_type: "text/plain; charset=utf-8",
-        body: body.to_owned(),
-    }
+    Page { status, content_type: "text/plain; charset=utf-8", body: body.to_owned() }
 }

@@ -36,13 +36,7 @@ impl Settle {
         clock: Clock,
     ) -> Self {
         let named_drops = RefCell::new(Throttle::new(20, Duration::from_secs(1)));
-        Self {
-            route,
-            stats,
-            dead_letters,
-            clock,
-            named_drops,
-        }
+        Self { route, stats, dead_letters, clock, named_drops }
     }
 
     /// The webhook accepted `message` at `now`.

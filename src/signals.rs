@@ -1,42 +1,49 @@
 //! SIGTERM and SIGINT: the first begins the stop, the second ends the process at once.
 
-use std::io;
+use std::{io, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::spawn_local,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// The signals that ask the process to stop.
-#[derive(Debug)]
+/// Signals that come together are one request to stop: a terminal signals the whole process group, and a supervisor in
+/// that group passes the signal on (`timeout`, `make`, `tini -g`).
+const ONE_REQUEST: Duration = Duration::from_millis(300);
+
+/// What the signals ask for.
+#[derive(Clone, Debug, Default)]
 pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    /// Cancelled by the first signal: stop in order.
+    pub stop: CancellationToken,
+    /// Cancelled by the second one: end at once.
+    pub abort: CancellationToken,
 }
 
-impl Signals {
-    /// From now on the signals don't end the process by themselves.
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
+/// From now on the signals don't end the process by themselves.
+pub fn listen() -> io::Result<Signals> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let signals = Signals::default();
+    let Signals { stop, abort } = signals.clone();
+    drop(spawn_local(async move {
+        // Not among the fields of the line: those are not evaluated where the level hides it.
+        let signal = next(&mut terminate, &mut interrupt).await;
+        info!(signal, "stopping");
+        stop.cancel();
+        let signal = next(&mut terminate, &mut interrupt).await;
+        warn!(signal, "stopping at once: what is in hand is lost");
+        abort.cancel();
+    }));
+    Ok(signals)
+}
 
-    /// Returns at the first signal. A second one ends the process at once.
-    pub async fn stop(mut self) {
-        info!(signal = self.next().await, "stopping");
-        drop(tokio::task::spawn_local(async move {
-            warn!(
-                signal = self.next().await,
-                "stopping at once: what is in hand is lost"
-            );
-            std::process::exit(1);
-        }));
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
+async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
     }
 }

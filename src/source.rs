@@ -82,11 +82,7 @@ impl Session {
             let group = feed.queue_group.as_str().to_owned();
             let subscriber = link.client().queue_subscribe(subject, group).await?;
             let subject = feed.subject.as_str().into();
-            intakes.push(Intake {
-                subscriber: Some(subscriber),
-                subject,
-                line: Rc::clone(&feed.line),
-            });
+            intakes.push(Intake { subscriber: Some(subscriber), subject, line: Rc::clone(&feed.line) });
         }
         let echo = Echo::over(&link).await?;
         let link = Rc::new(link);
@@ -101,12 +97,7 @@ impl Session {
             clock,
         };
         let pump = spawn_local(pump.run(stop.clone()));
-        Ok(Self {
-            link,
-            echo,
-            stop,
-            pump,
-        })
+        Ok(Self { link, echo, stop, pump })
     }
 
     /// Returns when the server has confirmed the subscriptions, as well as can be told.
@@ -150,9 +141,7 @@ impl Session {
         // forgets.
         thread::sleep(pause);
         // The subscriptions end, and the pump with them.
-        let ended = timeout(Duration::from_secs(5), wait_until(|| self.pump.is_finished()))
-            .await
-            .is_ok();
+        let ended = timeout(Duration::from_secs(5), wait_until(|| self.pump.is_finished())).await.is_ok();
         if !ended {
             warn!("the NATS client did not end its subscriptions in time");
         }
@@ -202,10 +191,7 @@ impl<D: Deliver + 'static> Intake<D> {
     /// Moves messages from the client to the line, a turn of them at most.
     fn poll(&mut self, cx: &mut Context<'_>, now: Time) -> Turn {
         let Some(subscriber) = &mut self.subscriber else {
-            return Turn {
-                taken: 0,
-                more: false,
-            };
+            return Turn { taken: 0, more: false };
         };
         let mut turn = Turn { taken: 0, more: true };
         while turn.taken < TURN {
@@ -247,9 +233,7 @@ fn accept(message: async_nats::Message, subscribed: &Arc<str>, now: Time) -> Mes
     };
     let headers = message.headers.map_or_else(Headers::default, |headers| {
         Headers::new(headers.iter().flat_map(|(name, values)| {
-            values
-                .iter()
-                .map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
+            values.iter().map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
         }))
     });
     let id = headers.get("nats-msg-id").map_or_else(Id::fresh, Id::given);
@@ -283,11 +267,7 @@ impl<D: Deliver + 'static> Pump<D> {
             }
             self.count_losses();
             let ended = self.intakes.iter().all(|intake| intake.subscriber.is_none());
-            if stopped || ended {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if stopped || ended { Poll::Ready(()) } else { Poll::Pending }
         }))
         .await;
     }
@@ -315,10 +295,7 @@ impl<D: Deliver + 'static> Pump<D> {
             self.slow_consumer.add(lost - self.lost);
             self.lost = lost;
             if self.reports.pass(self.clock.now()).is_some() {
-                warn!(
-                    lost,
-                    "messages lost before they were received: this lane can't keep up with NATS"
-                );
+                warn!(lost, "messages lost before they were received: this lane can't keep up with NATS");
             }
         }
     }

@@ -55,11 +55,7 @@ impl Histogram {
     /// Ranges that end at `bounds` seconds, which ascend, and one for what is longer.
     pub fn new(bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| Counter::default()).collect();
-        Self {
-            bounds,
-            counts,
-            nanos: Counter::default(),
-        }
+        Self { bounds, counts, nanos: Counter::default() }
     }
 
     /// Counts one `duration`.
@@ -67,8 +63,7 @@ impl Histogram {
         let seconds = duration.as_secs_f64();
         let range = self.bounds.partition_point(|bound| *bound < seconds);
         self.counts[range].add(1);
-        self.nanos
-            .add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        self.nanos.add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Where the ranges end, in seconds.
@@ -102,10 +97,7 @@ impl Requests {
     /// Counts an answer with `status`.
     pub fn answered(&self, status: u16) {
         let index = usize::from(status).checked_sub(Self::LOWEST);
-        index
-            .and_then(|index| self.statuses.get(index))
-            .unwrap_or(&self.odd_statuses)
-            .add(1);
+        index.and_then(|index| self.statuses.get(index)).unwrap_or(&self.odd_statuses).add(1);
     }
 
     /// Counts an attempt that failed.
@@ -123,10 +115,7 @@ impl Requests {
 
     /// The count for each status from 100 to 599.
     pub fn by_status(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.statuses
-            .iter()
-            .enumerate()
-            .map(|(index, count)| (index + Self::LOWEST, count.get()))
+        self.statuses.iter().enumerate().map(|(index, count)| (index + Self::LOWEST, count.get()))
     }
 
     /// The count of statuses beyond 599, which no standard knows.
@@ -136,9 +125,7 @@ impl Requests {
 
     /// The count for each failure that is not a status.
     pub fn by_transport_failure(&self) -> impl Iterator<Item = (Failure, u64)> {
-        Failure::TRANSPORT
-            .into_iter()
-            .zip(self.transport.iter().map(Counter::get))
+        Failure::TRANSPORT.into_iter().zip(self.transport.iter().map(Counter::get))
     }
 }
 
@@ -198,12 +185,10 @@ impl RouteStats {
 
 impl Default for RouteStats {
     fn default() -> Self {
-        const REQUEST: &[f64] = &[
-            0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-        ];
-        const DELIVERY: &[f64] = &[
-            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0,
-        ];
+        const REQUEST: &[f64] =
+            &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+        const DELIVERY: &[f64] =
+            &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
         Self {
             received: Counter::default(),
             delivered: Counter::default(),
@@ -288,10 +273,7 @@ mod tests {
         for failure in Failure::TRANSPORT {
             let requests = Requests::default();
             requests.failed(failure);
-            let counted: Vec<_> = requests
-                .by_transport_failure()
-                .filter(|(_, count)| *count == 1)
-                .collect();
+            let counted: Vec<_> = requests.by_transport_failure().filter(|(_, count)| *count == 1).collect();
             assert_eq!(counted, [(failure, 1)]);
         }
     }

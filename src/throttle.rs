@@ -17,13 +17,7 @@ pub struct Throttle {
 impl Throttle {
     /// Lets `allowed` events through in each `period`.
     pub const fn new(allowed: u32, period: Duration) -> Self {
-        Self {
-            period,
-            allowed,
-            began: Time::START,
-            seen: 0,
-            held_back: 0,
-        }
+        Self { period, allowed, began: Time::START, seen: 0, held_back: 0 }
     }
 
     /// Whether an event at `now` may be reported; if so, how many were held back since the last one that was.
@@ -51,13 +45,8 @@ mod tests {
     fn lets_a_few_through_in_each_period_and_counts_the_rest() {
         let mut throttle = Throttle::new(2, Duration::from_secs(10));
         let passed: Vec<_> = (100..125).map(|second| throttle.pass(at(second))).collect();
-        let reported: Vec<_> = (100..)
-            .zip(&passed)
-            .filter_map(|(s, pass)| pass.map(|held| (s, held)))
-            .collect();
-        assert_eq!(
-            reported,
-            [(100, 0), (101, 0), (110, 8), (111, 0), (120, 8), (121, 0)]
-        );
+        let reported: Vec<_> =
+            (100..).zip(&passed).filter_map(|(s, pass)| pass.map(|held| (s, held))).collect();
+        assert_eq!(reported, [(100, 0), (101, 0), (110, 8), (111, 0), (120, 8), (121, 0)]);
     }
 }

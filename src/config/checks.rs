@@ -53,18 +53,9 @@ fn loops(at: &Section<'_>, route: &Draft, receiver: &Draft) {
 pub(super) fn threads(at: &Section<'_>, threads: NonZeroUsize, drafts: &[Draft]) {
     for draft in drafts {
         let divided = [
-            (
-                "webhook.concurrency",
-                draft.webhook.as_ref().map(|webhook| webhook.concurrency),
-            ),
-            (
-                "queue.messages",
-                draft.queue.as_ref().map(|queue| queue.bounds.messages),
-            ),
-            (
-                "retry.messages",
-                draft.retry.as_ref().map(|retry| retry.bounds.messages),
-            ),
+            ("webhook.concurrency", draft.webhook.as_ref().map(|webhook| webhook.concurrency)),
+            ("queue.messages", draft.queue.as_ref().map(|queue| queue.bounds.messages)),
+            ("retry.messages", draft.retry.as_ref().map(|retry| retry.bounds.messages)),
         ];
         for (key, number) in divided {
             let Some(number) = number.filter(|number| *number < threads) else {

@@ -21,10 +21,7 @@ pub(super) fn secret<T>(
     let direct = at.optional(key, |value| parse(parse::text(value)?));
     let from_file = at.optional(file_key, |value| parse(secret_file(value)?));
     if let (Some(place), Some(_)) = (at.place(key), at.place(file_key)) {
-        at.report(
-            file_key,
-            format!("expected only one of {file_key} and {key}, which is set in {place}"),
-        );
+        at.report(file_key, format!("expected only one of {file_key} and {key}, which is set in {place}"));
         return None;
     }
     Some(direct?.or(from_file?))
@@ -57,11 +54,7 @@ pub(super) fn nkey_seed(value: &Value) -> Result<SecretString, String> {
     let text = secret_file(value)?;
     let seed = text.trim();
     let good = seed.starts_with("SU") && seed.bytes().all(|b| b.is_ascii_alphanumeric());
-    if good {
-        Ok(seed.into())
-    } else {
-        Err("expected a file with the nkey seed of a user, SU…".to_owned())
-    }
+    if good { Ok(seed.into()) } else { Err("expected a file with the nkey seed of a user, SU…".to_owned()) }
 }
 
 /// A PEM file with certificates, and what it holds.

@@ -48,9 +48,7 @@ pub(super) fn variable(key: &str) -> String {
 
 /// Merges the sources. `None` when the file is of no use: without it, everything else would look wrong.
 pub(super) fn merge(sources: Sources, errors: &mut Vec<ConfigError>) -> Option<Table> {
-    let file = File::open(sources.file, &sources.env)
-        .map_err(|error| errors.push(error))
-        .ok();
+    let file = File::open(sources.file, &sources.env).map_err(|error| errors.push(error)).ok();
     let mut variables = Vec::new();
     for (name, value) in sources.env {
         if value.is_empty() {
@@ -72,15 +70,8 @@ pub(super) fn merge(sources: Sources, errors: &mut Vec<ConfigError>) -> Option<T
     });
 
     let file = file?;
-    let figment = variables
-        .into_iter()
-        .chain(flags)
-        .fold(Figment::from(&file), Figment::merge);
-    let root = figment
-        .find_value("")
-        .ok()
-        .and_then(Raw::into_dict)
-        .unwrap_or_default();
+    let figment = variables.into_iter().chain(flags).fold(Figment::from(&file), Figment::merge);
+    let root = figment.find_value("").ok().and_then(Raw::into_dict).unwrap_or_default();
     Some(Merged { figment, file }.table(root, &[]))
 }
 
@@ -97,34 +88,22 @@ struct File {
 
 impl File {
     fn open(named: Option<PathBuf>, env: &[(OsString, OsString)]) -> Result<Self, ConfigError> {
-        let variable = env
-            .iter()
-            .find(|(name, value)| name == FILE_VARIABLE && !value.is_empty());
+        let variable = env.iter().find(|(name, value)| name == FILE_VARIABLE && !value.is_empty());
         let (path, named_by) = match (named, variable) {
             (Some(path), _) => (path, Place::Flag("--config".to_owned())),
             (None, Some((_, path))) => (path.into(), Place::Variable(FILE_VARIABLE.to_owned())),
             (None, None) => return Ok(Self::default()),
         };
-        let text = read(&path).map_err(|problem| ConfigError {
-            key: String::new(),
-            place: named_by,
-            problem,
-        })?;
+        let text =
+            read(&path).map_err(|problem| ConfigError { key: String::new(), place: named_by, problem })?;
         // What figment or toml would print quotes the line, which may hold a secret.
         let values = toml::from_str(&text).map_err(|error| syntax_error(&path, &text, &error))?;
         let lines = Lines::of(&text);
-        Ok(Self {
-            path,
-            text,
-            values,
-            lines,
-        })
+        Ok(Self { path, text, values, lines })
     }
 
     fn line(&self, path: &[&str]) -> Option<usize> {
-        self.lines
-            .offset(path)
-            .map(|offset| lines::position(&self.text, offset).0)
+        self.lines.offset(path).map(|offset| lines::position(&self.text, offset).0)
     }
 }
 
@@ -137,14 +116,8 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError
     let (line, column) = lines::position(text, error.span().map_or(0, |span| span.start));
     ConfigError {
         key: String::new(),
-        place: Place::File {
-            path: path.to_owned(),
-            line: Some(line),
-        },
-        problem: format!(
-            "expected TOML, at column {column}: {}",
-            error.message().replace('\n', ", ")
-        ),
+        place: Place::File { path: path.to_owned(), line: Some(line) },
+        problem: format!("expected TOML, at column {column}: {}", error.message().replace('\n', ", ")),
     }
 }
 
@@ -175,14 +148,8 @@ impl Setting {
     /// The setting that a variable makes; `None` when the variable is not ours.
     fn from_variable(name: &OsString, value: OsString) -> Result<Option<Self>, ConfigError> {
         let name = name.to_string_lossy();
-        let plain = PLAIN
-            .iter()
-            .find(|(plain, _)| *plain == name)
-            .map(|(_, key)| (*key).to_owned());
-        let long = || {
-            name.strip_prefix(PREFIX)
-                .map(|rest| rest.to_lowercase().replace("__", "."))
-        };
+        let plain = PLAIN.iter().find(|(plain, _)| *plain == name).map(|(_, key)| (*key).to_owned());
+        let long = || name.strip_prefix(PREFIX).map(|rest| rest.to_lowercase().replace("__", "."));
         let Some(key) = plain.or_else(long) else {
             return Ok(None);
         };
@@ -191,19 +158,10 @@ impl Setting {
             Err(_) => "expected UTF-8 text",
             Ok(_) if path.iter().any(String::is_empty) => "expected a name such as BROADCASTER__SECTION__KEY",
             Ok(value) => {
-                return Ok(Some(Self {
-                    path,
-                    value,
-                    kind: VARIABLE,
-                    name: name.into_owned(),
-                }));
+                return Ok(Some(Self { path, value, kind: VARIABLE, name: name.into_owned() }));
             }
         };
-        Err(ConfigError {
-            key,
-            place: Place::Variable(name.into_owned()),
-            problem: problem.to_owned(),
-        })
+        Err(ConfigError { key, place: Place::Variable(name.into_owned()), problem: problem.to_owned() })
     }
 }
 
@@ -214,11 +172,8 @@ impl Provider for Setting {
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
         let value = Raw::from(self.value.as_str());
-        let nested = self
-            .path
-            .iter()
-            .rev()
-            .fold(value, |value, key| Dict::from([(key.clone(), value)]).into());
+        let nested =
+            self.path.iter().rev().fold(value, |value, key| Dict::from([(key.clone(), value)]).into());
         Ok(Profile::Default.collect(nested.into_dict().unwrap_or_default()))
     }
 }
@@ -262,10 +217,7 @@ impl Merged {
     /// Where a value was set. Figment gives a table that several layers add to the last one's tag; an operator looks
     /// for it in the file.
     fn place(&self, raw: &Raw, path: &[&str]) -> Place {
-        let in_file = |line| Place::File {
-            path: self.file.path.clone(),
-            line,
-        };
+        let in_file = |line| Place::File { path: self.file.path.clone(), line };
         match (raw, self.file.line(path)) {
             (Raw::Dict(..), Some(line)) => in_file(Some(line)),
             (_, line) => self.tagged(raw.tag()).unwrap_or_else(|| in_file(line)),
@@ -276,10 +228,6 @@ impl Merged {
     fn tagged(&self, tag: Tag) -> Option<Place> {
         let metadata = self.figment.get_metadata(tag)?;
         let name = metadata.source.as_ref()?.custom()?.to_owned();
-        Some(if metadata.name == FLAG {
-            Place::Flag(name)
-        } else {
-            Place::Variable(name)
-        })
+        Some(if metadata.name == FLAG { Place::Flag(name) } else { Place::Variable(name) })
     }
 }

@@ -22,11 +22,7 @@ impl Lines {
     pub(super) fn offset(&self, path: &[&str]) -> Option<usize> {
         let (first, rest) = path.split_first()?;
         let (key, below) = self.0.iter().find(|(key, _)| key.get_ref() == first)?;
-        if rest.is_empty() {
-            Some(key.span().start)
-        } else {
-            below.offset(rest)
-        }
+        if rest.is_empty() { Some(key.span().start) } else { below.offset(rest) }
     }
 }
 

@@ -81,11 +81,7 @@ impl FromStr for RouteName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
         let good = (1..=64).contains(&text.len()) && text.bytes().all(allowed) && !text.contains("__");
-        if good {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError::Route)
-        }
+        if good { Ok(Self(text.into())) } else { Err(NameError::Route) }
     }
 }
 
@@ -95,11 +91,7 @@ impl FromStr for Subject {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let body = text.strip_suffix(".>").unwrap_or(text);
         let good = text == ">" || body.split('.').all(|token| token == "*" || is_token(token));
-        if good {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError::Subject)
-        }
+        if good { Ok(Self(text.into())) } else { Err(NameError::Subject) }
     }
 }
 
@@ -108,11 +100,7 @@ impl FromStr for PublishSubject {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let good = text.split('.').all(is_token);
-        if good {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError::PublishSubject)
-        }
+        if good { Ok(Self(text.into())) } else { Err(NameError::PublishSubject) }
     }
 }
 
@@ -120,11 +108,7 @@ impl FromStr for QueueGroup {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        if is_word(text) {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError::QueueGroup)
-        }
+        if is_word(text) { Ok(Self(text.into())) } else { Err(NameError::QueueGroup) }
     }
 }
 

@@ -14,35 +14,22 @@ const AUTH: [&[&str]; 4] = [
 
 /// The section.
 pub(super) fn read(at: &Section<'_>) -> Option<Nats> {
-    let servers = at
-        .optional("url", parse::servers)
-        .map(|servers| servers.unwrap_or_else(local));
+    let servers = at.optional("url", parse::servers).map(|servers| servers.unwrap_or_else(local));
     let name = at.or("name", "broadcaster".to_owned(), parse::text);
     let auth = auth(at, servers.as_deref().unwrap_or_default());
     let tls = at.section("tls", tls);
-    Some(Nats {
-        servers: servers?,
-        name: name?,
-        auth: auth?,
-        tls: tls?,
-    })
+    Some(Nats { servers: servers?, name: name?, auth: auth?, tls: tls? })
 }
 
 fn local() -> Vec<NatsUrl> {
-    vec![
-        "nats://127.0.0.1:4222"
-            .parse()
-            .expect("the default address is valid"),
-    ]
+    vec!["nats://127.0.0.1:4222".parse().expect("the default address is valid")]
 }
 
 fn auth(at: &Section<'_>, servers: &[NatsUrl]) -> Option<NatsAuth> {
     let credentials = at.optional("credentials_file", files::credentials);
     let seed = at.optional("nkey_seed_file", files::nkey_seed);
     let user = at.optional("user", parse::text);
-    let password = files::secret(at, "password", "password_file", |text| {
-        Ok(SecretString::from(text))
-    });
+    let password = files::secret(at, "password", "password_file", |text| Ok(SecretString::from(text)));
     let token = files::secret(at, "token", "token_file", |text| Ok(SecretString::from(text)));
     one_kind(at, servers);
     match (user?, password?) {
@@ -62,10 +49,7 @@ fn one_kind(at: &Section<'_>, servers: &[NatsUrl]) {
     let set = |keys: &[&'static str]| keys.iter().copied().find(|key| at.place(key).is_some());
     let mut kinds = login.into_iter().chain(AUTH.into_iter().filter_map(set));
     if let (Some(first), Some(second)) = (kinds.next(), kinds.next()) {
-        let problem = format!(
-            "expected one kind of authentication, but {} gives another",
-            at.path(first)
-        );
+        let problem = format!("expected one kind of authentication, but {} gives another", at.path(first));
         at.report(second, problem);
     }
 }
@@ -80,8 +64,5 @@ fn tls(at: &Section<'_>) -> Option<NatsTls> {
         (None, Some(_)) => return at.missing("cert_file"),
         (None, None) => None,
     };
-    Some(NatsTls {
-        ca_file: ca?.map(|(path, _)| path),
-        client,
-    })
+    Some(NatsTls { ca_file: ca?.map(|(path, _)| path), client })
 }

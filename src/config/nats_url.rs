@@ -2,9 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::MASK;
+use super::{MASK, NatsAuth};
 
 /// The address of one NATS server: `nats://` or `tls://`, perhaps with `user:password@` or `token@`.
 ///
@@ -27,6 +28,19 @@ impl NatsUrl {
     /// The whole address, with the secrets it may carry.
     pub fn expose(&self) -> &str {
         self.0.as_str()
+    }
+
+    /// The login that the address carries: a user with a password, or a token.
+    pub fn login(&self) -> Option<NatsAuth> {
+        let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let user = decoded(self.0.username());
+        self.has_login().then(|| match self.0.password() {
+            Some(password) => NatsAuth::Password {
+                user,
+                password: decoded(password).into(),
+            },
+            None => NatsAuth::Token(user.into()),
+        })
     }
 
     /// Whether the address carries a user, a password or a token.

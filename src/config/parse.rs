@@ -25,18 +25,12 @@ pub(super) fn text(value: &Value) -> Result<String, String> {
 
 /// A name of some kind, which is no secret.
 pub(super) fn name<T: FromStr<Err: Display>>(value: &Value) -> Result<T, String> {
-    text(value)?
-        .parse()
-        .map_err(|error: T::Err| format!("{error}, not {}", value.shown()))
+    text(value)?.parse().map_err(|error: T::Err| format!("{error}, not {}", value.shown()))
 }
 
 /// The addresses of NATS servers, separated by commas; they may carry passwords.
 pub(super) fn servers(value: &Value) -> Result<Vec<NatsUrl>, String> {
-    let parse = |url: &str| {
-        url.trim()
-            .parse()
-            .map_err(|error: super::NatsUrlError| error.to_string())
-    };
+    let parse = |url: &str| url.trim().parse().map_err(|error: super::NatsUrlError| error.to_string());
     text(value)?.split(',').map(parse).collect()
 }
 
@@ -49,20 +43,14 @@ pub(super) fn choice<T: Choice>(value: &Value) -> Result<T, String> {
     let Value::Text(text) = value else {
         return Err(wrong());
     };
-    T::ALL
-        .iter()
-        .find(|(word, _)| word == text)
-        .map(|(_, choice)| *choice)
-        .ok_or_else(wrong)
+    T::ALL.iter().find(|(word, _)| word == text).map(|(_, choice)| *choice).ok_or_else(wrong)
 }
 
 /// A length of time that has to pass before something happens.
 pub(super) fn duration(value: &Value) -> Result<Duration, String> {
     let allowed = Duration::from_millis(1)..=DAY;
     let wrong = || value.unexpected("a duration from 1ms to 24h such as \"10s\"");
-    length(value)
-        .filter(|length| allowed.contains(length))
-        .ok_or_else(wrong)
+    length(value).filter(|length| allowed.contains(length)).ok_or_else(wrong)
 }
 
 /// How long a stop may take, which may be no time at all.
@@ -125,9 +113,7 @@ pub(super) fn multiplier(value: &Value) -> Result<f64, String> {
         _ => None,
     };
     let wrong = || value.unexpected("a number from 1.0 to 100.0");
-    number
-        .filter(|number| (1.0..=100.0).contains(number))
-        .ok_or_else(wrong)
+    number.filter(|number| (1.0..=100.0).contains(number)).ok_or_else(wrong)
 }
 
 /// An address to listen on.
@@ -135,17 +121,14 @@ pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
     let Value::Text(text) = value else {
         return Err(value.unexpected("an address and port such as \"0.0.0.0:8002\""));
     };
-    text.parse()
-        .map_err(|_| value.unexpected("an address and port such as \"0.0.0.0:8002\""))
+    text.parse().map_err(|_| value.unexpected("an address and port such as \"0.0.0.0:8002\""))
 }
 
 /// A set of statuses: a list of texts and numbers, or one text with commas.
 pub(super) fn statuses(value: &Value) -> Result<Statuses, String> {
     let items = match value {
         Value::Text(text) => {
-            return text
-                .parse()
-                .map_err(|error: super::StatusesError| error.to_string());
+            return text.parse().map_err(|error: super::StatusesError| error.to_string());
         }
         Value::List(items) => items.iter().map(status).collect::<Result<Vec<_>, _>>()?,
         other => return Err(other.unexpected("a list of statuses such as [\"429\", \"5xx\", \"!501\"]")),
@@ -170,10 +153,7 @@ pub(super) trait Choice: Copy + PartialEq + 'static {
 
     /// How this choice is written.
     fn word(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(_, choice)| *choice == self)
-            .map_or("", |(word, _)| word)
+        Self::ALL.iter().find(|(_, choice)| *choice == self).map_or("", |(word, _)| word)
     }
 }
 

@@ -82,14 +82,8 @@ impl Page {
         if ca_file.is_some() || client.is_some() {
             self.section("nats.tls");
             self.path("ca_file", ca_file.as_deref());
-            self.path(
-                "cert_file",
-                client.as_ref().map(|client| client.cert_file.as_path()),
-            );
-            self.path(
-                "key_file",
-                client.as_ref().map(|client| client.key_file.as_path()),
-            );
+            self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
+            self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
         }
     }
 
@@ -160,11 +154,6 @@ impl Page {
 /// A size in the largest unit that shows it exactly.
 fn size(bytes: NonZeroUsize) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let exact = units
-        .into_iter()
-        .find(|(shift, _)| bytes.trailing_zeros() >= *shift);
-    exact.map_or_else(
-        || bytes.to_string(),
-        |(shift, unit)| format!("{}{unit}", bytes.get() >> shift),
-    )
+    let exact = units.into_iter().find(|(shift, _)| bytes.trailing_zeros() >= *shift);
+    exact.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes.get() >> shift))
 }

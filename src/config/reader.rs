@@ -29,10 +29,7 @@ static EMPTY: Table = Table::new();
 
 impl Reader {
     pub(super) fn new(root: Table) -> Self {
-        Self {
-            root,
-            errors: RefCell::default(),
-        }
+        Self { root, errors: RefCell::default() }
     }
 
     /// Reads the whole tree.
@@ -65,11 +62,7 @@ impl Reader {
 
     /// Notes a mistake that has no place: something is not set.
     fn report_unset(&self, key: String, problem: String) {
-        self.errors.borrow_mut().push(ConfigError {
-            key,
-            place: Place::Unset,
-            problem,
-        });
+        self.errors.borrow_mut().push(ConfigError { key, place: Place::Unset, problem });
     }
 }
 
@@ -82,12 +75,7 @@ impl<'r> Section<'r> {
         table: &'r Table,
         read: impl FnOnce(&Self) -> Option<T>,
     ) -> Option<T> {
-        let section = Section {
-            reader,
-            path,
-            table,
-            known: RefCell::default(),
-        };
+        let section = Section { reader, path, table, known: RefCell::default() };
         let result = read(&section);
         section.report_unknown();
         result
@@ -95,11 +83,7 @@ impl<'r> Section<'r> {
 
     /// The path of a key of this table.
     pub(super) fn path(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// Notes a mistake about a key of this table.
@@ -120,10 +104,8 @@ impl<'r> Section<'r> {
     /// Notes that a key has to be set, and how.
     pub(super) fn report_missing(&self, key: &str) {
         let key = self.path(key);
-        let problem = format!(
-            "is missing: set it in the file or by environment variable {}",
-            layers::variable(&key)
-        );
+        let problem =
+            format!("is missing: set it in the file or by environment variable {}", layers::variable(&key));
         self.reader.report_unset(key, problem);
     }
 
@@ -158,10 +140,7 @@ impl<'r> Section<'r> {
         let Some(entry) = self.entry(key) else {
             return Some(None);
         };
-        parse(&entry.value)
-            .map_err(|problem| self.report(key, problem))
-            .ok()
-            .map(Some)
+        parse(&entry.value).map_err(|problem| self.report(key, problem)).ok().map(Some)
     }
 
     /// A key that has a default.
@@ -201,8 +180,7 @@ impl<'r> Section<'r> {
         key: &'static str,
         read: impl FnOnce(&Self) -> Option<T>,
     ) -> Option<Option<T>> {
-        self.entry(key)
-            .map_or(Some(None), |entry| self.below(key, entry, read).map(Some))
+        self.entry(key).map_or(Some(None), |entry| self.below(key, entry, read).map(Some))
     }
 
     /// A table below this one, whose name is the operator's.

@@ -68,12 +68,7 @@ pub(super) fn read(at: &Section<'_>) -> Option<Vec<Draft>> {
             "no route is configured: set WEBHOOK_URL, or add [routes.NAME] with webhook.url to the file",
         );
     }
-    Some(
-        at.entries()
-            .iter()
-            .filter_map(|(key, entry)| route(at, key, entry))
-            .collect(),
-    )
+    Some(at.entries().iter().filter_map(|(key, entry)| route(at, key, entry)).collect())
 }
 
 fn route<'r>(routes: &Section<'r>, key: &str, entry: &'r Entry) -> Option<Draft> {
@@ -105,15 +100,12 @@ fn default_subject() -> Subject {
 }
 
 fn default_group() -> QueueGroup {
-    "broadcaster-workers"
-        .parse()
-        .expect("the default queue group is valid")
+    "broadcaster-workers".parse().expect("the default queue group is valid")
 }
 
 fn webhook(at: &Section<'_>) -> Option<Webhook> {
     let url = files::secret(at, "url", "url_file", |text| {
-        text.parse::<WebhookUrl>()
-            .map_err(|error: WebhookUrlError| error.to_string())
+        text.parse::<WebhookUrl>().map_err(|error: WebhookUrlError| error.to_string())
     });
     if matches!(url, Some(None)) {
         at.report_missing("url");
@@ -121,16 +113,9 @@ fn webhook(at: &Section<'_>) -> Option<Webhook> {
     let headers = at.section("headers", headers);
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     let limit = timeout.unwrap_or(Duration::MAX);
-    let connect_timeout = at.or(
-        "connect_timeout",
-        Duration::from_secs(5).min(limit),
-        parse::duration,
-    );
+    let connect_timeout = at.or("connect_timeout", Duration::from_secs(5).min(limit), parse::duration);
     if connect_timeout.is_some_and(|connect| connect > limit) {
-        at.report(
-            "connect_timeout",
-            "expected no more than timeout, which it is a part of",
-        );
+        at.report("connect_timeout", "expected no more than timeout, which it is a part of");
     }
     let idle_timeout = at.or("idle_timeout", Duration::from_secs(50), parse::duration);
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
@@ -182,36 +167,23 @@ fn header_value(value: &Value) -> Result<HeaderValue, String> {
 
 fn webhook_tls(at: &Section<'_>) -> Option<WebhookTls> {
     let file = at.optional("ca_file", files::certificates)?;
-    Some(file.map_or_else(WebhookTls::default, |(path, ca)| WebhookTls {
-        ca_file: Some(path),
-        ca,
-    }))
+    Some(file.map_or_else(WebhookTls::default, |(path, ca)| WebhookTls { ca_file: Some(path), ca }))
 }
 
 fn bounds(at: &Section<'_>) -> Option<Bounds> {
     let messages = at.or("messages", count(65_536), parse::count(100_000_000));
     let bytes = at.or("bytes", count(32 << 20), parse::size);
-    Some(Bounds {
-        messages: messages?,
-        bytes: bytes?,
-    })
+    Some(Bounds { messages: messages?, bytes: bytes? })
 }
 
 fn queue(at: &Section<'_>) -> Option<Queue> {
     let bounds = bounds(at);
     let overflow = at.or("overflow", Overflow::DeadLetter, parse::choice);
-    Some(Queue {
-        bounds: bounds?,
-        overflow: overflow?,
-    })
+    Some(Queue { bounds: bounds?, overflow: overflow? })
 }
 
 fn retry(at: &Section<'_>) -> Option<Retry> {
-    let attempts = at.or(
-        "attempts",
-        NonZeroU32::new(8).expect("8 is not 0"),
-        parse::count(1_000_000),
-    );
+    let attempts = at.or("attempts", NonZeroU32::new(8).expect("8 is not 0"), parse::count(1_000_000));
     let max = at.or("max", Duration::from_secs(5 * 60), parse::duration);
     let limit = max.unwrap_or(Duration::MAX);
     let initial = at.or("initial", Duration::from_millis(500).min(limit), parse::duration);
@@ -221,9 +193,7 @@ fn retry(at: &Section<'_>) -> Option<Retry> {
     let multiplier = at.or("multiplier", 2.0, parse::multiplier);
     let jitter = at.or("jitter", Jitter::Full, parse::choice);
     let bounds = bounds(at);
-    let statuses = at
-        .optional("statuses", parse::statuses)
-        .map(Option::unwrap_or_default);
+    let statuses = at.optional("statuses", parse::statuses).map(Option::unwrap_or_default);
     Some(Retry {
         attempts: attempts?,
         initial: initial?,
@@ -239,15 +209,11 @@ fn rate_limit(at: &Section<'_>) -> Option<RateLimit> {
     let per_second = at.required("per_second", parse::count(1_000_000));
     let burst = at.optional("burst", parse::count(1_000_000));
     let per_second = per_second?;
-    Some(RateLimit {
-        per_second,
-        burst: burst?.unwrap_or(per_second),
-    })
+    Some(RateLimit { per_second, burst: burst?.unwrap_or(per_second) })
 }
 
 fn dead_letter(at: &Section<'_>) -> Option<DeadLetter> {
-    at.required("subject", parse::name)
-        .map(|subject| DeadLetter { subject })
+    at.required("subject", parse::name).map(|subject| DeadLetter { subject })
 }
 
 fn count(default: usize) -> NonZeroUsize {

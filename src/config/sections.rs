@@ -16,10 +16,7 @@ pub(super) fn config(at: &Section<'_>) -> Option<Config> {
     let shutdown = at.section("shutdown", shutdown);
     let drafts = at.section("routes", routes::read)?;
     checks::routes(at, &drafts);
-    if let Some(Runtime {
-        threads: Threads::Fixed(threads),
-    }) = runtime
-    {
+    if let Some(Runtime { threads: Threads::Fixed(threads) }) = runtime {
         checks::threads(at, threads, &drafts);
     }
     Some(Config {
@@ -28,52 +25,34 @@ pub(super) fn config(at: &Section<'_>) -> Option<Config> {
         nats: nats?,
         runtime: runtime?,
         shutdown: shutdown?,
-        routes: drafts
-            .into_iter()
-            .map(routes::Draft::finish)
-            .collect::<Option<_>>()?,
+        routes: drafts.into_iter().map(routes::Draft::finish).collect::<Option<_>>()?,
     })
 }
 
 fn log(at: &Section<'_>) -> Option<Log> {
     let level = at.or("level", LogLevel::Info, parse::choice);
     let format = at.or("format", LogFormat::Text, parse::choice);
-    Some(Log {
-        level: level?,
-        format: format?,
-    })
+    Some(Log { level: level?, format: format? })
 }
 
 fn server(at: &Section<'_>) -> Option<Server> {
     let api = at.or("api", SocketAddr::from(([0, 0, 0, 0], 8002)), parse::address);
     let metrics = at.or("metrics", SocketAddr::from(([0, 0, 0, 0], 7777)), parse::address);
-    let server = Server {
-        api: api?,
-        metrics: metrics?,
-    };
+    let server = Server { api: api?, metrics: metrics? };
     if server.api.port() == server.metrics.port() && server.api.port() != 0 {
-        let key = if at.place("metrics").is_some() {
-            "metrics"
-        } else {
-            "api"
-        };
+        let key = if at.place("metrics").is_some() { "metrics" } else { "api" };
         at.report(
             key,
-            format!(
-                "expected two ports, but server.api and server.metrics are both {}",
-                server.api.port()
-            ),
+            format!("expected two ports, but server.api and server.metrics are both {}", server.api.port()),
         );
     }
     Some(server)
 }
 
 fn runtime(at: &Section<'_>) -> Option<Runtime> {
-    at.or("threads", Threads::Auto, parse::threads)
-        .map(|threads| Runtime { threads })
+    at.or("threads", Threads::Auto, parse::threads).map(|threads| Runtime { threads })
 }
 
 fn shutdown(at: &Section<'_>) -> Option<Shutdown> {
-    at.or("grace", Duration::from_secs(25), parse::grace)
-        .map(|grace| Shutdown { grace })
+    at.or("grace", Duration::from_secs(25), parse::grace).map(|grace| Shutdown { grace })
 }

@@ -38,9 +38,8 @@ impl Statuses {
         let (mut included, mut excluded) = ([0; 16], [0; 16]);
         let mut kept = Vec::new();
         for item in items.into_iter().map(str::trim) {
-            let (target, rest) = item
-                .strip_prefix('!')
-                .map_or((&mut included, item), |rest| (&mut excluded, rest));
+            let (target, rest) =
+                item.strip_prefix('!').map_or((&mut included, item), |rest| (&mut excluded, rest));
             for status in range(rest).ok_or_else(|| StatusesError(item.to_owned()))? {
                 let (word, bit) = position(status);
                 target[word] |= bit;

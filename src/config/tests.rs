@@ -26,25 +26,13 @@ struct Given {
 }
 
 fn given(file: &str) -> Given {
-    let given = Given {
-        folder: tempfile::tempdir().unwrap(),
-        sources: Sources::default(),
-    };
+    let given = Given { folder: tempfile::tempdir().unwrap(), sources: Sources::default() };
     let path = given.beside("config.toml", file);
-    Given {
-        sources: Sources {
-            file: Some(path),
-            ..Sources::default()
-        },
-        ..given
-    }
+    Given { sources: Sources { file: Some(path), ..Sources::default() }, ..given }
 }
 
 fn no_file() -> Given {
-    Given {
-        folder: tempfile::tempdir().unwrap(),
-        sources: Sources::default(),
-    }
+    Given { folder: tempfile::tempdir().unwrap(), sources: Sources::default() }
 }
 
 impl Given {
@@ -74,10 +62,7 @@ impl Given {
         let folder = format!("{}/", self.folder.path().display());
         match super::load(self.sources) {
             Ok(config) => panic!("expected mistakes, but this was loaded:\n{}", config.to_toml()),
-            Err(errors) => errors
-                .iter()
-                .map(|error| error.to_string().replace(&folder, "DIR/"))
-                .collect(),
+            Err(errors) => errors.iter().map(|error| error.to_string().replace(&folder, "DIR/")).collect(),
         }
     }
 

@@ -78,10 +78,8 @@ impl FromStr for WebhookUrl {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(WebhookUrlError::NotHttp);
         };
-        let target = url.query().map_or_else(
-            || url.path().to_owned(),
-            |query| format!("{}?{query}", url.path()),
-        );
+        let target =
+            url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
         let server_name = match url.scheme() {
             "https" => Some(server_name(&host).ok_or(WebhookUrlError::NotHttp)?),
             _ => None,
@@ -90,9 +88,7 @@ impl FromStr for WebhookUrl {
             server_name,
             host: host.to_owned(),
             port,
-            authority: url
-                .port()
-                .map_or_else(|| host.to_string(), |port| format!("{host}:{port}")),
+            authority: url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}")),
             path_and_query: target.parse().map_err(|_| WebhookUrlError::NotHttp)?,
         })
     }
@@ -109,11 +105,7 @@ fn server_name(host: &Host<&str>) -> Option<ServerName<'static>> {
 
 impl fmt::Display for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.server_name.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.server_name.is_some() { "https" } else { "http" };
         write!(f, "{scheme}://{}/…", self.authority)
     }
 }

@@ -23,15 +23,9 @@ pub(super) struct Answer {
 impl Answer {
     /// Reads `headers` at `wall`, to which a `Retry-After` in the form of a date is relative.
     pub(super) fn new(status: u16, headers: &HeaderMap, wall: impl FnOnce() -> SystemTime) -> Self {
-        let retry_after = headers
-            .get(RETRY_AFTER)
-            .and_then(|value| retry_after(value, wall()));
+        let retry_after = headers.get(RETRY_AFTER).and_then(|value| retry_after(value, wall()));
         let keep_alive = headers.get(KEEP_ALIVE).and_then(keep_alive);
-        Self {
-            status,
-            retry_after,
-            keep_alive,
-        }
+        Self { status, retry_after, keep_alive }
     }
 
     /// Only 200 to 299 is a delivery. A redirect is not: where messages go is the operator's decision.
@@ -39,10 +33,7 @@ impl Answer {
         if (200..300).contains(&self.status) {
             Attempt::Delivered(self.status)
         } else {
-            Attempt::Failed {
-                failure: Failure::Status(self.status),
-                retry_after: self.retry_after,
-            }
+            Attempt::Failed { failure: Failure::Status(self.status), retry_after: self.retry_after }
         }
     }
 }
@@ -63,9 +54,7 @@ fn keep_alive(value: &HeaderValue) -> Option<Duration> {
     let parameters = value.to_str().ok()?.split(',');
     let mut timeouts = parameters.filter_map(|parameter| {
         let (name, seconds) = parameter.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("timeout")
-            .then(|| seconds.trim().parse().ok())?
+        name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse().ok())?
     });
     timeouts.next().map(Duration::from_secs)
 }
@@ -92,14 +81,7 @@ mod tests {
 
     #[test]
     fn a_retry_after_that_makes_no_sense_is_ignored() {
-        for value in [
-            "",
-            "soon",
-            "-5",
-            "1.5",
-            "99999999999999999999999",
-            "Mon, 99 Nov 2026 12:00:00 GMT",
-        ] {
+        for value in ["", "soon", "-5", "1.5", "99999999999999999999999", "Mon, 99 Nov 2026 12:00:00 GMT"] {
             assert_eq!(retry_after_of(value), None, "{value:?}");
         }
     }
@@ -116,11 +98,7 @@ mod tests {
     #[test]
     fn only_2xx_is_a_delivery() {
         for status in 100..1000 {
-            let answer = Answer {
-                status,
-                retry_after: None,
-                keep_alive: None,
-            };
+            let answer = Answer { status, retry_after: None, keep_alive: None };
             let delivered = matches!(answer.attempt(), Attempt::Delivered(_));
             assert_eq!(delivered, (200..=299).contains(&status), "status {status}");
         }

@@ -69,11 +69,7 @@ impl Client {
     /// A client without a connection: the first message opens it.
     pub fn new(target: Rc<Target>) -> Self {
         let timer = Timer::new(target.clock);
-        Self {
-            target,
-            kept: None,
-            timer,
-        }
+        Self { target, kept: None, timer }
     }
 }
 
@@ -141,15 +137,9 @@ impl Target {
     /// Keeps `connection` for the next message, where that makes sense.
     fn keep(&self, connection: Connection, opened: Time, answer: Answer) -> Option<Kept> {
         // A second before the webhook closes it, so that no request meets the closing half-way.
-        let announced = answer
-            .keep_alive
-            .map(|timeout| timeout.saturating_sub(Duration::from_secs(1)));
+        let announced = answer.keep_alive.map(|timeout| timeout.saturating_sub(Duration::from_secs(1)));
         let idle = announced.map_or(self.idle_timeout, |announced| announced.min(self.idle_timeout));
         let expires = (self.clock.now() + idle).min(opened + self.max_age);
-        connection.is_open().then_some(Kept {
-            connection,
-            opened,
-            expires,
-        })
+        connection.is_open().then_some(Kept { connection, opened, expires })
     }
 }

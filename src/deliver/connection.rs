@@ -45,14 +45,9 @@ pub(super) enum Unanswered {
 impl Connection {
     /// Speaks HTTP/1.1 over `stream`.
     pub(super) async fn open(stream: Stream) -> Result<Self, Failure> {
-        let handshake = http1::Builder::new()
-            .max_buf_size(LARGEST_HEAD)
-            .handshake(TokioIo::new(stream));
+        let handshake = http1::Builder::new().max_buf_size(LARGEST_HEAD).handshake(TokioIo::new(stream));
         let (sender, driver) = handshake.await.map_err(|error| classify(&error))?;
-        Ok(Self {
-            sender,
-            driver: Some(driver),
-        })
+        Ok(Self { sender, driver: Some(driver) })
     }
 
     /// Sends `request` and reads the whole answer. The connection can be used again where [`Self::is_open`] afterwards;
@@ -119,11 +114,7 @@ impl Connection {
 
     /// Looks after the idle connection. Ready when the webhook has closed it.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.drive(cx) {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
+        if self.drive(cx) { Poll::Pending } else { Poll::Ready(()) }
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) -> bool {
@@ -133,9 +124,7 @@ impl Connection {
 
 /// Moves bytes. False when the connection has ended; why is told by what was waiting for it.
 fn drive(driver: &mut Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
-    let ended = driver
-        .as_mut()
-        .is_none_or(|driver| Pin::new(driver).poll(cx).is_ready());
+    let ended = driver.as_mut().is_none_or(|driver| Pin::new(driver).poll(cx).is_ready());
     if ended {
         *driver = None;
     }
@@ -146,11 +135,8 @@ fn drive(driver: &mut Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>, c
 fn classify(error: &hyper::Error) -> Failure {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     // A body in bad chunks is an I/O error to hyper.
-    let is_bad_chunk = source
-        .is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
-    if error.is_parse() || is_bad_chunk {
-        Failure::Protocol
-    } else {
-        Failure::Reset
-    }
+    let is_bad_chunk = source.is_some_and(|error| {
+        matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+    });
+    if error.is_parse() || is_bad_chunk { Failure::Protocol } else { Failure::Reset }
 }

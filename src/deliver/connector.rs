@@ -25,23 +25,14 @@ pub(super) struct Connector {
 impl Connector {
     /// Connections to `url`'s host within `timeout` each. `tls` is for https.
     pub(super) fn new(url: &WebhookUrl, tls: Arc<ClientConfig>, timeout: Duration, clock: Clock) -> Self {
-        let tls = url
-            .server_name()
-            .map(|name| (TlsConnector::from(tls), name.clone()));
-        Self {
-            resolver: Resolver::new(url.host().clone(), url.port(), clock),
-            tls,
-            timeout,
-        }
+        let tls = url.server_name().map(|name| (TlsConnector::from(tls), name.clone()));
+        Self { resolver: Resolver::new(url.host().clone(), url.port(), clock), tls, timeout }
     }
 
     /// A new connection. The failure names the stage at which it failed or the time ran out.
     pub(super) async fn connect(&self) -> Result<Stream, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let addresses = timeout_at(deadline, self.resolver.addresses())
-            .await
-            .ok()
-            .flatten();
+        let addresses = timeout_at(deadline, self.resolver.addresses()).await.ok().flatten();
         let addresses = addresses.ok_or(Failure::Dns)?;
         let Some(tcp) = first_to_answer(&addresses, deadline).await else {
             self.resolver.doubt().await;

@@ -42,11 +42,7 @@ impl Template {
         // The operator's headers win over ours; those that must not be touched are refused by the configuration.
         let sets_content_type = webhook.headers.contains_key(CONTENT_TYPE);
         headers.extend(webhook.headers.clone());
-        Self {
-            uri,
-            headers,
-            sets_content_type,
-        }
+        Self { uri, headers, sets_content_type }
     }
 
     /// The request for the present attempt at `message`.

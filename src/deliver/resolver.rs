@@ -35,13 +35,7 @@ const FAILED: Duration = Duration::from_secs(1);
 
 impl Resolver {
     pub(super) fn new(host: Host, port: u16, clock: Clock) -> Self {
-        Self {
-            host,
-            port,
-            clock,
-            state: Mutex::default(),
-            turn: Cell::new(0),
-        }
+        Self { host, port, clock, state: Mutex::default(), turn: Cell::new(0) }
     }
 
     /// All addresses, beginning with another one each time, so that connections spread over them. Old ones are better

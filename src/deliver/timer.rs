@@ -26,11 +26,7 @@ impl Timer {
     /// A timer that was not asked for anything yet.
     pub(super) fn new(clock: Clock) -> Self {
         let fires = clock.now();
-        Self {
-            clock,
-            sleep: Box::pin(sleep_until(clock.instant(fires))),
-            fires,
-        }
+        Self { clock, sleep: Box::pin(sleep_until(clock.instant(fires))), fires }
     }
 
     /// Ready when `deadline` has passed.
@@ -69,10 +65,7 @@ mod tests {
             let before = clock.now();
             poll_fn(|cx| timer.poll_passed(cx, deadline)).await;
             let waited = clock.now().since(before);
-            assert!(
-                waited >= span && waited < span + Duration::from_millis(5),
-                "{waited:?} for {span:?}"
-            );
+            assert!(waited >= span && waited < span + Duration::from_millis(5), "{waited:?} for {span:?}");
         }
     }
 

@@ -23,10 +23,7 @@ impl SharedLimit {
     /// A limit that nothing has been taken from yet.
     pub fn new(limit: RateLimit) -> Self {
         let quota = Quota::per_second(limit.per_second).allow_burst(limit.burst);
-        Self {
-            quota,
-            state: Arc::default(),
-        }
+        Self { quota, state: Arc::default() }
     }
 }
 
@@ -56,9 +53,7 @@ impl Limiter {
     /// Takes a permit for one attempt, or says when the next one will be free.
     pub fn take(&self, now: Time) -> Result<(), Time> {
         self.limiter.clock().0.set(now.since_start());
-        self.limiter
-            .check()
-            .map_err(|not_until| Time::from_start(not_until.earliest_possible()))
+        self.limiter.check().map_err(|not_until| Time::from_start(not_until.earliest_possible()))
     }
 }
 
@@ -88,10 +83,7 @@ mod tests {
 
     fn shared(per_second: u32, burst: u32) -> SharedLimit {
         let nonzero = |n| NonZeroU32::new(n).unwrap();
-        SharedLimit::new(RateLimit {
-            per_second: nonzero(per_second),
-            burst: nonzero(burst),
-        })
+        SharedLimit::new(RateLimit { per_second: nonzero(per_second), burst: nonzero(burst) })
     }
 
     fn ms(ms: u64) -> Time {
@@ -121,9 +113,7 @@ mod tests {
     #[test]
     fn a_second_gives_no_more_than_the_rate_and_the_burst() {
         let limiter = Limiter::new(shared(100, 5));
-        let taken = (0..10_000)
-            .filter(|tenth| limiter.take(ms(tenth / 10)).is_ok())
-            .count();
+        let taken = (0..10_000).filter(|tenth| limiter.take(ms(tenth / 10)).is_ok()).count();
         assert!((100..=105).contains(&taken), "{taken} permits in a second");
     }
 }

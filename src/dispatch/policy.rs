@@ -85,10 +85,7 @@ mod tests {
     #[test]
     fn every_status_is_retried_or_rejected_as_documented() {
         for status in (100..1000).filter(|status| !(200..300).contains(status)) {
-            let retried = matches!(
-                policy().next(Failure::Status(status), 1, None),
-                Next::Retry { .. }
-            );
+            let retried = matches!(policy().next(Failure::Status(status), 1, None), Next::Retry { .. });
             let expected = matches!(status, 408 | 425 | 429 | 500 | 502..=599);
             assert_eq!(retried, expected, "status {status}");
         }
@@ -97,39 +94,23 @@ mod tests {
     #[test]
     fn every_transport_failure_is_retried() {
         for failure in Failure::TRANSPORT {
-            assert!(
-                matches!(policy().next(failure, 1, None), Next::Retry { .. }),
-                "{failure:?}"
-            );
+            assert!(matches!(policy().next(failure, 1, None), Next::Retry { .. }), "{failure:?}");
         }
     }
 
     #[test]
     fn the_last_attempt_ends_it() {
-        assert!(matches!(
-            policy().next(Failure::Timeout, 7, None),
-            Next::Retry { .. }
-        ));
-        assert_eq!(
-            policy().next(Failure::Timeout, 8, None),
-            Next::Dead(Reason::AttemptsExhausted)
-        );
-        assert_eq!(
-            policy().next(Failure::Status(400), 8, None),
-            Next::Dead(Reason::Rejected)
-        );
+        assert!(matches!(policy().next(Failure::Timeout, 7, None), Next::Retry { .. }));
+        assert_eq!(policy().next(Failure::Timeout, 8, None), Next::Dead(Reason::AttemptsExhausted));
+        assert_eq!(policy().next(Failure::Status(400), 8, None), Next::Dead(Reason::Rejected));
     }
 
     #[test]
     fn retry_after_holds_the_route_and_is_clamped() {
         let next = |asked| policy().next(Failure::Status(429), 1, Some(secs(asked)));
-        let Next::Retry { delay, hold } = next(20) else {
-            panic!("a 429 is retried")
-        };
+        let Next::Retry { delay, hold } = next(20) else { panic!("a 429 is retried") };
         assert_eq!((delay, hold), (secs(20), Some(secs(20))));
-        let Next::Retry { delay, hold } = next(86_400) else {
-            panic!("a 429 is retried")
-        };
+        let Next::Retry { delay, hold } = next(86_400) else { panic!("a 429 is retried") };
         assert_eq!((delay, hold), (secs(300), Some(secs(300))));
     }
 
@@ -140,12 +121,6 @@ mod tests {
             ..policy()
         };
         let next = policy.next(Failure::Status(503), 1, Some(secs(1)));
-        assert_eq!(
-            next,
-            Next::Retry {
-                delay: secs(8),
-                hold: Some(secs(1))
-            }
-        );
+        assert_eq!(next, Next::Retry { delay: secs(8), hold: Some(secs(1)) });
     }
 }

@@ -20,11 +20,7 @@ pub(super) struct Load {
 
 impl Load {
     pub(super) const fn new(bounds: Bounds) -> Self {
-        Self {
-            messages: 0,
-            bytes: 0,
-            bounds,
-        }
+        Self { messages: 0, bytes: 0, bounds }
     }
 
     pub(super) const fn fits(&self, cost: usize) -> bool {
@@ -54,11 +50,7 @@ pub struct Queue {
 impl Queue {
     /// An empty queue.
     pub const fn new(bounds: Bounds, overflow: Overflow) -> Self {
-        Self {
-            messages: VecDeque::new(),
-            load: Load::new(bounds),
-            overflow,
-        }
+        Self { messages: VecDeque::new(), load: Load::new(bounds), overflow }
     }
 
     /// Appends `message`. What does not fit, it or the oldest ones, goes to `evict`.

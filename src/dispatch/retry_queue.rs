@@ -53,11 +53,7 @@ impl Eq for Entry {}
 impl RetryQueue {
     /// An empty retry queue.
     pub fn new(bounds: Bounds) -> Self {
-        Self {
-            waiting: BinaryHeap::new(),
-            load: Load::new(bounds),
-            arrivals: 0,
-        }
+        Self { waiting: BinaryHeap::new(), load: Load::new(bounds), arrivals: 0 }
     }
 
     /// Keeps `message` until `due`, or gives it back where it does not fit.
@@ -69,11 +65,7 @@ impl RetryQueue {
         message.detach();
         self.load.add(cost);
         self.arrivals += 1;
-        self.waiting.push(Entry {
-            due,
-            arrival: self.arrivals,
-            message,
-        });
+        self.waiting.push(Entry { due, arrival: self.arrivals, message });
         Ok(())
     }
 

@@ -14,21 +14,12 @@ use crate::{
 /// A message that carries its number.
 pub(crate) fn message(number: usize) -> Message {
     let payload = number.to_string().into();
-    Message::new(
-        Id::fresh(),
-        "todos.events".into(),
-        Headers::default(),
-        payload,
-        Time::START,
-    )
+    Message::new(Id::fresh(), "todos.events".into(), Headers::default(), payload, Time::START)
 }
 
 /// The numbers of `messages`.
 pub(crate) fn names(messages: &[Message]) -> Vec<String> {
-    messages
-        .iter()
-        .map(|message| String::from_utf8_lossy(&message.payload).into_owned())
-        .collect()
+    messages.iter().map(|message| String::from_utf8_lossy(&message.payload).into_owned()).collect()
 }
 
 /// `seconds` after the start.
@@ -37,10 +28,7 @@ pub(crate) const fn at(seconds: u64) -> Time {
 }
 
 pub(crate) fn bounds(messages: usize, bytes: usize) -> Bounds {
-    Bounds {
-        messages: NonZeroUsize::new(messages).unwrap(),
-        bytes: NonZeroUsize::new(bytes).unwrap(),
-    }
+    Bounds { messages: NonZeroUsize::new(messages).unwrap(), bytes: NonZeroUsize::new(bytes).unwrap() }
 }
 
 /// The defaults, without jitter.

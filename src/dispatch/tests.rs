@@ -11,12 +11,9 @@ use crate::{
 };
 
 fn dispatch(limit: Option<u32>) -> Dispatch {
-    let limiter = limit.and_then(NonZeroU32::new).map(|per_second| {
-        Limiter::new(SharedLimit::new(RateLimit {
-            per_second,
-            burst: NonZeroU32::MIN,
-        }))
-    });
+    let limiter = limit
+        .and_then(NonZeroU32::new)
+        .map(|per_second| Limiter::new(SharedLimit::new(RateLimit { per_second, burst: NonZeroU32::MIN })));
     Dispatch::new(
         Queue::new(bounds(100, 1 << 20), Overflow::DeadLetter),
         RetryQueue::new(bounds(2, 1 << 20)),
@@ -100,10 +97,7 @@ fn retry_after_pauses_the_whole_route() {
     let mut dispatch = dispatch(None);
     offer(&mut dispatch, 0..2);
     let first = begin(&mut dispatch, at(10));
-    let asked = Attempt::Failed {
-        failure: Failure::Status(429),
-        retry_after: Some(Duration::from_secs(30)),
-    };
+    let asked = Attempt::Failed { failure: Failure::Status(429), retry_after: Some(Duration::from_secs(30)) };
     dispatch.resolve(first, &asked, at(10));
     assert!(matches!(dispatch.pick(at(39)), Pick::Wait(when) if when == at(40)));
     assert_eq!(names(&[begin(&mut dispatch, at(40))]), ["0"]);

@@ -5,10 +5,7 @@
 pub(super) fn from_open_metrics(open_metrics: &str) -> String {
     let mut counters = Vec::new();
     for line in open_metrics.lines() {
-        if let Some(name) = line
-            .strip_prefix("# TYPE ")
-            .and_then(|rest| rest.strip_suffix(" counter"))
-        {
+        if let Some(name) = line.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter")) {
             counters.push(name);
         }
     }

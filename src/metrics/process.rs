@@ -21,13 +21,7 @@ impl Collector for Process {
         let Ok(stat) = process.stat() else { return Ok(()) };
         let ticks = procfs::ticks_per_second();
         let mut gauge = |name: &str, help: &str, value: f64| {
-            single(
-                &mut encoder,
-                name,
-                help,
-                MetricType::Gauge,
-                &ConstGauge::new(value),
-            )
+            single(&mut encoder, name, help, MetricType::Gauge, &ConstGauge::new(value))
         };
         #[expect(clippy::cast_precision_loss, reason = "a float is what a metric is")]
         {
@@ -36,39 +30,21 @@ impl Collector for Process {
                 "Resident memory",
                 (stat.rss * procfs::page_size()) as f64,
             )?;
-            gauge(
-                "process_virtual_memory_bytes",
-                "Virtual memory",
-                stat.vsize as f64,
-            )?;
+            gauge("process_virtual_memory_bytes", "Virtual memory", stat.vsize as f64)?;
             gauge("process_threads", "Threads", stat.num_threads as f64)?;
             if let Ok(open) = process.fd_count() {
                 gauge("process_open_fds", "Open file descriptors", open as f64)?;
             }
             if let Some(most) = max_fds(&process) {
-                gauge(
-                    "process_max_fds",
-                    "Open file descriptors that are allowed",
-                    most as f64,
-                )?;
+                gauge("process_max_fds", "Open file descriptors that are allowed", most as f64)?;
             }
             if let Ok(boot) = procfs::boot_time_secs() {
                 let start = boot as f64 + stat.starttime as f64 / ticks as f64;
-                gauge(
-                    "process_start_time_seconds",
-                    "Start of the process, in seconds since 1970",
-                    start,
-                )?;
+                gauge("process_start_time_seconds", "Start of the process, in seconds since 1970", start)?;
             }
             let cpu = (stat.utime + stat.stime) as f64 / ticks as f64;
             let help = "CPU time, of user and system together";
-            single(
-                &mut encoder,
-                "process_cpu_seconds",
-                help,
-                MetricType::Counter,
-                &ConstCounter::new(cpu),
-            )
+            single(&mut encoder, "process_cpu_seconds", help, MetricType::Counter, &ConstCounter::new(cpu))
         }
     }
 }

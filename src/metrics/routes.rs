@@ -29,16 +29,13 @@ impl RouteFigures {
 
     /// What became of all its messages.
     pub fn account(&self) -> Account {
-        self.lanes
-            .iter()
-            .fold(Account::default(), |sum, lane| sum + lane.account())
+        self.lanes.iter().fold(Account::default(), |sum, lane| sum + lane.account())
     }
 }
 
 /// Statuses that are there from the start, so that their first increase is seen as one.
-const USUAL_STATUSES: [usize; 16] = [
-    200, 201, 202, 204, 301, 302, 400, 401, 403, 404, 410, 429, 500, 502, 503, 504,
-];
+const USUAL_STATUSES: [usize; 16] =
+    [200, 201, 202, 204, 301, 302, 400, 401, 403, 404, 410, 429, 500, 502, 503, 504];
 
 #[derive(Debug)]
 pub(super) struct Routes(pub(super) Vec<RouteFigures>);
@@ -50,13 +47,9 @@ impl Collector for Routes {
         self.requests(encoder)?;
         self.load(encoder)?;
         let help = "One attempt, from connecting to the last byte of the answer";
-        self.histogram(encoder, "broadcaster_request_duration_seconds", help, |s| {
-            &s.request_duration
-        })?;
+        self.histogram(encoder, "broadcaster_request_duration_seconds", help, |s| &s.request_duration)?;
         let help = "From receiving a message to delivering it, retries included";
-        self.histogram(encoder, "broadcaster_delivery_latency_seconds", help, |s| {
-            &s.delivery_latency
-        })
+        self.histogram(encoder, "broadcaster_delivery_latency_seconds", help, |s| &s.delivery_latency)
     }
 }
 
@@ -109,10 +102,7 @@ impl Routes {
             write("other", route.sum(|lane| lane.requests.odd_statuses()))?;
             for (index, failure) in crate::outcome::Failure::TRANSPORT.into_iter().enumerate() {
                 let count = route.sum(|lane| {
-                    lane.requests
-                        .by_transport_failure()
-                        .nth(index)
-                        .map_or(0, |(_, count)| count)
+                    lane.requests.by_transport_failure().nth(index).map_or(0, |(_, count)| count)
                 });
                 write(&failure.label(), count)?;
             }
@@ -123,25 +113,15 @@ impl Routes {
     fn load(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         type Figure = fn(&RouteStats) -> usize;
         let gauges: [(&str, &str, Figure); 5] = [
-            ("broadcaster_in_flight", "Attempts under way", |s| {
-                s.in_flight.get()
+            ("broadcaster_in_flight", "Attempts under way", |s| s.in_flight.get()),
+            ("broadcaster_queue_messages", "Messages that wait for their first attempt", |s| {
+                s.queue_messages.get()
             }),
-            (
-                "broadcaster_queue_messages",
-                "Messages that wait for their first attempt",
-                |s| s.queue_messages.get(),
-            ),
-            ("broadcaster_queue_bytes", "The memory they take", |s| {
-                s.queue_bytes.get()
+            ("broadcaster_queue_bytes", "The memory they take", |s| s.queue_bytes.get()),
+            ("broadcaster_retry_queue_messages", "Messages that wait for another attempt", |s| {
+                s.retry_messages.get()
             }),
-            (
-                "broadcaster_retry_queue_messages",
-                "Messages that wait for another attempt",
-                |s| s.retry_messages.get(),
-            ),
-            ("broadcaster_retry_queue_bytes", "The memory they take", |s| {
-                s.retry_bytes.get()
-            }),
+            ("broadcaster_retry_queue_bytes", "The memory they take", |s| s.retry_bytes.get()),
         ];
         for (name, help, figure) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -164,10 +144,7 @@ impl Routes {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for route in &self.0 {
             let histograms: Vec<_> = route.lanes.iter().map(|lane| figure(lane)).collect();
-            write_histogram(
-                family.encode_family(&[("route", route.name.as_str())])?,
-                &histograms,
-            )?;
+            write_histogram(family.encode_family(&[("route", route.name.as_str())])?, &histograms)?;
         }
         Ok(())
     }

@@ -43,27 +43,13 @@ impl Collector for Runtimes {
         let gauge = |value: usize| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         let tasks = ("tokio_alive_tasks", "Tasks in the runtime", MetricType::Gauge);
         self.family(&mut encoder, tasks, |runtime| gauge(runtime.num_alive_tasks()))?;
-        let depth = (
-            "tokio_global_queue_depth",
-            "Tasks that wait in the global queue",
-            MetricType::Gauge,
-        );
+        let depth = ("tokio_global_queue_depth", "Tasks that wait in the global queue", MetricType::Gauge);
         self.family(&mut encoder, depth, |runtime| gauge(runtime.global_queue_depth()))?;
-        let busy = (
-            "tokio_worker_busy_seconds",
-            "Time the worker was not idle",
-            MetricType::Counter,
-        );
+        let busy = ("tokio_worker_busy_seconds", "Time the worker was not idle", MetricType::Counter);
         self.family(&mut encoder, busy, |runtime| {
             ConstCounter::new(runtime.worker_total_busy_duration(0).as_secs_f64())
         })?;
-        let parks = (
-            "tokio_worker_parks",
-            "Times the worker had nothing to do",
-            MetricType::Counter,
-        );
-        self.family(&mut encoder, parks, |runtime| {
-            ConstCounter::new(runtime.worker_park_count(0))
-        })
+        let parks = ("tokio_worker_parks", "Times the worker had nothing to do", MetricType::Counter);
+        self.family(&mut encoder, parks, |runtime| ConstCounter::new(runtime.worker_park_count(0)))
     }
 }

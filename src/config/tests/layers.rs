@@ -8,9 +8,7 @@ use crate::config::{LogLevel, NatsAuth};
 #[test]
 fn a_webhook_url_alone_is_enough() {
     let config = no_file().var("WEBHOOK_URL", "http://example.com/hook").load();
-    let [route] = config.routes.as_slice() else {
-        panic!("one route expected: {config:#?}")
-    };
+    let [route] = config.routes.as_slice() else { panic!("one route expected: {config:#?}") };
     assert_eq!(route.name.as_str(), "default");
     assert_eq!(route.subject.as_str(), "todos.events");
     assert_eq!(route.queue_group.as_str(), "broadcaster-workers");
@@ -33,13 +31,9 @@ fn later_layers_win() {
     assert_eq!(level(given(ROUTE)), LogLevel::Info);
     assert_eq!(level(given(&file)), LogLevel::Error);
     assert_eq!(level(given(&file).var("LOG_LEVEL", "warn")), LogLevel::Warn);
-    let long = given(&file)
-        .var("BROADCASTER__LOG__LEVEL", "debug")
-        .var("LOG_LEVEL", "warn");
+    let long = given(&file).var("BROADCASTER__LOG__LEVEL", "debug").var("LOG_LEVEL", "warn");
     assert_eq!(level(long), LogLevel::Debug);
-    let flag = given(&file)
-        .var("BROADCASTER__LOG__LEVEL", "debug")
-        .flag("log.level", "trace", "--log-level");
+    let flag = given(&file).var("BROADCASTER__LOG__LEVEL", "debug").flag("log.level", "trace", "--log-level");
     assert_eq!(level(flag), LogLevel::Trace);
 }
 
@@ -72,9 +66,7 @@ fn plain_variables_set_the_default_route_and_nats() {
 #[test]
 fn values_of_the_environment_stay_as_they_are_written() {
     let config = given(ROUTE).var("BROADCASTER__NATS__TOKEN", "0123").load();
-    let NatsAuth::Token(token) = config.nats.auth else {
-        panic!("a token expected: {:?}", config.nats.auth)
-    };
+    let NatsAuth::Token(token) = config.nats.auth else { panic!("a token expected: {:?}", config.nats.auth) };
     assert_eq!(secrecy::ExposeSecret::expose_secret(&token), "0123");
 }
 
@@ -91,11 +83,8 @@ fn variables_of_kubernetes_are_no_settings() {
 
 #[test]
 fn an_empty_variable_counts_as_unset() {
-    let config = given(ROUTE)
-        .var("WEBHOOK_URL", "")
-        .var("LOG_LEVEL", "")
-        .var("BROADCASTER__NO__SUCH_KEY", "")
-        .load();
+    let config =
+        given(ROUTE).var("WEBHOOK_URL", "").var("LOG_LEVEL", "").var("BROADCASTER__NO__SUCH_KEY", "").load();
     assert_eq!(config.routes.len(), 1);
 }
 
@@ -104,10 +93,7 @@ fn the_file_may_be_named_by_a_variable_and_a_flag_wins() {
     let given = given(ROUTE);
     let other = given.beside("other.toml", ROUTE.replace("todos", "other"));
     let mut by_variable = no_file();
-    by_variable
-        .sources
-        .env
-        .push(("BROADCASTER_CONFIG".into(), other.clone().into()));
+    by_variable.sources.env.push(("BROADCASTER_CONFIG".into(), other.clone().into()));
     assert_eq!(by_variable.load().routes[0].name.as_str(), "other");
     let mut both = given;
     both.sources.env.push(("BROADCASTER_CONFIG".into(), other.into()));
@@ -116,13 +102,11 @@ fn the_file_may_be_named_by_a_variable_and_a_flag_wins() {
 
 #[test]
 fn a_mistake_names_its_place() {
-    let errors = given(&format!(
-        "{ROUTE}timeout = \"soon\"\n[routes.todos.queue]\n\nmessages = 0\n"
-    ))
-    .var("LOG_LEVEL", "loud")
-    .var("BROADCASTER__SHUTDOWN__GRACE", "1d")
-    .flag("routes.todos.retry.attempts", "-1", "--set")
-    .errors();
+    let errors = given(&format!("{ROUTE}timeout = \"soon\"\n[routes.todos.queue]\n\nmessages = 0\n"))
+        .var("LOG_LEVEL", "loud")
+        .var("BROADCASTER__SHUTDOWN__GRACE", "1d")
+        .flag("routes.todos.retry.attempts", "-1", "--set")
+        .errors();
     assert_eq!(
         errors,
         [
@@ -154,23 +138,15 @@ fn lines_are_found_through_dotted_keys_inline_tables_and_dates() {
     let errors =
         given("log.level = 1\n[nats]\nurl = 1979-05-27\nname = 2\n[routes]\na = { webhook.url = \"x\" }\n")
             .errors();
-    let places: Vec<_> = errors
-        .iter()
-        .filter_map(|error| error.rsplit("config.toml:").next())
-        .collect();
+    let places: Vec<_> = errors.iter().filter_map(|error| error.rsplit("config.toml:").next()).collect();
     assert_eq!(places, ["1)", "3)", "4)", "6)"], "{errors:#?}");
 }
 
 #[test]
 fn a_mistake_in_a_table_that_a_variable_adds_to_is_found_in_the_file() {
     let two = format!("{ROUTE}[routes.other.webhook]\nurl = \"https://example.com/\"\n");
-    let error = given(&two)
-        .var("BROADCASTER__ROUTES__TODOS__WEBHOOK__CONCURRENCY", "7")
-        .error();
-    assert!(
-        error.starts_with("routes.todos.subject: expected another subject"),
-        "{error}"
-    );
+    let error = given(&two).var("BROADCASTER__ROUTES__TODOS__WEBHOOK__CONCURRENCY", "7").error();
+    assert!(error.starts_with("routes.todos.subject: expected another subject"), "{error}");
     assert!(error.ends_with("(in DIR/config.toml:1)"), "{error}");
 }
 
@@ -188,10 +164,7 @@ fn a_missing_file_is_named_with_the_reason() {
 fn a_folder_is_no_file() {
     let mut given = no_file();
     let folder = given.folder.path().to_owned();
-    given
-        .sources
-        .env
-        .push(("BROADCASTER_CONFIG".into(), folder.into()));
+    given.sources.env.push(("BROADCASTER_CONFIG".into(), folder.into()));
     let error = given.error();
     assert!(
         error.ends_with("Is a directory (os error 21) (in environment variable BROADCASTER_CONFIG)"),
@@ -203,34 +176,21 @@ fn a_folder_is_no_file() {
 fn a_file_that_is_not_utf_8_is_refused() {
     let mut given = no_file();
     given.sources.file = Some(given.beside("config.toml", b"# caf\xe9\n"));
-    assert_eq!(
-        given.error(),
-        "expected UTF-8 text in DIR/config.toml (in flag --config)"
-    );
+    assert_eq!(given.error(), "expected UTF-8 text in DIR/config.toml (in flag --config)");
 }
 
 #[test]
 fn a_syntax_error_tells_where_and_what_but_does_not_quote() {
     let error = given("[nats]\ntoken = \"s3cret\nname = 1\n").error();
-    assert_eq!(
-        error,
-        "expected TOML, at column 16: invalid basic string (in DIR/config.toml:2)"
-    );
+    assert_eq!(error, "expected TOML, at column 16: invalid basic string (in DIR/config.toml:2)");
 }
 
 #[test]
 fn values_that_are_not_utf_8_are_refused_only_for_our_variables() {
     let bytes = || OsString::from_vec(vec![b'a', 0xff]);
     let mut ours = given(ROUTE);
-    ours.sources.env.extend([
-        ("NATS_URL".into(), bytes()),
-        ("PATH".into(), bytes()),
-        (bytes(), bytes()),
-    ]);
-    assert_eq!(
-        ours.error(),
-        "nats.url: expected UTF-8 text (in environment variable NATS_URL)"
-    );
+    ours.sources.env.extend([("NATS_URL".into(), bytes()), ("PATH".into(), bytes()), (bytes(), bytes())]);
+    assert_eq!(ours.error(), "nats.url: expected UTF-8 text (in environment variable NATS_URL)");
 }
 
 #[test]

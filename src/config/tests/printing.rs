@@ -76,12 +76,9 @@ fn what_is_printed_loads_again_as_the_same() {
     .load();
     let printed = config.to_toml();
     assert_eq!(given(&printed).load().to_toml(), printed);
-    for line in [
-        "[routes.a.webhook]",
-        "bytes = \"65537\"",
-        "grace = \"1m 30s 5ms\"",
-        "\"x.b\" = \"********\"",
-    ] {
+    for line in
+        ["[routes.a.webhook]", "bytes = \"65537\"", "grace = \"1m 30s 5ms\"", "\"x.b\" = \"********\""]
+    {
         assert!(printed.contains(line), "{line} is missing in\n{printed}");
     }
 }

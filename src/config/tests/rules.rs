@@ -37,16 +37,10 @@ fn all_mistakes_are_reported_at_once() {
 #[test]
 fn the_mistakes_are_counted() {
     let text = crate::config::load(no_file().sources).unwrap_err().to_string();
-    assert!(
-        text.starts_with("1 mistake in the configuration:\n  no route is configured"),
-        "{text}"
-    );
+    assert!(text.starts_with("1 mistake in the configuration:\n  no route is configured"), "{text}");
     let given = given("[log]\nlevel = 1\nformat = 2\n[routes.a.webhook]\nurl = \"http://x/\"\n");
     let text = crate::config::load(given.sources).unwrap_err().to_string();
-    assert!(
-        text.starts_with("2 mistakes in the configuration:\n  log.level: "),
-        "{text}"
-    );
+    assert!(text.starts_with("2 mistakes in the configuration:\n  log.level: "), "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");
 }
 
@@ -80,10 +74,7 @@ fn unknown_keys_are_errors_in_every_section() {
     for section in sections {
         let errors = given(&format!("{section}nonsense_key = 1\n{URL}")).errors();
         let expected = format!("{section}nonsense_key: unknown key, expected ");
-        assert!(
-            errors.iter().any(|error| error.starts_with(&expected)),
-            "{section}: {errors:#?}"
-        );
+        assert!(errors.iter().any(|error| error.starts_with(&expected)), "{section}: {errors:#?}");
     }
     let error = given(ROUTE).var("BROADCASTER__NATS__PASWORD", "s3cret").error();
     assert_eq!(
@@ -107,10 +98,7 @@ fn a_value_where_a_table_belongs_is_an_error() {
 
 #[test]
 fn the_ports_differ_unless_they_are_free_ones() {
-    given(&format!(
-        "{ROUTE}[server]\napi = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n"
-    ))
-    .load();
+    given(&format!("{ROUTE}[server]\napi = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n")).load();
     assert_eq!(
         given(&format!("{ROUTE}[server]\napi = \"127.0.0.1:7777\"\n")).error(),
         "server.api: expected two ports, but server.api and server.metrics are both 7777 (in DIR/config.toml:4)"
@@ -153,18 +141,13 @@ fn routes_of_one_queue_group_do_not_overlap() {
 fn routes_are_compared_even_when_something_else_is_wrong_with_them() {
     let errors = given("[routes.a]\n[routes.b]\n").errors();
     assert_eq!(errors.len(), 3, "{errors:#?}");
-    assert!(
-        errors[2].starts_with("routes.b.subject: expected another subject"),
-        "{errors:#?}"
-    );
+    assert!(errors[2].starts_with("routes.b.subject: expected another subject"), "{errors:#?}");
 }
 
 #[test]
 fn a_dead_letter_never_comes_back() {
     let with = |subject: &str| {
-        given(&format!(
-            "{ROUTE}[routes.todos]\nsubject = \"todos.>\"\ndead_letter.subject = \"{subject}\"\n"
-        ))
+        given(&format!("{ROUTE}[routes.todos]\nsubject = \"todos.>\"\ndead_letter.subject = \"{subject}\"\n"))
     };
     with("dead.todos").load();
     assert_eq!(
@@ -191,20 +174,12 @@ fn threads_have_enough_to_divide() {
 
 #[test]
 fn sections_that_may_be_left_out_need_their_key_when_they_are_there() {
-    let errors = given(&format!(
-        "{ROUTE}[routes.todos.rate_limit]\nburst = 5\n[routes.todos.dead_letter]\n"
-    ))
-    .errors();
-    let missing: Vec<_> = errors
-        .iter()
-        .filter_map(|error| error.split(" is missing: ").next())
-        .collect();
+    let errors =
+        given(&format!("{ROUTE}[routes.todos.rate_limit]\nburst = 5\n[routes.todos.dead_letter]\n")).errors();
+    let missing: Vec<_> = errors.iter().filter_map(|error| error.split(" is missing: ").next()).collect();
     assert_eq!(
         missing,
-        [
-            "routes.todos.rate_limit.per_second",
-            "routes.todos.dead_letter.subject"
-        ],
+        ["routes.todos.rate_limit.per_second", "routes.todos.dead_letter.subject"],
         "{errors:#?}"
     );
 }
@@ -239,11 +214,6 @@ fn headers_that_broadcaster_sets_are_refused() {
 #[test]
 fn a_header_stands_once_in_whatever_case() {
     let given = given(&format!("{ROUTE}headers.X-Token = \"a\"\n"));
-    let error = given
-        .var("BROADCASTER__ROUTES__TODOS__WEBHOOK__HEADERS__X-TOKEN", "b")
-        .error();
-    assert!(
-        error.starts_with("routes.todos.webhook.headers.x-token: expected each header once"),
-        "{error}"
-    );
+    let error = given.var("BROADCASTER__ROUTES__TODOS__WEBHOOK__HEADERS__X-TOKEN", "b").error();
+    assert!(error.starts_with("routes.todos.webhook.headers.x-token: expected each header once"), "{error}");
 }

@@ -45,16 +45,10 @@ fn no_error_shows_a_secret_whatever_is_wrong_with_it() {
     for key in KEYS {
         for value in values {
             let result = load(
-                given(&format!(
-                    "{key} = {value}\nlog.level = 5\nroutes.b.webhook.url = \"x\"\n"
-                ))
-                .sources,
+                given(&format!("{key} = {value}\nlog.level = 5\nroutes.b.webhook.url = \"x\"\n")).sources,
             );
             let text = result.expect_err("log.level is wrong").to_string();
-            assert!(
-                text.contains("log.level: "),
-                "{key} = {value} was not read: {text}"
-            );
+            assert!(text.contains("log.level: "), "{key} = {value} was not read: {text}");
             assert!(!text.contains(SECRET), "{key} = {value}: {text}");
         }
     }
@@ -119,10 +113,7 @@ fn no_syntax_error_shows_a_secret() {
     for line in lines {
         let error = given(&format!("[nats]\n{line}\n")).error();
         assert!(error.starts_with("expected TOML, at column "), "{line}: {error}");
-        assert!(
-            !error.contains(SECRET) && !error.contains('\n'),
-            "{line}: {error}"
-        );
+        assert!(!error.contains(SECRET) && !error.contains('\n'), "{line}: {error}");
     }
 }
 
@@ -141,17 +132,11 @@ fn a_good_configuration_does_not_show_its_secrets() {
         }
     }
     assert!(
-        config
-            .to_toml()
-            .contains("url = \"nats://********@a:1,tls://********@b\""),
+        config.to_toml().contains("url = \"nats://********@a:1,tls://********@b\""),
         "{}",
         config.to_toml()
     );
-    assert!(
-        config.to_toml().contains("url = \"https://example.com:444/…\""),
-        "{}",
-        config.to_toml()
-    );
+    assert!(config.to_toml().contains("url = \"https://example.com:444/…\""), "{}", config.to_toml());
     assert_eq!(config.nats.servers[0].expose(), "nats://s3cret:s3cret@a:1");
     assert!(config.routes[0].webhook.headers["x-token"].is_sensitive());
 }
@@ -167,9 +152,7 @@ fn every_secret_may_stand_in_a_file_and_its_newline_is_trimmed() {
         .var("BROADCASTER__NATS__USER", "u")
         .load();
     assert_eq!(config.routes[0].webhook.url.path_and_query(), "/s3cret");
-    let NatsAuth::Password { user, password } = &config.nats.auth else {
-        panic!("{:?}", config.nats.auth)
-    };
+    let NatsAuth::Password { user, password } = &config.nats.auth else { panic!("{:?}", config.nats.auth) };
     assert_eq!((user.as_str(), password.expose_secret()), ("u", SECRET));
 }
 
@@ -177,12 +160,7 @@ fn every_secret_may_stand_in_a_file_and_its_newline_is_trimmed() {
 fn a_secret_and_its_file_at_once_are_an_error_that_names_both_places() {
     let given = given(ROUTE);
     let path = given.beside("url", "https://example.com/");
-    let error = given
-        .var(
-            "BROADCASTER__ROUTES__TODOS__WEBHOOK__URL_FILE",
-            path.to_str().unwrap(),
-        )
-        .error();
+    let error = given.var("BROADCASTER__ROUTES__TODOS__WEBHOOK__URL_FILE", path.to_str().unwrap()).error();
     assert_eq!(
         error,
         "routes.todos.webhook.url_file: expected only one of url_file and url, which is set in DIR/config.toml:2 (in \
@@ -200,35 +178,16 @@ fn token_file(contents: impl AsRef<[u8]>) -> Given {
 fn a_bad_file_is_named_with_the_reason() {
     let place = "(in environment variable BROADCASTER__NATS__TOKEN_FILE)";
     let empty = token_file("\n").error();
-    assert_eq!(
-        empty,
-        format!("nats.token_file: expected a file with a secret, not an empty one {place}")
-    );
+    assert_eq!(empty, format!("nats.token_file: expected a file with a secret, not an empty one {place}"));
     let binary = token_file([0xff, 0xfe]).error();
-    assert_eq!(
-        binary,
-        format!("nats.token_file: expected a file with UTF-8 text {place}")
-    );
+    assert_eq!(binary, format!("nats.token_file: expected a file with UTF-8 text {place}"));
     let folder = given(ROUTE).var("BROADCASTER__NATS__TOKEN_FILE", "/").error();
-    assert_eq!(
-        folder,
-        format!("nats.token_file: cannot read /: Is a directory (os error 21) {place}")
-    );
-    let missing = given(ROUTE)
-        .var("BROADCASTER__NATS__TOKEN_FILE", "/no/such/file")
-        .error();
+    assert_eq!(folder, format!("nats.token_file: cannot read /: Is a directory (os error 21) {place}"));
+    let missing = given(ROUTE).var("BROADCASTER__NATS__TOKEN_FILE", "/no/such/file").error();
     let reason = "No such file or directory (os error 2)";
-    assert_eq!(
-        missing,
-        format!("nats.token_file: cannot read /no/such/file: {reason} {place}")
-    );
-    let endless = given(ROUTE)
-        .var("BROADCASTER__NATS__TOKEN_FILE", "/dev/zero")
-        .error();
-    assert_eq!(
-        endless,
-        format!("nats.token_file: cannot read /dev/zero: it is larger than 4 MiB {place}")
-    );
+    assert_eq!(missing, format!("nats.token_file: cannot read /no/such/file: {reason} {place}"));
+    let endless = given(ROUTE).var("BROADCASTER__NATS__TOKEN_FILE", "/dev/zero").error();
+    assert_eq!(endless, format!("nats.token_file: cannot read /dev/zero: it is larger than 4 MiB {place}"));
 }
 
 #[test]
@@ -244,10 +203,7 @@ fn a_secret_in_place_of_its_file_is_not_taken_for_a_path_to_show() {
 #[test]
 fn an_empty_secret_is_an_error() {
     let error = given("[routes.a.webhook]\nurl = \"\"\n").error();
-    assert_eq!(
-        error,
-        "routes.a.webhook.url: expected a string, not an empty string (in DIR/config.toml:2)"
-    );
+    assert_eq!(error, "routes.a.webhook.url: expected a string, not an empty string (in DIR/config.toml:2)");
 }
 
 #[test]
@@ -275,19 +231,13 @@ fn webhook_urls_are_http_with_a_host_and_no_login_or_fragment() {
         )
     );
     let fragment = "expected no # in the URL: what follows it is never sent";
-    assert_eq!(
-        url("https://example.com/#x"),
-        format!("routes.default.webhook.url: {fragment} {place}")
-    );
+    assert_eq!(url("https://example.com/#x"), format!("routes.default.webhook.url: {fragment} {place}"));
 }
 
 #[test]
 fn header_values_are_printable() {
     let error = given(&format!("{ROUTE}headers.x-a = \"s3cret\\n\"\n")).error();
-    assert_eq!(
-        error,
-        "routes.todos.webhook.headers.x-a: expected printable ASCII (in DIR/config.toml:3)"
-    );
+    assert_eq!(error, "routes.todos.webhook.headers.x-a: expected printable ASCII (in DIR/config.toml:3)");
     let error = given(&format!("{ROUTE}headers.\"x-a: s3cret\" = \"\"\n")).error();
     assert!(!error.contains(SECRET), "{error}");
 }
@@ -315,14 +265,8 @@ fn credentials_and_seeds_are_looked_at() {
         let path = given.beside("secret", contents);
         given.flag(key, path.to_str().unwrap(), "--set")
     };
-    assert!(matches!(
-        nats("nats.credentials_file", creds).load().nats.auth,
-        NatsAuth::Credentials(_)
-    ));
-    assert!(matches!(
-        nats("nats.nkey_seed_file", "SUAB2\n").load().nats.auth,
-        NatsAuth::NkeySeed(_)
-    ));
+    assert!(matches!(nats("nats.credentials_file", creds).load().nats.auth, NatsAuth::Credentials(_)));
+    assert!(matches!(nats("nats.nkey_seed_file", "SUAB2\n").load().nats.auth, NatsAuth::NkeySeed(_)));
     assert_eq!(
         nats("nats.credentials_file", "x").error(),
         "nats.credentials_file: expected a file with a NATS user JWT and its nkey seed (in flag --set)"
@@ -338,11 +282,7 @@ fn certificates_are_parsed_at_load() {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let given = given(ROUTE);
     let cert = given.beside("cert.pem", cert.pem()).to_str().unwrap().to_owned();
-    let key = given
-        .beside("key.pem", signing_key.serialize_pem())
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let key = given.beside("key.pem", signing_key.serialize_pem()).to_str().unwrap().to_owned();
     let config = given
         .flag("nats.tls.ca_file", &cert, "--set")
         .flag("nats.tls.cert_file", &cert, "--set")
@@ -357,10 +297,8 @@ fn certificates_are_parsed_at_load() {
 fn files_without_what_belongs_in_them_are_refused() {
     let given = given(ROUTE);
     let path = given.beside("none.pem", "nothing").to_str().unwrap().to_owned();
-    let errors = given
-        .flag("nats.tls.cert_file", &path, "--a")
-        .flag("nats.tls.key_file", &path, "--b")
-        .errors();
+    let errors =
+        given.flag("nats.tls.cert_file", &path, "--a").flag("nats.tls.key_file", &path, "--b").errors();
     assert_eq!(
         errors,
         [
@@ -372,10 +310,8 @@ fn files_without_what_belongs_in_them_are_refused() {
 
 #[test]
 fn a_secret_that_was_put_into_a_key_of_another_kind_is_not_shown() {
-    let error = no_file()
-        .var("WEBHOOK_URL", "http://x/")
-        .var("NATS_SUBJECT", "https://example.com/s3cret.")
-        .error();
+    let error =
+        no_file().var("WEBHOOK_URL", "http://x/").var("NATS_SUBJECT", "https://example.com/s3cret.").error();
     assert!(
         error.ends_with("not the string that is there (in environment variable NATS_SUBJECT)"),
         "{error}"

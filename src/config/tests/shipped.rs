@@ -12,18 +12,12 @@ fn text(name: &str) -> String {
 /// What is in effect but the address of the webhook, which has no default.
 fn effective(config: &Config) -> Vec<String> {
     let toml = config.to_toml();
-    toml.lines()
-        .filter(|line| !line.starts_with("url = \"http"))
-        .map(str::to_owned)
-        .collect()
+    toml.lines().filter(|line| !line.starts_with("url = \"http")).map(str::to_owned).collect()
 }
 
 #[test]
 fn the_reference_sets_the_defaults() {
-    assert_eq!(
-        effective(&given(&text("broadcaster.toml")).load()),
-        effective(&given(ROUTE).load())
-    );
+    assert_eq!(effective(&given(&text("broadcaster.toml")).load()), effective(&given(ROUTE).load()));
 }
 
 #[test]
@@ -38,16 +32,10 @@ fn the_reference_leaves_no_default_out() {
 
 #[test]
 fn the_reference_has_every_key_when_its_comments_are_settings() {
-    let page: String = text("broadcaster.toml")
-        .lines()
-        .map(|line| format!("{}\n", setting(line)))
-        .collect();
+    let page: String = text("broadcaster.toml").lines().map(|line| format!("{}\n", setting(line))).collect();
     let errors = given(&page).errors();
     let known = |error: &String| !error.contains("unknown key");
-    assert!(
-        errors.iter().all(known),
-        "broadcaster.toml has keys that do not exist: {errors:#?}"
-    );
+    assert!(errors.iter().all(known), "broadcaster.toml has keys that do not exist: {errors:#?}");
     let set = paths(&page.parse().unwrap());
     for path in [
         "nats.credentials_file",
@@ -67,18 +55,13 @@ fn the_reference_has_every_key_when_its_comments_are_settings() {
         "routes.todos.rate_limit.burst",
         "routes.todos.dead_letter.subject",
     ] {
-        assert!(
-            set.contains(&path.to_owned()),
-            "broadcaster.toml does not show {path}"
-        );
+        assert!(set.contains(&path.to_owned()), "broadcaster.toml does not show {path}");
     }
 }
 
 /// A line of the reference as if what is commented out were set: a setting follows the `#` at once, words do not.
 fn setting(line: &str) -> &str {
-    line.strip_prefix('#')
-        .filter(|rest| !rest.starts_with(' '))
-        .unwrap_or(line)
+    line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line)
 }
 
 fn paths(table: &toml::Table) -> Vec<String> {
@@ -91,24 +74,16 @@ fn paths(table: &toml::Table) -> Vec<String> {
 
 #[test]
 fn the_minimal_file_is_enough() {
-    assert_eq!(
-        effective(&given(&text("minimal.toml")).load()),
-        effective(&given(ROUTE).load())
-    );
+    assert_eq!(effective(&given(&text("minimal.toml")).load()), effective(&given(ROUTE).load()));
 }
 
 #[test]
 fn the_demo_runs_with_the_addresses_from_the_environment() {
     let config = given(&text("demo.toml"))
-        .var(
-            "BROADCASTER__ROUTES__TODOS__WEBHOOK__URL",
-            "http://127.0.0.1:8080/",
-        )
+        .var("BROADCASTER__ROUTES__TODOS__WEBHOOK__URL", "http://127.0.0.1:8080/")
         .var("NATS_URL", "nats://127.0.0.1:4333")
         .load();
-    let [route] = config.routes.as_slice() else {
-        panic!("one route expected: {config:#?}")
-    };
+    let [route] = config.routes.as_slice() else { panic!("one route expected: {config:#?}") };
     assert_eq!(route.dead_letter.as_ref().unwrap().subject.as_str(), "todos.dead");
     assert_eq!(config.server.api.port(), 0);
     assert!(no_file().errors()[0].contains("WEBHOOK_URL"));

@@ -7,29 +7,14 @@ use crate::config::{PublishSubject, QueueGroup, RouteName, Statuses, Subject, Th
 
 #[test]
 fn subjects_are_tokens_with_whole_wildcards() {
-    for good in [
-        "a",
-        "a.b",
-        "*",
-        ">",
-        "a.*.c",
-        "a.>",
-        "*.>",
-        "$SYS.x",
-        "todos.événements",
-    ] {
+    for good in ["a", "a.b", "*", ">", "a.*.c", "a.>", "*.>", "$SYS.x", "todos.événements"] {
         assert!(good.parse::<Subject>().is_ok(), "{good:?} is a subject");
     }
-    for bad in [
-        "", ".", "a.", ".a", "a..b", "a b", "a\tb", "a.b*", "a.>.b", ">.a", "a>", "a\n", ">.>",
-    ] {
+    for bad in ["", ".", "a.", ".a", "a..b", "a b", "a\tb", "a.b*", "a.>.b", ">.a", "a>", "a\n", ">.>"] {
         assert!(bad.parse::<Subject>().is_err(), "{bad:?} is no subject");
     }
     for bad in ["a.*", ">", "a.>", "", "a b"] {
-        assert!(
-            bad.parse::<PublishSubject>().is_err(),
-            "{bad:?} cannot be published to"
-        );
+        assert!(bad.parse::<PublishSubject>().is_err(), "{bad:?} cannot be published to");
     }
 }
 
@@ -50,11 +35,7 @@ fn subjects_overlap_when_one_message_can_match_both() {
     ];
     for (a, b, expected) in cases {
         let (left, right): (Subject, Subject) = (a.parse().unwrap(), b.parse().unwrap());
-        assert_eq!(
-            (left.overlaps(&right), right.overlaps(&left)),
-            (expected, expected),
-            "{a} and {b}"
-        );
+        assert_eq!((left.overlaps(&right), right.overlaps(&left)), (expected, expected), "{a} and {b}");
     }
 }
 
@@ -73,20 +54,11 @@ fn names_of_routes_fit_into_a_label_and_a_variable() {
 fn webhook_urls_are_taken_apart() {
     let url: WebhookUrl = "HTTPS://Example.com/a%20b?c=d".parse().unwrap();
     assert!(url.server_name().is_some());
-    assert_eq!(
-        (url.host().to_string().as_str(), url.port()),
-        ("example.com", 443)
-    );
-    assert_eq!(
-        (url.authority(), url.path_and_query()),
-        ("example.com", "/a%20b?c=d")
-    );
+    assert_eq!((url.host().to_string().as_str(), url.port()), ("example.com", 443));
+    assert_eq!((url.authority(), url.path_and_query()), ("example.com", "/a%20b?c=d"));
     let url: WebhookUrl = "http://[::1]:8080".parse().unwrap();
     assert!(url.server_name().is_none());
-    assert_eq!(
-        (url.authority(), url.port(), url.path_and_query()),
-        ("[::1]:8080", 8080, "/")
-    );
+    assert_eq!((url.authority(), url.port(), url.path_and_query()), ("[::1]:8080", 8080, "/"));
 }
 
 #[test]
@@ -99,9 +71,7 @@ fn statuses_are_a_set_of_single_ones_and_classes_without_exceptions() {
     assert_eq!(statuses.to_string(), "408, 425, 429, 5xx, !501");
     let left_out_first: Statuses = "!4xx,404,500".parse().unwrap();
     assert!(left_out_first.contains(500) && !left_out_first.contains(404));
-    for bad in [
-        "2xx", "200", "1xx", "199", "1000", "5x", "5XX", "+429", "", "!", "!!501", "abc", "0xx",
-    ] {
+    for bad in ["2xx", "200", "1xx", "199", "1000", "5x", "5XX", "+429", "", "!", "!!501", "abc", "0xx"] {
         assert!(bad.parse::<Statuses>().is_err(), "{bad:?} is no status to retry");
     }
 }
@@ -109,13 +79,8 @@ fn statuses_are_a_set_of_single_ones_and_classes_without_exceptions() {
 #[test]
 fn statuses_are_written_as_a_list_or_with_commas() {
     let file = format!("{ROUTE}[routes.todos.retry]\nstatuses = [\"408\", 425, \"5xx\"]\n");
-    assert_eq!(
-        given(&file).load().routes[0].retry.statuses.to_string(),
-        "408, 425, 5xx"
-    );
-    let config = given(&file)
-        .var("BROADCASTER__ROUTES__TODOS__RETRY__STATUSES", "429, !501,5xx")
-        .load();
+    assert_eq!(given(&file).load().routes[0].retry.statuses.to_string(), "408, 425, 5xx");
+    let config = given(&file).var("BROADCASTER__ROUTES__TODOS__RETRY__STATUSES", "429, !501,5xx").load();
     assert_eq!(config.routes[0].retry.statuses.to_string(), "429, !501, 5xx");
     let none = given(&file.replace("\"408\", 425, \"5xx\"", "")).load();
     assert!((0..1000).all(|status| !none.routes[0].retry.statuses.contains(status)));
@@ -183,10 +148,7 @@ fn ranges_are_kept() {
 fn threads_are_auto_or_a_number() {
     let threads = |value: &str| given(&format!("runtime.threads = {value}\n{URL}"));
     assert_eq!(threads("\"auto\"").load().runtime.threads, Threads::Auto);
-    assert_eq!(
-        threads("4").load().runtime.threads,
-        Threads::Fixed(4.try_into().unwrap())
-    );
+    assert_eq!(threads("4").load().runtime.threads, Threads::Fixed(4.try_into().unwrap()));
     assert_eq!(
         threads("65").error(),
         "runtime.threads: expected \"auto\" or a whole number from 1 to 64, not 65 (in DIR/config.toml:1)"
@@ -195,23 +157,14 @@ fn threads_are_auto_or_a_number() {
 
 #[test]
 fn a_short_limit_shortens_what_is_below_it_by_default() {
-    let config = given(&format!(
-        "{ROUTE}timeout = \"2s\"\n[routes.todos.retry]\nmax = \"100ms\"\n"
-    ))
-    .load();
+    let config = given(&format!("{ROUTE}timeout = \"2s\"\n[routes.todos.retry]\nmax = \"100ms\"\n")).load();
     assert_eq!(config.routes[0].webhook.connect_timeout, Duration::from_secs(2));
     assert_eq!(config.routes[0].retry.initial, Duration::from_millis(100));
 }
 
 #[test]
 fn a_grace_of_zero_is_allowed() {
-    assert_eq!(
-        given(&format!("{ROUTE}[shutdown]\ngrace = \"0s\""))
-            .load()
-            .shutdown
-            .grace,
-        Duration::ZERO
-    );
+    assert_eq!(given(&format!("{ROUTE}[shutdown]\ngrace = \"0s\"")).load().shutdown.grace, Duration::ZERO);
 }
 
 #[test]
