@@ -131,6 +131,7 @@ impl Lane {
     /// Takes messages in until `stop`. Gives back the session that is to be left then.
     async fn take_in(&self, stop: &CancellationToken) -> Result<Session, LaneError> {
         let mut session = self.session().await?;
+        self.status.switch_to(session.link_state());
         let mut refresh = interval(Duration::from_secs(1));
         tokio::select! {
             () = session.confirmed() => self.announce(),
@@ -147,6 +148,7 @@ impl Lane {
                         () = successor.confirmed() => {}
                         () = stop.cancelled() => {}
                     }
+                    self.status.switch_to(successor.link_state());
                     std::mem::replace(&mut session, successor).leave().await;
                 }
             }
@@ -155,7 +157,6 @@ impl Lane {
 
     async fn session(&self) -> Result<Session, LaneError> {
         let link = Link::open(&self.config.nats, &format!("lane {}", self.number)).await?;
-        self.status.switch_to(Arc::clone(link.state()));
         let feeds: Vec<_> = self.config.routes.iter().zip(&self.lines).map(feed).collect();
         Ok(Session::start(link, &feeds, &self.status.slow_consumer, self.clock).await?)
     }

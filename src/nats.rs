@@ -106,9 +106,28 @@ impl LinkState {
                 self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(text);
             }
             Event::ServerError(error) => self.trouble_with(&error),
-            Event::ClientError(error) => self.trouble_with(&error),
+            Event::ClientError(error) => {
+                // It leaves out the cause: better than nothing.
+                if self.trouble().is_none() {
+                    self.trouble_with(&error);
+                }
+            }
             // Drops are counted where messages are taken from the client; the rest is our own doing.
             Event::SlowConsumer(_) | Event::Draining | Event::Closed => {}
+        }
+    }
+
+    /// Takes note of what the client knows about its servers whenever it tries again.
+    fn note_failures(&self, servers: &[async_nats::Server]) {
+        let failures: Vec<_> = servers
+            .iter()
+            .filter_map(|server| {
+                let error = server.last_error.as_ref()?;
+                Some(format!("{}:{}: {error}", server.addr.host(), server.addr.port()))
+            })
+            .collect();
+        if !failures.is_empty() {
+            self.trouble_with(&failures.join(", "));
         }
     }
 
@@ -158,7 +177,7 @@ impl Link {
     /// Sets the client up and leaves it to connect in the background, for as long as that takes.
     pub async fn open(config: &Nats, name: &str) -> Result<Self, LinkError> {
         let state = Arc::new(LinkState::new(name.to_owned()));
-        let events = Arc::clone(&state);
+        let (events, failures) = (Arc::clone(&state), Arc::clone(&state));
         let reconnects = Backoff::new(Duration::from_millis(100), Duration::from_secs(2), 2.0, Jitter::Full);
         let options = authenticated(config)?
             .name(&config.name)
@@ -167,6 +186,11 @@ impl Link {
                 // The first try after a loss goes out at once.
                 let failures = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
                 if failures == 0 { Duration::ZERO } else { reconnects.delay(failures) }
+            })
+            .reconnect_to_server_callback(move |servers, _info| {
+                failures.note_failures(&servers);
+                // The client chooses.
+                std::future::ready(None)
             })
             .ping_interval(PING_INTERVAL)
             .subscription_capacity(CLIENT_QUEUE)

@@ -28,7 +28,7 @@ use crate::{
     deliver::Deliver,
     line::Line,
     message::{Headers, Id, Message},
-    nats::{Echo, Link, LinkError, NoEcho},
+    nats::{Echo, Link, LinkError, LinkState, NoEcho},
     stats::Counter,
     throttle::Throttle,
 };
@@ -150,6 +150,11 @@ impl Session {
 
     fn is_connected(&self) -> bool {
         self.link.is_connected()
+    }
+
+    /// What is known of the connection.
+    pub fn link_state(&self) -> Arc<LinkState> {
+        Arc::clone(self.link.state())
     }
 
     /// Returns when the server has announced that it is about to stop.

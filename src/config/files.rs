@@ -43,7 +43,8 @@ pub(super) fn credentials(value: &Value) -> Result<SecretString, String> {
     let text = secret_file(value)?;
     let complete = text.contains("BEGIN NATS USER JWT") && text.contains("BEGIN USER NKEY SEED");
     if complete {
-        Ok(text.into())
+        // The client takes the last line for one only with the line end that was trimmed.
+        Ok(format!("{text}\n").into())
     } else {
         Err("expected a file with a NATS user JWT and its nkey seed".to_owned())
     }

@@ -152,7 +152,7 @@ impl Routes {
 
 fn write_histogram(mut encoder: MetricEncoder<'_>, lanes: &[&Histogram]) -> std::fmt::Result {
     let bounds = lanes.first().map_or(&[][..], |lane| lane.bounds());
-    let ends = bounds.iter().copied().chain([f64::MAX]);
+    let ends = bounds.iter().copied().chain([f64::INFINITY]);
     let mut buckets: Vec<_> = ends.map(|end| (end, 0)).collect();
     for lane in lanes {
         for ((_, total), count) in buckets.iter_mut().zip(lane.counts()) {
