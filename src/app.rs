@@ -178,7 +178,7 @@ impl DeadLetters {
         if config.routes.iter().all(|route| route.dead_letter.is_none()) {
             return Ok(Self { outlet: None, link: None, give_up, task });
         }
-        let link = Link::open(&config.nats, "dead letters").await?;
+        let link = Link::open(&config.nats, "dead letters", None).await?;
         let state = Arc::clone(link.state());
         let echo = Echo::over(&link).await?;
         let (outlet, outbox) = dead_letter::outbox();

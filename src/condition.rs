@@ -16,7 +16,7 @@ use crate::{clock::Time, config::RouteName, outcome::Failure};
 /// A single failure is everyday life; this many in a row are news.
 const FAILURES: NonZeroU32 = NonZeroU32::new(3).expect("three is not zero");
 
-/// A webhook that comes and goes is reported no more often than this.
+/// A webhook that comes and goes is reported as failing no more often than this.
 const DWELL: Duration = Duration::from_secs(1);
 
 /// A change that is worth a line.
@@ -48,9 +48,6 @@ impl Tracker {
     pub fn succeeded(&mut self, now: Time) -> Option<Change> {
         self.in_a_row = 0;
         let since = self.failing_since?;
-        if !self.may_change(now) {
-            return None;
-        }
         self.failing_since = None;
         self.changed = Some(now);
         Some(Change::Recovered { after: now.since(since), failed: self.failed })
@@ -63,17 +60,14 @@ impl Tracker {
         }
         self.in_a_row += 1;
         self.failed += 1;
-        if self.failing_since.is_some() || self.in_a_row < FAILURES.get() || !self.may_change(now) {
+        let reported_lately = self.changed.is_some_and(|changed| now.since(changed) < DWELL);
+        if self.failing_since.is_some() || self.in_a_row < FAILURES.get() || reported_lately {
             return None;
         }
         self.failing_since = Some(self.first_failure);
         self.failed = u64::from(self.in_a_row);
         self.changed = Some(now);
         Some(Change::Failing(failure))
-    }
-
-    fn may_change(&self, now: Time) -> bool {
-        self.changed.is_none_or(|changed| now.since(changed) >= DWELL)
     }
 
     /// Whether there is nothing that a success would change.
@@ -187,6 +181,6 @@ mod tests {
             };
             changes += u32::from(change.is_some());
         }
-        assert!((9..=10).contains(&changes), "{changes} lines in ten seconds");
+        assert!((18..=20).contains(&changes), "{changes} lines in ten seconds");
     }
 }

@@ -125,9 +125,9 @@ pub enum NatsAuth {
     /// Nothing is sent but what a `nats.url` carries itself.
     Anonymous,
     /// `nats.credentials_file`: the contents of a `.creds` file (a user JWT and its nkey seed).
-    Credentials(SecretString),
+    Credentials(SecretFile),
     /// `nats.nkey_seed_file`: the seed of a user nkey (`SU…`).
-    NkeySeed(SecretString),
+    NkeySeed(SecretFile),
     /// `nats.user` with `nats.password` or `nats.password_file`.
     Password {
         /// `nats.user`.
@@ -137,6 +137,15 @@ pub enum NatsAuth {
     },
     /// `nats.token`, or the contents of `nats.token_file`.
     Token(SecretString),
+}
+
+/// A file that holds a secret, and what it held at load.
+#[derive(Debug, Clone)]
+pub struct SecretFile {
+    /// Where it is; not a secret.
+    pub path: PathBuf,
+    /// What it held.
+    pub contents: SecretString,
 }
 
 /// `[nats.tls]`: PEM files, which were read and parsed once at load so that they are known to be good.

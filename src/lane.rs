@@ -130,8 +130,8 @@ struct Lane {
 impl Lane {
     /// Takes messages in until `stop`. Gives back the session that is to be left then.
     async fn take_in(&self, stop: &CancellationToken) -> Result<Session, LaneError> {
-        let mut session = self.session().await?;
-        self.status.switch_to(session.link_state());
+        let mut session = self.session(None).await?;
+        self.status.switch_to(Arc::clone(session.link().state()));
         let mut refresh = interval(Duration::from_secs(1));
         tokio::select! {
             () = session.confirmed() => self.announce(),
@@ -142,21 +142,21 @@ impl Lane {
                 () = stop.cancelled() => return Ok(session),
                 _ = refresh.tick() => session.refresh(),
                 () = session.lame_duck() => {
-                    let mut successor = self.session().await?;
+                    let mut successor = self.session(Some(session.link())).await?;
                     // The old server goes on serving us until the successor is in place, or until it stops.
                     tokio::select! {
                         () = successor.confirmed() => {}
                         () = stop.cancelled() => {}
                     }
-                    self.status.switch_to(successor.link_state());
+                    self.status.switch_to(Arc::clone(successor.link().state()));
                     std::mem::replace(&mut session, successor).leave().await;
                 }
             }
         }
     }
 
-    async fn session(&self) -> Result<Session, LaneError> {
-        let link = Link::open(&self.config.nats, &format!("lane {}", self.number)).await?;
+    async fn session(&self, predecessor: Option<&Link>) -> Result<Session, LaneError> {
+        let link = Link::open(&self.config.nats, &format!("lane {}", self.number), predecessor).await?;
         let feeds: Vec<_> = self.config.routes.iter().zip(&self.lines).map(feed).collect();
         Ok(Session::start(link, &feeds, &self.status.slow_consumer, self.clock).await?)
     }

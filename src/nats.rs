@@ -175,7 +175,8 @@ struct Echoes {
 
 impl Link {
     /// Sets the client up and leaves it to connect in the background, for as long as that takes.
-    pub async fn open(config: &Nats, name: &str) -> Result<Self, LinkError> {
+    /// A `predecessor` passes on the servers that it was told of.
+    pub async fn open(config: &Nats, name: &str, predecessor: Option<&Self>) -> Result<Self, LinkError> {
         let state = Arc::new(LinkState::new(name.to_owned()));
         let (events, failures) = (Arc::clone(&state), Arc::clone(&state));
         let reconnects = Backoff::new(Duration::from_millis(100), Duration::from_secs(2), 2.0, Jitter::Full);
@@ -198,7 +199,9 @@ impl Link {
                 events.note(event);
                 std::future::ready(())
             });
-        let servers: Vec<_> = config.servers.iter().map(|server| server.expose().to_owned()).collect();
+        let configured = config.servers.iter().map(NatsUrl::address);
+        let told = predecessor.map(|link| link.client.server_info().connect_urls);
+        let servers: Vec<_> = configured.chain(told.unwrap_or_default()).collect();
         let client = options.connect(servers).await.map_err(|error| LinkError(Box::new(error)))?;
         Ok(Self { client, state, echoes: Arc::default() })
     }
@@ -287,10 +290,10 @@ fn authenticated(config: &Nats) -> Result<ConnectOptions, LinkError> {
     let in_url = config.servers.iter().find_map(NatsUrl::login);
     let options = match in_url.as_ref().unwrap_or(&config.auth) {
         NatsAuth::Anonymous => options,
-        NatsAuth::Credentials(credentials) => {
-            options.credentials(credentials.expose_secret()).map_err(|error| LinkError(Box::new(error)))?
+        NatsAuth::Credentials(file) => {
+            options.credentials(file.contents.expose_secret()).map_err(|error| LinkError(Box::new(error)))?
         }
-        NatsAuth::NkeySeed(seed) => options.nkey(seed.expose_secret().to_owned()),
+        NatsAuth::NkeySeed(file) => options.nkey(file.contents.expose_secret().to_owned()),
         NatsAuth::Password { user, password } => {
             options.user_and_password(user.clone(), password.expose_secret().to_owned())
         }

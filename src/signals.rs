@@ -34,9 +34,14 @@ pub fn listen() -> io::Result<Signals> {
         let signal = next(&mut terminate, &mut interrupt).await;
         info!(signal, "stopping");
         stop.cancel();
-        let signal = next(&mut terminate, &mut interrupt).await;
-        warn!(signal, "stopping at once: what is in hand is lost");
-        abort.cancel();
+        let first = Instant::now();
+        loop {
+            let signal = next(&mut terminate, &mut interrupt).await;
+            if first.elapsed() >= ONE_REQUEST {
+                warn!(signal, "stopping at once: what is in hand is lost");
+                return abort.cancel();
+            }
+        }
     }));
     Ok(signals)
 }

@@ -28,7 +28,7 @@ use crate::{
     deliver::Deliver,
     line::Line,
     message::{Headers, Id, Message},
-    nats::{Echo, Link, LinkError, LinkState, NoEcho},
+    nats::{Echo, Link, LinkError, NoEcho},
     stats::Counter,
     throttle::Throttle,
 };
@@ -152,9 +152,9 @@ impl Session {
         self.link.is_connected()
     }
 
-    /// What is known of the connection.
-    pub fn link_state(&self) -> Arc<LinkState> {
-        Arc::clone(self.link.state())
+    /// The connection.
+    pub fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Returns when the server has announced that it is about to stop.

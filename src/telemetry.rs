@@ -34,13 +34,13 @@ pub fn start(log: &Log) -> WorkerGuard {
     guard
 }
 
-/// Our own lines from `level` on. The libraries' are for their developers; async-nats writes one for every message that
-/// it drops.
+/// Our own lines from `level` on. The libraries' are for their developers: async-nats writes one for every message that
+/// it drops, and one for every attempt to connect.
 fn filter(level: LogLevel) -> Targets {
     let (ours, theirs) = match level {
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::OFF),
-        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::ERROR),
-        LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::OFF),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::OFF),
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
         LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
     };

@@ -3,10 +3,9 @@
 
 use std::{fs::File, io::Read, path::PathBuf};
 
-use secrecy::SecretString;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::{parse, reader::Section, tree::Value};
+use super::{SecretFile, parse, reader::Section, tree::Value};
 
 /// No secret and no bundle of certificates is larger, in bytes; `/dev/zero` is.
 const LIMIT: u64 = 4 << 20;
@@ -39,23 +38,27 @@ pub(super) fn secret_file(value: &Value) -> Result<String, String> {
 }
 
 /// A NATS credentials file.
-pub(super) fn credentials(value: &Value) -> Result<SecretString, String> {
+pub(super) fn credentials(value: &Value) -> Result<SecretFile, String> {
     let text = secret_file(value)?;
     let complete = text.contains("BEGIN NATS USER JWT") && text.contains("BEGIN USER NKEY SEED");
     if complete {
         // The client takes the last line for one only with the line end that was trimmed.
-        Ok(format!("{text}\n").into())
+        Ok(SecretFile { path: path(value)?, contents: format!("{text}\n").into() })
     } else {
         Err("expected a file with a NATS user JWT and its nkey seed".to_owned())
     }
 }
 
 /// A file with the seed of a NATS user.
-pub(super) fn nkey_seed(value: &Value) -> Result<SecretString, String> {
+pub(super) fn nkey_seed(value: &Value) -> Result<SecretFile, String> {
     let text = secret_file(value)?;
     let seed = text.trim();
     let good = seed.starts_with("SU") && seed.bytes().all(|b| b.is_ascii_alphanumeric());
-    if good { Ok(seed.into()) } else { Err("expected a file with the nkey seed of a user, SU…".to_owned()) }
+    if good {
+        Ok(SecretFile { path: path(value)?, contents: seed.into() })
+    } else {
+        Err("expected a file with the nkey seed of a user, SU…".to_owned())
+    }
 }
 
 /// A PEM file with certificates, and what it holds.

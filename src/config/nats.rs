@@ -32,6 +32,7 @@ fn auth(at: &Section<'_>, servers: &[NatsUrl]) -> Option<NatsAuth> {
     let password = files::secret(at, "password", "password_file", |text| Ok(SecretString::from(text)));
     let token = files::secret(at, "token", "token_file", |text| Ok(SecretString::from(text)));
     one_kind(at, servers);
+    one_login(at, servers);
     match (user?, password?) {
         (Some(user), Some(password)) => return Some(NatsAuth::Password { user, password }),
         (Some(_), None) => return at.missing("password"),
@@ -51,6 +52,16 @@ fn one_kind(at: &Section<'_>, servers: &[NatsUrl]) {
     if let (Some(first), Some(second)) = (kinds.next(), kinds.next()) {
         let problem = format!("expected one kind of authentication, but {} gives another", at.path(first));
         at.report(second, problem);
+    }
+}
+
+/// The client has one login for all servers: it reconnects to any of them.
+fn one_login(at: &Section<'_>, servers: &[NatsUrl]) {
+    let mut logins = servers.iter().filter(|server| server.has_login());
+    if let Some(first) = logins.next()
+        && !logins.all(|other| other.has_login_of(first))
+    {
+        at.report("url", "expected the same login for all servers".to_owned());
     }
 }
 

@@ -25,9 +25,9 @@ pub enum NatsUrlError {
 }
 
 impl NatsUrl {
-    /// The whole address, with the secrets it may carry.
-    pub fn expose(&self) -> &str {
-        self.0.as_str()
+    /// The address without its login, which the client would log.
+    pub fn address(&self) -> String {
+        self.with_login("")
     }
 
     /// The login that the address carries: a user with a password, or a token.
@@ -35,12 +35,20 @@ impl NatsUrl {
         let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let user = decoded(self.0.username());
         self.has_login().then(|| match self.0.password() {
-            Some(password) => NatsAuth::Password {
-                user,
-                password: decoded(password).into(),
-            },
+            Some(password) => NatsAuth::Password { user, password: decoded(password).into() },
             None => NatsAuth::Token(user.into()),
         })
+    }
+
+    fn with_login(&self, login: &str) -> String {
+        let host = self.0.host_str().unwrap_or_default();
+        let port = self.0.port().map_or_else(String::new, |port| format!(":{port}"));
+        format!("{}://{login}{host}{port}", self.0.scheme())
+    }
+
+    /// Whether both addresses carry the same login.
+    pub(super) fn has_login_of(&self, other: &Self) -> bool {
+        (self.0.username(), self.0.password()) == (other.0.username(), other.0.password())
     }
 
     /// Whether the address carries a user, a password or a token.
@@ -66,12 +74,8 @@ impl FromStr for NatsUrl {
 
 impl fmt::Display for NatsUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://", self.0.scheme())?;
-        if self.has_login() {
-            write!(f, "{MASK}@")?;
-        }
-        f.write_str(self.0.host_str().unwrap_or_default())?;
-        self.0.port().map_or(Ok(()), |port| write!(f, ":{port}"))
+        let masked = if self.has_login() { format!("{MASK}@") } else { String::new() };
+        f.write_str(&self.with_login(&masked))
     }
 }
 

@@ -70,8 +70,8 @@ impl Page {
         self.text("name", &nats.name);
         match &nats.auth {
             NatsAuth::Anonymous => {}
-            NatsAuth::Credentials(_) => self.text("credentials_file", MASK),
-            NatsAuth::NkeySeed(_) => self.text("nkey_seed_file", MASK),
+            NatsAuth::Credentials(file) => self.path("credentials_file", Some(&file.path)),
+            NatsAuth::NkeySeed(file) => self.path("nkey_seed_file", Some(&file.path)),
             NatsAuth::Password { user, .. } => {
                 self.text("user", user);
                 self.text("password", MASK);

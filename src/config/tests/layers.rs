@@ -13,7 +13,7 @@ fn a_webhook_url_alone_is_enough() {
     assert_eq!(route.subject.as_str(), "todos.events");
     assert_eq!(route.queue_group.as_str(), "broadcaster-workers");
     assert_eq!(route.webhook.url.path_and_query(), "/hook");
-    assert_eq!(config.nats.servers[0].expose(), "nats://127.0.0.1:4222");
+    assert_eq!(config.nats.servers[0].address(), "nats://127.0.0.1:4222");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn plain_variables_set_the_default_route_and_nats() {
         .load();
     assert_eq!(config.routes[0].subject.as_str(), "orders.>");
     assert_eq!(config.routes[0].queue_group.as_str(), "workers");
-    let servers: Vec<_> = config.nats.servers.iter().map(|server| server.expose()).collect();
+    let servers: Vec<_> = config.nats.servers.iter().map(|server| server.address()).collect();
     assert_eq!(servers, ["nats://a:1", "tls://b:2"]);
 }
 

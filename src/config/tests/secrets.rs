@@ -4,7 +4,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use secrecy::ExposeSecret;
 
 use super::{Given, ROUTE, given, no_file};
-use crate::config::{NatsAuth, load};
+use crate::config::{NatsAuth, NatsUrl, load};
 
 /// Something that must not be seen anywhere.
 const SECRET: &str = "s3cret";
@@ -120,7 +120,7 @@ fn no_syntax_error_shows_a_secret() {
 #[test]
 fn a_good_configuration_does_not_show_its_secrets() {
     let config = given(
-        "[nats]\nurl = \"nats://s3cret:s3cret@a:1,tls://s3cret@b\"\n[routes.a.webhook]\n\
+        "[nats]\nurl = \"nats://s3cret:s3cret@a:1,tls://s3cret:s3cret@b\"\n[routes.a.webhook]\n\
          url = \"https://example.com:444/s3cret?s3cret\"\nheaders.x-token = \"s3cret\"\n",
     )
     .load();
@@ -137,7 +137,13 @@ fn a_good_configuration_does_not_show_its_secrets() {
         config.to_toml()
     );
     assert!(config.to_toml().contains("url = \"https://example.com:444/…\""), "{}", config.to_toml());
-    assert_eq!(config.nats.servers[0].expose(), "nats://s3cret:s3cret@a:1");
+    assert_eq!(config.nats.servers[0].address(), "nats://a:1");
+    let Some(NatsAuth::Password { user, password }) = config.nats.servers[0].login() else {
+        panic!("a user with a password expected")
+    };
+    assert_eq!((user.as_str(), password.expose_secret()), (SECRET, SECRET));
+    let with_token: NatsUrl = "tls://s3cret@b".parse().unwrap();
+    assert!(matches!(with_token.login(), Some(NatsAuth::Token(token)) if token.expose_secret() == SECRET));
     assert!(config.routes[0].webhook.headers["x-token"].is_sensitive());
 }
 
@@ -253,6 +259,10 @@ fn only_one_kind_of_authentication_is_allowed() {
         auth("token = \"a\"\nurl = \"nats://u:p@x\""),
         "nats.token: expected one kind of authentication, but nats.url gives another (in DIR/config.toml:4)"
     );
+    assert_eq!(
+        auth("url = \"nats://u:p@x,nats://u:q@y\""),
+        "nats.url: expected the same login for all servers (in DIR/config.toml:4)"
+    );
     assert!(auth("user = \"u\"").starts_with("nats.password is missing: "));
     assert!(auth("password = \"p\"").starts_with("nats.user is missing: "));
 }
@@ -265,7 +275,10 @@ fn credentials_and_seeds_are_looked_at() {
         let path = given.beside("secret", contents);
         given.flag(key, path.to_str().unwrap(), "--set")
     };
-    assert!(matches!(nats("nats.credentials_file", creds).load().nats.auth, NatsAuth::Credentials(_)));
+    let with_credentials = nats("nats.credentials_file", creds);
+    let config = with_credentials.load();
+    assert!(matches!(&config.nats.auth, NatsAuth::Credentials(_)));
+    assert!(config.to_toml().contains("/secret\""), "the path is no secret: {}", config.to_toml());
     assert!(matches!(nats("nats.nkey_seed_file", "SUAB2\n").load().nats.auth, NatsAuth::NkeySeed(_)));
     assert_eq!(
         nats("nats.credentials_file", "x").error(),
