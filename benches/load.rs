@@ -23,7 +23,10 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         println!("{MESSAGES} messages of {SIZE} bytes, concurrency 64, one lane\n");
-        println!("{:>5} {:>12} {:>14} {:>14} {:>10}", "round", "messages/s", "CPU µs/msg", "idle RSS KiB", "RSS KiB");
+        println!(
+            "{:>5} {:>12} {:>14} {:>14} {:>10}",
+            "round", "messages/s", "CPU µs/msg", "idle RSS KiB", "RSS KiB"
+        );
         let mut costs = Vec::with_capacity(ROUNDS);
         for number in 1..=ROUNDS {
             let round = round().await;

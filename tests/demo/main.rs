@@ -36,25 +36,16 @@ async fn main() -> ExitCode {
     let hook = Webhook::start();
     println!("a webhook listens on {} and answers 200", hook.url());
     let mut daemon = start_daemon(&nats, &hook).await;
-    println!(
-        "broadcaster runs with config/demo.toml: http://{}/health says 200",
-        daemon.api()
-    );
+    println!("broadcaster runs with config/demo.toml: http://{}/health says 200", daemon.api());
 
-    let mut desk = Desk {
-        client: nats.client().await,
-        hook: &hook,
-        shown: 0,
-    };
+    let mut desk = Desk { client: nats.client().await, hook: &hook, shown: 0 };
     title(&format!(
         "{GOOD_TIMES} todo events are published to {SUBJECT}, and the webhook gets each as a POST"
     ));
     desk.publish(1..=GOOD_TIMES).await;
     desk.show_until(GOOD_TIMES).await;
 
-    title(&format!(
-        "The webhook answers 503 for {OUTAGE:?}, and {BAD_TIMES} more events are published"
-    ));
+    title(&format!("The webhook answers 503 for {OUTAGE:?}, and {BAD_TIMES} more events are published"));
     let before = daemon.logs().len();
     hook.answer(503);
     desk.publish(GOOD_TIMES + 1..=GOOD_TIMES + BAD_TIMES).await;
@@ -64,11 +55,7 @@ async fn main() -> ExitCode {
     desk.show_until(GOOD_TIMES + BAD_TIMES).await;
 
     title("What broadcaster logged meanwhile");
-    daemon
-        .logs()
-        .iter()
-        .skip(before)
-        .for_each(|line| println!("{}", plain(line)));
+    daemon.logs().iter().skip(before).for_each(|line| println!("{}", plain(line)));
     title(&format!("What http://{}/metrics says", daemon.metrics_address()));
     show_metrics(&daemon).await;
 
@@ -115,10 +102,7 @@ impl Desk<'_> {
     async fn publish(&self, ids: std::ops::RangeInclusive<usize>) {
         for id in ids {
             let todo = format!(r#"{{"id":{id},"title":"todo number {id}","done":false}}"#);
-            self.client
-                .publish(SUBJECT, todo.into())
-                .await
-                .expect("NATS takes the event");
+            self.client.publish(SUBJECT, todo.into()).await.expect("NATS takes the event");
         }
         self.client.flush().await.expect("NATS takes the events");
     }
@@ -144,11 +128,7 @@ impl Desk<'_> {
     /// Prints the requests that have come and are answered.
     fn show(&mut self) {
         let requests = self.hook.requests();
-        for request in requests
-            .iter()
-            .skip(self.shown)
-            .take_while(|request| request.status.is_some())
-        {
+        for request in requests.iter().skip(self.shown).take_while(|request| request.status.is_some()) {
             println!("{}", line(request));
             self.shown += 1;
         }
@@ -183,10 +163,7 @@ fn plain(line: &str) -> String {
     };
     let mut take = |name| fields.remove(name).map_or(String::new(), text);
     let (_, level, _, message) = (take("timestamp"), take("level"), take("target"), take("message"));
-    let rest: String = fields
-        .into_iter()
-        .map(|(name, value)| format!(" {name}={}", text(value)))
-        .collect();
+    let rest: String = fields.into_iter().map(|(name, value)| format!(" {name}={}", text(value))).collect();
     format!("{level} {message}{rest}")
 }
 
@@ -201,14 +178,10 @@ async fn show_metrics(daemon: &Running) {
     let metrics = daemon.metrics().await;
     let received = "broadcaster_messages_received_total";
     println!("{received} {}", metrics.value(received, &[("route", "todos")]));
-    for (name, label) in [
-        ("broadcaster_messages_processed_total", "outcome"),
-        ("broadcaster_webhook_requests_total", "code"),
-    ] {
-        let counted = metrics
-            .by(name, label)
-            .into_iter()
-            .filter(|(_, count)| *count > 0.0);
+    for (name, label) in
+        [("broadcaster_messages_processed_total", "outcome"), ("broadcaster_webhook_requests_total", "code")]
+    {
+        let counted = metrics.by(name, label).into_iter().filter(|(_, count)| *count > 0.0);
         counted.for_each(|(value, count)| println!("{name}{{{label}={value:?}}} {count}"));
     }
 }
@@ -223,14 +196,8 @@ fn conclude(hook: &Webhook, account: Account, begin: Instant) -> ExitCode {
         .collect();
     let published = (GOOD_TIMES + BAD_TIMES) as u64;
     let times = |id: u64| delivered.iter().filter(|&&other| other == id).count();
-    let wrong: Vec<_> = (1..=published)
-        .map(|id| (id, times(id)))
-        .filter(|(_, times)| *times != 1)
-        .collect();
-    let retried = requests
-        .iter()
-        .filter(|request| request.status == Some(503))
-        .count();
+    let wrong: Vec<_> = (1..=published).map(|id| (id, times(id))).filter(|(_, times)| *times != 1).collect();
+    let retried = requests.iter().filter(|request| request.status == Some(503)).count();
 
     for (id, times) in &wrong {
         println!("MISSING OR DOUBLE: the event with id {id} was delivered {times} times");

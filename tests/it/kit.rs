@@ -58,21 +58,9 @@ async fn the_webhook_records_what_came() {
     let requests = hook.requests();
     assert_eq!((hook.received(), hook.delivered()), (2, 2));
     assert_eq!(requests[0].text(), "7");
-    assert_eq!(
-        requests
-            .iter()
-            .map(|request| request.number())
-            .collect::<Vec<_>>(),
-        [Some(7), Some(8)]
-    );
-    assert_eq!(
-        (requests[0].path.as_str(), requests[0].method.as_str()),
-        ("/hook", "POST")
-    );
-    assert_eq!(
-        (requests[0].status, requests[0].connection, requests[1].connection),
-        (Some(200), 1, 1)
-    );
+    assert_eq!(requests.iter().map(|request| request.number()).collect::<Vec<_>>(), [Some(7), Some(8)]);
+    assert_eq!((requests[0].path.as_str(), requests[0].method.as_str()), ("/hook", "POST"));
+    assert_eq!((requests[0].status, requests[0].connection, requests[1].connection), (Some(200), 1, 1));
     assert_eq!(hook.ids()[0], "id-7");
 }
 
@@ -127,23 +115,12 @@ async fn counting_keeps_only_the_last_requests() {
 async fn the_webhook_answers_as_told() {
     let hook = Webhook::start();
     let late = Duration::from_millis(80);
-    hook.answer(
-        Reply::status(429)
-            .header("retry-after", "2")
-            .body("later")
-            .after(late),
-    );
+    hook.answer(Reply::status(429).header("retry-after", "2").body("later").after(late));
     let begin = Instant::now();
     let mut client = Client::connect(hook.address()).await;
     assert_eq!(client.post("0").await.unwrap(), 429);
-    assert!(
-        begin.elapsed() >= late,
-        "the answer came after {:?}",
-        begin.elapsed()
-    );
-    hook.answer(Behaviour::by(|request| {
-        Reply::status(if request.number() == Some(1) { 500 } else { 202 })
-    }));
+    assert!(begin.elapsed() >= late, "the answer came after {:?}", begin.elapsed());
+    hook.answer(Behaviour::by(|request| Reply::status(if request.number() == Some(1) { 500 } else { 202 })));
     assert_eq!(client.post("1").await.unwrap(), 500);
     assert_eq!(client.post("2").await.unwrap(), 202);
     assert_eq!(hook.delivered(), 1);
@@ -153,18 +130,12 @@ async fn the_webhook_answers_as_told() {
 async fn requests_in_flight_are_seen_and_forgotten_when_the_client_leaves() {
     let hook = Webhook::start();
     hook.answer(Reply::status(200).after(Duration::from_secs(600)));
-    let (mut one, mut two) = (
-        Client::connect(hook.address()).await,
-        Client::connect(hook.address()).await,
-    );
+    let (mut one, mut two) = (Client::connect(hook.address()).await, Client::connect(hook.address()).await);
     let both = tokio::spawn(async move { tokio::join!(one.post("0"), two.post("1")) });
     hook.wait_for(|hook| hook.most_in_flight() == 2, SOON).await;
     both.abort();
     hook.close_connections().await;
-    assert_eq!(
-        (hook.received(), hook.delivered(), hook.open_connections()),
-        (2, 0, 0)
-    );
+    assert_eq!((hook.received(), hook.delivered(), hook.open_connections()), (2, 0, 0));
 }
 
 #[tokio::test]
@@ -190,9 +161,7 @@ async fn an_https_webhook_is_trusted_by_who_trusts_its_authority() {
     let hook = Webhook::start_tls(&authority.issue_loopback());
     for (trusted, works) in [(&authority, true), (&Authority::new(), false)] {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(trusted.pem().as_bytes()).unwrap())
-            .unwrap();
+        roots.add(CertificateDer::from_pem_slice(trusted.pem().as_bytes()).unwrap()).unwrap();
         let config = ClientConfig::builder_with_provider(std::sync::Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -210,9 +179,7 @@ async fn an_https_webhook_is_trusted_by_who_trusts_its_authority() {
 async fn post_to(misbehaviour: Misbehaviour) -> (RawPeer, hyper::Result<StatusCode>) {
     let peer = RawPeer::start([misbehaviour]);
     let mut client = Client::connect(peer.address()).await;
-    let result = tokio::time::timeout(SOON, client.post("1"))
-        .await
-        .expect("the peer does something");
+    let result = tokio::time::timeout(SOON, client.post("1")).await.expect("the peer does something");
     (peer, result)
 }
 
@@ -228,16 +195,10 @@ async fn the_raw_peer_says_what_it_is_given() {
         (raw::BAD_CHUNK, false),
     ] {
         let (peer, result) = post_to(Misbehaviour::SayAndClose(answer)).await;
-        assert_eq!(
-            result.is_ok(),
-            good,
-            "{:?}: {result:?}",
-            String::from_utf8_lossy(answer)
-        );
+        assert_eq!(result.is_ok(), good, "{:?}: {result:?}", String::from_utf8_lossy(answer));
         assert_eq!(peer.requests().len(), 1);
         assert!(peer.requests()[0].ends_with("\r\n\r\n1"), "{:?}", peer.requests());
-        peer.wait_for(|peer| peer.bytes_sent() == answer.len() as u64, SOON)
-            .await;
+        peer.wait_for(|peer| peer.bytes_sent() == answer.len() as u64, SOON).await;
     }
 }
 
@@ -257,31 +218,21 @@ async fn the_raw_peer_resets_and_drips() {
 
 #[tokio::test]
 async fn the_raw_peer_counts_what_an_endless_answer_took() {
-    let peer = RawPeer::start([
-        Misbehaviour::EndlessBody,
-        Misbehaviour::EndlessHead,
-        Misbehaviour::NeverAnswer,
-    ]);
+    let peer =
+        RawPeer::start([Misbehaviour::EndlessBody, Misbehaviour::EndlessHead, Misbehaviour::NeverAnswer]);
     for connection in 1..=3 {
         let mut client = Client::connect(peer.address()).await;
         let post = tokio::time::timeout(Duration::from_millis(100), client.post("1")).await;
-        assert!(
-            !matches!(post, Ok(Ok(_))),
-            "connection {connection} ended well: {post:?}"
-        );
+        assert!(!matches!(post, Ok(Ok(_))), "connection {connection} ended well: {post:?}");
         drop(client);
-        peer.wait_for(|peer| peer.closed_by_client() == connection, SOON)
-            .await;
+        peer.wait_for(|peer| peer.closed_by_client() == connection, SOON).await;
     }
     assert!(peer.bytes_sent() > 64 * 1024, "{} bytes", peer.bytes_sent());
 }
 
 #[tokio::test]
 async fn the_raw_peer_closes_a_connection_that_was_good_once() {
-    for misbehaviour in [
-        Misbehaviour::CloseIdle(Duration::ZERO),
-        Misbehaviour::CloseOnSecond,
-    ] {
+    for misbehaviour in [Misbehaviour::CloseIdle(Duration::ZERO), Misbehaviour::CloseOnSecond] {
         let peer = RawPeer::start([misbehaviour, Misbehaviour::Say(raw::OK)]);
         let mut client = Client::connect(peer.address()).await;
         assert_eq!(client.post("0").await.unwrap(), 200);
@@ -313,10 +264,7 @@ async fn a_nats_server_delivers_and_restarts_on_its_port() {
             _ => {}
         }
         if kind != "restart" {
-            assert!(
-                TcpStream::connect(("127.0.0.1", nats.port())).await.is_err(),
-                "it listens after {kind}"
-            );
+            assert!(TcpStream::connect(("127.0.0.1", nats.port())).await.is_err(), "it listens after {kind}");
         }
         nats.restart().await;
         assert_eq!(nats.url(), url, "after {kind}");
@@ -325,10 +273,7 @@ async fn a_nats_server_delivers_and_restarts_on_its_port() {
 
     let port = nats.port();
     drop(nats);
-    assert!(
-        TcpStream::connect(("127.0.0.1", port)).await.is_err(),
-        "it outlived its handle"
-    );
+    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err(), "it outlived its handle");
 }
 
 #[tokio::test]
@@ -336,30 +281,19 @@ async fn a_nats_server_keeps_its_streams_over_a_kill() {
     let mut nats = NatsServer::start().await;
     let client = nats.client().await;
     let create = r#"{"name":"KIT","subjects":["kit"]}"#;
-    client
-        .request("$JS.API.STREAM.CREATE.KIT", create.into())
-        .await
-        .unwrap();
+    client.request("$JS.API.STREAM.CREATE.KIT", create.into()).await.unwrap();
     client.request("kit", "1".into()).await.unwrap();
     drop(client);
     nats.kill();
     nats.restart().await;
-    let info = nats
-        .client()
-        .await
-        .request("$JS.API.STREAM.INFO.KIT", "".into())
-        .await
-        .unwrap();
+    let info = nats.client().await.request("$JS.API.STREAM.INFO.KIT", "".into()).await.unwrap();
     let info: serde_json::Value = serde_json::from_slice(&info.payload).unwrap();
     assert_eq!(info["state"]["messages"], 1, "{info}");
 }
 
 #[tokio::test]
 async fn a_nats_server_takes_more_configuration() {
-    let nats = NatsServer::builder()
-        .config("authorization { token: \"s3cret\" }")
-        .start()
-        .await;
+    let nats = NatsServer::builder().config("authorization { token: \"s3cret\" }").start().await;
     let refused = async_nats::connect(nats.url()).await;
     assert!(refused.is_err(), "it let a client in without the token");
     nats.client_with(async_nats::ConnectOptions::with_token("s3cret".to_owned()))
@@ -385,12 +319,7 @@ fn metrics_are_read_and_summed() {
     let text = "# TYPE a counter\na_total{route=\"x\",code=\"200\"} 3\na_total{route=\"x\",code=\"5\\\"\"} 4 1700000000\n\
                 b 1.5e3\n# EOF\n";
     let metrics = Metrics::parse(text.to_owned());
-    assert_eq!(
-        metrics
-            .value("a_total", &[("code", "200"), ("route", "x")])
-            .to_string(),
-        "3"
-    );
+    assert_eq!(metrics.value("a_total", &[("code", "200"), ("route", "x")]).to_string(), "3");
     assert_eq!(metrics.value("a_total", &[("code", "5\"")]).to_string(), "4");
     assert_eq!(metrics.sum("a_total", &[("route", "x")]).to_string(), "7");
     assert_eq!(metrics.value("b", &[]).to_string(), "1500");

@@ -3,4 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
+mod cli;
+mod delivery;
 mod kit;
+mod load;
+mod nats_auth;
+mod nats_faults;
+mod shutdown;
+mod telemetry;

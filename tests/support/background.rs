@@ -32,10 +32,7 @@ impl Background {
                 });
             })
             .expect("a thread can be started");
-        Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { stop: Some(stop), thread: Some(thread) }
     }
 }
 

@@ -47,23 +47,28 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        Self {
-            command,
-            directory: None,
-        }
+        Self { command, directory: None }
     }
 
     /// One route named `default`, from this server to this URL.
     pub(crate) fn between(nats: &NatsServer, webhook_url: &str) -> Self {
-        Self::new()
-            .env("NATS_URL", nats.url())
-            .env("WEBHOOK_URL", webhook_url)
+        Self::new().env("NATS_URL", nats.url()).env("WEBHOOK_URL", webhook_url)
     }
 
     /// With an environment variable.
     pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// With a setting of the route `default`: its key within the route.
+    pub(crate) fn route(self, key: &str, value: &str) -> Self {
+        self.arg("--set").arg(format!("routes.default.{key}={value}"))
+    }
+
+    /// With retries of the route `default` that follow within milliseconds.
+    pub(crate) fn impatient(self) -> Self {
+        self.route("retry.initial", "5ms").route("retry.max", "20ms")
     }
 
     /// With a configuration file that holds this text.
@@ -97,6 +102,13 @@ impl Daemon {
         running
     }
 
+    /// Starts it and waits until it takes messages.
+    pub(crate) async fn start_ready(self) -> Running {
+        let running = self.start().await;
+        running.ready(PATIENCE).await;
+        running
+    }
+
     /// Starts it and waits for nothing: for starts that are to fail.
     pub(crate) fn spawn(mut self) -> Running {
         let mut process = Process::spawn("broadcaster", &mut self.command);
@@ -109,12 +121,7 @@ impl Daemon {
                 shared.lock().expect("no holder panics").push(line);
             }
         });
-        Running {
-            process,
-            lines,
-            reader: Some(reader),
-            _directory: self.directory,
-        }
+        Running { process, lines, reader: Some(reader), _directory: self.directory }
     }
 }
 
@@ -189,10 +196,7 @@ impl Running {
             if status == 200 {
                 return;
             }
-            assert!(
-                Instant::now() < end,
-                "not ready after {deadline:?}: {status} {body}"
-            );
+            assert!(Instant::now() < end, "not ready after {deadline:?}: {status} {body}");
             tokio::time::sleep(super::LOOK_EVERY).await;
         }
     }
@@ -200,11 +204,7 @@ impl Running {
     /// A scrape of the metrics.
     pub(crate) async fn metrics(&self) -> Metrics {
         let answer = http::get(self.metrics_address(), "/metrics").await;
-        Metrics::parse(
-            answer
-                .unwrap_or_else(|error| panic!("the daemon's /metrics: {error}"))
-                .body,
-        )
+        Metrics::parse(answer.unwrap_or_else(|error| panic!("the daemon's /metrics: {error}")).body)
     }
 
     /// Waits until the metrics fulfil `condition`; a panic with the last scrape when it takes longer than `deadline`.
@@ -216,11 +216,7 @@ impl Running {
                 return;
             }
             let late = Instant::now() >= end;
-            assert!(
-                !late,
-                "the metrics are not as expected after {deadline:?}:\n{}",
-                metrics.text()
-            );
+            assert!(!late, "the metrics are not as expected after {deadline:?}:\n{}", metrics.text());
             tokio::time::sleep(4 * super::LOOK_EVERY).await;
         }
     }
@@ -232,11 +228,7 @@ impl Running {
 
     /// The resident memory in KiB.
     pub(crate) fn rss_kib(&self) -> u64 {
-        self.proc()
-            .status()
-            .ok()
-            .and_then(|status| status.vmrss)
-            .expect("a running process has memory")
+        self.proc().status().ok().and_then(|status| status.vmrss).expect("a running process has memory")
     }
 
     /// The CPU time used since the start, by user and system.
@@ -264,9 +256,7 @@ impl Running {
     /// The log events so far with this message, with their fields.
     pub(crate) fn events(&self, message: &str) -> Vec<Value> {
         let lines = self.logs_containing(message);
-        let events = lines
-            .iter()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let events = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         events.filter(|event| event["message"] == message).collect()
     }
 
@@ -310,10 +300,7 @@ impl Running {
 
     /// What the daemon, which has ended, said that it did.
     pub(crate) fn account(&self) -> Account {
-        let line = self
-            .events("stopped")
-            .pop()
-            .expect("the daemon gives its account at the end");
+        let line = self.events("stopped").pop().expect("the daemon gives its account at the end");
         serde_json::from_value(line.clone()).unwrap_or_else(|error| panic!("no account, {error}: {line}"))
     }
 }
@@ -351,8 +338,5 @@ fn binary() -> OsString {
     }
     let own = std::env::current_exe().expect("a program knows its path");
     let folder = own.parent().and_then(Path::parent).map(PathBuf::from);
-    folder
-        .expect("an example lies in a folder of the target directory")
-        .join("broadcaster")
-        .into_os_string()
+    folder.expect("an example lies in a folder of the target directory").join("broadcaster").into_os_string()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
+use hyper::http::request;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -24,7 +25,12 @@ pub(crate) struct Answer {
 
 /// One request on a connection of its own, given five seconds.
 pub(crate) async fn request(method: Method, address: SocketAddr, path: &str) -> Result<Answer, Error> {
-    tokio::time::timeout(Duration::from_secs(5), exchange(method, address, path)).await?
+    exchange(Request::builder().method(method).uri(path), address).await
+}
+
+/// A GET by a client that accepts this.
+pub(crate) async fn get_accepting(address: SocketAddr, path: &str, accept: &str) -> Result<Answer, Error> {
+    exchange(Request::get(path).header("accept", accept), address).await
 }
 
 /// A GET.
@@ -32,15 +38,15 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Answer, Error
     request(Method::GET, address, path).await
 }
 
-async fn exchange(method: Method, address: SocketAddr, path: &str) -> Result<Answer, Error> {
+async fn exchange(request: request::Builder, address: SocketAddr) -> Result<Answer, Error> {
+    tokio::time::timeout(Duration::from_secs(5), unlimited_exchange(request, address)).await?
+}
+
+async fn unlimited_exchange(request: request::Builder, address: SocketAddr) -> Result<Answer, Error> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", address.to_string())
-        .body(Empty::<Bytes>::new())?;
+    let request = request.header("host", address.to_string()).body(Empty::<Bytes>::new())?;
     let (head, body) = sender.send_request(request).await?.into_parts();
     let body = body.collect().await?.to_bytes();
     driver.abort();

@@ -1,5 +1,7 @@
 //! What the daemon says of itself at `/metrics`.
 
+use std::collections::BTreeMap;
+
 /// One line: a name, its labels, a value.
 struct Sample {
     name: String,
@@ -16,12 +18,9 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Reads the text format; a panic at a line that is not understood.
     pub(crate) fn parse(text: String) -> Self {
-        let lines = text
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let samples = lines
-            .map(|line| sample(line).unwrap_or_else(|| panic!("not a metric: {line}")))
-            .collect();
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let samples =
+            lines.map(|line| sample(line).unwrap_or_else(|| panic!("not a metric: {line}"))).collect();
         Self { samples, text }
     }
 
@@ -34,11 +33,7 @@ impl Metrics {
     /// than one.
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let found = self.found(name, labels);
-        assert!(
-            found.len() == 1,
-            "{} samples are {name}{labels:?}, not one",
-            found.len()
-        );
+        assert!(found.len() == 1, "{} samples are {name}{labels:?}, not one", found.len());
         found[0].value
     }
 
@@ -50,10 +45,20 @@ impl Metrics {
     /// The values of one label of all samples with this name, each with the sample's value, in the order of the scrape.
     pub(crate) fn by(&self, name: &str, label: &str) -> Vec<(String, f64)> {
         let found = self.found(name, &[]);
-        let pairs = found
-            .iter()
-            .filter_map(|sample| Some((sample.label(label)?.to_owned(), sample.value)));
+        let pairs = found.iter().filter_map(|sample| Some((sample.label(label)?.to_owned(), sample.value)));
         pairs.collect()
+    }
+
+    /// The values of one label, in their order, where the samples that have them together are not 0.
+    pub(crate) fn counted(&self, name: &str, label: &str) -> BTreeMap<String, u64> {
+        let mut counted = BTreeMap::new();
+        for (value, count) in self.by(name, label) {
+            if count != 0.0 {
+                *counted.entry(value).or_default() +=
+                    format!("{count}").parse::<u64>().expect("a count is whole");
+            }
+        }
+        counted
     }
 
     /// Is there a sample with this name, whatever its labels?
@@ -63,11 +68,7 @@ impl Metrics {
 
     fn found(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Sample> {
         let named: Vec<_> = self.samples.iter().filter(|sample| sample.name == name).collect();
-        let fits = |sample: &&&Sample| {
-            labels
-                .iter()
-                .all(|(key, value)| sample.label(key) == Some(*value))
-        };
+        let fits = |sample: &&&Sample| labels.iter().all(|(key, value)| sample.label(key) == Some(*value));
         let found: Vec<_> = named.iter().filter(fits).copied().collect();
         if found.is_empty() {
             let others: Vec<_> = named.iter().map(|sample| &sample.labels).collect();
@@ -79,10 +80,7 @@ impl Metrics {
 
 impl Sample {
     fn label(&self, key: &str) -> Option<&str> {
-        self.labels
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value.as_str())
+        self.labels.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 }
 
@@ -102,11 +100,7 @@ fn sample(line: &str) -> Option<Sample> {
         rest = rest.strip_prefix('}')?;
     }
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some(Sample {
-        name: name.to_owned(),
-        labels,
-        value,
-    })
+    Some(Sample { name: name.to_owned(), labels, value })
 }
 
 /// The text up to the closing quote with its escapes undone, and what comes after the quote.

@@ -12,6 +12,8 @@ use futures_core::Stream;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::{http, process};
 
@@ -21,12 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How a server is to be started.
 #[derive(Default)]
 pub(crate) struct Setup {
+    core_only: bool,
     extra: String,
     port: Option<u16>,
     store_dir: Option<PathBuf>,
 }
 
-/// A nats-server that keeps streams, with its own ports and its own directory; killed on drop.
+/// A nats-server that keeps streams unless it is told not to, with its own ports and its own directory; killed on drop.
 pub(crate) struct NatsServer {
     setup: Setup,
     directory: TempDir,
@@ -40,6 +43,12 @@ impl Setup {
     pub(crate) fn config(mut self, extra: &str) -> Self {
         self.extra.push_str(extra);
         self.extra.push('\n');
+        self
+    }
+
+    /// Without streams, which a cluster of two can't have.
+    pub(crate) fn core_only(mut self) -> Self {
+        self.core_only = true;
         self
     }
 
@@ -59,13 +68,7 @@ impl Setup {
     pub(crate) async fn start(self) -> NatsServer {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let (process, port, monitor) = launch(&self, directory.path(), self.port, None).await;
-        NatsServer {
-            setup: self,
-            directory,
-            process,
-            port,
-            monitor,
-        }
+        NatsServer { setup: self, directory, process, port, monitor }
     }
 }
 
@@ -88,6 +91,13 @@ impl NatsServer {
     /// The port for clients; a restart keeps it.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The URL for other servers of its cluster, where the setup has a `cluster`.
+    pub(crate) fn cluster_url(&self) -> String {
+        let ports =
+            read_ports(self.directory.path(), &self.process).expect("a running server lists its ports");
+        format!("nats://127.0.0.1:{}", listed_port(&ports["cluster"]))
     }
 
     /// SIGKILL: connections break, nothing is flushed.
@@ -114,6 +124,16 @@ impl NatsServer {
         self.process.signal(Signal::USR2);
     }
 
+    /// Stops the server for `pause` every now and then, as a limit on its CPU time does; for ever.
+    pub(crate) async fn stutter(&self, pause: Duration) {
+        loop {
+            self.process.signal(Signal::STOP);
+            tokio::time::sleep(pause).await;
+            self.process.signal(Signal::CONT);
+            tokio::time::sleep(pause / 2).await;
+        }
+    }
+
     /// Waits for an end that came by itself or by a signal; a panic when it takes longer than `deadline`.
     pub(crate) async fn ended(&mut self, deadline: Duration) {
         self.process.wait(deadline).await;
@@ -132,6 +152,23 @@ impl NatsServer {
             .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", self.url()))
     }
 
+    /// Sends this in the NATS protocol as a client that checks nothing, and waits until the server has read it.
+    pub(crate) async fn say(&self, commands: &[u8]) {
+        const FIRST: &[u8] = b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n";
+        let mut stream = TcpStream::connect(loopback(self.port)).await.expect("the server listens");
+        let everything = [FIRST, commands, b"PING\r\n"].concat();
+        stream.write_all(&everything).await.expect("the server reads what it is told");
+        let mut lines = BufReader::new(stream).lines();
+        loop {
+            let line = lines.next_line().await.expect("the server answers in text");
+            let line = line.expect("the server does not hang up");
+            assert!(!line.starts_with("-ERR"), "nats-server refuses it: {line}");
+            if line == "PONG" {
+                return;
+            }
+        }
+    }
+
     /// What the monitoring port says at `path`: `/connz`, `/subsz?subs=1`, `/varz`, …
     pub(crate) async fn monitor(&self, path: &str) -> Value {
         let answer = http::get(loopback(self.monitor), path).await;
@@ -142,12 +179,8 @@ impl NatsServer {
     /// How many subscriptions there are on exactly this subject.
     pub(crate) async fn subscriptions(&self, subject: &str) -> usize {
         let all = self.monitor("/subsz?subs=1&limit=100000").await;
-        let list = all["subscriptions_list"]
-            .as_array()
-            .map_or(&[][..], Vec::as_slice);
-        list.iter()
-            .filter(|subscription| subscription["subject"] == subject)
-            .count()
+        let list = all["subscriptions_list"].as_array().map_or(&[][..], Vec::as_slice);
+        list.iter().filter(|subscription| subscription["subject"] == subject).count()
     }
 
     /// Waits until there are `count` subscriptions on exactly this subject: a client's `flush` returns before the server
@@ -205,35 +238,26 @@ async fn launch(
     // What it says before it has read where its log goes: mistakes in the configuration.
     let first_words = File::create(directory.join("stderr.log")).expect("the directory is writable");
     let mut command = Command::new(process::tool("nats-server", "NATS_SERVER"));
-    command
-        .arg("--config")
-        .arg(&config)
-        .stdout(Stdio::null())
-        .stderr(first_words);
+    command.arg("--config").arg(&config).stdout(Stdio::null()).stderr(first_words);
     let mut process = process::Process::spawn("nats-server", &mut command);
-    let file = directory.join(format!("nats-server_{}.ports", process.id()));
     let ready = super::poll(PATIENCE, || {
-        // Half-written JSON does not parse, and is looked at again.
-        let text = std::fs::read_to_string(&file).ok();
-        let ports = text.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        let ports = read_ports(directory, &process);
         (ports.is_some() || process.ended().is_some()).then_some(ports)
     });
     let Some(ports) = ready.await.flatten() else {
         panic!("nats-server did not start, its log: {}", read_log(directory));
     };
-    (
-        process,
-        listed_port(&ports["nats"]),
-        listed_port(&ports["monitoring"]),
-    )
+    (process, listed_port(&ports["nats"]), listed_port(&ports["monitoring"]))
 }
 
 fn configuration(setup: &Setup, directory: &Path, port: Option<u16>, monitor: Option<u16>) -> String {
     let chosen = |port: Option<u16>| port.map_or(-1, i32::from);
     let store = setup.store_dir.clone().unwrap_or_else(|| directory.join("store"));
+    let streams =
+        if setup.core_only { String::new() } else { format!("jetstream {{ store_dir: {store:?} }}") };
     format!(
         "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: {directory:?}\nlog_file: {:?}\n\
-         jetstream {{ store_dir: {store:?} }}\n{}",
+         {streams}\n{}",
         chosen(port),
         chosen(monitor),
         directory.join("nats.log"),
@@ -241,12 +265,16 @@ fn configuration(setup: &Setup, directory: &Path, port: Option<u16>, monitor: Op
     )
 }
 
+/// What a server says about its ports once it takes connections.
+fn read_ports(directory: &Path, process: &process::Process) -> Option<Value> {
+    let file = directory.join(format!("nats-server_{}.ports", process.id()));
+    // Half-written JSON does not parse, and is looked at again.
+    serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()
+}
+
 /// The port of the first URL in a list of the ports file.
 fn listed_port(urls: &Value) -> u16 {
-    let port = urls[0]
-        .as_str()
-        .and_then(|url| url.rsplit(':').next())
-        .and_then(|port| port.parse().ok());
+    let port = urls[0].as_str().and_then(|url| url.rsplit(':').next()).and_then(|port| port.parse().ok());
     port.unwrap_or_else(|| panic!("nats-server lists no port: {urls}"))
 }
 

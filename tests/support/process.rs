@@ -15,13 +15,8 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command`; `name` is what failures call it.
     pub(crate) fn spawn(name: &str, command: &mut Command) -> Self {
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        Self {
-            name: name.to_owned(),
-            child,
-        }
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        Self { name: name.to_owned(), child }
     }
 
     /// The process id.

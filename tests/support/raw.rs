@@ -66,6 +66,7 @@ struct Seen {
     requests: Mutex<Vec<Vec<u8>>>,
     sent: AtomicU64,
     closed_by_client: AtomicUsize,
+    closed_by_peer: AtomicUsize,
 }
 
 /// A listener whose connections are treated badly.
@@ -84,11 +85,7 @@ impl RawPeer {
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);
         let server = Background::run("raw peer", move || accept(listener, script, shared));
-        Self {
-            address,
-            seen,
-            _server: server,
-        }
+        Self { address, seen, _server: server }
     }
 
     /// The URL to POST to.
@@ -109,10 +106,7 @@ impl RawPeer {
     /// The requests that were read whole, head and body.
     pub(crate) fn requests(&self) -> Vec<String> {
         let requests = self.seen.requests.lock().expect("no holder panics");
-        requests
-            .iter()
-            .map(|request| String::from_utf8_lossy(request).into_owned())
-            .collect()
+        requests.iter().map(|request| String::from_utf8_lossy(request).into_owned()).collect()
     }
 
     /// How many bytes of its answers the system took: what the client read, and up to some megabytes in buffers.
@@ -125,12 +119,14 @@ impl RawPeer {
         self.seen.closed_by_client.load(Relaxed)
     }
 
+    /// How many connections this side has closed.
+    pub(crate) fn closed_by_peer(&self) -> usize {
+        self.seen.closed_by_peer.load(Relaxed)
+    }
+
     /// Waits until `condition` holds; a panic that says what came when it takes longer than `deadline`.
     pub(crate) async fn wait_for(&self, condition: impl Fn(&Self) -> bool, deadline: Duration) {
-        if super::poll(deadline, || condition(self).then_some(()))
-            .await
-            .is_none()
-        {
+        if super::poll(deadline, || condition(self).then_some(())).await.is_none() {
             panic!(
                 "the raw peer still waits after {deadline:?}: {} connections, {} of them closed by the client, \
                  {} requests, {} bytes sent",
@@ -144,9 +140,7 @@ impl RawPeer {
 }
 
 async fn accept(listener: std::net::TcpListener, script: Vec<Misbehaviour>, seen: Arc<Seen>) {
-    listener
-        .set_nonblocking(true)
-        .expect("a listener can be made non-blocking");
+    listener.set_nonblocking(true).expect("a listener can be made non-blocking");
     let listener = TcpListener::from_std(listener).expect("a listener can be registered");
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -157,14 +151,14 @@ async fn accept(listener: std::net::TcpListener, script: Vec<Misbehaviour>, seen
         let misbehaviour = *misbehaviour.expect("a script has one connection or more");
         let seen = Arc::clone(&seen);
         tokio::spawn(async move {
-            let mut connection = Connection {
-                stream: BufReader::new(stream),
-                seen: &seen,
-            };
+            let mut connection = Connection { stream: BufReader::new(stream), seen: &seen };
             // An error here is the client that closes: what the test waits for.
-            if connection.play(misbehaviour).await.is_err() {
-                seen.closed_by_client.fetch_add(1, Relaxed);
-            }
+            let closed_by = match connection.play(misbehaviour).await {
+                Ok(()) => &seen.closed_by_peer,
+                Err(_) => &seen.closed_by_client,
+            };
+            drop(connection);
+            closed_by.fetch_add(1, Relaxed);
         });
     }
 }
@@ -196,14 +190,12 @@ impl Connection<'_> {
             }
             Misbehaviour::NeverAnswer => self.read_request().await,
             Misbehaviour::EndlessBody => {
-                self.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n")
-                    .await?;
+                self.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n").await?;
                 self.send_for_ever(&[b'x'; 64 * 1024]).await
             }
             Misbehaviour::EndlessHead => {
                 self.send(b"HTTP/1.1 200 OK\r\n").await?;
-                self.send_for_ever(b"x-padding: 0123456789012345678901234567890123456789\r\n")
-                    .await
+                self.send_for_ever(b"x-padding: 0123456789012345678901234567890123456789\r\n").await
             }
             Misbehaviour::Reset | Misbehaviour::ResetUnread => self.stream.get_ref().set_zero_linger(),
             Misbehaviour::CloseIdle(pause) => {
@@ -241,9 +233,7 @@ impl Connection<'_> {
             }
             let line = request[start..].trim_ascii().to_ascii_lowercase();
             if let Some(value) = line.strip_prefix(b"content-length:") {
-                let value = std::str::from_utf8(value)
-                    .ok()
-                    .and_then(|value| value.trim().parse().ok());
+                let value = std::str::from_utf8(value).ok().and_then(|value| value.trim().parse().ok());
                 length = value.ok_or(io::ErrorKind::InvalidData)?;
             }
             if line.is_empty() {

@@ -29,9 +29,7 @@ impl Authority {
     /// A new authority, which nobody trusts yet.
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "broadcaster test authority");
+        params.distinguished_name.push(DnType::CommonName, "broadcaster test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key can be made");
@@ -69,13 +67,8 @@ impl Authority {
 
     fn sign(&self, params: &CertificateParams) -> TlsIdentity {
         let key = KeyPair::generate().expect("a key can be made");
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .expect("an authority can sign");
-        TlsIdentity {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        }
+        let certificate = params.signed_by(&key, &self.issuer).expect("an authority can sign");
+        TlsIdentity { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }
 
@@ -103,10 +96,8 @@ impl TlsIdentity {
 fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut params = CertificateParams::new(names).expect("the names are good");
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params
 }
 

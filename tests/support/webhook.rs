@@ -47,10 +47,7 @@ pub(crate) struct Received {
 impl Received {
     /// A header's value, or "" when it is not there.
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The body as text; bytes that are not UTF-8 are replaced.
@@ -106,13 +103,7 @@ impl Webhook {
         let (orders, received) = mpsc::channel(1);
         let shared = Arc::clone(&record);
         let server = Background::run("webhook", move || server::run(listener, tls, shared, received));
-        Self {
-            address,
-            scheme,
-            record,
-            orders,
-            _server: server,
-        }
+        Self { address, scheme, record, orders, _server: server }
     }
 
     /// The URL to POST to.
@@ -183,20 +174,12 @@ impl Webhook {
 
     /// The bodies of [`Self::requests`].
     pub(crate) fn bodies(&self) -> Vec<Bytes> {
-        self.lock()
-            .requests
-            .iter()
-            .map(|request| request.body.clone())
-            .collect()
+        self.lock().requests.iter().map(|request| request.body.clone()).collect()
     }
 
     /// The `webhook-id` of each of [`Self::requests`], "" where there was none.
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.lock()
-            .requests
-            .iter()
-            .map(|request| request.header("webhook-id").to_owned())
-            .collect()
+        self.lock().requests.iter().map(|request| request.header("webhook-id").to_owned()).collect()
     }
 
     /// How many connections were accepted since the start.
@@ -216,20 +199,14 @@ impl Webhook {
 
     /// Waits until `condition` holds; a panic that says what came when it takes longer than `deadline`.
     pub(crate) async fn wait_for(&self, condition: impl Fn(&Self) -> bool, deadline: Duration) {
-        if super::poll(deadline, || condition(self).then_some(()))
-            .await
-            .is_none()
-        {
+        if super::poll(deadline, || condition(self).then_some(())).await.is_none() {
             panic!("the webhook still waits after {deadline:?}: {}", self.summary());
         }
     }
 
     /// Waits until `count` different messages are delivered; a panic that names the missing ones of `0..count`.
     pub(crate) async fn wait_delivered(&self, count: usize, deadline: Duration) {
-        if super::poll(deadline, || (self.distinct() >= count).then_some(()))
-            .await
-            .is_none()
-        {
+        if super::poll(deadline, || (self.distinct() >= count).then_some(())).await.is_none() {
             let missing = Numbers(self.missing(0..count as u64));
             panic!(
                 "{count} messages are not here after {deadline:?}: {}; missing: {missing}",
@@ -244,10 +221,7 @@ impl Webhook {
         let count = usize::try_from(expected.end - expected.start).expect("it is a count");
         if !missing.is_empty() || self.delivered() != count {
             let (missing, again) = (Numbers(missing), Numbers(again));
-            panic!(
-                "not exactly once: {}; missing: {missing}; more than once: {again}",
-                self.summary()
-            );
+            panic!("not exactly once: {}; missing: {missing}; more than once: {again}", self.summary());
         }
     }
 

@@ -56,10 +56,7 @@ impl Record {
     pub(super) fn answered(&mut self, place: usize, body: &[u8], reply: &Reply) {
         let status = reply.status.as_u16();
         let oldest = self.received - self.requests.len();
-        if let Some(request) = place
-            .checked_sub(oldest)
-            .and_then(|index| self.requests.get_mut(index))
-        {
+        if let Some(request) = place.checked_sub(oldest).and_then(|index| self.requests.get_mut(index)) {
             request.status = Some(status);
         }
         *self.answers.entry(status).or_default() += 1;

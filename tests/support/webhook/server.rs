@@ -32,9 +32,7 @@ pub(super) async fn run(
     record: Arc<Mutex<Record>>,
     mut orders: mpsc::Receiver<(Order, oneshot::Sender<()>)>,
 ) {
-    listener
-        .set_nonblocking(true)
-        .expect("a listener can be made non-blocking");
+    listener.set_nonblocking(true).expect("a listener can be made non-blocking");
     let address = listener.local_addr().expect("a listener has an address");
     let mut listener = Some(TcpListener::from_std(listener).expect("a listener can be registered"));
     let mut connections = JoinSet::new();
@@ -113,9 +111,7 @@ async fn serve(
     record: &Mutex<Record>,
 ) -> Result<(), hyper::Error> {
     let service = service_fn(|request| answer(request, connection, record));
-    hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
 }
 
 async fn answer(
@@ -129,11 +125,7 @@ async fn answer(
         at: Instant::now(),
         connection,
         method: head.method,
-        path: head
-            .uri
-            .path_and_query()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: head.headers,
         body: body.clone(),
         status: None,

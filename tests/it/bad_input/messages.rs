@@ -1,0 +1,138 @@
+//! Messages that a publisher should not send, but may.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::support::stage::Stage;
+use crate::support::webhook::{Received, Webhook};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// The largest payload that nats-server takes unless told otherwise.
+const LARGEST: usize = 1024 * 1024;
+
+/// A webhook that received what `publish` published and a good message after it. Gives the request of the former.
+async fn delivered(publish: impl AsyncFnOnce(&Stage)) -> Received {
+    let hook = Webhook::start();
+    let mut stage = Stage::set(&hook.url(), |daemon| daemon.env("BROADCASTER__RUNTIME__THREADS", "1")).await;
+    publish(&stage).await;
+    hook.wait_for(|hook| hook.received() == 1, SOON).await;
+    stage.publish("good").await;
+    hook.wait_for(|hook| hook.delivered() == 2, SOON).await;
+    let account = stage.close().await;
+    assert_eq!((account.received, account.delivered), (2, 2));
+    let [bad, good] = <[Received; 2]>::try_from(hook.requests()).ok().expect("there were two requests");
+    assert_eq!(good.text(), "good");
+    bad
+}
+
+async fn assert_arrives(payload: Bytes) {
+    let request = delivered(async |stage| stage.publish(payload.clone()).await).await;
+    assert_eq!(request.header("content-length"), payload.len().to_string());
+    assert!(
+        request.body == payload,
+        "{} bytes arrived changed, of {} that were sent",
+        request.body.len(),
+        payload.len()
+    );
+}
+
+#[tokio::test]
+async fn an_empty_payload_arrives_as_an_empty_body() {
+    assert_arrives(Bytes::new()).await;
+}
+
+#[tokio::test]
+async fn a_payload_of_a_mebibyte_arrives_whole() {
+    let payload: Vec<u8> = (0..LARGEST).map(|n| (n % 251).to_le_bytes()[0]).collect();
+    assert_arrives(payload.into()).await;
+}
+
+#[tokio::test]
+async fn a_binary_payload_arrives_byte_for_byte() {
+    assert_arrives((0..=u8::MAX).collect()).await;
+}
+
+#[tokio::test]
+async fn odd_characters_in_headers_harm_neither_the_message_nor_the_request() {
+    let odd = [
+        ("Content-Type", "text/\u{1f41f}"),
+        ("Nats-Msg-Id", "a\u{1f41f}\tb\u{7f}\u{1}"),
+        ("X-Controls", "\u{0}\u{1b}[31m\u{7f}"),
+        ("X-Empty", ""),
+        ("X-Twice", "1"),
+        ("X-Twice", "2"),
+        ("X-Colon", ":a: b:"),
+        ("Host", "elsewhere.example"),
+        ("Content-Length", "7"),
+        ("Transfer-Encoding", "chunked"),
+    ];
+    let request = delivered(async |stage| stage.publish_with(&odd, "body").await).await;
+    assert_eq!(request.text(), "body");
+    assert_eq!(request.header("content-type"), "application/json");
+    assert_eq!(request.header("webhook-id"), "a%F0%9F%90%9F%09b%7F%01");
+    assert_eq!(request.header("content-length"), "4");
+    assert!(request.header("host").starts_with("127.0.0.1:"), "{}", request.header("host"));
+    assert_eq!(request.header("transfer-encoding"), "");
+    assert_eq!(request.header("x-controls"), "");
+}
+
+#[tokio::test]
+async fn thousands_of_headers_are_carried_and_not_passed_on() {
+    let request = delivered(async |stage| {
+        let names: Vec<String> = (0..20_000).map(|n| format!("X-{n}")).collect();
+        let headers: Vec<_> = names.iter().map(|name| (name.as_str(), "value")).collect();
+        stage.publish_with(&headers, "many").await;
+    })
+    .await;
+    assert_eq!(request.text(), "many");
+    assert!(request.headers.len() < 10, "{:?}", request.headers);
+}
+
+#[tokio::test]
+async fn giant_headers_do_not_make_a_giant_request() {
+    let giant = "x".repeat(300_000);
+    let headers = [("Content-Type", giant.as_str()), ("Nats-Msg-Id", &giant), ("X-Giant", &giant)];
+    let request = delivered(async |stage| stage.publish_with(&headers, "giant").await).await;
+    assert_eq!(request.text(), "giant");
+    assert_eq!(request.header("content-type"), "application/json");
+    assert_eq!(request.header("webhook-id").len(), 36, "{}", request.header("webhook-id"));
+}
+
+/// The NATS client gives its connection up over such a message, and makes a new one.
+#[tokio::test]
+async fn headers_that_are_no_headers_cost_no_later_message() {
+    let blocks: [&[u8]; 8] = [
+        b"NATS/1.0\r\nX-Odd: \xff\xfe\x80\r\n\r\n",
+        b"NATS/1.0\r\nX-\xff: 1\r\n\r\n",
+        b"NATS/1.0\r\nno colon\r\n\r\n",
+        b"NATS/1.0\r\n: no name\r\n\r\n",
+        b"NATS/1.0\r\nX Y: a blank in the name\r\n\r\n",
+        b"NATS/1.0\r\nX: \r 1\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"NATS/1.0 999999 status\r\n\r\n",
+    ];
+    let hook = Webhook::start();
+    let mut stage = Stage::set(&hook.url(), |daemon| daemon.env("BROADCASTER__RUNTIME__THREADS", "1")).await;
+    for (number, block) in blocks.into_iter().enumerate() {
+        let mut command = format!("HPUB todos.events {0} {0}\r\n", block.len()).into_bytes();
+        command.extend_from_slice(block);
+        command.extend_from_slice(b"\r\n");
+        stage.nats.say(&command).await;
+        let marker = format!("after {number}");
+        // What is published while the connection is being made again has no subscriber: it is published again.
+        let arrived = async {
+            while !hook.bodies().iter().any(|body| *body == marker) {
+                stage.publish(marker.clone()).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let arrived = tokio::time::timeout(SOON, arrived).await;
+        let block = String::from_utf8_lossy(block).into_owned();
+        assert!(arrived.is_ok(), "nothing arrives after {block:?}: {}", hook.summary());
+    }
+    let reconnects = stage.daemon.metrics().await.value("broadcaster_nats_reconnects_total", &[]);
+    assert!(reconnects >= 1.0, "no block made the client give its connection up");
+    stage.close().await;
+}

@@ -1,0 +1,6 @@
+//! How a message reaches its webhook: the request, the retries, the limits, the connections.
+
+mod connections;
+mod limits;
+mod request;
+mod retry;

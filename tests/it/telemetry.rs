@@ -1,0 +1,6 @@
+//! What the daemon says about itself: health, metrics, logs.
+
+mod health;
+mod logs;
+mod metrics;
+mod secrets;

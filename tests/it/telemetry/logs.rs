@@ -1,0 +1,121 @@
+//! The log.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::daemon::Daemon;
+use crate::support::metrics::Metrics;
+use crate::support::nats::NatsServer;
+use crate::support::stage::Stage;
+use crate::support::webhook::Webhook;
+
+const SOON: Duration = Duration::from_secs(20);
+
+const FAILING: &str = "webhook is failing, its messages are retried";
+const RECOVERED: &str = "webhook has recovered";
+
+#[tokio::test]
+async fn a_failing_route_gets_a_line_and_a_recovered_one_another() {
+    let hook = Webhook::answering([503]);
+    let mut stage =
+        Stage::set(&hook.url(), |daemon| daemon.impatient().route("retry.attempts", "1000000")).await;
+    for number in 0..50 {
+        stage.publish(number.to_string()).await;
+    }
+    stage.daemon.wait_log(FAILING, SOON).await;
+    let many =
+        |metrics: &Metrics| metrics.value("broadcaster_webhook_requests_total", &[("code", "503")]) >= 500.0;
+    stage.daemon.wait_metrics(many, SOON).await;
+    hook.answer(200);
+    // What follows a change within a second is not reported: a later success is.
+    let begin = Instant::now();
+    for number in 50.. {
+        if !stage.daemon.events(RECOVERED).is_empty() {
+            break;
+        }
+        assert!(begin.elapsed() < SOON, "no line says that it recovered");
+        stage.publish(number.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let failed = stage.codes().await["503"];
+    stage.close().await;
+
+    let failing = stage.daemon.events(FAILING);
+    assert_eq!(failing.len(), 1, "{failing:?}");
+    for (field, value) in [("level", "WARN"), ("route", "default"), ("reason", "503")] {
+        assert_eq!(failing[0][field], value, "{field} of {}", failing[0]);
+    }
+    let recovered = stage.daemon.events(RECOVERED);
+    assert_eq!(recovered.len(), 1, "{recovered:?}");
+    assert_eq!((&recovered[0]["level"], &recovered[0]["route"]), (&"INFO".into(), &"default".into()));
+    assert_eq!(recovered[0]["failed_attempts"], failed, "{}", recovered[0]);
+    let after = recovered[0]["after"].as_str().unwrap();
+    let after = humantime::parse_duration(after).unwrap();
+    assert!(after >= Duration::from_millis(100) && after < SOON, "{after:?}");
+    let lines = stage.daemon.logs();
+    assert!(lines.len() < 20, "a line for each message: {lines:#?}");
+}
+
+#[tokio::test]
+async fn debug_has_a_line_for_each_message() {
+    let hook = Webhook::answering([503, 200]);
+    let mut stage = Stage::set(&hook.url(), |daemon| daemon.impatient().env("LOG_LEVEL", "debug")).await;
+    stage.publish_with(&[("Nats-Msg-Id", "order-7")], "0").await;
+    stage.wait_processed(1).await;
+    stage.close().await;
+    for message in ["attempt failed", "delivered"] {
+        let events = stage.daemon.events(message);
+        assert_eq!(events.len(), 1, "{message}: {:?}", stage.daemon.logs());
+        assert_eq!(events[0]["id"], "order-7", "{}", events[0]);
+    }
+}
+
+#[tokio::test]
+async fn json_is_one_object_a_line() {
+    let hook = Webhook::answering([503, 200]);
+    let mut stage = Stage::set(&hook.url(), |daemon| daemon.impatient().env("LOG_LEVEL", "debug")).await;
+    stage.publish_with(&[("Nats-Msg-Id", "a\"\t{b")], "0").await;
+    stage.wait_processed(1).await;
+    stage.close().await;
+    for line in stage.daemon.logs() {
+        let event: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let time = event["timestamp"].as_str().unwrap_or_default();
+        assert!(humantime::parse_rfc3339(time).is_ok(), "no time: {line}");
+        for field in ["level", "message"] {
+            assert!(event[field].as_str().is_some_and(|text| !text.is_empty()), "no {field}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn text_is_a_plain_line_for_people() {
+    let nats = NatsServer::start().await;
+    let daemon = Daemon::between(&nats, "http://127.0.0.1:1/").env("BROADCASTER__LOG__FORMAT", "text");
+    let mut daemon = daemon.spawn();
+    daemon.wait_log("route is live", SOON).await;
+    daemon.term();
+    assert!(daemon.wait(SOON).await.success());
+    for line in daemon.logs() {
+        let mut words = line.split_whitespace();
+        let time = words.next().unwrap_or_default();
+        assert!(humantime::parse_rfc3339(time).is_ok(), "no time: {line}");
+        assert!(matches!(words.next(), Some("INFO" | "WARN" | "ERROR")), "no level: {line}");
+        assert!(!line.contains('\u{1b}'), "colours in a file: {line:?}");
+    }
+    let stopped = daemon.logs_containing("stopped received=0 delivered=0");
+    assert_eq!(stopped.len(), 1, "no account: {:?}", daemon.logs());
+}
+
+#[tokio::test]
+async fn levels_hide_what_is_below() {
+    let nats = NatsServer::start().await;
+    let daemon = Daemon::between(&nats, "http://127.0.0.1:1/")
+        .env("LOG_LEVEL", "warn")
+        .env("BROADCASTER__RUNTIME__THREADS", "1");
+    let mut daemon = daemon.spawn();
+    nats.wait_subscriptions("todos.events", 1, SOON).await;
+    daemon.term();
+    assert!(daemon.wait(SOON).await.success());
+    assert_eq!(daemon.logs(), Vec::<String>::new());
+}

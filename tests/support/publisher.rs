@@ -1,0 +1,132 @@
+//! Numbered messages, published at a pace that the test sets.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use async_nats::Client;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// How often a steady publisher publishes its share.
+const TICK: Duration = Duration::from_millis(5);
+
+/// How long the server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Publishes messages whose bodies are the numbers from 0 on, each with the time of its publication kept.
+pub(crate) struct Publisher {
+    client: Client,
+    subject: String,
+    padding: usize,
+    published: Vec<Instant>,
+}
+
+impl Publisher {
+    /// To `subject`, over `client`.
+    pub(crate) fn new(client: Client, subject: &str) -> Self {
+        Self { client, subject: subject.to_owned(), padding: 0, published: Vec::new() }
+    }
+
+    /// Bodies of `bytes` more than the number takes.
+    pub(crate) fn padded(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
+        self
+    }
+
+    /// From now on over another client.
+    pub(crate) fn switch_to(&mut self, client: Client) {
+        self.client = client;
+    }
+
+    /// How many messages were published so far; the next one has this number.
+    pub(crate) fn count(&self) -> u64 {
+        self.published.len() as u64
+    }
+
+    /// When the message with this number was published.
+    pub(crate) fn published_at(&self, number: u64) -> Instant {
+        self.published[usize::try_from(number).expect("it is an index")]
+    }
+
+    /// Publishes `count` messages as fast as it goes, and waits until the server has them.
+    pub(crate) async fn burst(&mut self, count: u64) {
+        self.publish(count).await;
+        self.settle().await;
+    }
+
+    /// Publishes `count` messages, no more than `ahead` of what `arrived` says, and waits until the server has them.
+    pub(crate) async fn paced(&mut self, count: u64, ahead: u64, arrived: impl Fn() -> u64) {
+        const STEP: u64 = 100;
+        let (begin, end) = (Instant::now(), self.count() + count);
+        while self.count() < end {
+            if self.count() < arrived() + ahead {
+                self.publish(STEP.min(end - self.count())).await;
+            } else {
+                assert!(begin.elapsed() < 10 * PATIENCE, "{} arrived, no more", arrived());
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        self.settle().await;
+    }
+
+    /// Publishes so many messages a second, until it is told to stop.
+    pub(crate) fn steadily(mut self, per_second: u32) -> Steady {
+        let (stop, mut stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let begin = Instant::now();
+            let before = self.count();
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stopped.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+                ticks.tick().await;
+                let due = begin.elapsed().as_micros() * u128::from(per_second) / 1_000_000;
+                let due = before + u64::try_from(due).expect("it is a count");
+                self.publish(due.saturating_sub(self.count())).await;
+            }
+            self
+        });
+        Steady { stop, task }
+    }
+
+    /// Waits until the server has what was published: a client's `flush` returns before.
+    pub(crate) async fn settle(&self) {
+        // Nobody listens there, and the server says so at once: a round trip behind all that was published.
+        let answer = timeout(PATIENCE, self.client.request("nobody.listens.here", Bytes::new()));
+        let answer = answer.await.expect("the server answers");
+        assert!(answer.is_err(), "somebody listens where nobody should");
+    }
+
+    async fn publish(&mut self, count: u64) {
+        for _ in 0..count {
+            let number = self.count();
+            let mut body = number.to_string();
+            body.extend(std::iter::repeat_n(' ', self.padding));
+            self.published.push(Instant::now());
+            let published = self.client.publish(self.subject.clone(), body.into()).await;
+            published.unwrap_or_else(|error| panic!("message {number} can't be published: {error}"));
+        }
+    }
+}
+
+/// A publisher at work.
+pub(crate) struct Steady {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Publisher>,
+}
+
+impl Steady {
+    /// Ends the publishing, and waits until the server has all of it.
+    pub(crate) async fn stop(self) -> Publisher {
+        let publisher = self.halt().await;
+        publisher.settle().await;
+        publisher
+    }
+
+    /// Ends the publishing whatever has become of the server.
+    pub(crate) fn halt(self) -> impl Future<Output = Publisher> {
+        let _told = self.stop.send(());
+        async { self.task.await.expect("the publisher does not panic") }
+    }
+}
