@@ -37,6 +37,7 @@ pub struct LinkState {
     name: String,
     connected: AtomicBool,
     connects: Counter,
+    connection: Notify,
     lame_duck: Notify,
     /// What the server or the network said last, where it was not good.
     trouble: Mutex<Option<String>>,
@@ -50,6 +51,7 @@ impl LinkState {
             name,
             connected: AtomicBool::new(false),
             connects: Counter::default(),
+            connection: Notify::new(),
             lame_duck: Notify::new(),
             trouble: Mutex::default(),
             refusals: Mutex::default(),
@@ -78,6 +80,11 @@ impl LinkState {
         refusals.iter().any(|refusal| refusal.to_lowercase().contains(&wanted.to_lowercase()))
     }
 
+    /// Returns when the connection was made anew.
+    pub async fn connection(&self) {
+        self.connection.notified().await;
+    }
+
     /// Returns when the server has announced that it is about to stop.
     pub async fn lame_duck(&self) {
         self.lame_duck.notified().await;
@@ -89,6 +96,7 @@ impl LinkState {
             Event::Connected => {
                 self.connected.store(true, Relaxed);
                 self.connects.add(1);
+                self.connection.notify_one();
                 *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 info!(link, "connected to NATS");

@@ -102,14 +102,12 @@ impl Session {
 
     /// Returns when the server has confirmed the subscriptions, as well as can be told.
     pub async fn confirmed(&mut self) {
-        loop {
-            if self.is_connected() {
-                if self.echo.call(CONFIRMATION).await.is_err() {
-                    debug!("the NATS server does not confirm the subscriptions");
-                }
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        while !self.is_connected() {
+            // The event of it may get lost.
+            drop(timeout(Duration::from_secs(1), self.link.state().connection()).await);
+        }
+        if self.echo.call(CONFIRMATION).await.is_err() {
+            debug!("the NATS server does not confirm the subscriptions");
         }
     }
 
