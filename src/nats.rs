@@ -234,6 +234,11 @@ impl Link {
         self.state.connected.store(self.is_connected(), Relaxed);
     }
 
+    /// How many bytes the client has read from the connection.
+    pub fn bytes_read(&self) -> u64 {
+        self.client.statistics().in_bytes.load(Relaxed)
+    }
+
     /// How many messages the client has read from the connection that were not echoes; nothing while an echo is out.
     pub fn messages_read(&self) -> Option<u64> {
         let taken = self.echoes.taken.get();

@@ -17,7 +17,7 @@ use async_nats::Subscriber;
 use futures_core::Stream as _;
 use tokio::{
     task::{JoinHandle, coop::unconstrained, spawn_local},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -38,6 +38,13 @@ const TURN: usize = 256;
 /// How long the server may take to confirm the subscriptions before the lane counts as live without it: a user may lack
 /// the permission for that.
 const CONFIRMATION: Duration = Duration::from_secs(2);
+
+/// What may come during a round trip while the traffic is calm, in bytes: it fits into the receive buffer of any socket.
+const CALM: u64 = 16 * 1024;
+/// How many calm round trips there are in a row before a burst is taken to be over.
+const CALM_ROUND_TRIPS: usize = 3;
+/// How long to wait for the end of a burst.
+const BURST: Duration = Duration::from_secs(2);
 
 /// A route as its source sees it.
 pub struct Feed<D> {
@@ -125,8 +132,8 @@ impl Session {
 
     /// Whether the subscriptions have ended in order.
     async fn leave_connected(&mut self) -> bool {
-        let pause = match self.echo.call(Duration::from_secs(1)).await {
-            Ok(round_trip) => (round_trip * 4).clamp(Duration::from_millis(20), Duration::from_secs(1)),
+        let pause = match self.calm().await {
+            Ok(round_trip) => (round_trip * 4).clamp(Duration::from_millis(50), Duration::from_secs(1)),
             Err(NoEcho) => Duration::from_millis(250),
         };
         if !unsubscribe(self.link.client()).await {
@@ -136,7 +143,7 @@ impl Session {
         // arrives later, although messages may still be on their way: it does not wait for the answer
         // (nats-io/nats.rs#1332; `ConnectionHandler::process` in async-nats 0.51). But it runs on this very thread and
         // cannot wake up while we hold it. When we let go, everything has arrived, and it reads all of it before it
-        // forgets.
+        // forgets. What arrives meanwhile has to fit into the buffer of the socket: hence the wait for a calm moment.
         thread::sleep(pause);
         // The subscriptions end, and the pump with them.
         let ended = timeout(Duration::from_secs(5), wait_until(|| self.pump.is_finished())).await.is_ok();
@@ -144,6 +151,20 @@ impl Session {
             warn!("the NATS client did not end its subscriptions in time");
         }
         ended
+    }
+
+    /// Waits for a moment when little comes, though not for long. Returns how long a round trip took then.
+    async fn calm(&mut self) -> Result<Duration, NoEcho> {
+        let end = Instant::now() + BURST;
+        let mut in_a_row = 0;
+        loop {
+            let before = self.link.bytes_read();
+            let round_trip = self.echo.call(Duration::from_secs(1)).await?;
+            in_a_row = if self.link.bytes_read() - before <= CALM { in_a_row + 1 } else { 0 };
+            if in_a_row == CALM_ROUND_TRIPS || Instant::now() >= end {
+                return Ok(round_trip);
+            }
+        }
     }
 
     fn is_connected(&self) -> bool {
