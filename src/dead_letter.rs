@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    clock::{Clock, Time},
+    clock::Clock,
     config::RouteName,
     message::Message,
     nats::{Echo, Link, NoEcho},
@@ -83,18 +83,6 @@ impl Letter {
             }
         }
         headers
-    }
-
-    /// Gives it up after all.
-    fn drop(&self, cause: &str) {
-        self.stats.dropped.add(1);
-        warn!(
-            route = self.route.as_str(),
-            id = %self.message.id,
-            reason = self.reason.label(),
-            cause,
-            "dead letter dropped"
-        );
     }
 }
 
@@ -166,85 +154,112 @@ enum Unconfirmed {
     Publish(#[source] async_nats::PublishError),
     #[error("NATS does not confirm it")]
     Confirmation(#[from] NoEcho),
+    #[error("the connection was lost meanwhile")]
+    Reconnected,
 }
 
 impl Outbox {
-    /// Publishes until all outlets are gone and everything is published, or until `give_up`, when the rest is dropped.
-    pub async fn run(mut self, link: Link, mut echo: Echo, clock: Clock, give_up: CancellationToken) {
+    /// Publishes over `link` until all outlets are gone and everything is published, or until `give_up`, when the rest
+    /// is dropped.
+    pub async fn run(mut self, link: Link, echo: Echo, clock: Clock, give_up: CancellationToken) {
+        let reports = Throttle::new(1, Duration::from_secs(30));
+        let named_drops = Throttle::new(20, Duration::from_secs(1));
+        let mut post = Post { link, echo, clock, reports, named_drops };
         let mut batch = Vec::with_capacity(BATCH);
-        let mut reports = Throttle::new(1, Duration::from_secs(30));
         while self.waiting.recv_many(&mut batch, BATCH).await > 0 {
-            loop {
-                let confirmed = tokio::select! {
-                    biased;
-                    () = give_up.cancelled() => break,
-                    confirmed = publish(&mut batch, &link, &mut echo) => confirmed,
-                };
-                let Err(error) = confirmed else { break };
-                report(&error, &mut reports, clock.now());
-                tokio::select! {
-                    () = give_up.cancelled() => break,
-                    () = sleep(PAUSE) => {}
-                }
+            let published = post.deliver(&mut batch);
+            tokio::select! {
+                biased;
+                () = give_up.cancelled() => {}
+                () = published => {}
             }
-            // Nothing is left, but when the time was up.
             for unpublished in batch.drain(..) {
-                unpublished.letter.drop("NATS did not confirm it in time");
+                post.drop(&unpublished.letter, "NATS did not confirm it in time");
             }
         }
     }
 }
 
-/// Publishes `batch` and waits until NATS has it: then the batch is empty. Letters that can't be published are dropped.
-async fn publish(batch: &mut Vec<Waiting>, link: &Link, echo: &mut Echo) -> Result<(), Unconfirmed> {
-    let mut failed = None;
-    let mut sent = Vec::with_capacity(batch.len());
-    for waiting in batch.iter() {
-        match publish_one(waiting, link).await {
-            Ok(()) => sent.push(true),
-            Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => sent.push(false),
-            Err(error) => {
-                failed = Some(error);
-                break;
+/// The way of dead letters into NATS.
+struct Post {
+    link: Link,
+    echo: Echo,
+    clock: Clock,
+    reports: Throttle,
+    named_drops: Throttle,
+}
+
+impl Post {
+    /// Publishes `batch` as often as it takes. Then it is empty.
+    async fn deliver(&mut self, batch: &mut Vec<Waiting>) {
+        while let Err(error) = self.publish(batch).await {
+            self.report(&error);
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Publishes `batch` and waits until NATS has it: then it is empty. Letters that can't be published are dropped.
+    async fn publish(&mut self, batch: &mut Vec<Waiting>) -> Result<(), Unconfirmed> {
+        let connections = self.link.connections();
+        let mut sent = Vec::with_capacity(batch.len());
+        for waiting in batch.iter() {
+            sent.push(self.publish_one(waiting).await.map_err(Unconfirmed::Publish)?);
+        }
+        self.echo.call(CONFIRMATION).await?;
+        // What was written to a connection that broke is lost with it, and an echo over the next one says nothing.
+        if connections > 0 && self.link.connections() != connections {
+            return Err(Unconfirmed::Reconnected);
+        }
+        for (waiting, sent) in batch.drain(..).zip(sent) {
+            if sent {
+                waiting.letter.stats.dead_lettered.add(1);
+            } else {
+                self.drop(&waiting.letter, "it is too large for NATS with the headers of a dead letter");
             }
         }
+        Ok(())
     }
-    if let Some(error) = failed {
-        return Err(Unconfirmed::Publish(error));
+
+    /// Hands a letter to the client. False where it is too large.
+    async fn publish_one(&self, waiting: &Waiting) -> Result<bool, async_nats::PublishError> {
+        let letter = &waiting.letter;
+        // The headers are cut where the message gets too large with them, the payload never.
+        for with_original in [true, false] {
+            let headers = letter.headers(with_original);
+            let payload = letter.message.payload.clone();
+            let client = self.link.client();
+            let publish = client.publish_with_headers(waiting.subject.to_string(), headers, payload);
+            // The client blocks when it is disconnected and its queue is full.
+            match timeout(CONFIRMATION, publish).await {
+                Ok(Ok(())) => return Ok(true),
+                Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_elapsed) => return Err(async_nats::PublishError::new(PublishErrorKind::Send)),
+            }
+        }
+        Ok(false)
     }
-    echo.call(CONFIRMATION).await?;
-    for (waiting, sent) in batch.drain(..).zip(sent) {
-        if sent {
-            waiting.letter.stats.dead_lettered.add(1);
-        } else {
-            waiting.letter.drop("it is too large for NATS with the headers of a dead letter");
+
+    fn report(&mut self, error: &Unconfirmed) {
+        if let Some(unreported) = self.reports.pass(self.clock.now()) {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            error!(%error, cause, unreported, "dead letters can't be published, trying again");
         }
     }
-    Ok(())
-}
 
-async fn publish_one(waiting: &Waiting, link: &Link) -> Result<(), async_nats::PublishError> {
-    let letter = &waiting.letter;
-    // The headers are cut where the message gets too large with them, the payload never.
-    let mut too_large = None;
-    for with_original in [true, false] {
-        let headers = letter.headers(with_original);
-        let payload = letter.message.payload.clone();
-        let publish = link.client().publish_with_headers(waiting.subject.to_string(), headers, payload);
-        // The client blocks when it is disconnected and its queue is full.
-        match timeout(CONFIRMATION, publish).await {
-            Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => too_large = Some(error),
-            Ok(done) => return done,
-            Err(_elapsed) => return Err(async_nats::PublishError::new(PublishErrorKind::Send)),
+    /// Gives a letter up after all.
+    fn drop(&mut self, letter: &Letter, cause: &str) {
+        letter.stats.dropped.add(1);
+        if let Some(unnamed) = self.named_drops.pass(self.clock.now()) {
+            warn!(
+                route = letter.route.as_str(),
+                id = %letter.message.id,
+                reason = letter.reason.label(),
+                cause,
+                more_before = (unnamed > 0).then_some(unnamed),
+                "dead letter dropped"
+            );
         }
-    }
-    too_large.map_or(Ok(()), Err)
-}
-
-fn report(error: &Unconfirmed, reports: &mut Throttle, now: Time) {
-    if let Some(unreported) = reports.pass(now) {
-        let cause = std::error::Error::source(error).map(ToString::to_string);
-        error!(%error, cause, unreported, "dead letters can't be published, trying again");
     }
 }
 

@@ -234,6 +234,11 @@ impl Link {
         self.state.connected.store(self.is_connected(), Relaxed);
     }
 
+    /// How many connections there were, the present one included.
+    pub fn connections(&self) -> u64 {
+        self.client.statistics().connects.load(Relaxed)
+    }
+
     /// How many bytes the client has read from the connection.
     pub fn bytes_read(&self) -> u64 {
         self.client.statistics().in_bytes.load(Relaxed)
