@@ -1,6 +1,6 @@
 //! Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
 //!
-//! The way of a message is the list of modules: [`source`] takes it from NATS, [`line`] has it delivered, asking
+//! The way of a message is the list of modules: [`source`] takes it from NATS, [`mod@line`] has it delivered, asking
 //! [`dispatch`] what is next and [`deliver`] to attempt it, and [`settle`] counts what became of it. [`lane`] puts these
 //! together on one thread, [`app`] puts the lanes together. `ARCHITECTURE.md` has the picture.
 
