@@ -6,6 +6,7 @@ mod support;
 mod bad_input;
 mod cli;
 mod delivery;
+mod invariants;
 mod kit;
 mod load;
 mod nats_auth;
