@@ -226,6 +226,8 @@ async fn assert_kept_out(nats: Setup, reason: &str, described: impl FnOnce(Daemo
         assert!(std::time::Instant::now() < end, "{reason:?} is not in {body}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // The log is written by a thread of its own, a moment later.
+    daemon.wait_log("NATS connection in trouble", SOON).await;
     let warnings = daemon.logs_containing("NATS connection in trouble").len();
     assert!((1..=4).contains(&warnings), "{warnings} warnings");
     assert_eq!(daemon.get("/healthz").await.status, 200);
