@@ -1,11 +1,12 @@
 //! One attempt: a message becomes a request, and the answer an [`Attempt`].
 
-mod answer;
+pub mod answer;
 mod client;
-mod connection;
+pub mod connection;
 mod connector;
 mod request;
 mod resolver;
+pub mod response;
 mod stream;
 mod timer;
 pub mod tls;

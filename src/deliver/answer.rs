@@ -2,34 +2,22 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{
-    HeaderMap, HeaderName,
-    header::{HeaderValue, RETRY_AFTER},
-};
-
 use crate::outcome::{Attempt, Failure};
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// A complete answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<Duration>,
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// How long the webhook asks us to wait.
+    pub retry_after: Option<Duration>,
     /// How long the webhook means to keep an idle connection open, where it says so.
-    pub(super) keep_alive: Option<Duration>,
+    pub keep_alive: Option<Duration>,
 }
 
 impl Answer {
-    /// Reads `headers` at `wall`, to which a `Retry-After` in the form of a date is relative.
-    pub(super) fn new(status: u16, headers: &HeaderMap, wall: impl FnOnce() -> SystemTime) -> Self {
-        let retry_after = headers.get(RETRY_AFTER).and_then(|value| retry_after(value, wall()));
-        let keep_alive = headers.get(KEEP_ALIVE).and_then(keep_alive);
-        Self { status, retry_after, keep_alive }
-    }
-
     /// Only 200 to 299 is a delivery. A redirect is not: where messages go is the operator's decision.
-    pub(super) fn attempt(self) -> Attempt {
+    pub fn attempt(self) -> Attempt {
         if (200..300).contains(&self.status) {
             Attempt::Delivered(self.status)
         } else {
@@ -38,20 +26,21 @@ impl Answer {
     }
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). A date in the past is no wait.
-fn retry_after(value: &HeaderValue, wall: SystemTime) -> Option<Duration> {
-    let value = value.to_str().ok()?.trim();
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). A date in the past is no wait. `wall` tells the time
+/// that a date is relative to.
+pub(super) fn retry_after(value: &[u8], wall: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    let value = std::str::from_utf8(value).ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(wall).unwrap_or_default())
+    Some(date.duration_since(wall()).unwrap_or_default())
 }
 
 /// The `timeout` of `Keep-Alive`, which servers send that close idle connections early
 /// (<https://datatracker.ietf.org/doc/html/draft-thomson-hybi-http-timeout-03>, section 2.1).
-fn keep_alive(value: &HeaderValue) -> Option<Duration> {
-    let parameters = value.to_str().ok()?.split(',');
+pub(super) fn keep_alive(value: &[u8]) -> Option<Duration> {
+    let parameters = std::str::from_utf8(value).ok()?.split(',');
     let mut timeouts = parameters.filter_map(|parameter| {
         let (name, seconds) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse().ok())?
@@ -67,9 +56,9 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    fn retry_after_of(value: &'static str) -> Option<Duration> {
+    fn retry_after_of(value: &str) -> Option<Duration> {
         let wall = httpdate::parse_http_date("Mon, 23 Nov 2026 12:00:00 GMT").unwrap();
-        retry_after(&HeaderValue::from_static(value), wall)
+        retry_after(value.as_bytes(), || wall)
     }
 
     #[test]
@@ -88,7 +77,7 @@ mod tests {
 
     #[test]
     fn keep_alive_is_read_among_other_parameters() {
-        let read = |value| keep_alive(&HeaderValue::from_static(value));
+        let read = |value: &str| keep_alive(value.as_bytes());
         assert_eq!(read("timeout=5"), Some(secs(5)));
         assert_eq!(read("max=100, Timeout = 72"), Some(secs(72)));
         assert_eq!(read("max=100"), None);

@@ -17,6 +17,7 @@ use super::{
     connection::{Connection, Unanswered},
     connector::Connector,
     request::Template,
+    stream::Stream,
     timer::Timer,
 };
 use crate::{
@@ -59,7 +60,7 @@ pub struct Client {
 
 /// A connection that is in order and waits for its next request.
 struct Kept {
-    connection: Connection,
+    connection: Connection<Stream>,
     opened: Time,
     /// When it has been idle for too long or has become too old.
     expires: Time,
@@ -110,32 +111,38 @@ impl Deliver for Client {
 impl Target {
     /// One attempt, over `kept` where that is still good, else over a new connection.
     async fn attempt(&self, kept: Option<Kept>, message: &Message) -> (Attempt, Option<Kept>) {
-        let mut request = self.template.request(message);
         if let Some(mut kept) = kept
             && kept.expires > self.clock.now()
         {
-            match kept.connection.exchange(request).await {
+            match self.exchange(&mut kept.connection, message).await {
                 Ok(answer) => return (answer.attempt(), self.keep(kept.connection, kept.opened, answer)),
                 Err(Unanswered::Failed(failure)) => return (Attempt::failed(failure), None),
                 // The webhook closed the connection while it was idle. That is its right, and no failure.
-                Err(Unanswered::NotTaken(returned)) => request = *returned,
+                Err(Unanswered::NotTaken) => {}
             }
         }
         let opened = self.clock.now();
-        let connected = async { Connection::open(self.connector.connect().await?).await };
-        let mut connection = match connected.await {
-            Ok(connection) => connection,
+        let mut connection = match self.connector.connect().await {
+            Ok(stream) => Connection::new(stream),
             Err(failure) => return (Attempt::failed(failure), None),
         };
-        match connection.exchange(request).await {
+        match self.exchange(&mut connection, message).await {
             Ok(answer) => (answer.attempt(), self.keep(connection, opened, answer)),
             Err(Unanswered::Failed(failure)) => (Attempt::failed(failure), None),
-            Err(Unanswered::NotTaken(_)) => (Attempt::failed(Failure::Reset), None),
+            Err(Unanswered::NotTaken) => (Attempt::failed(Failure::Reset), None),
         }
     }
 
+    async fn exchange(
+        &self,
+        connection: &mut Connection<Stream>,
+        message: &Message,
+    ) -> Result<Answer, Unanswered> {
+        connection.exchange(|head| self.template.write(message, head), &message.payload).await
+    }
+
     /// Keeps `connection` for the next message, where that makes sense.
-    fn keep(&self, connection: Connection, opened: Time, answer: Answer) -> Option<Kept> {
+    fn keep(&self, connection: Connection<Stream>, opened: Time, answer: Answer) -> Option<Kept> {
         // A second before the webhook closes it, so that no request meets the closing half-way.
         let announced = answer.keep_alive.map(|timeout| timeout.saturating_sub(Duration::from_secs(1)));
         let idle = announced.map_or(self.idle_timeout, |announced| announced.min(self.idle_timeout));

@@ -1,86 +1,74 @@
-//! From a message to a request.
+//! From a message to the head of a request. The body is the payload as it is.
 
-use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT},
-};
-use http_body_util::Full;
+use std::io::Write as _;
 
 use crate::{
     config::Webhook,
     message::{Id, Message, header_safe},
 };
 
-/// The same on every attempt at a message (Standard Webhooks 1.0.0, "webhook-id").
-const ID: HeaderName = HeaderName::from_static("webhook-id");
-/// The subject the message was published to, percent-encoded where a header can't carry it.
-const SUBJECT: HeaderName = HeaderName::from_static("broadcaster-subject");
-/// 1 for the first attempt, 2 for the second, and so on.
-const ATTEMPT: HeaderName = HeaderName::from_static("broadcaster-attempt");
-
-const USER_AGENT_VALUE: HeaderValue =
-    HeaderValue::from_static(concat!("broadcaster/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// What all requests of a route have in common.
+/// What all requests of a route have in common, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Template {
-    uri: Uri,
-    headers: HeaderMap,
+    /// The request line and the header fields that are always the same.
+    head: Vec<u8>,
     sets_content_type: bool,
 }
 
 impl Template {
+    /// The requests to `webhook`.
     pub(super) fn new(webhook: &Webhook) -> Self {
         let url = &webhook.url;
-        let uri = Uri::try_from(url.path_and_query()).expect("a parsed URL has a valid path and query");
-        let host = HeaderValue::from_str(url.authority()).expect("a parsed URL has a valid authority");
-        let mut headers = HeaderMap::with_capacity(webhook.headers.len() + 8);
-        headers.insert(HOST, host);
-        headers.insert(USER_AGENT, USER_AGENT_VALUE);
+        let mut head = Vec::with_capacity(512);
+        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
+        put(&[b"POST ", url.path_and_query().as_bytes(), b" HTTP/1.1\r\n"]);
+        put(&[b"host: ", url.authority().as_bytes(), b"\r\n"]);
         // The operator's headers win over ours; those that must not be touched are refused by the configuration.
-        let sets_content_type = webhook.headers.contains_key(CONTENT_TYPE);
-        headers.extend(webhook.headers.clone());
-        Self { uri, headers, sets_content_type }
+        if !webhook.headers.contains_key("user-agent") {
+            put(&[b"user-agent: ", USER_AGENT.as_bytes(), b"\r\n"]);
+        }
+        for (name, value) in &webhook.headers {
+            put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        }
+        Self { head, sets_content_type: webhook.headers.contains_key("content-type") }
     }
 
-    /// The request for the present attempt at `message`.
-    pub(super) fn request(&self, message: &Message) -> Request<Full<Bytes>> {
-        let mut headers = self.headers.clone();
+    /// Appends the head of the request for the present attempt at `message` to `out`.
+    pub(super) fn write(&self, message: &Message, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
         if !self.sets_content_type {
-            let given = message.headers.get("content-type").and_then(content_type);
-            headers.insert(CONTENT_TYPE, given.unwrap_or(JSON));
+            let given = message.headers.get("content-type").filter(|given| is_content_type(given));
+            field(out, "content-type", given.unwrap_or("application/json"));
         }
-        if message.payload.is_empty() {
-            // hyper leaves it out, and some servers then refuse a POST (RFC 9110, section 8.6).
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        headers.insert(ID, id(&message.id));
-        headers.insert(SUBJECT, safe_value(&header_safe(&message.subject)));
-        headers.insert(ATTEMPT, message.attempts.into());
-        let mut request = Request::new(Full::new(message.payload.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
-        request
+        let mut buffer = uuid::Uuid::encode_buffer();
+        let id = match &message.id {
+            Id::Given(id) => id,
+            Id::Made(id) => &*id.hyphenated().encode_lower(&mut buffer),
+        };
+        field(out, "webhook-id", id);
+        field(out, "broadcaster-subject", &header_safe(&message.subject));
+        // Writing to memory does not fail.
+        let numbers = write!(
+            out,
+            "broadcaster-attempt: {}\r\ncontent-length: {}\r\n\r\n",
+            message.attempts,
+            message.payload.len()
+        );
+        debug_assert!(numbers.is_ok(), "memory takes everything");
     }
 }
 
-/// The publisher's content type, where it can be one. What is longer would only have the webhook refuse the request.
-fn content_type(given: &str) -> Option<HeaderValue> {
+const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
+
+fn field(out: &mut Vec<u8>, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Whether the publisher's content type can be one. What is longer would only have the webhook refuse the request.
+fn is_content_type(given: &str) -> bool {
     const LONGEST: usize = 256;
-    let is_usable = !given.is_empty() && given.len() <= LONGEST && given.is_ascii();
-    is_usable.then(|| HeaderValue::from_str(given).ok()).flatten()
-}
-
-fn id(id: &Id) -> HeaderValue {
-    match id {
-        Id::Given(id) => safe_value(id),
-        Id::Made(id) => safe_value(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())),
-    }
-}
-
-fn safe_value(safe: &str) -> HeaderValue {
-    HeaderValue::from_str(safe).expect("what can't stand in a header was percent-encoded")
+    let is_text = |byte: u8| byte == b'\t' || (b' '..0x7f).contains(&byte);
+    !given.is_empty() && given.len() <= LONGEST && given.bytes().all(is_text)
 }

@@ -51,8 +51,9 @@ fn libraries_stay_where_they_belong() {
         }
     };
     only("async_nats", &["nats.rs", "source.rs", "dead_letter.rs"]);
-    only("hyper", &["deliver/", "server.rs"]);
-    only("hyper_util", &["deliver/", "server.rs"]);
+    only("hyper", &["server.rs"]);
+    only("hyper_util", &["server.rs"]);
+    only("httparse", &["deliver/response.rs"]);
     only("backoff", &["dispatch/backoff.rs"]);
     only("governor", &["dispatch/limiter.rs"]);
     only("figment", &["config/layers.rs"]);
