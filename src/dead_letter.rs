@@ -25,11 +25,11 @@ use crate::{
 };
 
 /// How many dead letters may wait to be published, for all routes together.
-const WAITING_MESSAGES: usize = 8 * 1024;
+const WAITING_MESSAGES: usize = 32 * 1024;
 /// How many bytes they may take.
 const WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// How many are published before NATS is asked whether it has them.
-const BATCH: usize = 256;
+const BATCH: usize = 2048;
 /// How long NATS may take to confirm a batch.
 const CONFIRMATION: Duration = Duration::from_secs(5);
 /// How long to wait before a batch that was not confirmed is published again.
