@@ -190,7 +190,7 @@ impl<D: Deliver + 'static> Line<D> {
                 self.rest(&mut client, &seat).await;
                 continue;
             };
-            match self.unless_cut(&seat, client.deliver(&message)).await {
+            match self.unless_cut(&seat, client.deliver(&message, began)).await {
                 Some(attempt) => self.finish(message, &attempt, began),
                 None => self.abandon(message),
             }

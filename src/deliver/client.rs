@@ -75,11 +75,11 @@ impl Client {
 }
 
 impl Deliver for Client {
-    async fn deliver(&mut self, message: &Message) -> Attempt {
-        let deadline = self.target.clock.now() + self.target.timeout;
+    async fn deliver(&mut self, message: &Message, now: Time) -> Attempt {
+        let deadline = now + self.target.timeout;
         // The connection is given away for the attempt and comes back only in good order: one that was broken off in
         // the middle, at the deadline or because this future was dropped, must never be used again.
-        let kept = self.kept.take();
+        let kept = self.kept.take().filter(|kept| kept.expires > now);
         let (attempt, kept) = {
             let mut attempt = pin!(self.target.attempt(kept, message));
             poll_fn(|cx| {
@@ -111,9 +111,7 @@ impl Deliver for Client {
 impl Target {
     /// One attempt, over `kept` where that is still good, else over a new connection.
     async fn attempt(&self, kept: Option<Kept>, message: &Message) -> (Attempt, Option<Kept>) {
-        if let Some(mut kept) = kept
-            && kept.expires > self.clock.now()
-        {
+        if let Some(mut kept) = kept {
             match self.exchange(&mut kept.connection, message).await {
                 Ok(answer) => return (answer.attempt(), self.keep(kept.connection, kept.opened, answer)),
                 Err(Unanswered::Failed(failure)) => return (Attempt::failed(failure), None),

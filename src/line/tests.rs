@@ -37,7 +37,7 @@ struct Worker {
 }
 
 impl Deliver for Worker {
-    async fn deliver(&mut self, message: &Message) -> Attempt {
+    async fn deliver(&mut self, message: &Message, _now: Time) -> Attempt {
         let hook = &self.hook;
         hook.under_way.set(hook.under_way.get() + 1);
         hook.most_under_way.set(hook.most_under_way.get().max(hook.under_way.get()));
