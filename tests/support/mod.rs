@@ -18,6 +18,7 @@ pub(crate) mod nats;
 pub(crate) mod process;
 pub(crate) mod publisher;
 pub(crate) mod raw;
+pub(crate) mod reading;
 pub(crate) mod stage;
 pub(crate) mod tally;
 pub(crate) mod tls;
