@@ -132,6 +132,19 @@ impl Outlet {
         let waiting = Waiting { letter, subject: Arc::clone(&self.subject), _bytes: bytes };
         self.waiting.try_send(waiting).map_err(|refused| refused.into_inner().letter)
     }
+
+    /// Returns when there is room for a letter about `message`, as far as can be told while others send too; at once
+    /// where there will never be.
+    pub async fn room_for(&self, message: &Message) {
+        let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
+        if message.cost() > WAITING_BYTES {
+            return;
+        }
+        // What was acquired is given back here: `send` takes it again. So nothing is held, and nothing is lost with
+        // this future.
+        drop(self.bytes.acquire_many(cost).await);
+        drop(self.waiting.reserve().await);
+    }
 }
 
 /// Publishes the dead letters of all lanes, over a connection of its own.
@@ -211,10 +224,13 @@ impl Post {
             return Err(Unconfirmed::Reconnected);
         }
         for (waiting, sent) in batch.drain(..).zip(sent) {
-            if sent {
-                waiting.letter.stats.dead_lettered.add(1);
-            } else {
+            if !sent {
                 self.drop(&waiting.letter, "it is too large for NATS with the headers of a dead letter");
+            } else if self.link.state().refused_publication(&waiting.subject) {
+                // The refusal came before the echo.
+                self.drop(&waiting.letter, "NATS refuses it: the user needs the permission to publish it");
+            } else {
+                waiting.letter.stats.dead_lettered.add(1);
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use tokio::{
     time::{interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     clock::{Clock, Time},
@@ -30,6 +30,9 @@ use crate::{
     source::{Feed, Session},
     stats::Counter,
 };
+
+/// How long the last dead letters may wait for room on their way to NATS, after the grace.
+const LAST_LETTERS: Duration = Duration::from_secs(5);
 
 /// What a lane is made of. The same for all lanes but for the shares.
 pub struct Plan {
@@ -142,17 +145,26 @@ impl Lane {
                 () = stop.cancelled() => return Ok(session),
                 _ = refresh.tick() => session.refresh(),
                 () = session.lame_duck() => {
-                    let mut successor = self.session(Some(session.link())).await?;
-                    // The old server goes on serving us until the successor is in place, or until it stops.
-                    tokio::select! {
-                        () = successor.confirmed() => {}
-                        () = stop.cancelled() => {}
+                    if let Err(error) = self.move_away(&mut session, stop).await {
+                        // What is in hand here is worth more than a clean move: the client reconnects by itself.
+                        warn!(lane = self.number, %error, "cannot move to another NATS server");
                     }
-                    self.status.switch_to(Arc::clone(successor.link().state()));
-                    std::mem::replace(&mut session, successor).leave().await;
                 }
             }
         }
+    }
+
+    /// Replaces `session` by one with another server, and leaves the old one.
+    async fn move_away(&self, session: &mut Session, stop: &CancellationToken) -> Result<(), LaneError> {
+        let mut successor = self.session(Some(session.link())).await?;
+        // The old server goes on serving us until the successor is in place, or until it stops.
+        tokio::select! {
+            () = successor.confirmed() => {}
+            () = stop.cancelled() => {}
+        }
+        self.status.switch_to(Arc::clone(successor.link().state()));
+        std::mem::replace(session, successor).leave().await;
+        Ok(())
     }
 
     async fn session(&self, predecessor: Option<&Link>) -> Result<Session, LaneError> {
@@ -190,8 +202,9 @@ impl Lane {
             () = drained => {}
             () = sleep_until(self.clock.instant(deadline)) => {}
         }
+        let patience = self.clock.now() + LAST_LETTERS;
         for line in &self.lines {
-            line.cut().await;
+            line.cut(patience).await;
         }
     }
 }

@@ -15,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::spawn_local, time::sleep_until};
+use tokio::{
+    sync::Notify,
+    task::spawn_local,
+    time::{sleep_until, timeout_at},
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -348,8 +352,9 @@ impl<D: Deliver + 'static> Line<D> {
         }
     }
 
-    /// Ends the work at once: breaks off what is under way and gives up what is waiting.
-    pub async fn cut(&self) {
+    /// Ends the work at once: breaks off what is under way and gives up what is waiting. Dead letters that find no room
+    /// wait for it until `patience` ends: all that a route holds may be more than fits at once.
+    pub async fn cut(&self, patience: Time) {
         self.cut.set(true);
         for seat in &*self.seats.borrow() {
             seat.wake();
@@ -357,9 +362,11 @@ impl<D: Deliver + 'static> Line<D> {
         self.alarm_set.notify_one();
         self.tasks.close();
         self.tasks.wait().await;
-        let now = self.clock.now();
+        let patience = self.clock.instant(patience);
         while let Some(message) = { self.dispatch.borrow_mut().give_up() } {
-            self.settle.dead(message, Reason::Shutdown, now);
+            // Without room it is dropped, and counted.
+            drop(timeout_at(patience, self.settle.room_for(&message)).await);
+            self.settle.dead(message, Reason::Shutdown, self.clock.now());
         }
         self.show_load();
     }

@@ -75,9 +75,21 @@ impl LinkState {
 
     /// Whether the server refused the subscription to `subject`.
     pub fn refused_subscription(&self, subject: &str) -> bool {
-        let wanted = format!("subscription to \"{subject}\"");
+        self.refused("subscription to", subject)
+    }
+
+    /// Whether the server refused what was published to `subject`.
+    pub fn refused_publication(&self, subject: &str) -> bool {
+        self.refused("publish to", subject)
+    }
+
+    fn refused(&self, what: &str, subject: &str) -> bool {
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.iter().any(|refusal| refusal.to_lowercase().contains(&wanted.to_lowercase()))
+        if refusals.is_empty() {
+            return false;
+        }
+        let wanted = format!("{what} \"{subject}\"").to_lowercase();
+        refusals.iter().any(|refusal| refusal.to_lowercase().contains(&wanted))
     }
 
     /// Returns when the connection was made anew.

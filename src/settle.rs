@@ -60,6 +60,13 @@ impl Settle {
         }
     }
 
+    /// Returns when there is room for `message` among the dead letters, where those have a place.
+    pub async fn room_for(&self, message: &Message) {
+        if let Some(outlet) = &self.dead_letters {
+            outlet.room_for(message).await;
+        }
+    }
+
     /// `message` is given up.
     pub fn dropped(&self, message: Message, reason: Reason, now: Time) {
         self.stats.dropped.add(1);

@@ -261,7 +261,7 @@ async fn a_cut_accounts_for_everything() {
         // Four wait for a retry, four are under way, twelve were never tried.
         sleep(LATENCY + LATENCY / 2).await;
         assert_eq!((set.stats.retry_messages.get(), set.stats.in_flight.get()), (4, 4));
-        set.line.cut().await;
+        set.line.cut(set.clock.now()).await;
         let account = set.stats.account();
         assert_eq!((account.dropped, account.in_hand()), (20, 0));
         assert_eq!((set.stats.queue_messages.get(), set.stats.in_flight.get()), (0, 0));

@@ -224,6 +224,57 @@ async fn what_the_grace_could_not_save_becomes_a_dead_letter() {
     assert!(numbers.into_iter().eq(0..2_000), "each message is one dead letter");
 }
 
+/// More than waits for NATS at once, in messages and in bytes.
+#[tokio::test]
+async fn all_that_is_left_becomes_dead_letters_however_much_it_is() {
+    const COUNT: u64 = 60_000;
+    let nats = NatsServer::start().await;
+    let hook = Webhook::answering([503]);
+    let mut daemon = daemon(&nats, &hook)
+        .route("dead_letter.subject", "dead")
+        .route("retry.initial", "1m")
+        .route("retry.max", "1m")
+        .env("BROADCASTER__SHUTDOWN__GRACE", "0s")
+        .start_ready()
+        .await;
+    let mut dead = nats.client().await.subscribe("dead").await.unwrap();
+    nats.wait_subscriptions("dead", 1, SOON).await;
+    publisher(&nats).await.padded(100).burst(COUNT).await;
+    daemon.wait_metrics(|metrics| metrics.sum(RECEIVED, &[]) == COUNT as f64, SOON).await;
+    let (account, _) = timed_stop(&mut daemon).await;
+    assert_eq!((account.dead_lettered, account.dropped), (COUNT, 0), "{account:?}");
+    let mut numbers = std::collections::BTreeSet::new();
+    for _ in 0..COUNT {
+        let letter = next(&mut dead, SOON).await;
+        let number: u64 = String::from_utf8_lossy(&letter.payload).trim_end().parse().unwrap();
+        assert!(numbers.insert(number), "two dead letters are message {number}");
+    }
+    assert!(numbers.into_iter().eq(0..COUNT), "each message is one dead letter");
+}
+
+#[tokio::test]
+async fn dead_letters_that_nats_refuses_are_counted_as_dropped() {
+    let nats = NatsServer::builder()
+        .config(
+            "authorization: { users: [{ user: \"all\", password: \"all\" },\n\
+             { user: \"daemon\", password: \"daemon\", permissions: { publish: { deny: \"dead\" } } }],\n\
+             }\nno_auth_user: all",
+        )
+        .start()
+        .await;
+    let hook = Webhook::answering([400]);
+    let mut daemon = daemon(&nats, &hook)
+        .route("dead_letter.subject", "dead")
+        .env("BROADCASTER__NATS__USER", "daemon")
+        .env("BROADCASTER__NATS__PASSWORD", "daemon")
+        .start_ready()
+        .await;
+    publisher(&nats).await.burst(10).await;
+    daemon.wait_log("the user needs this permission", SOON).await;
+    let (account, _) = timed_stop(&mut daemon).await;
+    assert_eq!((account.dead_lettered, account.dropped), (0, 10), "{account:?}");
+}
+
 #[tokio::test]
 async fn without_a_place_for_dead_letters_what_is_left_is_counted_as_dropped() {
     let nats = NatsServer::start().await;
