@@ -4,7 +4,7 @@ pub mod answer;
 mod client;
 pub mod connection;
 mod connector;
-mod request;
+pub mod request;
 mod resolver;
 pub mod response;
 mod stream;

@@ -35,6 +35,9 @@ use crate::{
 
 /// How many messages of a route are taken before the others get their turn.
 const TURN: usize = 256;
+/// How many turns there are in one go. The client reads 4 MiB in one go, and what it finds no room for it drops, where
+/// the queue would know what to do with it.
+const TURNS: usize = 64;
 /// How long the server may take to confirm the subscriptions before the lane counts as live without it: a user may lack
 /// the permission for that.
 const CONFIRMATION: Duration = Duration::from_secs(2);
@@ -296,14 +299,20 @@ impl<D: Deliver + 'static> Pump<D> {
         .await;
     }
 
-    /// A turn for each subscription. Whether there is more.
+    /// Some turns for each subscription. Whether there is more.
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.clock.now();
-        let mut more = false;
-        for intake in &mut self.intakes {
-            let turn = intake.poll(cx, now);
-            self.taken += turn.taken as u64;
-            more |= turn.more;
+        let mut more = true;
+        for _ in 0..TURNS {
+            more = false;
+            for intake in &mut self.intakes {
+                let turn = intake.poll(cx, now);
+                self.taken += turn.taken as u64;
+                more |= turn.more;
+            }
+            if !more {
+                break;
+            }
         }
         more
     }

@@ -9,7 +9,7 @@ use crate::{
 
 /// What all requests of a route have in common, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Template {
+pub struct Template {
     /// The request line and the header fields that are always the same.
     head: Vec<u8>,
     sets_content_type: bool,
@@ -17,7 +17,7 @@ pub(super) struct Template {
 
 impl Template {
     /// The requests to `webhook`.
-    pub(super) fn new(webhook: &Webhook) -> Self {
+    pub fn new(webhook: &Webhook) -> Self {
         let url = &webhook.url;
         let mut head = Vec::with_capacity(512);
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
@@ -34,7 +34,7 @@ impl Template {
     }
 
     /// Appends the head of the request for the present attempt at `message` to `out`.
-    pub(super) fn write(&self, message: &Message, out: &mut Vec<u8>) {
+    pub fn write(&self, message: &Message, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.head);
         if !self.sets_content_type {
             let given = message.headers.get("content-type").filter(|given| is_content_type(given));

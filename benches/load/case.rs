@@ -1,0 +1,237 @@
+//! The cases: one for each scenario, and the yardsticks they are held against.
+
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+
+use crate::{
+    daemon::{self, Shape},
+    figures::{Sample, float},
+    floor,
+    machine::Processors,
+    options::{Options, Scenario},
+    publisher::{Pace, Publisher},
+    receiver::{Manner, Receiver},
+    relay, standing,
+    support::{self, nats::NatsServer},
+};
+
+/// How long the runs of paced cases take, in seconds.
+const PACED: usize = 5;
+/// How many messages a flood has.
+const FLOOD: usize = 1_000_000;
+/// How many seconds an outage takes with what is around it.
+const AROUND_OUTAGE: usize = 10;
+/// Many connections.
+const MANY: usize = 1_024;
+/// What a slow receiver takes.
+const SLOWNESS: Duration = Duration::from_millis(50);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One thing to be measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) messages: usize,
+    /// The name of the case it is held against.
+    pub(crate) yardstick: Option<&'static str>,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Floor { connections: usize, tls: bool },
+    Relay { rate: usize },
+    Daemon(Load),
+    Standing,
+}
+
+/// What the daemon is put under.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) shape: Shape,
+    pub(crate) pace: Pace,
+    pub(crate) tls: bool,
+    /// How long the receiver takes.
+    pub(crate) slowness: Duration,
+    /// From when on, and until when, the receiver refuses.
+    pub(crate) outage: Option<(Duration, Duration)>,
+}
+
+impl Case {
+    /// What `options` ask for, each with its yardstick before it.
+    pub(crate) fn list(options: &Options) -> Vec<Self> {
+        let mut cases: Vec<Self> = Vec::new();
+        for &scenario in &options.scenario {
+            if options.webhook.is_some() && scenario.directs_the_receiver() {
+                continue;
+            }
+            for case in Self::of(scenario, options) {
+                let external = options.webhook.is_some() && !matches!(case.kind, Kind::Daemon(_));
+                if !external && cases.iter().all(|known| known.name != case.name) {
+                    cases.push(case);
+                }
+            }
+        }
+        cases
+    }
+
+    fn of(scenario: Scenario, options: &Options) -> Vec<Self> {
+        let &Options { messages, concurrency, lanes, rate, .. } = options;
+        let shape = Shape { lanes, routes: 1, concurrency };
+        let load = Load {
+            shape,
+            pace: Pace::Window(10_000.max(4 * concurrency)),
+            tls: false,
+            slowness: Duration::ZERO,
+            outage: None,
+        };
+        let case = |name, messages, yardstick, kind| Self { name, messages, yardstick, kind };
+        let burst = case("burst", messages, Some("floor"), Kind::Daemon(load.clone()));
+        let beside_burst = |name, shape| {
+            let load = Load { shape, ..load.clone() };
+            vec![burst.clone(), case(name, messages, Some("burst"), Kind::Daemon(load))]
+        };
+        let floor = |tls| Kind::Floor { connections: concurrency, tls };
+        match scenario {
+            Scenario::Burst => {
+                let million = case("million", FLOOD, Some("floor"), Kind::Daemon(load));
+                vec![case("floor", messages, None, floor(false)), burst, million]
+            }
+            Scenario::Tls => {
+                let load = Load { tls: true, ..load };
+                let floor = case("TLS floor", messages, None, floor(true));
+                vec![floor, case("TLS", messages, Some("TLS floor"), Kind::Daemon(load))]
+            }
+            Scenario::Lanes => beside_burst("lanes", Shape { lanes: 2 * lanes, ..shape }),
+            Scenario::Routes => beside_burst("routes", Shape { routes: 32, ..shape }),
+            Scenario::Connections => {
+                let floor = Kind::Floor { connections: MANY, tls: false };
+                let mut cases = vec![case("floor 1,024", messages, None, floor)];
+                cases.extend(beside_burst("connections", Shape { concurrency: MANY, ..shape }));
+                cases
+            }
+            Scenario::Latency => {
+                let load = Load { pace: Pace::Steady(rate), ..load };
+                let relay = case("bare loop", PACED * rate, None, Kind::Relay { rate });
+                vec![relay, case("latency", PACED * rate, Some("bare loop"), Kind::Daemon(load))]
+            }
+            Scenario::Slow => {
+                let load = Load { slowness: SLOWNESS, ..load };
+                let messages = messages.min(100 * concurrency);
+                vec![case("slow", messages, None, Kind::Daemon(load))]
+            }
+            Scenario::Outage => {
+                let outage = Some((Duration::from_secs(2), Duration::from_secs(7)));
+                let load = Load { pace: Pace::Steady(rate), outage, ..load };
+                vec![case("outage", AROUND_OUTAGE * rate, None, Kind::Daemon(load))]
+            }
+            Scenario::Flood => {
+                let load = Load { pace: Pace::Flood, ..load };
+                vec![case("flood", FLOOD, None, Kind::Daemon(load))]
+            }
+            Scenario::Standing => vec![case("standing", standing::MESSAGES, None, Kind::Standing)],
+        }
+    }
+
+    /// Whether one run says too little.
+    pub(crate) const fn repeated(&self) -> bool {
+        match &self.kind {
+            Kind::Floor { .. } | Kind::Relay { .. } => true,
+            Kind::Standing => false,
+            Kind::Daemon(load) => {
+                let takes_long = self.messages >= FLOOD || !load.slowness.is_zero() || load.outage.is_some();
+                !takes_long
+            }
+        }
+    }
+
+    /// Whether messages go as fast as they can be delivered.
+    pub(crate) const fn at_full_speed(&self) -> bool {
+        match &self.kind {
+            Kind::Floor { .. } => true,
+            Kind::Relay { .. } | Kind::Standing => false,
+            Kind::Daemon(load) => matches!(load.pace, Pace::Window(_)) && load.slowness.is_zero(),
+        }
+    }
+
+    /// Runs it once.
+    pub(crate) async fn run(
+        &self,
+        options: &Options,
+        processors: &Processors,
+        progress: &ProgressBar,
+    ) -> Sample {
+        match &self.kind {
+            Kind::Floor { connections, tls } => {
+                self.run_floor(*connections, *tls, options, processors, progress).await
+            }
+            Kind::Relay { rate } => self.run_relay(*rate, options, processors, progress).await,
+            Kind::Daemon(load) => daemon::run(load, self.messages, options, processors, progress).await,
+            Kind::Standing => standing::run(options, processors, progress).await,
+        }
+    }
+
+    async fn run_floor(
+        &self,
+        connections: usize,
+        tls: bool,
+        options: &Options,
+        processors: &Processors,
+        progress: &ProgressBar,
+    ) -> Sample {
+        processors.leave(1);
+        let receiver = Receiver::start(Instant::now(), Manner::Accept(Duration::ZERO), tls);
+        let outcome =
+            floor::post(&receiver, self.messages, options.size, connections, processors, progress).await;
+        assert_eq!(receiver.delivered(), self.messages, "the floor has lost messages");
+        let messages = float(self.messages as u64);
+        Sample {
+            rate: messages / outcome.time.as_secs_f64(),
+            cpu: Some(outcome.cpu.as_secs_f64() * 1e6 / messages),
+            peak: float(outcome.peak) / 1024.0,
+            ..Sample::default()
+        }
+    }
+
+    async fn run_relay(
+        &self,
+        rate: usize,
+        options: &Options,
+        processors: &Processors,
+        progress: &ProgressBar,
+    ) -> Sample {
+        const SUBJECT: &str = "load.bare";
+        processors.leave(1);
+        let start = Instant::now();
+        let receiver = Receiver::start(start, Manner::Accept(Duration::ZERO), false);
+        let nats = NatsServer::start().await;
+        let task =
+            relay::Task { nats: nats.url(), subject: SUBJECT.to_owned(), receiver: receiver.address() };
+        let relay = processors.apart(1, async { task.start() }).await;
+        let client = nats.client().await;
+        // The only way to learn that it has subscribed.
+        while receiver.delivered() == 0 {
+            client.publish(SUBJECT, "ready?".into()).await.expect("NATS takes it");
+            client.flush().await.expect("NATS is there");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let process = daemon::process(relay.id());
+        let (before, cpu) = (receiver.delivered(), crate::machine::cpu_time(&process));
+        let publisher = Publisher { client, subjects: vec![SUBJECT.to_owned()], size: options.size, start };
+        let began = Instant::now();
+        let arrived = async || receiver.delivered() - before;
+        publisher.publish(0..self.messages, Pace::Steady(rate), arrived, progress).await;
+        let all = || (receiver.delivered() - before >= self.messages).then_some(());
+        support::poll(PATIENCE, all).await.expect("the bare loop relays all");
+        let messages = float(self.messages as u64);
+        let cpu = crate::machine::cpu_time(&process) - cpu;
+        Sample {
+            rate: messages / began.elapsed().as_secs_f64(),
+            cpu: Some(cpu.as_secs_f64() * 1e6 / messages),
+            latency: receiver.latencies(),
+            peak: float(crate::machine::peak_rss(&process)) / 1024.0,
+            ..Sample::default()
+        }
+    }
+}

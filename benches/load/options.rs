@@ -1,0 +1,92 @@
+//! What can be asked for on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Puts the daemon under load and says what each message costs.
+///
+/// Without options it measures everything that docs/performance.md states. With --webhook it sizes a deployment: the
+/// daemon delivers to your own receiver, and the figures are the daemon's own.
+#[derive(Debug, Parser)]
+pub(crate) struct Options {
+    /// What to measure, comma-separated
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Scenario::value_variants().to_vec())]
+    pub(crate) scenario: Vec<Scenario>,
+
+    /// Messages in each run of the scenarios that go as fast as they can
+    #[arg(long, default_value_t = 200_000)]
+    pub(crate) messages: usize,
+
+    /// Bytes in each message
+    #[arg(long, default_value_t = 256)]
+    pub(crate) size: usize,
+
+    /// Requests at the same time
+    #[arg(long, default_value_t = 64)]
+    pub(crate) concurrency: usize,
+
+    /// Lanes (threads) of the daemon
+    #[arg(long, default_value_t = 1)]
+    pub(crate) lanes: usize,
+
+    /// Messages a second in the scenarios that are paced
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) rate: usize,
+
+    /// How often each run is repeated; medians are shown
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: usize,
+
+    /// POST to this receiver instead of the built-in one
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+
+    /// Use this NATS server instead of one of its own, with user and password in the URL where it asks for them
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+
+    /// Write the figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Draw the figures to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chart: Option<PathBuf>,
+
+    /// Cargo says this.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A kind of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// As fast as messages can be delivered
+    Burst,
+    /// The same over TLS
+    Tls,
+    /// The same with twice the lanes
+    Lanes,
+    /// The same divided among 32 routes
+    Routes,
+    /// The same over 1,024 connections
+    Connections,
+    /// At a steady pace: the time from publishing to receiving
+    Latency,
+    /// A receiver that takes 50 ms for each message
+    Slow,
+    /// A receiver that answers 503 for five seconds
+    Outage,
+    /// A million messages at once, far more than can be delivered
+    Flood,
+    /// Memory with full queues, while the receiver is down
+    Standing,
+}
+
+impl Scenario {
+    /// Whether it needs a receiver that does as it is told.
+    pub(crate) const fn directs_the_receiver(self) -> bool {
+        matches!(self, Self::Tls | Self::Slow | Self::Outage | Self::Standing)
+    }
+}

@@ -1,0 +1,34 @@
+//! The retry rule: what an answer is, what follows a failure, and how long that waits.
+
+use std::hint::black_box;
+
+use broadcaster::{
+    deliver::answer::Answer,
+    dispatch::{backoff::Backoff, policy::Policy},
+    outcome::Failure,
+};
+use criterion::{BenchmarkId, Criterion, Throughput};
+
+use crate::sample;
+
+pub(crate) fn bench(criterion: &mut Criterion) {
+    let retry = sample::route().retry;
+    let mut group = criterion.benchmark_group("policy");
+    group.throughput(Throughput::Elements(1));
+
+    let answer = Answer { status: 503, retry_after: None, keep_alive: None };
+    group.bench_function("attempt", |bencher| bencher.iter(|| black_box(answer).attempt()));
+    group.bench_function("status", |bencher| bencher.iter(|| retry.statuses.contains(black_box(503))));
+
+    let backoff = Backoff::from(&retry);
+    group.bench_function("delay", |bencher| bencher.iter(|| backoff.delay(black_box(3))));
+
+    let policy = Policy::from(&retry);
+    for (end, status) in [("retry", 503), ("dead", 400)] {
+        let failure = Failure::Status(status);
+        group.bench_function(BenchmarkId::new("next", end), |bencher| {
+            bencher.iter(|| policy.next(black_box(failure), black_box(3), None));
+        });
+    }
+    group.finish();
+}
