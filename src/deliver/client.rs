@@ -14,7 +14,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::{
     Deliver,
     answer::Answer,
-    connection::{Connection, Unanswered},
+    connection::{Buffers, Connection, Unanswered},
     connector::Connector,
     request::Template,
     stream::Stream,
@@ -31,6 +31,7 @@ use crate::{
 pub struct Target {
     template: Template,
     connector: Connector,
+    buffers: Rc<Buffers>,
     timeout: Duration,
     idle_timeout: Duration,
     max_age: Duration,
@@ -43,6 +44,7 @@ impl Target {
         Self {
             template: Template::new(webhook),
             connector: Connector::new(&webhook.url, tls, webhook.connect_timeout, clock),
+            buffers: Rc::default(),
             timeout: webhook.timeout,
             idle_timeout: webhook.idle_timeout,
             max_age: webhook.max_connection_age,
@@ -120,8 +122,9 @@ impl Target {
             }
         }
         let opened = self.clock.now();
-        let mut connection = match self.connector.connect().await {
-            Ok(stream) => Connection::new(stream),
+        // Boxed, because this is seldom and its state is large: a worker that has a connection shall not carry it along.
+        let mut connection = match Box::pin(self.connector.connect()).await {
+            Ok(stream) => Connection::new(stream, Rc::clone(&self.buffers)),
             Err(failure) => return (Attempt::failed(failure), None),
         };
         match self.exchange(&mut connection, message).await {

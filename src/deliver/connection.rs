@@ -1,11 +1,14 @@
 //! One HTTP/1.1 connection, which its worker owns and drives in its own task.
 //!
-//! This is the hot path: a POST costs one write and one read, no allocation, and no wake-up but the answer's.
+//! This is the hot path: a POST costs one write and one read, no allocation, and no wake-up but the answer's. A connection
+//! has no buffers of its own: with a thousand connections, they would be out of the processor's cache each time.
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
@@ -24,12 +27,31 @@ const READ: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct Connection<S> {
     stream: S,
-    /// The head of the request. Kept for its memory.
-    head: Vec<u8>,
-    /// What was received and not taken yet: the first `received` bytes.
-    buffer: Vec<u8>,
-    received: usize,
+    buffers: Rc<Buffers>,
     open: bool,
+}
+
+/// What a connection needs while it moves bytes, and no longer. Shared by the connections of a route in one lane.
+#[derive(Debug)]
+pub struct Buffers {
+    head: RefCell<Vec<u8>>,
+    received: RefCell<[u8; READ]>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self { head: RefCell::default(), received: RefCell::new([0; READ]) }
+    }
+}
+
+/// How far a request is.
+#[derive(Default)]
+struct Sending {
+    /// The head, where it has to be kept because the socket did not take everything at once.
+    head: Vec<u8>,
+    /// How many bytes of head and payload are on their way.
+    sent: usize,
+    complete: bool,
 }
 
 /// Why there is no answer.
@@ -43,8 +65,8 @@ pub enum Unanswered {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Speaks HTTP/1.1 over `stream`.
-    pub fn new(stream: S) -> Self {
-        Self { stream, head: Vec::new(), buffer: vec![0; READ], received: 0, open: true }
+    pub const fn new(stream: S, buffers: Rc<Buffers>) -> Self {
+        Self { stream, buffers, open: true }
     }
 
     /// Whether another request can be sent, as far as is known.
@@ -55,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Looks after the idle connection. Ready when the webhook has closed it, or has sent what nobody asked for.
     pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.open {
-            ready!(self.poll_fill(cx)).ok();
+            ready!(self.poll_unasked(cx));
             self.open = false;
         }
         Poll::Ready(())
@@ -65,27 +87,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// again where [`Self::is_open`] afterwards; after an error it can't.
     pub async fn exchange(
         &mut self,
-        write_head: impl FnOnce(&mut Vec<u8>),
+        write_head: impl Fn(&mut Vec<u8>),
         payload: &[u8],
     ) -> Result<Answer, Unanswered> {
-        self.head.clear();
-        write_head(&mut self.head);
-        let mut sent = 0;
+        let mut sending = Sending::default();
         let mut reader = Reader::default();
+        let mut untaken = Vec::new();
         // Whatever happens from here on, also that this is dropped: only a complete answer makes it usable again.
         let was_open = std::mem::take(&mut self.open);
         poll_fn(|cx| {
-            if sent == 0 && (!was_open || self.poll_fill(cx).is_ready()) {
-                // Closed before anything was sent, or sent what nobody asked for.
+            if sending.sent == 0 && (!was_open || self.poll_unasked(cx).is_ready()) {
                 return Poll::Ready(Err(Unanswered::NotTaken));
             }
-            let written = self.poll_send(cx, payload, &mut sent);
+            let written = self.poll_send(cx, &write_head, payload, &mut sending);
             let all_sent = matches!(written, Poll::Ready(Ok(())));
             // Where sending failed half-way there may be an answer all the same, to a request that was too large, say.
-            if written.is_ready() && !all_sent && sent == 0 {
+            if written.is_ready() && !all_sent && sending.sent == 0 {
                 return Poll::Ready(Err(Unanswered::NotTaken));
             }
-            let answered = ready!(self.poll_answer(cx, &mut reader));
+            let answered = ready!(self.poll_answer(cx, &mut reader, &mut untaken));
             Poll::Ready(self.conclude(answered, all_sent))
         })
         .await
@@ -107,16 +127,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Sends what is left of head and payload.
-    fn poll_send(&mut self, cx: &mut Context<'_>, payload: &[u8], sent: &mut usize) -> Poll<io::Result<()>> {
-        let total = self.head.len() + payload.len();
-        while *sent < total {
-            let head = self.head.get(*sent..).unwrap_or_default();
-            let body = payload.get(sent.saturating_sub(self.head.len())..).unwrap_or_default();
-            let slices = [IoSlice::new(head), IoSlice::new(body)];
-            match ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => *sent += count,
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        write_head: impl Fn(&mut Vec<u8>),
+        payload: &[u8],
+        sending: &mut Sending,
+    ) -> Poll<io::Result<()>> {
+        if sending.sent == 0 {
+            let mut head = self.buffers.head.borrow_mut();
+            head.clear();
+            write_head(&mut head);
+            let written = poll_write(&mut self.stream, cx, &head, payload, &mut sending.sent);
+            sending.complete = matches!(written, Poll::Ready(Ok(())));
+            if written.is_pending() && sending.sent > 0 {
+                sending.head.clone_from(&head);
             }
+            ready!(written)?;
+        } else if !sending.complete {
+            ready!(poll_write(&mut self.stream, cx, &sending.head, payload, &mut sending.sent))?;
+            sending.complete = true;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -126,43 +156,61 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut Reader,
+        untaken: &mut Vec<u8>,
     ) -> Poll<Result<(Answer, bool), Failure>> {
+        let mut received = self.buffers.received.borrow_mut();
         loop {
-            let ended = match ready!(self.poll_fill(cx)) {
-                Ok(0) => true,
-                Ok(_) => false,
-                Err(_broken) => return Poll::Ready(Err(Failure::Reset)),
-            };
-            let bytes = self.buffer.get(..self.received).unwrap_or_default();
+            let mut room = ReadBuf::new(&mut *received);
+            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room)).is_err() {
+                return Poll::Ready(Err(Failure::Reset));
+            }
+            let ended = room.filled().is_empty();
+            // Only a head that is not complete is left untaken, and that is limited.
+            let first = untaken.is_empty();
+            if !first {
+                untaken.extend_from_slice(room.filled());
+            }
+            let bytes = if first { room.filled() } else { untaken.as_slice() };
             let Ok((taken, progress)) = reader.read(bytes, ended) else {
                 // Closing instead of answering is not a word that we don't understand.
                 let failure = if ended { Failure::Reset } else { Failure::Protocol };
                 return Poll::Ready(Err(failure));
             };
-            self.buffer.copy_within(taken..self.received, 0);
-            self.received -= taken;
-            if self.received == 0 && self.buffer.len() > READ {
-                self.buffer.truncate(READ);
-                self.buffer.shrink_to_fit();
-            }
             if let Progress::Complete { answer, reusable } = progress {
                 return Poll::Ready(Ok((answer, reusable)));
+            }
+            if first {
+                untaken.extend_from_slice(room.filled().get(taken..).unwrap_or_default());
+            } else {
+                untaken.drain(..taken);
             }
         }
     }
 
-    /// Receives more. 0 when nothing will follow.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.received == self.buffer.len() {
-            // Only a head that is not complete stays in the buffer, and that is limited.
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
-        let mut room = ReadBuf::new(self.buffer.get_mut(self.received..).unwrap_or_default());
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
-        let count = room.filled().len();
-        self.received += count;
-        Poll::Ready(Ok(count))
+    /// Ready when there is something to receive, be it the end.
+    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut received = self.buffers.received.borrow_mut();
+        Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut *received)).map(drop)
     }
+}
+
+/// Writes `head` and `payload`, of which `sent` bytes were written before.
+fn poll_write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    head: &[u8],
+    payload: &[u8],
+    sent: &mut usize,
+) -> Poll<io::Result<()>> {
+    while *sent < head.len() + payload.len() {
+        let rest = payload.get(sent.saturating_sub(head.len())..).unwrap_or_default();
+        let slices = [IoSlice::new(head.get(*sent..).unwrap_or_default()), IoSlice::new(rest)];
+        match ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => *sent += count,
+        }
+    }
+    Poll::Ready(Ok(()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! and count a message as delivered that was not. Whatever is ambiguous is an error, and ends the connection: two
 //! lengths, a length and chunks, any other transfer coding, folded headers, bytes behind the end.
 
-use std::time::SystemTime;
+use std::{mem::MaybeUninit, time::SystemTime};
 
 use super::answer::{self, Answer};
 
@@ -111,9 +111,10 @@ impl Reader {
         if bytes.first().is_some_and(|first| *first != b'H') {
             return Err(Malformed);
         }
-        let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
-        let mut response = httparse::Response::new(&mut fields);
-        let length = match response.parse(bytes) {
+        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut response = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        let length = match parser.parse_response_with_uninit_headers(&mut response, bytes, &mut fields) {
             Ok(httparse::Status::Complete(length)) if length <= LARGEST_HEAD => length,
             Ok(httparse::Status::Partial) if bytes.len() < LARGEST_HEAD => return Ok(Step::Blocked),
             _ => return Err(Malformed),

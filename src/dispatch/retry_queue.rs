@@ -20,7 +20,8 @@ struct Entry {
     due: Time,
     /// Those due at the same time come out in the order they went in.
     arrival: u64,
-    message: Message,
+    /// Boxed, because a heap moves its entries around: in a long queue that took longer than all else.
+    message: Box<Message>,
 }
 
 impl Entry {
@@ -65,7 +66,7 @@ impl RetryQueue {
         message.detach();
         self.load.add(cost);
         self.arrivals += 1;
-        self.waiting.push(Entry { due, arrival: self.arrivals, message });
+        self.waiting.push(Entry { due, arrival: self.arrivals, message: Box::new(message) });
         Ok(())
     }
 
@@ -76,7 +77,7 @@ impl RetryQueue {
 
     /// Takes the message that is due next, however far off that is.
     pub fn pop(&mut self) -> Option<Message> {
-        let message = self.waiting.pop()?.message;
+        let message = *self.waiting.pop()?.message;
         self.load.remove(message.cost());
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting.shrink_to(KEPT_CAPACITY);

@@ -5,6 +5,7 @@
 #![expect(clippy::panic, reason = "a test fails by a panic that says what was lost")]
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use broadcaster::deliver::connection::{Connection, Unanswered};
 use broadcaster::outcome::Failure;
@@ -155,7 +156,7 @@ async fn serve(mut stream: DuplexStream, pieces: Vec<Vec<u8>>) {
 /// What our client makes of it: the status, or why there is none.
 async fn ours(pieces: Vec<Vec<u8>>) -> Result<u16, Failure> {
     let (client, server) = duplex(1 << 20);
-    let mut connection = Connection::new(client);
+    let mut connection = Connection::new(client, Rc::default());
     let exchange = connection.exchange(|head| head.extend_from_slice(HEAD), b"{}");
     let (answer, ()) = tokio::join!(exchange, serve(server, pieces));
     match answer {

@@ -13,7 +13,7 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// A connection, and its other end, between which so many bytes can be on their way.
 fn pair(room: usize) -> (Connection<DuplexStream>, DuplexStream) {
     let (client, server) = duplex(room);
-    (Connection::new(client), server)
+    (Connection::new(client, Rc::default()), server)
 }
 
 async fn post(connection: &mut Connection<DuplexStream>, payload: &[u8]) -> Result<Answer, Unanswered> {
@@ -126,7 +126,6 @@ async fn a_large_head_is_taken_and_a_giant_one_refused() {
         let head = head(size);
         let (answer, _) = tokio::join!(post(&mut connection, b"{}"), serve(&mut server, 2, &head));
         assert_eq!(answer.map(|answer| answer.status), expected);
-        assert!(connection.buffer.len() <= 32 * 1024, "{} bytes are kept", connection.buffer.len());
     }
 }
 
