@@ -1,9 +1,9 @@
 # One entry for people and for CI. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build tools bench clean
+.PHONY: help demo test instructions lint build tools bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see it work: nats-server, the daemon and a webhook, told step by step
 	@tests/install-tools.sh nats
@@ -13,12 +13,18 @@ demo: ## see it work: nats-server, the daemon and a webhook, told step by step
 test: lint ## all checks and all tests
 	@tests/install-tools.sh
 	cargo test --locked
+	cargo build --release --locked
+	$(count)
 	@for file in config/*.toml; do \
 		case $$file in */demo.toml) url=http://127.0.0.1:8080 ;; *) url= ;; esac; \
 		echo "broadcaster check --config $$file"; \
 		env BROADCASTER__ROUTES__TODOS__WEBHOOK__URL=$$url \
 			$(call program,debug/broadcaster) check --config "$$file" >/dev/null || exit; \
 	done
+
+instructions: build ## renew tests/instructions.toml: what a message costs the daemon, which `make test` compares
+	@tests/install-tools.sh nats valgrind
+	RENEW=1 $(count)
 
 lint: ## formatting, clippy and rustdoc, every warning an error
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || \
@@ -30,7 +36,7 @@ lint: ## formatting, clippy and rustdoc, every warning an error
 build: ## the release binary: target/release/broadcaster
 	cargo build --release --locked
 
-tools: ## install nats-server and promtool into .tools, unless they are there
+tools: ## install nats-server and promtool into .tools, and valgrind, unless they are there
 	@tests/install-tools.sh
 
 bench: ## the benchmarks
@@ -42,3 +48,6 @@ clean: ## remove what was built; .tools stays
 
 # What cargo built. (Not `cargo run`: without the tests' dependencies it would build everything anew.)
 program = "$${CARGO_TARGET_DIR:-target}/$(1)"
+# Counts the instructions of the release build as it is shipped. (Not `cargo test --release`: that would build the daemon
+# with what only the tests want of its libraries.)
+count = BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test instructions -- --ignored --nocapture

@@ -133,6 +133,9 @@ impl Headers {
 
     /// The first value of `name`, in any spelling of upper and lower case.
     pub fn get(&self, name: &str) -> Option<&str> {
+        if self.0.is_empty() {
+            return None;
+        }
         self.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }

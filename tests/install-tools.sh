@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust into .tools/bin: nats-server and promtool.
-# usage: tests/install-tools.sh [nats] [promtool]     (no argument: both)
+# Installs what the tests need beside Rust: nats-server and promtool into .tools/bin, valgrind into the system.
+# usage: tests/install-tools.sh [nats] [promtool] [valgrind]     (no argument: all)
 # What is there already, or recent enough on PATH, is left alone; so this costs nothing the second time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -69,11 +69,25 @@ install_promtool() {
     "$bin/promtool" --version >/dev/null 2>&1 || fail "the downloaded promtool does not run on this machine"
 }
 
-[[ $# -gt 0 ]] || set -- nats promtool
+# Valgrind finds its parts where its package puts them, so unpacking it is not enough.
+install_valgrind() {
+    if command -v valgrind >/dev/null; then return; fi
+    [[ $EUID == 0 ]] && command -v apt-get >/dev/null ||
+        fail "valgrind is not on PATH: install it from your system's package (apt-get install valgrind, as root)"
+    say "installing valgrind"
+    local log install=(apt-get install --yes --no-install-recommends valgrind)
+    log=$({ "${install[@]}" || { apt-get update && "${install[@]}"; }; } 2>&1) || {
+        echo "$log" >&2
+        fail "could not install the Debian package valgrind"
+    }
+}
+
+[[ $# -gt 0 ]] || set -- nats promtool valgrind
 for tool in "$@"; do
     case $tool in
         nats) install_nats ;;
         promtool) install_promtool ;;
-        *) fail "unknown tool \"$tool\": nats or promtool" ;;
+        valgrind) install_valgrind ;;
+        *) fail "unknown tool \"$tool\": nats, promtool or valgrind" ;;
     esac
 done

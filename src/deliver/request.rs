@@ -1,7 +1,5 @@
 //! From a message to the head of a request. The body is the payload as it is.
 
-use std::io::Write as _;
-
 use crate::{
     config::Webhook,
     message::{Id, Message, header_safe},
@@ -47,14 +45,10 @@ impl Template {
         };
         field(out, "webhook-id", id);
         field(out, "broadcaster-subject", &header_safe(&message.subject));
-        // Writing to memory does not fail.
-        let numbers = write!(
-            out,
-            "broadcaster-attempt: {}\r\ncontent-length: {}\r\n\r\n",
-            message.attempts,
-            message.payload.len()
-        );
-        debug_assert!(numbers.is_ok(), "memory takes everything");
+        let mut digits = itoa::Buffer::new();
+        field(out, "broadcaster-attempt", digits.format(message.attempts));
+        field(out, "content-length", digits.format(message.payload.len()));
+        out.extend_from_slice(b"\r\n");
     }
 }
 

@@ -37,7 +37,11 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// The binary without any configuration.
     pub(crate) fn new() -> Self {
-        let mut command = Command::new(binary());
+        Self::run_by(Command::new(binary()))
+    }
+
+    /// The binary that this command runs, without any configuration: another build, or one within another program.
+    pub(crate) fn run_by(mut command: Command) -> Self {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

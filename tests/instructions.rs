@@ -1,0 +1,122 @@
+//! How many CPU instructions a message costs the daemon, from the NATS socket to the webhook's answer.
+//!
+//! Time depends on the machine and on what else it does. Instructions hardly do: a few percent more of them are a change
+//! in the code. Valgrind counts those in user space; what the kernel does is for the benchmark to measure.
+//!
+//! The daemon is the release build as it is shipped, which `make` builds apart and names by `BROADCASTER`: cargo would
+//! build this program and the daemon alike, with what only the tests want of tokio.
+#![expect(clippy::panic, reason = "a test fails by a panic that says what was lost")]
+
+use std::{env, fs, process::Command, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use support::{daemon::Daemon, nats::NatsServer, process, webhook::Webhook};
+
+#[path = "support/mod.rs"]
+mod support;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const MESSAGE_BYTES: usize = 256;
+/// How many messages are published at once; the next ones follow when all of them are delivered. Under valgrind the
+/// daemon is by far the slowest here, so the others have always done their part, and its batches are the same each time.
+const WAVE: usize = 256;
+/// By how many percent the figure may differ. Runs of one build differ by less than one percent, whatever else the
+/// machine does; a CPU without AVX2 is worth three.
+const TOLERANCE: f64 = 5.0;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/instructions.toml");
+const HEADER: &str = "\
+# What it costs the daemon to deliver a message, as tests/instructions.rs counts it. `make instructions` writes this.
+";
+
+/// What is checked in.
+#[derive(Serialize, Deserialize)]
+struct Figure {
+    instructions_per_message: u32,
+    message_bytes: usize,
+    toolchain: String,
+}
+
+impl Figure {
+    async fn count() -> Self {
+        const FEW: usize = 8 * WAVE;
+        const MANY: usize = 40 * WAVE;
+        // What starting and stopping cost is the same for both.
+        let more = instructions(MANY).await - instructions(FEW).await;
+        let each = more / (MANY - FEW) as u64;
+        Self {
+            instructions_per_message: u32::try_from(each).expect("it is a small number"),
+            message_bytes: MESSAGE_BYTES,
+            toolchain: toolchain(),
+        }
+    }
+
+    fn read() -> Self {
+        let text = fs::read_to_string(FILE).expect("the figure is checked in");
+        toml::from_str(&text).unwrap_or_else(|error| panic!("{FILE}: {error}"))
+    }
+
+    fn write(&self) {
+        let text = toml::to_string(self).expect("it can be written as TOML");
+        fs::write(FILE, HEADER.to_owned() + &text).expect("the checkout is writable");
+    }
+}
+
+/// The instructions of a daemon that delivers `messages`, from its start to its end.
+async fn instructions(messages: usize) -> u64 {
+    let binary = env::var_os("BROADCASTER").expect("BROADCASTER names the release build: use `make`");
+    let nats = NatsServer::start().await;
+    let hook = Webhook::counting();
+    let mut valgrind = Command::new(process::tool("valgrind", "VALGRIND"));
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary);
+    let mut daemon = Daemon::run_by(valgrind)
+        .env("NATS_URL", nats.url())
+        .env("WEBHOOK_URL", hook.url())
+        .env("BROADCASTER__RUNTIME__THREADS", "1")
+        .spawn();
+    // The daemon itself is not asked whether it is ready: its answers would count.
+    nats.wait_subscriptions("todos.events", 1, PATIENCE).await;
+    let client = nats.client().await;
+    for number in 0..messages {
+        if number % WAVE == 0 {
+            hook.wait_for(|hook| hook.delivered() == number, PATIENCE).await;
+        }
+        let body = format!("{number:<MESSAGE_BYTES$}").into();
+        client.publish("todos.events", body).await.expect("NATS takes it");
+    }
+    hook.wait_delivered(messages, PATIENCE).await;
+    let account = daemon.stop().await;
+    assert_eq!(account.delivered, messages as u64, "{account:?}");
+    let collected = daemon.logs_containing("Collected : ").pop();
+    let number = collected.as_deref().and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("valgrind does not say what it counted: {collected:?}"))
+}
+
+/// What the figure depends on, beside the code.
+fn toolchain() -> String {
+    let rustc = Command::new("rustc").arg("--version").output().expect("rustc runs");
+    let rustc = String::from_utf8(rustc.stdout).expect("rustc says its version");
+    format!("{}, {}", rustc.trim(), env::consts::ARCH)
+}
+
+#[tokio::test]
+#[ignore = "counts the release build, which `make test` builds"]
+async fn a_message_costs_as_many_instructions_as_are_checked_in() {
+    let (counted, known) = (Figure::count().await, Figure::read());
+    let (new, old) = (counted.instructions_per_message, known.instructions_per_message);
+    let change = 100.0 * (f64::from(new) / f64::from(old) - 1.0);
+    let difference = format!("{new} instructions per message, checked in are {old}: {change:+.1} %");
+    if env::var_os("RENEW").is_some() {
+        counted.write();
+    } else {
+        assert!(
+            change.abs() <= TOLERANCE,
+            "{difference}\n\
+             Where that is meant, renew the figure by `make instructions` and say why in the commit.\n\
+             The one in {FILE} is of {}; this is {}.",
+            known.toolchain,
+            counted.toolchain,
+        );
+    }
+    println!("{difference}");
+}
