@@ -27,11 +27,11 @@ fn try_draw(report: &Report, file: &Path) -> Result<(), Box<dyn std::error::Erro
         .margin(12)
         .x_label_area_size(28)
         .y_label_area_size(96)
-        .build_cartesian_2d(0.0..longest * 1.15, (0..bars.len()).into_segmented())?;
+        .build_cartesian_2d(0.0..longest * 1.15, (0..bars.len().saturating_sub(1)).into_segmented())?;
     chart
         .configure_mesh()
         .disable_y_mesh()
-        .y_labels(bars.len() + 1)
+        .y_labels(bars.len())
         .y_label_formatter(&|place| match place {
             SegmentValue::CenterOf(index) => {
                 // The first case stands on top.
@@ -47,7 +47,8 @@ fn try_draw(report: &Report, file: &Path) -> Result<(), Box<dyn std::error::Erro
         .draw()?;
     for (index, (row, cpu)) in bars.iter().rev().enumerate() {
         let colour = if row.ratio.is_some() { RGBColor(38, 110, 180) } else { RGBColor(150, 150, 150) };
-        let ends = [(0.0, SegmentValue::Exact(index)), (*cpu, SegmentValue::Exact(index + 1))];
+        let top = if index + 1 < bars.len() { SegmentValue::Exact(index + 1) } else { SegmentValue::Last };
+        let ends = [(0.0, SegmentValue::Exact(index)), (*cpu, top)];
         let mut bar = Rectangle::new(ends, colour.filled());
         bar.set_margin(6, 6, 0, 0);
         chart.draw_series([bar])?;
