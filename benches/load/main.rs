@@ -44,6 +44,9 @@ fn main() {
         return runtime.block_on(relay::run(task));
     }
     let options = Options::parse();
+    for left_out in options.scenarios().1 {
+        eprintln!("{left_out:?} is left out: it is for the built-in receiver only");
+    }
     let cases = Case::list(&options);
     let processors = Processors::available();
     let samples = runtime.block_on(measure(&cases, &options, &processors));

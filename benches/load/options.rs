@@ -64,6 +64,8 @@ pub(crate) struct Options {
 pub(crate) enum Scenario {
     /// As fast as messages can be delivered
     Burst,
+    /// The same, a million messages
+    Million,
     /// The same over TLS
     Tls,
     /// The same with twice the lanes
@@ -85,8 +87,17 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    /// Whether it needs a receiver that does as it is told.
-    pub(crate) const fn directs_the_receiver(self) -> bool {
-        matches!(self, Self::Tls | Self::Slow | Self::Outage | Self::Standing)
+    /// Whether it is only for the built-in receiver: because that has to do as it is told, or because nobody would like
+    /// to have it done to theirs.
+    const fn is_for_the_built_in_receiver(self) -> bool {
+        matches!(self, Self::Million | Self::Tls | Self::Slow | Self::Outage | Self::Flood | Self::Standing)
+    }
+}
+
+impl Options {
+    /// The scenarios that were asked for: those that can be measured, and those that can't with a receiver of the user's.
+    pub(crate) fn scenarios(&self) -> (Vec<Scenario>, Vec<Scenario>) {
+        let own = self.webhook.is_some();
+        self.scenario.iter().partition(|scenario| !own || !scenario.is_for_the_built_in_receiver())
     }
 }
