@@ -79,7 +79,8 @@ impl App {
         for route in &config.routes {
             let of_route = route::shares(route, lanes, &trust, letters.outlet.as_ref());
             let stats = of_route.iter().map(|share| Arc::clone(&share.stats)).collect();
-            figures.push(RouteFigures { name: route.name.clone(), lanes: stats });
+            let breaker = of_route[0].breaker.clone();
+            figures.push(RouteFigures { name: route.name.clone(), lanes: stats, breaker });
             shares.iter_mut().zip(of_route).for_each(|(lane, share)| lane.push(share));
         }
         drop(trust);
@@ -200,9 +201,9 @@ impl DeadLetters {
 }
 
 fn report(account: Account) {
-    let Account { received, delivered, dead_lettered, dropped, handed_over } = account;
+    let Account { received, delivered, dead_lettered, dropped, handed_over, returned } = account;
     let in_hand = account.in_hand();
-    info!(received, delivered, dead_lettered, dropped, handed_over, in_hand, "stopped");
+    info!(received, delivered, dead_lettered, dropped, handed_over, returned, in_hand, "stopped");
     if in_hand != 0 {
         error!(in_hand, "the account does not add up: please report this as a bug");
     }

@@ -7,9 +7,11 @@
 //! Secrets (URLs of webhooks, header values, passwords, tokens, seeds) are masked by `Debug`, by `Display`, by
 //! [`Config::to_toml`] and in every error.
 
+mod breaker;
 mod checks;
 mod errors;
 mod files;
+mod jetstream;
 mod layers;
 mod lines;
 mod names;
@@ -40,8 +42,10 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use self::reader::Reader;
 pub use self::{
+    breaker::Breaker,
     errors::{ConfigError, ConfigErrors, Place},
-    names::{NameError, PublishSubject, QueueGroup, RouteName, Subject},
+    jetstream::{DeliverPolicy, Jetstream},
+    names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject},
     nats_url::{NatsUrl, NatsUrlError},
     statuses::{Statuses, StatusesError},
     webhook_url::{WebhookUrl, WebhookUrlError},
@@ -200,6 +204,8 @@ pub struct Route {
     pub subject: Subject,
     /// `queue_group`: the replicas of one group share the messages between them. Default `broadcaster-workers`.
     pub queue_group: QueueGroup,
+    /// `[routes.NAME.jetstream]`: the stream that messages come from. Default: none, they come as they are published.
+    pub jetstream: Option<Jetstream>,
     /// `[routes.NAME.webhook]`: where the messages go.
     pub webhook: Webhook,
     /// `[routes.NAME.queue]`: what waits for its first attempt.
@@ -208,6 +214,8 @@ pub struct Route {
     pub retry: Retry,
     /// `[routes.NAME.rate_limit]`: how many attempts a second at most. Default: no limit.
     pub rate_limit: Option<RateLimit>,
+    /// `[routes.NAME.breaker]`: when the webhook is left alone for a while; none with `enabled = false`.
+    pub breaker: Option<Breaker>,
     /// `[routes.NAME.dead_letter]`: where messages go that will not be delivered. Default: nowhere, they are dropped
     /// (counted and logged).
     pub dead_letter: Option<DeadLetter>,
@@ -317,8 +325,12 @@ pub struct RateLimit {
 /// `[routes.NAME.dead_letter]`: where messages go that will not be delivered.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
-    /// `subject`: what they are published to. No route may subscribe to it. Required in this section.
+    /// `subject`: what they are published to. No route may subscribe to it. Default `broadcaster.dead.NAME`.
     pub subject: PublishSubject,
+    /// `stream`: the stream that has to keep them. Default: the one that has the subject, if any.
+    pub stream: Option<StreamName>,
+    /// `create`: whether that stream is made where it is missing. Default false.
+    pub create: bool,
 }
 
 /// Where settings come from, beside the built-in defaults. All of it is given, so that tests need no environment.

@@ -3,6 +3,7 @@
 //! Plain decisions. They are told the time, do no I/O and wait for nothing; [`line`](crate::line) does that.
 
 pub mod backoff;
+pub mod breaker;
 pub mod hold;
 pub mod limiter;
 pub mod policy;
@@ -11,6 +12,7 @@ pub mod retry_queue;
 
 use std::time::Duration;
 
+use breaker::{Breaker, State};
 use hold::Hold;
 use limiter::Limiter;
 use policy::{Next, Policy};
@@ -30,8 +32,14 @@ pub struct Dispatch {
     retries: RetryQueue,
     limiter: Option<Limiter>,
     hold: Hold,
+    breaker: Breaker,
     policy: Policy,
+    /// Whose turn it is while the breaker is not closed.
+    fresh_first: bool,
 }
+
+/// A message from a stream that has to wait longer than this is given back to it: it would only take up room here.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What a worker should do now.
 #[derive(Debug)]
@@ -51,6 +59,8 @@ pub enum Verdict {
     Delivered(Message),
     /// It waits for another attempt, which is due at this time.
     Retry(Time),
+    /// It goes back to its stream, to be delivered again after this time.
+    Return(Message, Duration),
     /// It will not be delivered.
     Dead(Message, Reason),
 }
@@ -62,9 +72,10 @@ impl Dispatch {
         retries: RetryQueue,
         limiter: Option<Limiter>,
         hold: Hold,
+        breaker: Breaker,
         policy: Policy,
     ) -> Self {
-        Self { queue, retries, limiter, hold, policy }
+        Self { queue, retries, limiter, hold, breaker, policy, fresh_first: false }
     }
 
     /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
@@ -72,9 +83,10 @@ impl Dispatch {
         self.queue.push(message, evict);
     }
 
-    /// What a free worker should do at `now`. Every attempt passes the hold and the rate limit here, retries too.
+    /// What a free worker should do at `now`. Every attempt passes the hold, the rate limit and the breaker here, retries
+    /// too.
     pub fn pick(&mut self, now: Time) -> Pick {
-        let due = match self.next_due() {
+        let due = match self.next_due(now) {
             None => return Pick::Idle,
             Some(due) if due > now => return Pick::Wait(due),
             Some(due) => due,
@@ -85,30 +97,47 @@ impl Dispatch {
         {
             return Pick::Wait(free_at);
         }
-        // A due retry is older than anything in the queue.
-        match self.retries.pop_due(now).or_else(|| self.queue.pop()) {
+        if let Err(ask_again) = self.breaker.admit(now) {
+            return Pick::Wait(ask_again);
+        }
+        match self.take(now) {
             Some(message) => Pick::Attempt(message),
             None => Pick::Idle,
         }
     }
 
-    /// When there will be something to attempt, if nothing new comes in: in the past when there is now. The rate limit
-    /// is not looked at.
-    pub fn next_due(&self) -> Option<Time> {
+    fn take(&mut self, now: Time) -> Option<Message> {
+        // Retries that fail whatever the webhook's condition must not be the only ones to tell about it.
+        self.fresh_first = self.breaker.state() != State::Closed && !self.fresh_first;
+        if self.fresh_first {
+            return self.queue.pop().or_else(|| self.retries.pop_due(now));
+        }
+        // A due retry is older than anything in the queue.
+        self.retries.pop_due(now).or_else(|| self.queue.pop())
+    }
+
+    /// When there will be something to attempt, if nothing new comes in, as far as is known at `now`: in the past when
+    /// there is now. The rate limit is not looked at.
+    pub fn next_due(&self, now: Time) -> Option<Time> {
         let due = if self.queue.is_empty() { self.retries.next_due()? } else { Time::START };
-        Some(due.max(self.hold.until()))
+        Some(due.max(self.hold.until()).max(self.breaker.next(now)))
+    }
+
+    /// Whether the webhook is left alone at `now`, by its own wish or by the breaker.
+    pub fn is_paused(&self, now: Time) -> bool {
+        self.breaker.state() == State::Open || self.hold.until() > now
     }
 
     /// How many workers could do with being called at `now`. Under a rate limit they are called one by one, as most
     /// would only find that there is no permit.
     pub fn wanted(&self, now: Time) -> usize {
-        if self.next_due().is_none_or(|due| due > now) {
+        if self.next_due(now).is_none_or(|due| due > now) {
             0
         } else if self.limiter.is_some() {
             1
         } else {
             let retry_is_due = self.retries.next_due().is_some_and(|due| due <= now);
-            self.queue.len() + usize::from(retry_is_due)
+            (self.queue.len() + usize::from(retry_is_due)).min(self.breaker.room(now))
         }
     }
 
@@ -123,6 +152,9 @@ impl Dispatch {
             Next::Retry { delay, hold } => {
                 if let Some(hold) = hold {
                     self.hold.extend(now + hold);
+                }
+                if message.receipt.is_some() && delay > LONGEST_WAIT {
+                    return Verdict::Return(message, delay);
                 }
                 let due = now + delay;
                 match self.retries.push(message, due) {

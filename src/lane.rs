@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    acks::Acks,
     clock::{Clock, Time},
     config::{Config, Route},
     deliver::{Client, Target},
@@ -112,8 +113,13 @@ pub fn runtime() -> Result<LocalRuntime, LaneError> {
 pub async fn run(plan: Plan) -> Result<(), LaneError> {
     let Plan { number, config, shares, status, clock, stop } = plan;
     status.runtime.get_or_init(|| Handle::current().metrics());
-    let lines: Vec<_> =
-        config.routes.iter().zip(shares).map(|(route, share)| line(route, share, clock)).collect();
+    let acks = Acks::default();
+    let lines: Vec<_> = config
+        .routes
+        .iter()
+        .zip(shares)
+        .map(|(route, share)| line(route, share, acks.clone(), clock))
+        .collect();
     let lane = Lane { number, config, lines, status, clock };
     let session = lane.take_in(&stop).await?;
     let deadline = clock.now() + lane.config.shutdown.grace;
@@ -213,7 +219,7 @@ fn feed((route, line): (&Route, &Rc<Line<Client>>)) -> Feed<Client> {
     Feed { subject: route.subject.clone(), queue_group: route.queue_group.clone(), line: Rc::clone(line) }
 }
 
-fn line(route: &Route, share: RouteShare, clock: Clock) -> Rc<Line<Client>> {
+fn line(route: &Route, share: RouteShare, acks: Acks, clock: Clock) -> Rc<Line<Client>> {
     let target = Rc::new(Target::new(&route.webhook, share.tls, clock));
     let dead_letters = share.dead_letters;
     Line::start(Equipment {
@@ -222,13 +228,15 @@ fn line(route: &Route, share: RouteShare, clock: Clock) -> Rc<Line<Client>> {
             RetryQueue::new(share.retries),
             share.limit.map(Limiter::new),
             share.hold,
+            share.breaker.clone(),
             Policy::from(&route.retry),
         ),
         overflow: route.queue.overflow,
         concurrency: share.concurrency.get(),
         client: Box::new(move || Client::new(Rc::clone(&target))),
-        settle: Settle::new(route.name.clone(), Arc::clone(&share.stats), dead_letters, clock),
+        settle: Settle::new(route.name.clone(), Arc::clone(&share.stats), dead_letters, acks, clock),
         condition: share.condition,
+        breaker: share.breaker,
         stats: share.stats,
         clock,
     })

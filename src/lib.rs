@@ -9,7 +9,9 @@ pub mod config;
 pub mod clock;
 pub mod message;
 pub mod outcome;
+pub mod receipt;
 
+pub mod acks;
 pub mod dead_letter;
 pub mod deliver;
 pub mod dispatch;

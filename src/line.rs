@@ -27,7 +27,10 @@ use crate::{
     condition::Condition,
     config::Overflow,
     deliver::Deliver,
-    dispatch::{Dispatch, Pick, Verdict},
+    dispatch::{
+        Dispatch, Pick, Verdict,
+        breaker::{Breaker, Change},
+    },
     message::Message,
     outcome::{Attempt, Reason},
     settle::Settle,
@@ -48,6 +51,8 @@ pub struct Equipment<D> {
     pub settle: Settle,
     /// Watches how the webhook does.
     pub condition: Arc<Condition>,
+    /// Leaves it alone for a while when it does badly.
+    pub breaker: Breaker,
     /// Counts.
     pub stats: Arc<RouteStats>,
     /// Tells the time.
@@ -62,6 +67,7 @@ pub struct Line<D> {
     client: Box<dyn Fn() -> D>,
     settle: Settle,
     condition: Arc<Condition>,
+    breaker: Breaker,
     stats: Arc<RouteStats>,
     clock: Clock,
 
@@ -105,7 +111,7 @@ impl Seat {
 impl<D: Deliver + 'static> Line<D> {
     /// A line that is ready for messages, on the runtime of its lane.
     pub fn start(equipment: Equipment<D>) -> Rc<Self> {
-        let Equipment { dispatch, overflow, concurrency, client, settle, condition, stats, clock } =
+        let Equipment { dispatch, overflow, concurrency, client, settle, condition, breaker, stats, clock } =
             equipment;
         let line = Rc::new(Self {
             dispatch: RefCell::new(dispatch),
@@ -114,6 +120,7 @@ impl<D: Deliver + 'static> Line<D> {
             client,
             settle,
             condition,
+            breaker,
             stats,
             clock,
             tasks: TaskTracker::new(),
@@ -151,7 +158,7 @@ impl<D: Deliver + 'static> Line<D> {
     fn call_workers(self: &Rc<Self>, now: Time) {
         let (wanted, due) = {
             let dispatch = self.dispatch.borrow();
-            (dispatch.wanted(now), dispatch.next_due())
+            (dispatch.wanted(now), dispatch.next_due(now))
         };
         if let Some(due) = due
             && due > now
@@ -257,7 +264,7 @@ impl<D: Deliver + 'static> Line<D> {
     }
 
     /// Decides what follows an attempt that began at `began`.
-    fn finish(self: &Rc<Self>, message: Message, attempt: &Attempt, began: Time) {
+    fn finish(self: &Rc<Self>, mut message: Message, attempt: &Attempt, began: Time) {
         let now = self.clock.now();
         self.in_flight.set(self.in_flight.get() - 1);
         self.stats.request_duration.observe(now.since(began));
@@ -265,10 +272,17 @@ impl<D: Deliver + 'static> Line<D> {
             Attempt::Delivered(status) => {
                 self.stats.requests.answered(status);
                 self.condition.succeeded(now);
+                self.tell(self.breaker.succeeded(now));
             }
             Attempt::Failed { failure, .. } => {
                 self.stats.requests.failed(failure);
                 self.note_failure(&message, failure, now);
+                let (counts, change) = self.breaker.failed(failure, now);
+                self.tell(change);
+                if !counts {
+                    // It told about the webhook, not about the message.
+                    message.attempts -= 1;
+                }
             }
         }
         let verdict = self.dispatch.borrow_mut().resolve(message, attempt, now);
@@ -276,6 +290,7 @@ impl<D: Deliver + 'static> Line<D> {
             Verdict::Delivered(message) => self.settle.delivered(message, now),
             Verdict::Dead(message, reason) => self.settle.dead(message, reason, now),
             Verdict::Retry(due) => self.set_alarm(due),
+            Verdict::Return(message, delay) => self.settle.returned(message, delay),
         }
         self.show_load();
         self.progress.notify_one();
@@ -290,6 +305,22 @@ impl<D: Deliver + 'static> Line<D> {
             "attempt failed"
         );
         self.condition.failed(failure, now);
+    }
+
+    /// Logs what has become of the breaker.
+    fn tell(&self, change: Option<Change>) {
+        let route = self.condition.route().as_str();
+        match change {
+            None => {}
+            Some(Change::Opened { wait }) => {
+                let wait = humantime::format_duration(wait);
+                tracing::warn!(route, %wait, "breaker open: the webhook is left alone");
+            }
+            Some(Change::Ramping) => {
+                tracing::info!(route, "breaker half-open: a probe was delivered, ramping up");
+            }
+            Some(Change::Closed) => tracing::info!(route, "breaker closed"),
+        }
     }
 
     /// Gives up a message in the middle of its attempt. Whether the webhook took it is not known.
@@ -344,7 +375,7 @@ impl<D: Deliver + 'static> Line<D> {
     /// Returns when nothing is in hand any more, or nothing of it can be attempted before `deadline`.
     pub async fn drained(&self, deadline: Time) {
         loop {
-            let due = self.dispatch.borrow().next_due();
+            let due = self.dispatch.borrow().next_due(self.clock.now());
             if self.in_flight.get() == 0 && due.is_none_or(|due| due > deadline) {
                 return;
             }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
 
-use crate::{clock::Time, outcome::Failure};
+use crate::{clock::Time, outcome::Failure, receipt::Receipt};
 
 /// One message: what the publisher sent, and what has become of it so far.
 #[derive(Debug)]
@@ -25,12 +25,14 @@ pub struct Message {
     pub attempts: u32,
     /// Why the last attempt failed, if one did.
     pub last_failure: Option<Failure>,
+    /// What it owes to the stream it came from, if it came from one.
+    pub receipt: Option<Receipt>,
 }
 
 impl Message {
     /// A message that was never tried.
     pub fn new(id: Id, subject: Arc<str>, headers: Headers, payload: Bytes, received: Time) -> Self {
-        Self { id, subject, headers, payload, received, attempts: 0, last_failure: None }
+        Self { id, subject, headers, payload, received, attempts: 0, last_failure: None, receipt: None }
     }
 
     /// The memory that keeping this message takes, in bytes: what the bounds are charged with.

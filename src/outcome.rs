@@ -77,6 +77,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the message died for want of room or time here, and might be delivered another time or by another replica.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::QueueFull | Self::RetryQueueFull | Self::Shutdown)
+    }
+
     /// The word for it in logs and dead letters.
     pub const fn label(self) -> &'static str {
         match self {

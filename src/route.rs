@@ -12,7 +12,7 @@ use crate::{
     config::{Bounds, Route},
     dead_letter::Outlet,
     deliver::tls::Trust,
-    dispatch::{hold::Hold, limiter::SharedLimit},
+    dispatch::{breaker::Breaker, hold::Hold, limiter::SharedLimit},
     stats::RouteStats,
 };
 
@@ -29,6 +29,8 @@ pub struct RouteShare {
     pub limit: Option<SharedLimit>,
     /// The pause, shared.
     pub hold: Hold,
+    /// The breaker, shared.
+    pub breaker: Breaker,
     /// The condition, shared.
     pub condition: Arc<Condition>,
     /// Its figures.
@@ -43,6 +45,7 @@ pub struct RouteShare {
 pub fn shares(route: &Route, lanes: NonZeroUsize, trust: &Trust, outlet: Option<&Outlet>) -> Vec<RouteShare> {
     let limit = route.rate_limit.map(SharedLimit::new);
     let hold = Hold::default();
+    let breaker = Breaker::new(route.breaker.as_ref());
     let condition = Arc::new(Condition::new(route.name.clone()));
     let tls = trust.client_config(&route.webhook.tls.ca);
     let dead_letters = route.dead_letter.as_ref().and_then(|dead| Some(outlet?.to(dead.subject.as_str())));
@@ -53,6 +56,7 @@ pub fn shares(route: &Route, lanes: NonZeroUsize, trust: &Trust, outlet: Option<
             concurrency: part(route.webhook.concurrency, lanes, lane),
             limit: limit.clone(),
             hold: hold.clone(),
+            breaker: breaker.clone(),
             condition: Arc::clone(&condition),
             stats: Arc::default(),
             dead_letters: dead_letters.clone(),

@@ -152,6 +152,8 @@ pub struct RouteStats {
     pub dropped: Counter,
     /// Messages that another replica took over.
     pub handed_over: Counter,
+    /// Messages that were given back to the stream they came from.
+    pub returned: Counter,
     /// Attempts under way.
     pub in_flight: Gauge,
     /// Messages in the queue.
@@ -179,6 +181,7 @@ impl RouteStats {
             dead_lettered: self.dead_lettered.get(),
             dropped: self.dropped.get(),
             handed_over: self.handed_over.get(),
+            returned: self.returned.get(),
         }
     }
 }
@@ -195,6 +198,7 @@ impl Default for RouteStats {
             dead_lettered: Counter::default(),
             dropped: Counter::default(),
             handed_over: Counter::default(),
+            returned: Counter::default(),
             in_flight: Gauge::default(),
             queue_messages: Gauge::default(),
             queue_bytes: Gauge::default(),
@@ -207,7 +211,7 @@ impl Default for RouteStats {
     }
 }
 
-/// The sum that has to come out even: received = delivered + dead-lettered + dropped + handed over + in hand.
+/// The sum that has to come out even: received = delivered + dead-lettered + dropped + handed over + returned + in hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Messages taken from the source.
@@ -220,12 +224,14 @@ pub struct Account {
     pub dropped: u64,
     /// Messages that another replica took over.
     pub handed_over: u64,
+    /// Messages that were given back to the stream they came from.
+    pub returned: u64,
 }
 
 impl Account {
     /// What is neither delivered nor dead yet. When everything has stopped, anything but 0 is a bug.
     pub const fn in_hand(&self) -> i64 {
-        let settled = self.delivered + self.dead_lettered + self.dropped + self.handed_over;
+        let settled = self.delivered + self.dead_lettered + self.dropped + self.handed_over + self.returned;
         self.received.wrapping_sub(settled).cast_signed()
     }
 }
@@ -240,6 +246,7 @@ impl std::ops::Add for Account {
             dead_lettered: self.dead_lettered + other.dead_lettered,
             dropped: self.dropped + other.dropped,
             handed_over: self.handed_over + other.handed_over,
+            returned: self.returned + other.returned,
         }
     }
 }

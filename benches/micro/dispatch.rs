@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use broadcaster::{
     clock::Time,
-    dispatch::{Dispatch, Pick, Verdict, hold::Hold, policy::Policy, queue::Queue, retry_queue::RetryQueue},
+    dispatch::{
+        Dispatch, Pick, Verdict, breaker::Breaker, hold::Hold, policy::Policy, queue::Queue,
+        retry_queue::RetryQueue,
+    },
     message::Message,
     outcome::Attempt,
 };
@@ -19,6 +22,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         RetryQueue::new(route.retry.bounds),
         None,
         Hold::default(),
+        Breaker::new(route.breaker.as_ref()),
         Policy::from(&route.retry),
     );
     let mut message = Some(sample::message());
@@ -39,6 +43,6 @@ fn deliver(dispatch: &mut Dispatch, message: Message) -> Option<Message> {
     let Pick::Attempt(message) = dispatch.pick(now) else { return None };
     match dispatch.resolve(message, &Attempt::Delivered(200), now) {
         Verdict::Delivered(message) => Some(message),
-        Verdict::Retry(_) | Verdict::Dead(..) => None,
+        Verdict::Retry(_) | Verdict::Return(..) | Verdict::Dead(..) => None,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! They show which part a change has made slower. What a message costs in all is for `load` to say.
 
+mod breaker;
 mod config;
 mod dispatch;
 mod id;
@@ -32,6 +33,7 @@ fn main() {
         queue::bench,
         retry_queue::bench,
         limiter::bench,
+        breaker::bench,
         policy::bench,
         dispatch::bench,
         request::bench,

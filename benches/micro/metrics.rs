@@ -3,6 +3,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use broadcaster::{
+    dispatch::breaker::Breaker,
     lane::LaneStatus,
     metrics::{Figures, Metrics, RouteFigures},
     server::Pages as _,
@@ -61,5 +62,5 @@ fn figures(number: u64) -> RouteFigures {
         Arc::new(stats)
     };
     let name = format!("route-{number}").parse().expect("a good name");
-    RouteFigures { name, lanes: (0..LANES).map(|_| lane()).collect() }
+    RouteFigures { name, lanes: (0..LANES).map(|_| lane()).collect(), breaker: Breaker::new(None) }
 }

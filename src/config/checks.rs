@@ -18,6 +18,19 @@ pub(super) fn routes(at: &Section<'_>, drafts: &[Draft]) {
 
 /// Two routes in one queue group would split the messages between two webhooks.
 fn share(at: &Section<'_>, earlier: &Draft, route: &Draft) {
+    if let (Some(a), Some(b)) = (earlier.stream(), route.stream()) {
+        if a.stream == b.stream && a.consumer == b.consumer {
+            let problem = format!(
+                "expected another consumer than {}: with the same consumer, each message would reach only one of the two",
+                earlier.path
+            );
+            at.report_at(format!("{}.jetstream.consumer", route.path), problem);
+        }
+        return;
+    }
+    if earlier.stream().or_else(|| route.stream()).is_some() {
+        return;
+    }
     let (Some(a), Some(b)) = (&earlier.subject, &route.subject) else {
         return;
     };

@@ -17,6 +17,11 @@ pub enum NameError {
     /// Not a subject that can be published to.
     #[error("expected a NATS subject such as \"todos.dead\" (no empty token, no blank, no wildcard)")]
     PublishSubject,
+    /// Not the name of a stream or a consumer.
+    #[error(
+        "expected a name such as \"TODOS\" (no blank, dot, slash, backslash or wildcard, at most 255 bytes)"
+    )]
+    Stream,
     /// Not a queue group.
     #[error("expected a name without blanks such as \"broadcaster-workers\"")]
     QueueGroup,
@@ -35,6 +40,10 @@ pub struct Subject(Arc<str>);
 /// A subject to publish to: one without wildcards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PublishSubject(Arc<str>);
+
+/// The name of a JetStream stream or consumer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StreamName(Arc<str>);
 
 /// A queue group: its members share the messages of a subject between them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,6 +113,15 @@ impl FromStr for PublishSubject {
     }
 }
 
+impl FromStr for StreamName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let good = is_token(text) && text.len() <= 255 && !text.contains(['.', '/', '\\']);
+        if good { Ok(Self(text.into())) } else { Err(NameError::Stream) }
+    }
+}
+
 impl FromStr for QueueGroup {
     type Err = NameError;
 
@@ -131,4 +149,4 @@ macro_rules! reads_as_str {
     )*};
 }
 
-reads_as_str!(RouteName Subject PublishSubject QueueGroup);
+reads_as_str!(RouteName Subject PublishSubject StreamName QueueGroup);

@@ -10,7 +10,7 @@ use std::{
 
 use bytesize::ByteSize;
 
-use super::{Jitter, LogFormat, LogLevel, NatsUrl, Overflow, Statuses, Threads, tree::Value};
+use super::{DeliverPolicy, Jitter, LogFormat, LogLevel, NatsUrl, Overflow, Statuses, Threads, tree::Value};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -44,6 +44,22 @@ pub(super) fn choice<T: Choice>(value: &Value) -> Result<T, String> {
         return Err(wrong());
     };
     T::ALL.iter().find(|(word, _)| word == text).map(|(_, choice)| *choice).ok_or_else(wrong)
+}
+
+/// On or off.
+pub(super) fn switch(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Bool(on) => Some(*on),
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
+    }
+    .ok_or_else(|| value.unexpected("true or false"))
+}
+
+/// A share of a whole.
+pub(super) fn share(value: &Value) -> Result<f64, String> {
+    let wrong = || value.unexpected("a number above 0 and at most 1 such as 0.5");
+    number(value).filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(wrong)
 }
 
 /// A length of time that has to pass before something happens.
@@ -106,14 +122,17 @@ pub(super) fn threads(value: &Value) -> Result<Threads, String> {
 
 /// By how much each wait is longer than the one before.
 pub(super) fn multiplier(value: &Value) -> Result<f64, String> {
-    let number = match value {
+    let wrong = || value.unexpected("a number from 1.0 to 100.0");
+    number(value).filter(|number| (1.0..=100.0).contains(number)).ok_or_else(wrong)
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
         Value::Float(number) => Some(*number),
         Value::Integer(number) => i32::try_from(*number).ok().map(f64::from),
         Value::Text(text) => text.parse().ok(),
         _ => None,
-    };
-    let wrong = || value.unexpected("a number from 1.0 to 100.0");
-    number.filter(|number| (1.0..=100.0).contains(number)).ok_or_else(wrong)
+    }
 }
 
 /// An address to listen on.
@@ -177,6 +196,11 @@ impl Choice for Overflow {
         ("drop_newest", Self::DropNewest),
         ("drop_oldest", Self::DropOldest),
     ];
+}
+
+impl Choice for DeliverPolicy {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("all", Self::All), ("last", Self::Last), ("new", Self::New)];
 }
 
 impl Choice for Jitter {

@@ -3,7 +3,8 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Bounds, Config, MASK, Nats, NatsAuth, NatsTls, Queue, Retry, Route, Threads, Webhook, parse::Choice,
+    Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Queue, Retry, Route, Threads, Webhook,
+    parse::Choice,
 };
 
 impl Config {
@@ -92,6 +93,9 @@ impl Page {
         self.section(&name);
         self.text("subject", &route.subject);
         self.text("queue_group", &route.queue_group);
+        if let Some(jetstream) = &route.jetstream {
+            self.jetstream(&name, jetstream);
+        }
         self.webhook(&name, &route.webhook);
         self.queue(&name, &route.queue);
         self.retry(&name, &route.retry);
@@ -100,9 +104,14 @@ impl Page {
             self.bare("per_second", limit.per_second);
             self.bare("burst", limit.burst);
         }
+        self.breaker(&name, route.breaker.as_ref());
         if let Some(dead_letter) = &route.dead_letter {
             self.section(&format!("{name}.dead_letter"));
             self.text("subject", &dead_letter.subject);
+            if let Some(stream) = &dead_letter.stream {
+                self.text("stream", stream);
+                self.bare("create", dead_letter.create);
+            }
         }
     }
 
@@ -143,6 +152,28 @@ impl Page {
         self.bounds(retry.bounds);
         let statuses: toml::Value = retry.statuses.items().collect::<Vec<_>>().into();
         self.bare("statuses", statuses);
+    }
+
+    fn jetstream(&mut self, route: &str, jetstream: &Jetstream) {
+        self.section(&format!("{route}.jetstream"));
+        self.text("stream", &jetstream.stream);
+        self.text("consumer", &jetstream.consumer);
+        self.bare("create", jetstream.create);
+        self.duration("ack_wait", jetstream.ack_wait);
+        self.bare("max_ack_pending", jetstream.max_ack_pending);
+        self.text("deliver_policy", jetstream.deliver_policy.word());
+    }
+
+    fn breaker(&mut self, route: &str, breaker: Option<&Breaker>) {
+        self.section(&format!("{route}.breaker"));
+        self.bare("enabled", breaker.is_some());
+        let Some(breaker) = breaker else { return };
+        self.bare("failures", breaker.failures);
+        self.bare("rate", format!("{:?}", breaker.rate));
+        self.duration("window", breaker.window);
+        self.duration("open_for", breaker.open_for);
+        self.bare("half_open_probes", breaker.half_open_probes);
+        self.duration("ramp", breaker.ramp);
     }
 
     fn bounds(&mut self, bounds: Bounds) {

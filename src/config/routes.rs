@@ -8,8 +8,8 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
-    Bounds, DeadLetter, Jitter, Overflow, Queue, QueueGroup, RateLimit, Retry, Route, RouteName, Subject,
-    Webhook, WebhookTls, WebhookUrl, WebhookUrlError, files, parse,
+    Bounds, Breaker, DeadLetter, Jetstream, Jitter, Overflow, Queue, QueueGroup, RateLimit, Retry, Route,
+    RouteName, Subject, Webhook, WebhookTls, WebhookUrl, WebhookUrlError, breaker, files, jetstream, parse,
     reader::Section,
     tree::{Entry, Value},
 };
@@ -38,24 +38,33 @@ pub(super) struct Draft {
     pub(super) name: Option<RouteName>,
     pub(super) subject: Option<Subject>,
     pub(super) queue_group: Option<QueueGroup>,
+    pub(super) jetstream: Option<Option<Jetstream>>,
     pub(super) webhook: Option<Webhook>,
     pub(super) queue: Option<Queue>,
     pub(super) retry: Option<Retry>,
     pub(super) rate_limit: Option<Option<RateLimit>>,
+    pub(super) breaker: Option<Option<Breaker>>,
     pub(super) dead_letter: Option<Option<DeadLetter>>,
 }
 
 impl Draft {
+    /// The stream it takes its messages from, if it does.
+    pub(super) fn stream(&self) -> Option<&Jetstream> {
+        self.jetstream.as_ref()?.as_ref()
+    }
+
     /// The route, unless something is wrong with it.
     pub(super) fn finish(self) -> Option<Route> {
         Some(Route {
             name: self.name?,
             subject: self.subject?,
             queue_group: self.queue_group?,
+            jetstream: self.jetstream?,
             webhook: self.webhook?,
             queue: self.queue?,
             retry: self.retry?,
             rate_limit: self.rate_limit?,
+            breaker: self.breaker?,
             dead_letter: self.dead_letter?,
         })
     }
@@ -77,6 +86,8 @@ fn route<'r>(routes: &Section<'r>, key: &str, entry: &'r Entry) -> Option<Draft>
         .map_err(|error| routes.report(key, format!("{error} as the name of a route")))
         .ok();
     routes.below(key, entry, |at| {
+        let jetstream = at.optional_section("jetstream", |at| jetstream::read(at, name.as_ref()));
+        let dead_letter = at.optional_section("dead_letter", |at| dead_letter(at, name.as_ref()));
         Some(Draft {
             path: routes.path(key),
             name,
@@ -86,11 +97,13 @@ fn route<'r>(routes: &Section<'r>, key: &str, entry: &'r Entry) -> Option<Draft>
             queue_group: at
                 .optional("queue_group", parse::name)
                 .map(|group| group.unwrap_or_else(default_group)),
+            jetstream,
             webhook: at.section("webhook", webhook),
             queue: at.section("queue", queue),
             retry: at.section("retry", retry),
             rate_limit: at.optional_section("rate_limit", rate_limit),
-            dead_letter: at.optional_section("dead_letter", dead_letter),
+            breaker: at.section("breaker", breaker::read),
+            dead_letter,
         })
     })
 }
@@ -212,8 +225,18 @@ fn rate_limit(at: &Section<'_>) -> Option<RateLimit> {
     Some(RateLimit { per_second, burst: burst?.unwrap_or(per_second) })
 }
 
-fn dead_letter(at: &Section<'_>) -> Option<DeadLetter> {
-    at.required("subject", parse::name).map(|subject| DeadLetter { subject })
+fn dead_letter(at: &Section<'_>, route: Option<&RouteName>) -> Option<DeadLetter> {
+    // A route whose name is wrong is reported for that.
+    let default = || format!("broadcaster.dead.{}", route.map_or("route", RouteName::as_str));
+    let subject = at.optional("subject", parse::name).map(|subject| {
+        subject.unwrap_or_else(|| default().parse().expect("a route's name is good for a subject"))
+    });
+    let stream = at.optional("stream", parse::name);
+    let create = at.or("create", false, parse::switch);
+    if create == Some(true) && stream == Some(None) {
+        at.report_missing("stream");
+    }
+    Some(DeadLetter { subject: subject?, stream: stream?, create: create? })
 }
 
 fn count(default: usize) -> NonZeroUsize {

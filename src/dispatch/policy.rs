@@ -41,7 +41,8 @@ impl Policy {
             return Next::Dead(Reason::AttemptsExhausted);
         }
         let hold = retry_after.map(|asked| asked.min(self.longest_hold));
-        let delay = self.backoff.delay(attempts).max(hold.unwrap_or_default());
+        // Failures while the breaker is open don't count, so that there may be none.
+        let delay = self.backoff.delay(attempts.max(1)).max(hold.unwrap_or_default());
         Next::Retry { delay, hold }
     }
 

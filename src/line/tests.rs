@@ -4,8 +4,10 @@ use tokio::{task::LocalSet, time::sleep};
 
 use super::*;
 use crate::{
+    acks::Acks,
     config::{Bounds, RouteName},
     dispatch::{
+        breaker::Breaker,
         hold::Hold,
         policy::Policy,
         queue::Queue,
@@ -81,13 +83,15 @@ fn setting(concurrency: usize, queue: Bounds) -> Setting {
             RetryQueue::new(bounds(1000, 1 << 20)),
             None,
             Hold::default(),
+            Breaker::new(None),
             Policy::from(&retry()),
         ),
         overflow: Overflow::DropNewest,
         concurrency,
         client,
-        settle: Settle::new(route.clone(), Arc::clone(&stats), None, clock),
+        settle: Settle::new(route.clone(), Arc::clone(&stats), None, Acks::default(), clock),
         condition: Arc::new(Condition::new(route)),
+        breaker: Breaker::new(None),
         stats: Arc::clone(&stats),
         clock,
     });

@@ -10,6 +10,7 @@ use prometheus_client::{
 
 use crate::{
     config::RouteName,
+    dispatch::breaker::Breaker,
     stats::{Account, Histogram, RouteStats},
 };
 
@@ -20,6 +21,8 @@ pub struct RouteFigures {
     pub name: RouteName,
     /// Those of each lane.
     pub lanes: Vec<Arc<RouteStats>>,
+    /// Its breaker.
+    pub breaker: Breaker,
 }
 
 impl RouteFigures {
@@ -46,6 +49,7 @@ impl Collector for Routes {
         self.messages(encoder)?;
         self.requests(encoder)?;
         self.load(encoder)?;
+        self.breaker(encoder)?;
         let help = "One attempt, from connecting to the last byte of the answer";
         self.histogram(encoder, "broadcaster_request_duration_seconds", help, |s| &s.request_duration)?;
         let help = "From receiving a message to delivering it, retries included";
@@ -72,6 +76,7 @@ impl Routes {
                 ("dead_lettered", account.dead_lettered),
                 ("dropped", account.dropped),
                 ("handed_over", account.handed_over),
+                ("returned", account.returned),
             ];
             for (outcome, count) in outcomes {
                 let labels = [("route", route.name.as_str()), ("outcome", outcome)];
@@ -130,6 +135,17 @@ impl Routes {
                 let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
                 value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
             }
+        }
+        Ok(())
+    }
+
+    fn breaker(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Whether the webhook is left alone: 0 closed, 1 half-open, 2 open";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_breaker_state", help, None, MetricType::Gauge)?;
+        for route in &self.0 {
+            let state = ConstGauge::new(route.breaker.state() as i64);
+            state.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
         }
         Ok(())
     }

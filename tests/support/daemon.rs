@@ -150,6 +150,8 @@ pub(crate) struct Account {
     pub(crate) dropped: u64,
     /// Were taken by another replica.
     pub(crate) handed_over: u64,
+    /// Were given back to their stream.
+    pub(crate) returned: u64,
     /// Were none of these when the process ended.
     pub(crate) in_hand: u64,
 }
@@ -157,7 +159,7 @@ pub(crate) struct Account {
 impl Account {
     /// Is every received message accounted for?
     pub(crate) fn adds_up(&self) -> bool {
-        let settled = self.delivered + self.dead_lettered + self.dropped + self.handed_over;
+        let settled = self.delivered + self.dead_lettered + self.dropped + self.handed_over + self.returned;
         self.received == settled + self.in_hand
     }
 }

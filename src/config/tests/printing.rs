@@ -48,6 +48,15 @@ jitter = "full"
 messages = 65536
 bytes = "32MiB"
 statuses = ["408", "425", "429", "5xx", "!501"]
+
+[routes.todos.breaker]
+enabled = true
+failures = 20
+rate = 0.5
+window = "10s"
+open_for = "5s"
+half_open_probes = 3
+ramp = "10s"
 "#;
     assert_eq!(given(ROUTE).load().to_toml(), expected);
 }

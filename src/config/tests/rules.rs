@@ -174,14 +174,50 @@ fn threads_have_enough_to_divide() {
 
 #[test]
 fn sections_that_may_be_left_out_need_their_key_when_they_are_there() {
-    let errors =
-        given(&format!("{ROUTE}[routes.todos.rate_limit]\nburst = 5\n[routes.todos.dead_letter]\n")).errors();
+    let errors = given(&format!(
+        "{ROUTE}[routes.todos.rate_limit]\nburst = 5\n[routes.todos.jetstream]\n\
+             [routes.todos.dead_letter]\ncreate = true\n"
+    ))
+    .errors();
     let missing: Vec<_> = errors.iter().filter_map(|error| error.split(" is missing: ").next()).collect();
     assert_eq!(
         missing,
-        ["routes.todos.rate_limit.per_second", "routes.todos.dead_letter.subject"],
+        [
+            "routes.todos.jetstream.stream",
+            "routes.todos.dead_letter.stream",
+            "routes.todos.rate_limit.per_second",
+        ],
         "{errors:#?}"
     );
+}
+
+#[test]
+fn what_is_left_out_is_named_after_the_route() {
+    let config = given(&format!(
+        "{ROUTE}[routes.todos.jetstream]\nstream = \"TODOS\"\n[routes.todos.dead_letter]\n\
+         [routes.todos.breaker]\nenabled = false\n"
+    ))
+    .load();
+    let route = &config.routes[0];
+    assert_eq!(route.jetstream.as_ref().unwrap().consumer.as_str(), "broadcaster-todos");
+    assert_eq!(route.dead_letter.as_ref().unwrap().subject.as_str(), "broadcaster.dead.todos");
+    assert_eq!(route.breaker, None);
+}
+
+#[test]
+fn two_routes_share_no_consumer_and_a_stream_is_no_queue_group() {
+    let other =
+        "[routes.other.webhook]\nurl = \"https://example.com/\"\n[routes.other.jetstream]\nstream = \"A\"\n";
+    let todos = "[routes.todos.jetstream]\nstream = \"A\"\n";
+    assert_eq!(given(&format!("{ROUTE}{todos}{other}")).load().routes.len(), 2);
+    let errors = given(&format!("{ROUTE}{todos}{other}consumer = \"broadcaster-todos\"\n")).errors();
+    assert!(
+        errors[0].starts_with("routes.todos.jetstream.consumer: expected another consumer"),
+        "{errors:#?}"
+    );
+    // A core route with the same subject gets each message too: that is fan-out.
+    let core = "[routes.core.webhook]\nurl = \"https://example.com/\"\n";
+    assert_eq!(given(&format!("{ROUTE}{todos}{core}")).load().routes.len(), 2);
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! `[routes.NAME.jetstream]`.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use super::{RouteName, names::StreamName, parse, reader::Section};
+
+/// `[routes.NAME.jetstream]`: the route takes its messages from a stream, by a durable pull consumer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jetstream {
+    /// `stream`: the stream. Required in this section.
+    pub stream: StreamName,
+    /// `consumer`: the durable consumer, which all replicas share. Default `broadcaster-NAME`.
+    pub consumer: StreamName,
+    /// `create`: whether the consumer is made where it is missing. One that is there is never changed. Default false:
+    /// the operator makes it.
+    pub create: bool,
+    /// `ack_wait`: how long a created consumer waits for a sign of life before it delivers a message again. Default
+    /// `30s`.
+    pub ack_wait: Duration,
+    /// `max_ack_pending`: how many messages of a created consumer may be in hand, over all replicas, 1 to 1,000,000.
+    /// Default 10,000.
+    pub max_ack_pending: NonZeroU32,
+    /// `deliver_policy`: where a created consumer begins. Default `all`.
+    pub deliver_policy: DeliverPolicy,
+}
+
+/// Where a consumer begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliverPolicy {
+    /// With the oldest message of the stream.
+    All,
+    /// With the newest message of the stream.
+    Last,
+    /// With the first message that comes after the consumer was made.
+    New,
+}
+
+pub(super) fn read(at: &Section<'_>, route: Option<&RouteName>) -> Option<Jetstream> {
+    let stream = at.required("stream", parse::name);
+    // A route whose name is wrong is reported for that.
+    let default = || format!("broadcaster-{}", route.map_or("route", RouteName::as_str));
+    let consumer = at.optional("consumer", parse::name).map(|consumer| {
+        consumer.unwrap_or_else(|| default().parse().expect("a route's name is good for a consumer's"))
+    });
+    let create = at.or("create", false, parse::switch);
+    let ack_wait = at.or("ack_wait", Duration::from_secs(30), parse::duration);
+    let max_ack_pending = at.or("max_ack_pending", ten_thousand(), parse::count(1_000_000));
+    let deliver_policy = at.or("deliver_policy", DeliverPolicy::All, parse::choice);
+    Some(Jetstream {
+        stream: stream?,
+        consumer: consumer?,
+        create: create?,
+        ack_wait: ack_wait?,
+        max_ack_pending: max_ack_pending?,
+        deliver_policy: deliver_policy?,
+    })
+}
+
+fn ten_thousand() -> NonZeroU32 {
+    NonZeroU32::new(10_000).expect("it is not 0")
+}

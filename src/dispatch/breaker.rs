@@ -1,0 +1,153 @@
+//! The circuit breaker of a route: after too many failures nothing is attempted for a while; then a few probes find out
+//! whether the webhook is back, and if it is, attempts come at a growing rate instead of all at once.
+//!
+//! Plain decisions that are told the time. The lanes of a route share one breaker; as long as all goes well that costs
+//! one load of an atomic for each attempt.
+
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use machine::Machine;
+
+use crate::{clock::Time, config, outcome::Failure};
+
+/// Where a breaker stands. The number is the value of the metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// All is well: everything is attempted.
+    Closed = 0,
+    /// The webhook is on trial: a few probes, or a ramp.
+    HalfOpen = 1,
+    /// Nothing is attempted.
+    Open = 2,
+}
+
+/// A change that is worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing will be attempted for `wait`.
+    Opened {
+        /// Until the first probe.
+        wait: Duration,
+    },
+    /// A probe has succeeded: attempts come at a growing rate.
+    Ramping,
+    /// All is well again.
+    Closed,
+}
+
+/// The breaker of a route, shared by its lanes. See the module.
+#[derive(Clone, Debug)]
+pub struct Breaker(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    machine: Mutex<Machine>,
+    state: AtomicU8,
+    /// Whether there was no failure lately, so that successes need not be counted.
+    calm: AtomicBool,
+}
+
+impl Breaker {
+    /// A breaker as configured, closed; one that never opens where none is wanted.
+    pub fn new(config: Option<&config::Breaker>) -> Self {
+        Self(config.map(|config| {
+            let machine = Mutex::new(Machine::new(*config));
+            Arc::new(Shared {
+                machine,
+                state: AtomicU8::new(State::Closed as u8),
+                calm: AtomicBool::new(true),
+            })
+        }))
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        match self.0.as_ref().map(|shared| shared.state.load(Relaxed)) {
+            Some(2) => State::Open,
+            Some(1) => State::HalfOpen,
+            _ => State::Closed,
+        }
+    }
+
+    /// From when on something may be attempted; in the past when that is now.
+    pub fn next(&self, now: Time) -> Time {
+        match &self.0 {
+            Some(shared) if shared.state.load(Relaxed) != State::Closed as u8 => shared.lock().next(now),
+            _ => Time::START,
+        }
+    }
+
+    /// Takes the permission for an attempt at `now`, or says when to ask again.
+    pub fn admit(&self, now: Time) -> Result<(), Time> {
+        match &self.0 {
+            Some(shared) if shared.state.load(Relaxed) != State::Closed as u8 => {
+                shared.change(|machine| machine.admit(now)).0
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many attempts may begin at `now`.
+    pub fn room(&self, now: Time) -> usize {
+        match &self.0 {
+            Some(shared) if shared.state.load(Relaxed) != State::Closed as u8 => shared.lock().room(now),
+            _ => usize::MAX,
+        }
+    }
+
+    /// Takes note of an attempt that succeeded.
+    pub fn succeeded(&self, now: Time) -> Option<Change> {
+        let shared = self.0.as_ref().filter(|shared| !shared.calm.load(Relaxed))?;
+        shared.change(|machine| machine.succeeded(now)).1
+    }
+
+    /// Takes note of an attempt that failed. False where the breaker was not closed: such an attempt told about the webhook
+    /// and not about the message, and is not to be held against it.
+    pub fn failed(&self, failure: Failure, now: Time) -> (bool, Option<Change>) {
+        let Some(shared) = &self.0 else { return (true, None) };
+        if !tells_of_an_outage(failure) {
+            // The webhook works: it has an opinion about this message.
+            return (true, self.succeeded(now));
+        }
+        shared.change(|machine| machine.failed(now))
+    }
+}
+
+/// Whether a failure says something about the webhook, not about the message.
+const fn tells_of_an_outage(failure: Failure) -> bool {
+    match failure {
+        Failure::Status(status) => status >= 500,
+        Failure::Timeout
+        | Failure::Dns
+        | Failure::Connect
+        | Failure::Tls
+        | Failure::Reset
+        | Failure::Protocol => true,
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `step` and shows its consequences to those who only look at the atomics.
+    fn change<T>(&self, step: impl FnOnce(&mut Machine) -> T) -> (T, Option<Change>) {
+        let mut machine = self.lock();
+        let result = step(&mut machine);
+        self.state.store(machine.state() as u8, Relaxed);
+        self.calm.store(machine.is_calm(), Relaxed);
+        (result, machine.take_change())
+    }
+}

@@ -1,0 +1,135 @@
+use super::{machine::Machine, *};
+
+const CONFIG: fn() -> config::Breaker = config::Breaker::default;
+
+fn ms(ms: u64) -> Time {
+    Time::from_start(Duration::from_millis(ms))
+}
+
+/// A machine that was opened at the start.
+fn open() -> Machine {
+    let mut machine = Machine::new(CONFIG());
+    for _ in 0..20 {
+        assert!(machine.failed(ms(0)), "up to then each failure counts");
+    }
+    machine
+}
+
+#[test]
+fn failures_in_a_row_open_it_and_fewer_do_not() {
+    let mut machine = Machine::new(config::Breaker { rate: 1.0, ..CONFIG() });
+    for round in 0..50 {
+        for _ in 0..19 {
+            machine.failed(ms(round));
+        }
+        machine.succeeded(ms(round));
+    }
+    assert_eq!(machine.state(), State::Closed);
+    assert_eq!(open().state(), State::Open);
+}
+
+#[test]
+fn a_share_of_the_attempts_opens_it_within_the_window_only() {
+    let alternate = |step: u64| {
+        let mut machine = Machine::new(CONFIG());
+        for n in 0..40 {
+            machine.succeeded(ms(2 * n * step));
+            machine.failed(ms((2 * n + 1) * step));
+        }
+        machine.state()
+    };
+    assert_eq!(alternate(10), State::Open);
+    assert_eq!(alternate(1_000), State::Closed, "never 20 of them in ten seconds");
+}
+
+#[test]
+fn nothing_is_attempted_while_it_is_open() {
+    let mut machine = open();
+    for now in [0, 1, 4_999] {
+        assert_eq!(machine.admit(ms(now)), Err(ms(5_000)));
+        assert_eq!(machine.room(ms(now)), 0);
+    }
+    assert!(!machine.failed(ms(10)), "an attempt from before");
+    assert_eq!(machine.admit(ms(5_000)), Ok(()));
+}
+
+#[test]
+fn a_few_probes_at_a_time() {
+    let mut machine = open();
+    let admitted = (0..100).filter(|_| machine.admit(ms(5_000)).is_ok()).count();
+    assert_eq!(admitted, 3);
+    assert!(machine.next(ms(5_000)) > ms(5_000));
+    // They were never heard of again.
+    assert_eq!(machine.admit(ms(10_000)), Ok(()));
+}
+
+#[test]
+fn a_probe_that_fails_opens_it_again_and_counts_for_nothing() {
+    let mut machine = open();
+    machine.admit(ms(5_000)).unwrap();
+    assert!(!machine.failed(ms(5_100)));
+    assert_eq!(machine.state(), State::Open);
+    assert_eq!(machine.next(ms(5_100)), ms(10_100));
+}
+
+#[test]
+fn after_a_probe_the_rate_grows_and_then_it_closes() {
+    let mut machine = open();
+    machine.admit(ms(5_000)).unwrap();
+    machine.succeeded(ms(5_001));
+    assert_eq!(machine.state(), State::HalfOpen);
+    let mut in_second = Vec::new();
+    let mut now = 5_001;
+    for _ in 0..4 {
+        let end = now + 1_000;
+        let mut count = 0;
+        while now < end {
+            while machine.admit(ms(now)).is_ok() {
+                machine.succeeded(ms(now));
+                count += 1;
+            }
+            now += 1;
+        }
+        in_second.push(count);
+    }
+    assert!((20..=60).contains(&in_second[0]), "{in_second:?}");
+    for pair in in_second.windows(2) {
+        assert!(
+            (3 * pair[0]..=5 * pair[0]).contains(&pair[1]),
+            "it grows fourfold each second: {in_second:?}"
+        );
+    }
+    assert_eq!(machine.admit(ms(15_001)), Ok(()));
+    assert_eq!(machine.state(), State::Closed);
+}
+
+#[test]
+fn a_webhook_that_falls_over_again_in_the_ramp_is_left_alone_again() {
+    let mut machine = open();
+    machine.admit(ms(5_000)).unwrap();
+    machine.succeeded(ms(5_001));
+    for _ in 0..20 {
+        machine.failed(ms(6_000));
+    }
+    assert_eq!(machine.state(), State::Open);
+}
+
+#[test]
+fn what_the_webhook_says_about_a_message_is_not_held_against_the_webhook() {
+    let breaker = Breaker::new(Some(&CONFIG()));
+    for _ in 0..1_000 {
+        assert_eq!(breaker.failed(Failure::Status(422), ms(0)), (true, None));
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    let changes: Vec<_> = (0..30).filter_map(|_| breaker.failed(Failure::Connect, ms(0)).1).collect();
+    assert_eq!(changes, [Change::Opened { wait: Duration::from_secs(5) }]);
+}
+
+#[test]
+fn one_that_is_switched_off_never_opens() {
+    let breaker = Breaker::new(None);
+    for _ in 0..1_000 {
+        assert_eq!(breaker.failed(Failure::Connect, ms(0)), (true, None));
+    }
+    assert_eq!((breaker.admit(ms(0)), breaker.room(ms(0))), (Ok(()), usize::MAX));
+}
