@@ -80,7 +80,12 @@ impl App {
             let of_route = route::shares(route, lanes, &trust, letters.outlet.as_ref());
             let stats = of_route.iter().map(|share| Arc::clone(&share.stats)).collect();
             let breaker = of_route[0].breaker.clone();
-            figures.push(RouteFigures { name: route.name.clone(), lanes: stats, breaker });
+            figures.push(RouteFigures {
+                name: route.name.clone(),
+                lanes: stats,
+                breaker,
+                is_durable: route.jetstream.is_some(),
+            });
             shares.iter_mut().zip(of_route).for_each(|(lane, share)| lane.push(share));
         }
         drop(trust);

@@ -29,7 +29,8 @@ pub struct Report {
 impl Health {
     /// Ready when all `lanes` serve all `routes`.
     pub fn new(lanes: Vec<Arc<LaneStatus>>, routes: &[Route]) -> Self {
-        let routes = routes.iter().map(|r| (r.name.to_string(), r.subject.as_str().to_owned())).collect();
+        let core = routes.iter().filter(|route| route.jetstream.is_none());
+        let routes = core.map(|r| (r.name.to_string(), r.subject.as_str().to_owned())).collect();
         Self { draining: AtomicBool::new(false), lanes, routes }
     }
 
@@ -61,6 +62,7 @@ impl Health {
         if !lane.is_subscribed() {
             reasons.push(format!("lane {number} has not subscribed yet"));
         }
+        reasons.extend(lane.streams_in_trouble());
         for (name, subject) in &self.routes {
             if link.refused_subscription(subject) {
                 reasons.push(format!("route {name}: NATS refuses the subscription to {subject}"));

@@ -24,12 +24,13 @@ use crate::{
     config::{Config, Route},
     deliver::{Client, Target},
     dispatch::{Dispatch, limiter::Limiter, policy::Policy, queue::Queue, retry_queue::RetryQueue},
+    durable::{self, Streams},
     line::{Equipment, Line},
     nats::{Link, LinkError, LinkState},
     route::RouteShare,
     settle::Settle,
     source::{Feed, Session},
-    stats::Counter,
+    stats::{Counter, RouteStats},
 };
 
 /// How long the last dead letters may wait for room on their way to NATS, after the grace.
@@ -58,6 +59,8 @@ pub struct LaneStatus {
     /// Reconnects of connections that were given up since.
     reconnects: Counter,
     subscribed: AtomicBool,
+    /// The durable routes.
+    streams: Mutex<Vec<Arc<durable::Status>>>,
     /// What tokio says about the lane's runtime, once it runs.
     pub runtime: OnceLock<RuntimeMetrics>,
     /// Messages that the NATS client dropped, because the lane was too slow.
@@ -73,6 +76,12 @@ impl LaneStatus {
     /// Whether the routes' subscriptions were made.
     pub fn is_subscribed(&self) -> bool {
         self.subscribed.load(Relaxed)
+    }
+
+    /// Why durable routes get no messages.
+    pub fn streams_in_trouble(&self) -> Vec<String> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.iter().filter_map(|status| status.reason()).collect()
     }
 
     /// How often the lane has lost its connection and made it again.
@@ -114,17 +123,25 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
     let Plan { number, config, shares, status, clock, stop } = plan;
     status.runtime.get_or_init(|| Handle::current().metrics());
     let acks = Acks::default();
+    let stats = shares.iter().map(|share| Arc::clone(&share.stats)).collect();
     let lines: Vec<_> = config
         .routes
         .iter()
         .zip(shares)
         .map(|(route, share)| line(route, share, acks.clone(), clock))
         .collect();
-    let lane = Lane { number, config, lines, status, clock };
-    let session = lane.take_in(&stop).await?;
+    let lane = Lane { number, config, lines, stats, status, clock };
+    let streams = lane.streams(acks).await?;
+    let session = lane.take_in(streams.as_ref(), &stop).await?;
     let deadline = clock.now() + lane.config.shutdown.grace;
+    if let Some(streams) = &streams {
+        streams.stop();
+    }
     session.leave().await;
     lane.finish(deadline).await;
+    if let Some(streams) = streams {
+        streams.close().await;
+    }
     Ok(())
 }
 
@@ -132,13 +149,19 @@ struct Lane {
     number: usize,
     config: Arc<Config>,
     lines: Vec<Rc<Line<Client>>>,
+    /// Their figures, in the same order.
+    stats: Vec<Arc<RouteStats>>,
     status: Arc<LaneStatus>,
     clock: Clock,
 }
 
 impl Lane {
     /// Takes messages in until `stop`. Gives back the session that is to be left then.
-    async fn take_in(&self, stop: &CancellationToken) -> Result<Session, LaneError> {
+    async fn take_in(
+        &self,
+        streams: Option<&Streams>,
+        stop: &CancellationToken,
+    ) -> Result<Session, LaneError> {
         let mut session = self.session(None).await?;
         self.status.switch_to(Arc::clone(session.link().state()));
         let mut refresh = interval(Duration::from_secs(1));
@@ -149,7 +172,10 @@ impl Lane {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(session),
-                _ = refresh.tick() => session.refresh(),
+                _ = refresh.tick() => {
+                    session.refresh();
+                    streams.inspect(|streams| streams.refresh());
+                }
                 () = session.lame_duck() => {
                     if let Err(error) = self.move_away(&mut session, stop).await {
                         // What is in hand here is worth more than a clean move: the client reconnects by itself.
@@ -175,13 +201,37 @@ impl Lane {
 
     async fn session(&self, predecessor: Option<&Link>) -> Result<Session, LaneError> {
         let link = Link::open(&self.config.nats, &format!("lane {}", self.number), predecessor).await?;
-        let feeds: Vec<_> = self.config.routes.iter().zip(&self.lines).map(feed).collect();
+        let core = |(route, _): &(&Route, _)| route.jetstream.is_none();
+        let feeds: Vec<_> = self.config.routes.iter().zip(&self.lines).filter(core).map(feed).collect();
         Ok(Session::start(link, &feeds, &self.status.slow_consumer, self.clock).await?)
+    }
+
+    /// Begins to pull for the durable routes, if there are any.
+    async fn streams(&self, acks: Acks) -> Result<Option<Streams>, LaneError> {
+        let mut feeds = Vec::new();
+        for ((route, line), stats) in self.config.routes.iter().zip(&self.lines).zip(&self.stats) {
+            let Some(jetstream) = route.jetstream.clone() else { continue };
+            let status = Arc::new(durable::Status::new(route.name.clone()));
+            self.status.streams.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&status));
+            feeds.push(durable::Feed {
+                route: route.name.clone(),
+                subject: route.subject.clone(),
+                jetstream,
+                line: Rc::clone(line),
+                stats: Arc::clone(stats),
+                status,
+            });
+        }
+        if feeds.is_empty() {
+            return Ok(None);
+        }
+        let link = Link::open(&self.config.nats, &format!("lane {} streams", self.number), None).await?;
+        Ok(Some(Streams::start(link, feeds, acks, self.clock, self.number == 0).await?))
     }
 
     fn announce(&self) {
         self.status.subscribed.store(true, Relaxed);
-        for route in &self.config.routes {
+        for route in self.config.routes.iter().filter(|route| route.jetstream.is_none()) {
             info!(
                 route = route.name.as_str(),
                 lane = self.number,

@@ -85,6 +85,21 @@ pub struct Line<D> {
     cut: Cell<bool>,
 }
 
+/// How much room a line has for more messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// How many messages fit into the queue.
+    pub messages: usize,
+    /// How many bytes do.
+    pub bytes: usize,
+    /// How many messages are in the queue.
+    pub queued: usize,
+    /// How many wait for another attempt.
+    pub retrying: usize,
+    /// How many attempts may be under way.
+    pub concurrency: usize,
+}
+
 /// A worker's place, by which it can be reached.
 #[derive(Debug, Default)]
 struct Seat {
@@ -354,6 +369,24 @@ impl<D: Deliver + 'static> Line<D> {
                 }
             }
         }
+    }
+
+    /// How much room there is for more.
+    pub fn room(&self) -> Room {
+        let dispatch = self.dispatch.borrow();
+        let (messages, bytes) = dispatch.queue().free();
+        Room {
+            messages,
+            bytes,
+            queued: dispatch.queue().len(),
+            retrying: dispatch.retries().len(),
+            concurrency: self.concurrency,
+        }
+    }
+
+    /// Whether the webhook is left alone at `now`, so that more messages would only wait here.
+    pub fn is_paused(&self, now: Time) -> bool {
+        self.dispatch.borrow().is_paused(now)
     }
 
     fn show_load(&self) {

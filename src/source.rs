@@ -251,7 +251,7 @@ struct Turn {
 }
 
 /// A message as it came from NATS, made ours.
-fn accept(message: async_nats::Message, subscribed: &Arc<str>, now: Time) -> Message {
+pub(crate) fn accept(message: async_nats::Message, subscribed: &Arc<str>, now: Time) -> Message {
     // Most subscriptions are to one subject: all its messages share one copy of the name.
     let subject = if *message.subject == **subscribed {
         Arc::clone(subscribed)

@@ -5,7 +5,7 @@
 
 use std::{
     array,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -139,6 +139,32 @@ impl Default for Requests {
     }
 }
 
+/// How far a durable route is behind its stream. One lane asks for it, for all.
+#[derive(Debug, Default)]
+pub struct Lag {
+    /// Messages that the consumer has not delivered yet.
+    pub pending: Gauge,
+    /// Messages that it has delivered and was not told of.
+    pub ack_pending: Gauge,
+    /// How many of those it allows; 0 where there is no limit.
+    pub max_ack_pending: Gauge,
+    /// When messages were last asked for, in seconds since 1970.
+    pub last_pull: Gauge,
+    /// Whether the limit is what holds it up.
+    pub at_limit: Flag,
+}
+
+/// Yes or no.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// Makes it `value`, and gives back what it was.
+    pub fn replace(&self, value: bool) -> bool {
+        self.0.swap(value, Relaxed)
+    }
+}
+
 /// The figures of one route in one lane.
 #[derive(Debug)]
 pub struct RouteStats {
@@ -164,6 +190,8 @@ pub struct RouteStats {
     pub retry_messages: Gauge,
     /// Bytes in the retry queue.
     pub retry_bytes: Gauge,
+    /// How far a durable route is behind its stream.
+    pub lag: Lag,
     /// Attempts by what came of them.
     pub requests: Requests,
     /// From connecting to the last byte of the answer, for each attempt.
@@ -204,6 +232,7 @@ impl Default for RouteStats {
             queue_bytes: Gauge::default(),
             retry_messages: Gauge::default(),
             retry_bytes: Gauge::default(),
+            lag: Lag::default(),
             requests: Requests::default(),
             request_duration: Histogram::new(REQUEST),
             delivery_latency: Histogram::new(DELIVERY),

@@ -62,5 +62,10 @@ fn figures(number: u64) -> RouteFigures {
         Arc::new(stats)
     };
     let name = format!("route-{number}").parse().expect("a good name");
-    RouteFigures { name, lanes: (0..LANES).map(|_| lane()).collect(), breaker: Breaker::new(None) }
+    RouteFigures {
+        name,
+        lanes: (0..LANES).map(|_| lane()).collect(),
+        breaker: Breaker::new(None),
+        is_durable: false,
+    }
 }

@@ -82,6 +82,12 @@ impl Queue {
         Some(message)
     }
 
+    /// How many messages, and how many bytes, there is room for.
+    pub const fn free(&self) -> (usize, usize) {
+        let Load { messages, bytes, bounds } = &self.load;
+        (bounds.messages.get().saturating_sub(*messages), bounds.bytes.get().saturating_sub(*bytes))
+    }
+
     /// How many messages are waiting.
     pub const fn len(&self) -> usize {
         self.load.messages

@@ -11,7 +11,7 @@ use prometheus_client::{
 use crate::{
     config::RouteName,
     dispatch::breaker::Breaker,
-    stats::{Account, Histogram, RouteStats},
+    stats::{Account, Histogram, Lag, RouteStats},
 };
 
 /// The figures of one route, lane by lane.
@@ -23,6 +23,8 @@ pub struct RouteFigures {
     pub lanes: Vec<Arc<RouteStats>>,
     /// Its breaker.
     pub breaker: Breaker,
+    /// Whether its messages come from a stream.
+    pub is_durable: bool,
 }
 
 impl RouteFigures {
@@ -50,6 +52,7 @@ impl Collector for Routes {
         self.requests(encoder)?;
         self.load(encoder)?;
         self.breaker(encoder)?;
+        self.lag(encoder)?;
         let help = "One attempt, from connecting to the last byte of the answer";
         self.histogram(encoder, "broadcaster_request_duration_seconds", help, |s| &s.request_duration)?;
         let help = "From receiving a message to delivering it, retries included";
@@ -132,6 +135,38 @@ impl Routes {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for route in &self.0 {
                 let value = route.sum(|lane| figure(lane) as u64);
+                let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lag(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        type Figure = fn(&Lag) -> usize;
+        let gauges: [(&str, &str, Figure); 4] = [
+            ("broadcaster_consumer_pending", "Messages that the consumer has not delivered yet", |lag| {
+                lag.pending.get()
+            }),
+            ("broadcaster_consumer_ack_pending", "Messages that the consumer waits to hear of", |lag| {
+                lag.ack_pending.get()
+            }),
+            (
+                "broadcaster_consumer_max_ack_pending",
+                "How many of those it allows, 0 without a limit",
+                |lag| lag.max_ack_pending.get(),
+            ),
+            (
+                "broadcaster_consumer_last_pull_timestamp_seconds",
+                "When messages were last asked for, in seconds since 1970",
+                |lag| lag.last_pull.get(),
+            ),
+        ];
+        for (name, help, figure) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for route in self.0.iter().filter(|route| route.is_durable) {
+                // One lane asks for the lag, and each for messages.
+                let value = route.lanes.iter().map(|lane| figure(&lane.lag)).max().unwrap_or_default();
                 let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
                 value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
             }

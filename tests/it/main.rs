@@ -6,6 +6,7 @@ mod support;
 mod bad_input;
 mod cli;
 mod delivery;
+mod durable;
 mod http1;
 mod invariants;
 mod kit;

@@ -1,0 +1,248 @@
+//! The durable source: routes that take their messages from a stream, and owe it a word about each.
+//!
+//! A lane has one connection for all of its durable routes. Each route is pulled by a [`puller`](self) of its own; one task
+//! says what the streams are to be told, another gives signs of life for what is in hand.
+
+mod consumer;
+mod credit;
+mod keeper;
+mod origin;
+mod puller;
+
+use std::{
+    fmt,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_nats::jetstream;
+use keeper::Keeper;
+use puller::Puller;
+use tokio::{
+    task::spawn_local,
+    time::{interval, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
+
+pub use self::origin::Origin;
+use crate::{
+    acks::Acks,
+    clock::Clock,
+    config::{Jetstream, RouteName, Subject},
+    deliver::Deliver,
+    line::Line,
+    nats::{Echo, Link, LinkError},
+    stats::RouteStats,
+};
+
+/// How long the last words may take to reach the server.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// A durable route as its source sees it.
+pub struct Feed<D> {
+    /// Whose messages they are.
+    pub route: RouteName,
+    /// What the consumer should filter by.
+    pub subject: Subject,
+    /// The stream and the consumer.
+    pub jetstream: Jetstream,
+    /// Where the messages go.
+    pub line: Rc<Line<D>>,
+    /// Its figures.
+    pub stats: Arc<RouteStats>,
+    /// What others may know of it.
+    pub status: Arc<Status>,
+}
+
+/// Whether a durable route gets its messages.
+#[derive(Debug)]
+pub struct Status {
+    route: RouteName,
+    condition: Mutex<Condition>,
+}
+
+#[derive(Debug)]
+enum Condition {
+    /// Not yet, or not any more, and why.
+    Waiting(Option<String>),
+    Live,
+}
+
+impl Status {
+    /// Not live yet.
+    pub const fn new(route: RouteName) -> Self {
+        Self { route, condition: Mutex::new(Condition::Waiting(None)) }
+    }
+
+    /// Why the route gets no messages, if it gets none.
+    pub fn reason(&self) -> Option<String> {
+        let condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*condition {
+            Condition::Live => None,
+            Condition::Waiting(why) => {
+                let why = why.as_deref().unwrap_or("has not found its consumer yet");
+                Some(format!("route {}: {why}", self.route))
+            }
+        }
+    }
+
+    /// From now on it gets its messages. What was in the way before, unless it was live already.
+    fn went_live(&self) -> Option<Option<String>> {
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *condition, Condition::Live) {
+            Condition::Live => None,
+            Condition::Waiting(why) => Some(why),
+        }
+    }
+
+    /// It does not get its messages, because of this. Whether that is news.
+    fn trouble(&self, trouble: &dyn fmt::Display) -> bool {
+        let text = trouble.to_string();
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = !matches!(&*condition, Condition::Waiting(Some(known)) if *known == text);
+        *condition = Condition::Waiting(Some(text));
+        news
+    }
+}
+
+/// The durable routes of a lane at work.
+pub struct Streams {
+    link: Rc<Link>,
+    echo: Echo,
+    acks: Acks,
+    stop: CancellationToken,
+    close: CancellationToken,
+    pullers: TaskTracker,
+    tasks: TaskTracker,
+}
+
+impl Streams {
+    /// Begins to pull for every feed over `link`, which may not be connected yet. `acks` is where the lines say what has
+    /// become of the messages; `reports_lag` is for one lane.
+    pub async fn start<D: Deliver + 'static>(
+        link: Link,
+        feeds: Vec<Feed<D>>,
+        acks: Acks,
+        clock: Clock,
+        reports_lag: bool,
+    ) -> Result<Self, LinkError> {
+        let echo = Echo::over(&link).await?;
+        let link = Rc::new(link);
+        let (stop, close) = (CancellationToken::new(), CancellationToken::new());
+        let (pullers, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let context = jetstream::new(link.client().clone());
+        for feed in feeds {
+            let keeper = Keeper::new(feed.jetstream.ack_wait);
+            drop(spawn_local(tasks.track_future(keep(
+                keeper.clone(),
+                acks.clone(),
+                Rc::clone(&link),
+                clock,
+                close.clone(),
+            ))));
+            let puller = Puller {
+                feed,
+                link: Rc::clone(&link),
+                context: context.clone(),
+                acks: acks.clone(),
+                keeper,
+                clock,
+                stop: stop.clone(),
+                close: close.clone(),
+                reports_lag,
+            };
+            drop(spawn_local(pullers.track_future(puller.run())));
+        }
+        drop(spawn_local(tasks.track_future(speak(acks.clone(), Rc::clone(&link), close.clone()))));
+        drop(spawn_local(tasks.track_future(move_away(Rc::clone(&link), close.clone()))));
+        pullers.close();
+        tasks.close();
+        Ok(Self { link, echo, acks, stop, close, pullers, tasks })
+    }
+
+    /// Asks for no more. What is on its way is still taken.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Brings what is known of the connection up to date.
+    pub fn refresh(&self) {
+        self.link.refresh();
+    }
+
+    /// Ends the work when nothing is in hand any more, and sees to it that the last words reach the server.
+    pub async fn close(mut self) {
+        self.close.cancel();
+        self.pullers.wait().await;
+        self.tasks.wait().await;
+        let told = timeout(LAST_WORDS, async {
+            while let Some(notice) = self.acks.try_next() {
+                if self.link.client().publish(notice.subject, notice.payload).await.is_err() {
+                    return false;
+                }
+            }
+            // The server handles what comes over one connection in order.
+            self.echo.call(LAST_WORDS).await.is_ok()
+        });
+        if !matches!(told.await, Ok(true)) {
+            warn!("NATS does not confirm the last acknowledgements: some messages may be delivered again");
+        }
+        drop(self.link.client().drain().await);
+    }
+}
+
+/// Says what the streams are to be told, one after the other. While NATS is away it waits there.
+async fn speak(acks: Acks, link: Rc<Link>, close: CancellationToken) {
+    loop {
+        let notice = tokio::select! {
+            () = close.cancelled() => return,
+            notice = acks.next() => notice,
+        };
+        let again = notice.clone();
+        let said = tokio::select! {
+            biased;
+            said = link.client().publish(notice.subject, notice.payload) => said.is_ok(),
+            () = close.cancelled() => false,
+        };
+        if !said {
+            acks.say(again);
+            if close.is_cancelled() {
+                return;
+            }
+        }
+    }
+}
+
+/// Gives signs of life.
+async fn keep(keeper: Keeper, acks: Acks, link: Rc<Link>, clock: Clock, close: CancellationToken) {
+    let mut pace = interval(keeper.pace());
+    loop {
+        tokio::select! {
+            () = close.cancelled() => return,
+            _ = pace.tick() => {}
+        }
+        if pace.period() != keeper.pace() {
+            pace = interval(keeper.pace());
+        }
+        let notices = keeper.due(clock.now());
+        // Without a connection they would come too late, and pile up.
+        if link.is_connected() {
+            notices.into_iter().for_each(|notice| acks.say(notice));
+        }
+    }
+}
+
+/// Goes to another server when this one is about to stop. Requests and acknowledgements are made again there.
+async fn move_away(link: Rc<Link>, close: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = close.cancelled() => return,
+            () = link.state().lame_duck() => {}
+        }
+        if let Err(error) = link.client().force_reconnect().await {
+            warn!(%error, "cannot move to another NATS server");
+        }
+    }
+}
