@@ -5,16 +5,19 @@
 //! first, so that a quiet route keeps few connections warm instead of many cool ones. One alarm clock wakes the route
 //! when something is due: a waiting retry is an entry in a queue and holds nothing else.
 
+mod seat;
+
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::Poll,
     time::Duration,
 };
 
+use seat::Seat;
 use tokio::{
     sync::Notify,
     task::spawn_local,
@@ -98,29 +101,6 @@ pub struct Room {
     pub retrying: usize,
     /// How many attempts may be under way.
     pub concurrency: usize,
-}
-
-/// A worker's place, by which it can be reached.
-#[derive(Debug, Default)]
-struct Seat {
-    called: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Seat {
-    /// Has `cx`'s task woken by [`Self::wake`].
-    fn register(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
-        }
-    }
 }
 
 impl<D: Deliver + 'static> Line<D> {
