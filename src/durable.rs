@@ -65,45 +65,46 @@ pub struct Status {
 
 #[derive(Debug)]
 enum Condition {
-    /// Not yet, or not any more, and why.
-    Waiting(Option<String>),
+    /// Not live since the start, perhaps with a reason.
+    Starting(Option<String>),
     Live,
+    /// Not live any more.
+    Failing(String),
 }
 
 impl Status {
     /// Not live yet.
     pub const fn new(route: RouteName) -> Self {
-        Self { route, condition: Mutex::new(Condition::Waiting(None)) }
+        Self { route, condition: Mutex::new(Condition::Starting(None)) }
     }
 
     /// Why the route gets no messages, if it gets none.
     pub fn reason(&self) -> Option<String> {
         let condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*condition {
-            Condition::Live => None,
-            Condition::Waiting(why) => {
-                let why = why.as_deref().unwrap_or("has not found its consumer yet");
-                Some(format!("route {}: {why}", self.route))
-            }
-        }
+        let why = match &*condition {
+            Condition::Live => return None,
+            Condition::Starting(None) => "has not found its consumer yet",
+            Condition::Starting(Some(why)) | Condition::Failing(why) => why,
+        };
+        Some(format!("route {}: {why}", self.route))
     }
 
-    /// From now on it gets its messages. What was in the way before, unless it was live already.
-    fn went_live(&self) -> Option<Option<String>> {
+    /// From now on it gets its messages. How it was before.
+    fn went_live(&self) -> Condition {
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *condition, Condition::Live) {
-            Condition::Live => None,
-            Condition::Waiting(why) => Some(why),
-        }
+        std::mem::replace(&mut *condition, Condition::Live)
     }
 
     /// It does not get its messages, because of this. Whether that is news.
     fn trouble(&self, trouble: &dyn fmt::Display) -> bool {
         let text = trouble.to_string();
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = !matches!(&*condition, Condition::Waiting(Some(known)) if *known == text);
-        *condition = Condition::Waiting(Some(text));
-        news
+        match &*condition {
+            Condition::Starting(Some(known)) | Condition::Failing(known) if *known == text => return false,
+            Condition::Starting(_) => *condition = Condition::Starting(Some(text)),
+            Condition::Live | Condition::Failing(_) => *condition = Condition::Failing(text),
+        }
+        true
     }
 }
 

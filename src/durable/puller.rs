@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    Feed,
+    Condition, Feed,
     consumer::{self, ConsumerError, Facts},
     credit::{Credit, EXPIRES},
     keeper::Keeper,
@@ -132,14 +132,12 @@ impl<D: Deliver + 'static> Puller<D> {
         let (route, stream, consumer) =
             (route.as_str(), jetstream.stream.as_str(), jetstream.consumer.as_str());
         match self.feed.status.went_live() {
-            Some(Some(trouble)) => info!(route, stream, consumer, trouble, "route is live again"),
-            Some(None) => {
-                info!(route, stream, consumer, "route is live");
-                for difference in differences {
-                    warn!(route, consumer, difference, "the consumer is not as it should be");
-                }
-            }
-            None => {}
+            Condition::Live => return,
+            Condition::Starting(_) => info!(route, stream, consumer, "route is live"),
+            Condition::Failing(after) => info!(route, stream, consumer, after, "route is live again"),
+        }
+        for difference in differences {
+            warn!(route, consumer, difference, "the consumer is not as it should be");
         }
     }
 

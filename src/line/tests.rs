@@ -54,7 +54,7 @@ impl Deliver for Worker {
         Attempt::Delivered(200)
     }
 
-    fn poll_idle(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_idle(&mut self, _cx: &mut std::task::Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 }

@@ -1,50 +1,96 @@
-//! Durable mode: messages come from a stream, and are acknowledged when they were delivered.
+//! Durable mode: messages come from a stream, and are acknowledged when they were delivered. Nothing may be lost, whatever is
+//! killed.
 
 use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer, stream};
 
-use crate::support::{daemon::Daemon, nats::NatsServer, webhook::Webhook};
+use crate::support::{
+    daemon::{Daemon, Running},
+    nats::NatsServer,
+    tally::Numbers,
+    webhook::Webhook,
+};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+mod basics;
+mod faults;
 
-/// A stream with so many numbered messages in it.
-async fn stream_of(nats: &NatsServer, messages: u64) -> stream::Stream {
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The stream of these tests, empty.
+async fn make_stream(nats: &NatsServer) -> stream::Stream {
     let context = jetstream::new(nats.client().await);
     let config = stream::Config {
         name: "TODOS".to_owned(),
         subjects: vec!["todos.>".to_owned()],
         ..stream::Config::default()
     };
-    let stream = context.create_stream(config).await.expect("a stream can be made");
-    for number in 0..messages {
-        let stored = context.publish("todos.events", number.to_string().into()).await.expect("NATS takes it");
-        if number + 1 == messages {
-            stored.await.expect("the stream has it");
+    context.create_stream(config).await.expect("a stream can be made")
+}
+
+/// Puts the numbers from `first` on into the stream, and waits until it has them.
+async fn fill(nats: &NatsServer, numbers: std::ops::Range<u64>) {
+    const WINDOW: u64 = 1_000;
+    let context = jetstream::new(nats.client().await);
+    let (first, mut stored) = (numbers.start, Vec::new());
+    for number in numbers {
+        stored.push(context.publish("todos.events", number.to_string().into()).await.expect("NATS takes it"));
+        if (number - first) % WINDOW == WINDOW - 1 {
+            for stored in stored.drain(..) {
+                stored.await.expect("the stream has it");
+            }
         }
     }
+    for stored in stored {
+        stored.await.expect("the stream has it");
+    }
+}
+
+async fn stream_of(nats: &NatsServer, messages: u64) -> stream::Stream {
+    let stream = make_stream(nats).await;
+    fill(nats, 0..messages).await;
     stream
 }
 
-fn durable(nats: &NatsServer, hook: &Webhook) -> Daemon {
-    Daemon::between(nats, &hook.url()).route("jetstream.stream", "TODOS").route("jetstream.create", "true")
+/// A daemon with one durable route, whose consumer it makes.
+fn durable(nats_url: &str, hook: &Webhook) -> Daemon {
+    Daemon::new()
+        .env("NATS_URL", nats_url)
+        .env("WEBHOOK_URL", hook.url())
+        .route("jetstream.stream", "TODOS")
+        .route("jetstream.create", "true")
 }
 
-#[tokio::test]
-async fn what_is_in_the_stream_is_delivered_once_and_acknowledged() {
-    let nats = NatsServer::start().await;
-    let stream = stream_of(&nats, 2_000).await;
-    let hook = Webhook::start();
-    let mut daemon = durable(&nats, &hook).start_ready().await;
-    hook.wait_delivered(2_000, PATIENCE).await;
+async fn consumer_info(stream: &stream::Stream) -> consumer::Info {
+    stream.consumer_info("broadcaster-default").await.expect("the daemon has made it")
+}
+
+/// Each number of `0..count` was delivered, each time with the id of its place in the stream. Returns how many were delivered
+/// more than once.
+fn assert_none_lost(hook: &Webhook, count: u64) -> usize {
+    let missing = hook.missing(0..count);
+    assert!(missing.is_empty(), "lost: {}; {}", Numbers(missing), hook.summary());
+    for request in hook.requests() {
+        let number = request.number().expect("all have numbers");
+        assert_eq!(request.header("webhook-id"), format!("TODOS:{}", number + 1), "number {number}");
+    }
+    hook.duplicates().len()
+}
+
+/// Waits until everything is acknowledged.
+async fn wait_acknowledged(stream: &stream::Stream) {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let info = consumer_info(stream).await;
+        if info.num_ack_pending == 0 && info.num_pending == 0 {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < end, "not acknowledged: {info:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn stop(mut daemon: Running) {
     let account = daemon.stop().await;
-    hook.assert_exactly_once(0..2_000);
-    assert!(account.adds_up() && account.delivered == 2_000, "{account:?}");
-    let consumer: consumer::PullConsumer =
-        stream.get_consumer("broadcaster-default").await.expect("the daemon has made it");
-    let info = consumer.cached_info();
-    assert_eq!((info.num_ack_pending, info.num_pending, info.num_redelivered), (0, 0, 0));
-    let mut ids = hook.ids();
-    ids.sort_by_key(|id| id.rsplit(':').next().and_then(|n| n.parse::<u64>().ok()));
-    assert_eq!((ids[0].as_str(), ids[1999].as_str()), ("TODOS:1", "TODOS:2000"));
+    assert!(account.adds_up() && account.in_hand == 0, "{account:?}");
 }
