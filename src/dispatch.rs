@@ -165,9 +165,11 @@ impl Dispatch {
         }
     }
 
-    /// Brings retries forward so that each still gets an attempt within `window` from `now`.
+    /// Brings retries forward so that each still gets an attempt within `window` from `now`, and has a webhook that is left
+    /// alone tried at once: there is no time to wait for either.
     pub fn hurry(&mut self, now: Time, window: Duration) {
         self.retries.compress(now, window);
+        self.breaker.hurry(now, window);
     }
 
     /// Takes a message out without a look at limits or due times, when there is no time left to attempt it.

@@ -106,6 +106,15 @@ impl Breaker {
         }
     }
 
+    /// Tries a webhook that is left alone at once, and again several times within `window`: whoever stops can't wait.
+    pub fn hurry(&self, now: Time, window: Duration) {
+        /// So that a webhook that is down is asked a few times and not in a loop.
+        const SHORTEST: Duration = Duration::from_millis(100);
+        if let Some(shared) = &self.0 {
+            shared.change(|machine| machine.hurry(now, (window / 10).max(SHORTEST)));
+        }
+    }
+
     /// Takes note of an attempt that succeeded.
     pub fn succeeded(&self, now: Time) -> Option<Change> {
         let shared = self.0.as_ref().filter(|shared| !shared.calm.load(Relaxed))?;

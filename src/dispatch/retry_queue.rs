@@ -90,19 +90,16 @@ impl RetryQueue {
         self.waiting.peek().map(|entry| entry.due)
     }
 
-    /// Brings everything forward that is due later than `window` from `now`, so that all of it is due within the
-    /// window, in the same order and as evenly spread as before.
+    /// Brings forward what is due too late, so that all of it is due within `window` from `now`: in the same order, evenly
+    /// spread, the first one at once.
     pub fn compress(&mut self, now: Time, window: Duration) {
-        let Some(longest) = self.waiting.iter().map(|entry| entry.due.since(now)).max() else {
-            return;
-        };
-        if longest <= window {
-            return;
-        }
-        let scale = window.as_secs_f64() / longest.as_secs_f64();
         let mut entries = std::mem::take(&mut self.waiting).into_vec();
+        entries.sort_unstable_by(|one, other| other.cmp(one));
+        let step = window / u32::try_from(entries.len().max(1)).unwrap_or(u32::MAX);
+        let mut slot = now;
         for entry in &mut entries {
-            entry.due = now + entry.due.since(now).mul_f64(scale);
+            entry.due = entry.due.min(slot);
+            slot = slot + step;
         }
         self.waiting = entries.into();
     }
@@ -156,21 +153,26 @@ mod tests {
     #[test]
     fn compressing_keeps_the_order_and_fits_the_window() {
         let mut retries = RetryQueue::new(bounds(10, 1 << 20));
-        for (n, seconds) in [(0, 400), (1, 100), (2, 200)] {
+        for (n, seconds) in [(0, 400), (1, 100), (2, 400), (3, 200)] {
             retries.push(message(n), at(seconds)).unwrap();
         }
         retries.compress(at(0), Duration::from_secs(8));
-        assert_eq!(names(&[retries.pop_due(at(2)).unwrap()]), ["1"]);
-        assert!(retries.pop_due(at(3)).is_none());
-        assert_eq!(names(&[retries.pop_due(at(4)).unwrap()]), ["2"]);
-        assert_eq!(names(&[retries.pop_due(at(8)).unwrap()]), ["0"]);
+        for (seconds, name) in [(0, "1"), (2, "3"), (4, "0"), (6, "2")] {
+            assert_eq!(retries.next_due(), Some(at(seconds)));
+            assert_eq!(names(&[retries.pop().unwrap()]), [name]);
+        }
     }
 
     #[test]
-    fn what_is_due_in_the_window_is_not_moved() {
+    fn compressing_delays_nothing() {
         let mut retries = RetryQueue::new(bounds(10, 1 << 20));
-        retries.push(message(0), at(5)).unwrap();
-        retries.compress(at(0), Duration::from_secs(8));
-        assert_eq!(retries.next_due(), Some(at(5)));
+        for (n, seconds) in [(0, 1), (1, 2), (2, 100), (3, 3)] {
+            retries.push(message(n), at(seconds)).unwrap();
+        }
+        retries.compress(at(0), Duration::from_secs(80));
+        for (seconds, name) in [(0, "0"), (2, "1"), (3, "3"), (60, "2")] {
+            assert_eq!(retries.next_due(), Some(at(seconds)));
+            assert_eq!(names(&[retries.pop().unwrap()]), [name]);
+        }
     }
 }

@@ -329,6 +329,7 @@ async fn retries_that_are_far_off_get_an_attempt_within_the_grace() {
     let nats = NatsServer::start().await;
     let hook = Webhook::answering([503]);
     let mut daemon = daemon(&nats, &hook)
+        .without_breaker()
         .route("retry.initial", "1h")
         .route("retry.max", "1h")
         .route("retry.jitter", "none")
@@ -339,6 +340,30 @@ async fn retries_that_are_far_off_get_an_attempt_within_the_grace() {
     daemon.wait_metrics(|metrics| metrics.sum(RETRIES, &[]) == 500.0, SOON).await;
     hook.answer(200);
     let (account, took) = timed_stop(&mut daemon).await;
+    assert_eq!((account.received, account.delivered), (500, 500));
+    assert!(took < Duration::from_secs(4), "the stop took {took:?}");
+    hook.assert_exactly_once(0..500);
+}
+
+/// The first probe still fails, and the others need not wait for an hour either.
+#[tokio::test]
+async fn a_webhook_that_is_left_alone_is_tried_when_the_grace_begins() {
+    let nats = NatsServer::start().await;
+    let hook = Webhook::answering([503]);
+    let mut daemon = daemon(&nats, &hook)
+        .route("breaker.open_for", "1h")
+        .env("BROADCASTER__SHUTDOWN__GRACE", "4s")
+        .start_ready()
+        .await;
+    publisher(&nats).await.burst(500).await;
+    daemon.wait_metrics(|metrics| metrics.sum(RECEIVED, &[]) == 500.0, SOON).await;
+    daemon.wait_log("breaker open", SOON).await;
+    let before = hook.received();
+    let recovery = async {
+        hook.wait_for(|hook| hook.received() > before, SOON).await;
+        hook.answer(200);
+    };
+    let ((account, took), ()) = tokio::join!(timed_stop(&mut daemon), recovery);
     assert_eq!((account.received, account.delivered), (500, 500));
     assert!(took < Duration::from_secs(4), "the stop took {took:?}");
     hook.assert_exactly_once(0..500);

@@ -75,6 +75,11 @@ impl Daemon {
         self.route("retry.initial", "5ms").route("retry.max", "20ms")
     }
 
+    /// Without the breaker of the route `default`: for tests of what it would interrupt.
+    pub(crate) fn without_breaker(self) -> Self {
+        self.route("breaker.enabled", "false")
+    }
+
     /// With a configuration file that holds this text.
     pub(crate) fn config(mut self, toml: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");

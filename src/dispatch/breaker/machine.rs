@@ -130,6 +130,14 @@ impl Machine {
         }
     }
 
+    /// Time is short: lets probes begin at `now`, and lets no failed one cost more than `longest` any more.
+    pub(super) fn hurry(&mut self, now: Time, longest: Duration) {
+        self.config.open_for = self.config.open_for.min(longest);
+        if let Phase::Open { until } = &mut self.phase {
+            *until = now.min(*until);
+        }
+    }
+
     pub(super) fn succeeded(&mut self, now: Time) {
         self.in_a_row = 0;
         match self.phase {

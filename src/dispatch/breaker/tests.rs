@@ -73,6 +73,16 @@ fn a_probe_that_fails_opens_it_again_and_counts_for_nothing() {
 }
 
 #[test]
+fn who_is_in_a_hurry_probes_at_once_and_does_not_wait_long_after_that() {
+    let mut machine = open();
+    machine.hurry(ms(10), Duration::from_millis(200));
+    assert_eq!(machine.admit(ms(10)), Ok(()));
+    machine.failed(ms(11));
+    assert_eq!(machine.admit(ms(12)), Err(ms(211)));
+    assert_eq!(machine.admit(ms(211)), Ok(()));
+}
+
+#[test]
 fn after_a_probe_the_rate_grows_and_then_it_closes() {
     let mut machine = open();
     machine.admit(ms(5_000)).unwrap();
