@@ -82,6 +82,9 @@ pub struct Line<D> {
     called: Cell<usize>,
     in_flight: Cell<usize>,
 
+    /// Below how many messages in the queue the source wants to be told.
+    low: Cell<usize>,
+    ran_low: Notify,
     alarm: Cell<Option<Time>>,
     alarm_set: Notify,
     progress: Notify,
@@ -123,6 +126,8 @@ impl<D: Deliver + 'static> Line<D> {
             idle: RefCell::default(),
             called: Cell::new(0),
             in_flight: Cell::new(0),
+            low: Cell::new(0),
+            ran_low: Notify::new(),
             alarm: Cell::new(None),
             alarm_set: Notify::new(),
             progress: Notify::new(),
@@ -216,6 +221,10 @@ impl<D: Deliver + 'static> Line<D> {
             Pick::Attempt(mut message) => {
                 message.attempts += 1;
                 self.in_flight.set(self.in_flight.get() + 1);
+                if self.dispatch.borrow().queue().len() < self.low.get() {
+                    self.low.set(0);
+                    self.ran_low.notify_one();
+                }
                 self.show_load();
                 self.call_workers(now);
                 Some((message, now))
@@ -362,6 +371,12 @@ impl<D: Deliver + 'static> Line<D> {
             retrying: dispatch.retries().len(),
             concurrency: self.concurrency,
         }
+    }
+
+    /// Returns when there are fewer than `low` messages in the queue. Whether there are already is not looked at.
+    pub async fn ran_low(&self, low: usize) {
+        self.low.set(low);
+        self.ran_low.notified().await;
     }
 
     /// Whether the webhook is left alone at `now`, so that more messages would only wait here.

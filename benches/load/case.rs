@@ -52,6 +52,8 @@ pub(crate) struct Load {
     pub(crate) shape: Shape,
     pub(crate) pace: Pace,
     pub(crate) tls: bool,
+    /// Whether the messages are put into a stream first, and come from there.
+    pub(crate) durable: bool,
     /// How long the receiver takes.
     pub(crate) slowness: Duration,
     /// From when on, and until when, the receiver refuses.
@@ -73,6 +75,7 @@ impl Case {
         cases
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list of cases, not a procedure")]
     fn of(scenario: Scenario, options: &Options) -> Vec<Self> {
         let &Options { messages, concurrency, lanes, rate, .. } = options;
         let shape = Shape { lanes, routes: 1, concurrency };
@@ -80,6 +83,7 @@ impl Case {
             shape,
             pace: Pace::Window(10_000.max(4 * concurrency)),
             tls: false,
+            durable: false,
             slowness: Duration::ZERO,
             outage: None,
         };
@@ -108,6 +112,10 @@ impl Case {
                 let mut cases = vec![case("floor 1,024", messages, None, floor)];
                 cases.extend(beside_burst("connections", Shape { concurrency: MANY, ..shape }));
                 cases
+            }
+            Scenario::Durable => {
+                let load = Load { durable: true, pace: Pace::Flood, ..load.clone() };
+                vec![burst, case("durable", messages, Some("burst"), Kind::Daemon(load))]
             }
             Scenario::Latency => {
                 let load = Load { pace: Pace::Steady(rate), ..load };
@@ -149,7 +157,9 @@ impl Case {
         match &self.kind {
             Kind::Floor { .. } => true,
             Kind::Relay { .. } | Kind::Standing => false,
-            Kind::Daemon(load) => matches!(load.pace, Pace::Window(_)) && load.slowness.is_zero(),
+            Kind::Daemon(load) => {
+                (load.durable || matches!(load.pace, Pace::Window(_))) && load.slowness.is_zero()
+            }
         }
     }
 

@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// The stream of durable routes.
+const STREAM: &str = "LOAD";
+
 /// How the daemon is set up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -38,8 +41,9 @@ impl Shape {
         (0..self.routes).map(|number| format!("load.{number}")).collect()
     }
 
-    /// A daemon from `nats` to `webhook`, with `extra` lines in the settings of each webhook.
-    pub(crate) fn daemon(self, nats: &str, webhook: &str, extra: &str) -> Daemon {
+    /// A daemon from `nats` to `webhook`, with `extra` lines in the settings of each webhook, and perhaps with a stream in
+    /// between.
+    pub(crate) fn daemon(self, nats: &str, webhook: &str, extra: &str, durable: bool) -> Daemon {
         let mut config = format!("nats.url = {nats:?}\nruntime.threads = {}\n", self.lanes);
         for (number, subject) in self.subjects().iter().enumerate() {
             let concurrency = self.concurrency.div_ceil(self.routes);
@@ -49,6 +53,10 @@ impl Shape {
                  [routes.r{number}.webhook]\nurl = {webhook:?}\nconcurrency = {concurrency}\n{extra}\n"
             )
             .expect("memory takes everything");
+            if durable {
+                let stream = format!("[routes.r{number}.jetstream]\nstream = {STREAM:?}\ncreate = true\n");
+                config.push_str(&stream);
+            }
         }
         Daemon::new().config(&config)
     }
@@ -78,16 +86,21 @@ pub(crate) async fn run(
         options.webhook.clone().or_else(|| receiver.as_ref().map(Receiver::url)).expect("one of them");
     let ca_file = receiver.as_ref().and_then(Receiver::ca_file);
     let extra = ca_file.map_or_else(String::new, |file| format!("tls.ca_file = {file:?}"));
-    let daemon = load.shape.daemon(&nats, &webhook, &extra);
-    let mut daemon = processors.apart(lanes, daemon.start_ready()).await;
-
     let client = async_nats::connect(&nats).await.expect("NATS is there");
-    let publisher = Publisher { client, subjects: load.shape.subjects(), size: options.size, start };
+    let publisher =
+        Publisher { client: client.clone(), subjects: load.shape.subjects(), size: options.size, start };
+    if load.durable {
+        fill_stream(client, &publisher, messages, progress).await;
+    }
+    let daemon = load.shape.daemon(&nats, &webhook, &extra, load.durable);
+    let mut daemon = processors.apart(lanes, daemon.start_ready()).await;
     let watch = Watch { daemon: &daemon, receiver: receiver.as_ref() };
     let watched = process(daemon.pid());
     let (idle, cpu, began) = (daemon.rss_kib(), cpu_time(&watched), Instant::now());
-    let publish = publisher.publish(0..messages, load.pace, async || watch.done().await, progress);
-    tokio::join!(publish, watch.outage(load.outage));
+    if !load.durable {
+        let publish = publisher.publish(0..messages, load.pace, async || watch.done().await, progress);
+        tokio::join!(publish, watch.outage(load.outage));
+    }
     watch.finish(load, messages).await;
     let (time, cpu, peak) = (began.elapsed(), cpu_time(&watched) - cpu, peak_rss(&watched));
 
@@ -110,6 +123,31 @@ pub(crate) async fn run(
         dropped,
         lost: (all - arrived - dropped).max(0.0),
         duplicates: receiver.as_ref().map_or(0.0, |receiver| float(receiver.duplicates() as u64)),
+    }
+}
+
+/// Makes the stream, and puts all messages into it.
+async fn fill_stream(
+    client: async_nats::Client,
+    publisher: &Publisher,
+    messages: usize,
+    progress: &ProgressBar,
+) {
+    let context = async_nats::jetstream::new(client);
+    let config = async_nats::jetstream::stream::Config {
+        name: STREAM.to_owned(),
+        subjects: vec!["load.*".to_owned()],
+        ..Default::default()
+    };
+    let stream =
+        context.create_stream(config).await.expect("a server with JetStream and without this stream");
+    let stored = async || {
+        let info = stream.get_info().await.expect("the stream says how much it has");
+        usize::try_from(info.state.messages).expect("they fit into memory")
+    };
+    publisher.publish(0..messages, Pace::Window(20_000), stored, progress).await;
+    while stored().await < messages {
+        sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -151,7 +189,7 @@ impl Watch<'_> {
     async fn finish(&self, load: &Load, messages: usize) {
         let end = Instant::now() + PATIENCE;
         // Asking the daemon costs it time, so that is done only where the receiver may not get everything.
-        let all_arrive = load.pace != Pace::Flood && load.outage.is_none();
+        let all_arrive = load.durable || (load.pace != Pace::Flood && load.outage.is_none());
         while Instant::now() < end {
             let done = if all_arrive { self.done().await } else { self.settled().await };
             if done >= messages {

@@ -35,6 +35,7 @@ impl Goal {
     }
 
     /// The goals of the cases that were measured.
+    #[expect(clippy::too_many_lines, reason = "a list of goals, not a procedure")]
     pub(crate) fn list(medians: &Medians) -> Vec<Self> {
         use Wanted::{AtLeast, AtMost};
         let ratio = |one: &str, other: &str, figure: fn(&Sample) -> Option<f64>| {
@@ -52,6 +53,12 @@ impl Goal {
                 ratio("lanes", "burst", |sample| Some(sample.rate)),
             ),
             ("CPU per message with twice the lanes", "×", AtMost(1.1), ratio("lanes", "burst", cpu)),
+            (
+                "messages/s in durable mode, of core mode",
+                "×",
+                AtLeast(0.6),
+                ratio("durable", "burst", |sample| Some(sample.rate)),
+            ),
             (
                 "latency p50, of the bare loop",
                 "×",

@@ -74,6 +74,8 @@ pub(crate) enum Scenario {
     Routes,
     /// The same over 1,024 connections
     Connections,
+    /// Out of a stream, with acknowledgements (durable mode)
+    Durable,
     /// At a steady pace: the time from publishing to receiving
     Latency,
     /// A receiver that takes 50 ms for each message

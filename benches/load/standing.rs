@@ -29,9 +29,12 @@ pub(crate) async fn run(options: &Options, processors: &Processors, progress: &P
     let nats = NatsServer::start().await;
     let shape = Shape { lanes: 1, routes: 1, concurrency: options.concurrency };
     // Retries come so late that none is under way when the retry queue is looked at.
-    let daemon =
-        shape.daemon(&nats.url(), &receiver.url(), "").arg("--set").arg("routes.r0.retry.initial=300s");
+    let daemon = shape
+        .daemon(&nats.url(), &receiver.url(), "", false)
+        .arg("--set")
+        .arg("routes.r0.retry.initial=300s");
     let daemon = daemon.arg("--set").arg("routes.r0.retry.jitter=none");
+    let daemon = daemon.arg("--set").arg("routes.r0.breaker.enabled=false");
     let daemon = processors.apart(1, daemon.start_ready()).await;
     let idle = daemon.rss_kib();
     let client = nats.client().await;

@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How often the lag is asked for.
 const LAG: Duration = Duration::from_secs(10);
 /// How many messages are held here at least, waiting and asked for, while the stream has more.
-const LEAST_HELD: usize = 512;
+const LEAST_HELD: usize = 1024;
 /// What a message may be larger than its payload: subject, headers, reply.
 const ENVELOPE: usize = 8 * 1024;
 
@@ -169,10 +169,15 @@ impl<D: Deliver + 'static> Puller<D> {
         }
     }
 
+    /// How many messages should be here, waiting and asked for.
+    fn wanted(&self) -> usize {
+        LEAST_HELD.max(8 * self.feed.line.room().concurrency)
+    }
+
     /// How many more messages, and how many bytes of them, there is room for when `asked` are on their way.
     fn room(&self, asked: usize) -> (usize, usize) {
         let room = self.feed.line.room();
-        let wanted = LEAST_HELD.max(8 * room.concurrency);
+        let wanted = self.wanted();
         // Retries that wait here are work too. With many of them there is no point in more.
         let held = room.queued + asked + room.retrying / 4;
         // Half of what is wanted at a time: two requests are on their way, and none is for a handful.
@@ -207,6 +212,7 @@ impl<D: Deliver + 'static> Session<'_, D> {
                     self.take_all(raw)?;
                     self.ask().await?;
                 }
+                () = puller.feed.line.ran_low(puller.wanted() / 2) => self.ask().await?,
                 _ = look.tick() => {
                     self.look()?;
                     self.ask().await?;
