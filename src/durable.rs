@@ -3,6 +3,7 @@
 //! A lane has one connection for all of its durable routes. Each route is pulled by a [`puller`](self) of its own; one task
 //! says what the streams are to be told, another gives signs of life for what is in hand.
 
+mod appetite;
 mod consumer;
 mod credit;
 mod keeper;

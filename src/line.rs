@@ -5,6 +5,7 @@
 //! first, so that a quiet route keeps few connections warm instead of many cool ones. One alarm clock wakes the route
 //! when something is due: a waiting retry is an entry in a queue and holds nothing else.
 
+mod room;
 mod seat;
 
 use std::{
@@ -17,6 +18,8 @@ use std::{
     time::Duration,
 };
 
+use room::LowWater;
+pub use room::Room;
 use seat::Seat;
 use tokio::{
     sync::Notify,
@@ -82,28 +85,11 @@ pub struct Line<D> {
     called: Cell<usize>,
     in_flight: Cell<usize>,
 
-    /// Below how many messages in the queue the source wants to be told.
-    low: Cell<usize>,
-    ran_low: Notify,
+    low_water: LowWater,
     alarm: Cell<Option<Time>>,
     alarm_set: Notify,
     progress: Notify,
     cut: Cell<bool>,
-}
-
-/// How much room a line has for more messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// How many messages fit into the queue.
-    pub messages: usize,
-    /// How many bytes do.
-    pub bytes: usize,
-    /// How many messages are in the queue.
-    pub queued: usize,
-    /// How many wait for another attempt.
-    pub retrying: usize,
-    /// How many attempts may be under way.
-    pub concurrency: usize,
 }
 
 impl<D: Deliver + 'static> Line<D> {
@@ -126,8 +112,7 @@ impl<D: Deliver + 'static> Line<D> {
             idle: RefCell::default(),
             called: Cell::new(0),
             in_flight: Cell::new(0),
-            low: Cell::new(0),
-            ran_low: Notify::new(),
+            low_water: LowWater::default(),
             alarm: Cell::new(None),
             alarm_set: Notify::new(),
             progress: Notify::new(),
@@ -221,10 +206,7 @@ impl<D: Deliver + 'static> Line<D> {
             Pick::Attempt(mut message) => {
                 message.attempts += 1;
                 self.in_flight.set(self.in_flight.get() + 1);
-                if self.dispatch.borrow().queue().len() < self.low.get() {
-                    self.low.set(0);
-                    self.ran_low.notify_one();
-                }
+                self.low_water.look(self.dispatch.borrow().queue().len());
                 self.show_load();
                 self.call_workers(now);
                 Some((message, now))
@@ -360,23 +342,21 @@ impl<D: Deliver + 'static> Line<D> {
         }
     }
 
+    /// How many attempts may be under way.
+    pub const fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
     /// How much room there is for more.
     pub fn room(&self) -> Room {
         let dispatch = self.dispatch.borrow();
         let (messages, bytes) = dispatch.queue().free();
-        Room {
-            messages,
-            bytes,
-            queued: dispatch.queue().len(),
-            retrying: dispatch.retries().len(),
-            concurrency: self.concurrency,
-        }
+        Room { messages, bytes, queued: dispatch.queue().len(), retrying: dispatch.retries().len() }
     }
 
     /// Returns when there are fewer than `low` messages in the queue. Whether there are already is not looked at.
     pub async fn ran_low(&self, low: usize) {
-        self.low.set(low);
-        self.ran_low.notified().await;
+        self.low_water.reached(low).await;
     }
 
     /// Whether the webhook is left alone at `now`, so that more messages would only wait here.

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Condition, Feed,
+    appetite::Appetite,
     consumer::{self, ConsumerError, Facts},
     credit::{Credit, EXPIRES},
     keeper::Keeper,
@@ -36,8 +37,6 @@ const SILENCE: Duration = Duration::from_secs(11);
 const LOOK: Duration = Duration::from_millis(50);
 /// How often the lag is asked for.
 const LAG: Duration = Duration::from_secs(10);
-/// How many messages are held here at least, waiting and asked for, while the stream has more.
-const LEAST_HELD: usize = 1024;
 /// What a message may be larger than its payload: subject, headers, reply.
 const ENVELOPE: usize = 8 * 1024;
 
@@ -117,6 +116,8 @@ impl<D: Deliver + 'static> Puller<D> {
             inbox,
             subscriber,
             credit: Credit::default(),
+            appetite: Appetite::new(self.feed.line.concurrency()),
+            asked: self.clock.now(),
             heard: self.clock.now(),
             connections: self.link.connections(),
             subject: self.feed.subject.as_str().into(),
@@ -168,22 +169,6 @@ impl<D: Deliver + 'static> Puller<D> {
             );
         }
     }
-
-    /// How many messages should be here, waiting and asked for.
-    fn wanted(&self) -> usize {
-        LEAST_HELD.max(8 * self.feed.line.room().concurrency)
-    }
-
-    /// How many more messages, and how many bytes of them, there is room for when `asked` are on their way.
-    fn room(&self, asked: usize) -> (usize, usize) {
-        let room = self.feed.line.room();
-        let wanted = self.wanted();
-        // Retries that wait here are work too. With many of them there is no point in more.
-        let held = room.queued + asked + room.retrying / 4;
-        // Half of what is wanted at a time: two requests are on their way, and none is for a handful.
-        let messages = if held <= wanted / 2 { wanted - held } else { 0 };
-        (messages.min(room.messages.saturating_sub(asked)), room.bytes)
-    }
 }
 
 /// One subscription to what is pulled.
@@ -193,6 +178,9 @@ struct Session<'a, D> {
     inbox: String,
     subscriber: Subscriber,
     credit: Credit,
+    appetite: Appetite,
+    /// When messages were last asked for.
+    asked: Time,
     /// When the server was last heard of.
     heard: Time,
     connections: u64,
@@ -212,7 +200,10 @@ impl<D: Deliver + 'static> Session<'_, D> {
                     self.take_all(raw)?;
                     self.ask().await?;
                 }
-                () = puller.feed.line.ran_low(puller.wanted() / 2) => self.ask().await?,
+                () = puller.feed.line.ran_low(self.appetite.wanted() / 2) => {
+                    self.appetite.ran_low(puller.clock.now().since(self.asked));
+                    self.ask().await?;
+                }
                 _ = look.tick() => {
                     self.look()?;
                     self.ask().await?;
@@ -311,6 +302,17 @@ impl<D: Deliver + 'static> Session<'_, D> {
         Ok(())
     }
 
+    /// How many more messages, and how many bytes of them, there is room for.
+    fn room(&self) -> (usize, usize) {
+        let room = self.puller.feed.line.room();
+        let (wanted, asked) = (self.appetite.wanted(), self.credit.messages());
+        // Retries that wait here are work too. With many of them there is no point in more.
+        let held = room.queued + asked + room.retrying / 4;
+        // Half of what is wanted at a time: two requests are on their way, and none is for a handful.
+        let messages = if held <= wanted / 2 { wanted - held } else { 0 };
+        (messages.min(room.messages.saturating_sub(asked)), room.bytes)
+    }
+
     /// Asks for what there is room for.
     async fn ask(&mut self) -> Result<(), Trouble> {
         const MOST_REQUESTS: usize = 2;
@@ -322,7 +324,7 @@ impl<D: Deliver + 'static> Session<'_, D> {
         {
             return Ok(());
         }
-        let (messages, bytes) = puller.room(self.credit.messages());
+        let (messages, bytes) = self.room();
         // Less than the largest message would be answered with nothing, again and again.
         let least = self.client.max_payload() + ENVELOPE;
         let bytes = bytes / (1 + self.credit.requests());
@@ -333,6 +335,7 @@ impl<D: Deliver + 'static> Session<'_, D> {
             self.heard = now;
         }
         self.credit.ask(messages, now);
+        self.asked = now;
         puller.feed.stats.lag.last_pull.set(unix_seconds());
         let request = serde_json::json!({
             "batch": messages,

@@ -1,0 +1,74 @@
+//! How many messages a route in one lane should hold, waiting and asked for.
+//!
+//! Too few, and its workers run dry while the next ones are on their way; too many, and they wait here while another
+//! replica has nothing to do. So it begins small, and follows how fast they are taken. Plain bookkeeping.
+
+use std::time::Duration;
+
+/// Half of what is held should last for about so long: some round trips.
+const QUICK: Duration = Duration::from_millis(50);
+/// What lasts longer than this is better left to others.
+const SLOW: Duration = Duration::from_millis(500);
+/// No more is held, however fast it goes.
+const MOST: usize = 2048;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Appetite {
+    least: usize,
+    wanted: usize,
+}
+
+impl Appetite {
+    /// Of a route with so much `concurrency`: each worker shall find another message when it is done with one.
+    pub(super) fn new(concurrency: usize) -> Self {
+        let least = (2 * concurrency).max(8);
+        Self { least, wanted: least }
+    }
+
+    /// How many messages should be held.
+    pub(super) const fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// The queue ran low so long after messages were asked for.
+    pub(super) fn ran_low(&mut self, after: Duration) {
+        if after < QUICK {
+            self.wanted = (2 * self.wanted).min(MOST.max(self.least));
+        } else if after > SLOW {
+            self.wanted = (self.wanted / 2).max(self.least);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn it_grows_while_messages_are_taken_quickly_and_shrinks_when_they_are_not() {
+        let mut appetite = Appetite::new(64);
+        assert_eq!(appetite.wanted(), 128);
+        for _ in 0..10 {
+            appetite.ran_low(ms(5));
+        }
+        assert_eq!(appetite.wanted(), 2048);
+        appetite.ran_low(ms(100));
+        assert_eq!(appetite.wanted(), 2048);
+        for _ in 0..10 {
+            appetite.ran_low(ms(30_000));
+        }
+        assert_eq!(appetite.wanted(), 128);
+    }
+
+    #[test]
+    fn many_workers_want_more_than_the_most() {
+        let mut appetite = Appetite::new(4_000);
+        appetite.ran_low(ms(1));
+        assert_eq!(appetite.wanted(), 8_000);
+    }
+}
