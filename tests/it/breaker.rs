@@ -99,14 +99,13 @@ async fn a_webhook_that_is_gone_is_left_alone() {
     publisher(&nats).await.burst(500).await;
     daemon.wait_log(OPEN, SOON).await;
     let opened = Instant::now();
-    let refused = |metrics: &Metrics| {
-        metrics.value("broadcaster_webhook_requests_total", &[("code", "connect")]) as usize
-    };
-    let most = FAILURES + CONCURRENCY;
-    daemon.wait_metrics(|metrics| refused(metrics) > most, SOON).await;
-    let tries = refused(&daemon.metrics().await) - FAILURES;
+    let refused =
+        |metrics: &Metrics| metrics.value("broadcaster_webhook_requests_total", &[("code", "connect")]);
+    let (failures, concurrency) = (FAILURES as f64, CONCURRENCY as f64);
+    daemon.wait_metrics(|metrics| refused(metrics) > failures + concurrency, SOON).await;
+    let tries = refused(&daemon.metrics().await) - failures;
     let rounds = opened.elapsed().as_secs_f64() / OPEN_FOR.as_secs_f64();
-    assert!(tries as f64 <= CONCURRENCY as f64 + 3.0 * rounds, "{tries} attempts in {rounds} rounds");
+    assert!(tries <= concurrency + 3.0 * rounds, "{tries} attempts in {rounds} rounds");
     hook.up().await;
     hook.wait_delivered(500, SOON).await;
     all_delivered(daemon, &hook, 500).await;
@@ -276,7 +275,11 @@ async fn poison_in_a_backlog_does_not_open_it_again() {
     let nats = NatsServer::start().await;
     let hook = Webhook::start();
     hook.answer(poisoned_by_each(10, true));
-    let mut daemon = daemon(&nats, &hook).route("retry.attempts", "100").start_ready().await;
+    let mut daemon = daemon(&nats, &hook)
+        .route("retry.attempts", "100")
+        .env("BROADCASTER__SHUTDOWN__GRACE", "0s")
+        .start_ready()
+        .await;
     publisher(&nats).await.burst(COUNT).await;
     daemon.wait_log(OPEN, SOON).await;
     hook.answer(poisoned_by_each(10, false));
