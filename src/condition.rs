@@ -11,7 +11,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use crate::{clock::Time, config::RouteName, outcome::Failure};
+use crate::{clock::Time, config::RouteName, dispatch::breaker, outcome::Failure};
 
 /// A single failure is everyday life; this many in a row are news.
 const FAILURES: NonZeroU32 = NonZeroU32::new(3).expect("three is not zero");
@@ -106,6 +106,21 @@ impl Condition {
     /// Takes note of an attempt that failed.
     pub fn failed(&self, failure: Failure, now: Time) {
         self.note(|tracker| tracker.failed(failure, now));
+    }
+
+    /// Logs what has become of the breaker.
+    pub fn breaker(&self, change: breaker::Change) {
+        let route = self.route.as_str();
+        match change {
+            breaker::Change::Opened { wait } => {
+                let wait = humantime::format_duration(wait);
+                warn!(route, %wait, "breaker open: the webhook is left alone");
+            }
+            breaker::Change::Ramping => {
+                info!(route, "breaker half-open: a probe was delivered, ramping up");
+            }
+            breaker::Change::Closed => info!(route, "breaker closed"),
+        }
     }
 
     fn note(&self, event: impl FnOnce(&mut Tracker) -> Option<Change>) {

@@ -34,12 +34,15 @@ pub struct Dispatch {
     hold: Hold,
     breaker: Breaker,
     policy: Policy,
-    /// Whose turn it is while the breaker is not closed.
-    fresh_first: bool,
+    /// Counts the attempts that were begun while the breaker was not closed.
+    trials: u32,
 }
 
 /// A message from a stream that has to wait longer than this is given back to it: it would only take up room here.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// While the breaker is not closed, one attempt of so many is that of a retry.
+const RETRY_EVERY: u32 = 4;
 
 /// What a worker should do now.
 #[derive(Debug)]
@@ -75,7 +78,7 @@ impl Dispatch {
         breaker: Breaker,
         policy: Policy,
     ) -> Self {
-        Self { queue, retries, limiter, hold, breaker, policy, fresh_first: false }
+        Self { queue, retries, limiter, hold, breaker, policy, trials: 0 }
     }
 
     /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
@@ -107,10 +110,13 @@ impl Dispatch {
     }
 
     fn take(&mut self, now: Time) -> Option<Message> {
-        // Retries that fail whatever the webhook's condition must not be the only ones to tell about it.
-        self.fresh_first = self.breaker.state() != State::Closed && !self.fresh_first;
-        if self.fresh_first {
-            return self.queue.pop().or_else(|| self.retries.pop_due(now));
+        if self.breaker.state() != State::Closed {
+            // Among those that have failed before are those that always do: they must not be the ones to tell how the
+            // webhook is. But they get their turn.
+            self.trials = self.trials.wrapping_add(1);
+            if !self.trials.is_multiple_of(RETRY_EVERY) {
+                return self.queue.pop().or_else(|| self.retries.pop_due(now));
+            }
         }
         // A due retry is older than anything in the queue.
         self.retries.pop_due(now).or_else(|| self.queue.pop())
@@ -125,7 +131,9 @@ impl Dispatch {
 
     /// Whether the webhook is left alone at `now`, by its own wish or by the breaker.
     pub fn is_paused(&self, now: Time) -> bool {
-        self.breaker.state() == State::Open || self.hold.until() > now
+        // When the time has come for probes, there must be something to probe with.
+        let left_alone = self.breaker.state() == State::Open && self.breaker.next(now) > now;
+        left_alone || self.hold.until() > now
     }
 
     /// How many workers could do with being called at `now`. Under a rate limit they are called one by one, as most

@@ -145,7 +145,8 @@ impl<D: Deliver + 'static> Line<D> {
             let dispatch = self.dispatch.borrow();
             (dispatch.wanted(now), dispatch.next_due(now))
         };
-        if let Some(due) = due
+        // Without anything to attempt there is still the end of a ramp to be told.
+        if let Some(due) = due.or_else(|| self.breaker.closes())
             && due > now
         {
             return self.set_alarm(due);
@@ -254,31 +255,32 @@ impl<D: Deliver + 'static> Line<D> {
         let now = self.clock.now();
         self.in_flight.set(self.in_flight.get() - 1);
         self.stats.request_duration.observe(now.since(began));
-        match *attempt {
+        let (counts, change) = match *attempt {
             Attempt::Delivered(status) => {
                 self.stats.requests.answered(status);
                 self.condition.succeeded(now);
-                self.tell(self.breaker.succeeded(now));
+                (true, self.breaker.succeeded(began, now))
             }
             Attempt::Failed { failure, .. } => {
                 self.stats.requests.failed(failure);
                 self.note_failure(&message, failure, now);
-                let (counts, change) = self.breaker.failed(failure, now);
-                self.tell(change);
-                if !counts {
-                    // It told about the webhook, not about the message.
-                    message.attempts -= 1;
-                }
+                self.breaker.failed(failure, began, now)
             }
-        }
+        };
+        // One that told about the webhook and not about the message does not bring the message's end nearer.
+        message.attempts -= u32::from(!counts);
         let verdict = self.dispatch.borrow_mut().resolve(message, attempt, now);
         match verdict {
             Verdict::Delivered(message) => self.settle.delivered(message, now),
-            Verdict::Dead(message, reason) => self.settle.dead(message, reason, now),
+            Verdict::Dead(mut message, reason) => {
+                message.attempts += u32::from(!counts);
+                self.settle.dead(message, reason, now);
+            }
             Verdict::Retry(due) => self.set_alarm(due),
             Verdict::Return(message, delay) => self.settle.returned(message, delay),
         }
         self.show_load();
+        self.follow(change, now);
         self.progress.notify_one();
     }
 
@@ -293,19 +295,11 @@ impl<D: Deliver + 'static> Line<D> {
         self.condition.failed(failure, now);
     }
 
-    /// Logs what has become of the breaker.
-    fn tell(&self, change: Option<Change>) {
-        let route = self.condition.route().as_str();
-        match change {
-            None => {}
-            Some(Change::Opened { wait }) => {
-                let wait = humantime::format_duration(wait);
-                tracing::warn!(route, %wait, "breaker open: the webhook is left alone");
-            }
-            Some(Change::Ramping) => {
-                tracing::info!(route, "breaker half-open: a probe was delivered, ramping up");
-            }
-            Some(Change::Closed) => tracing::info!(route, "breaker closed"),
+    /// Says what has become of the breaker, and goes on accordingly.
+    fn follow(self: &Rc<Self>, change: Option<Change>, now: Time) {
+        if let Some(change) = change {
+            self.condition.breaker(change);
+            self.call_workers(now);
         }
     }
 
@@ -334,7 +328,9 @@ impl<D: Deliver + 'static> Line<D> {
                         () = self.alarm_set.notified() => {}
                         () = &mut sleep => {
                             self.alarm.set(None);
-                            self.call_workers(self.clock.now());
+                            let now = self.clock.now();
+                            self.follow(self.breaker.look(now), now);
+                            self.call_workers(now);
                         }
                     }
                 }

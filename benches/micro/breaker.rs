@@ -13,21 +13,21 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
     let closed = Breaker::new(Some(&config));
     group.bench_function("closed", |bencher| {
-        bencher.iter(|| (closed.admit(now), closed.succeeded(now)));
+        bencher.iter(|| (closed.admit(now), closed.succeeded(now, now)));
     });
 
     let troubled = Breaker::new(Some(&config));
-    troubled.failed(Failure::Timeout, now);
+    troubled.failed(Failure::Timeout, now, now);
     group.bench_function("after a failure", |bencher| {
         bencher.iter(|| {
             now = now + Duration::from_nanos(1);
-            (troubled.admit(now), troubled.succeeded(now))
+            (troubled.admit(now), troubled.succeeded(now, now))
         });
     });
 
     let open = Breaker::new(Some(&config));
     for _ in 0..config.failures.get() {
-        open.failed(Failure::Timeout, now);
+        open.failed(Failure::Timeout, now, now);
     }
     group.bench_function("open", |bencher| bencher.iter(|| open.admit(now)));
     group.finish();

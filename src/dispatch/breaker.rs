@@ -80,30 +80,35 @@ impl Breaker {
         }
     }
 
+    /// What is not closed.
+    fn troubled(&self) -> Option<&Shared> {
+        self.0.as_deref().filter(|shared| shared.state.load(Relaxed) != State::Closed as u8)
+    }
+
     /// From when on something may be attempted; in the past when that is now.
     pub fn next(&self, now: Time) -> Time {
-        match &self.0 {
-            Some(shared) if shared.state.load(Relaxed) != State::Closed as u8 => shared.lock().next(now),
-            _ => Time::START,
-        }
+        self.troubled().map_or(Time::START, |shared| shared.lock().next(now))
     }
 
     /// Takes the permission for an attempt at `now`, or says when to ask again.
     pub fn admit(&self, now: Time) -> Result<(), Time> {
-        match &self.0 {
-            Some(shared) if shared.state.load(Relaxed) != State::Closed as u8 => {
-                shared.change(|machine| machine.admit(now)).0
-            }
-            _ => Ok(()),
-        }
+        let Some(shared) = self.troubled() else { return Ok(()) };
+        shared.change(|machine| machine.admit(now)).0
     }
 
     /// How many attempts may begin at `now`.
     pub fn room(&self, now: Time) -> usize {
-        match &self.0 {
-            Some(shared) if shared.state.load(Relaxed) != State::Closed as u8 => shared.lock().room(now),
-            _ => usize::MAX,
-        }
+        self.troubled().map_or(usize::MAX, |shared| shared.lock().room(now))
+    }
+
+    /// When it closes by itself: at the end of the ramp.
+    pub fn closes(&self) -> Option<Time> {
+        self.troubled()?.lock().closes()
+    }
+
+    /// Closes it where that is due at `now`, though nothing is attempted.
+    pub fn look(&self, now: Time) -> Option<Change> {
+        self.troubled()?.change(|machine| machine.look(now)).1
     }
 
     /// Tries a webhook that is left alone at once, and again several times within `window`: whoever stops can't wait.
@@ -115,28 +120,28 @@ impl Breaker {
         }
     }
 
-    /// Takes note of an attempt that succeeded.
-    pub fn succeeded(&self, now: Time) -> Option<Change> {
+    /// Takes note of an attempt that began at `began` and succeeded at `now`.
+    pub fn succeeded(&self, began: Time, now: Time) -> Option<Change> {
         let shared = self.0.as_ref().filter(|shared| !shared.calm.load(Relaxed))?;
-        shared.change(|machine| machine.succeeded(now)).1
+        shared.change(|machine| machine.succeeded(began, now)).1
     }
 
-    /// Takes note of an attempt that failed. False where the breaker was not closed: such an attempt told about the webhook
-    /// and not about the message, and is not to be held against it.
-    pub fn failed(&self, failure: Failure, now: Time) -> (bool, Option<Change>) {
+    /// Takes note of an attempt that began at `began` and failed at `now`. False where the webhook was known to be down, or
+    /// on trial by probes: that attempt told about the webhook, and is not to be held against its message.
+    pub fn failed(&self, failure: Failure, began: Time, now: Time) -> (bool, Option<Change>) {
         let Some(shared) = &self.0 else { return (true, None) };
         if !tells_of_an_outage(failure) {
             // The webhook works: it has an opinion about this message.
-            return (true, self.succeeded(now));
+            return (true, self.succeeded(began, now));
         }
-        shared.change(|machine| machine.failed(now))
+        shared.change(|machine| machine.failed(began, now))
     }
 }
 
 /// Whether a failure says something about the webhook, not about the message.
 const fn tells_of_an_outage(failure: Failure) -> bool {
     match failure {
-        Failure::Status(status) => status >= 500,
+        Failure::Status(status) => matches!(status, 500..=599),
         Failure::Timeout
         | Failure::Dns
         | Failure::Connect

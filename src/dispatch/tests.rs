@@ -11,6 +11,10 @@ use crate::{
 };
 
 fn dispatch(limit: Option<u32>) -> Dispatch {
+    dispatch_with(Breaker::new(None), limit)
+}
+
+fn dispatch_with(breaker: Breaker, limit: Option<u32>) -> Dispatch {
     let limiter = limit
         .and_then(NonZeroU32::new)
         .map(|per_second| Limiter::new(SharedLimit::new(RateLimit { per_second, burst: NonZeroU32::MIN })));
@@ -19,7 +23,7 @@ fn dispatch(limit: Option<u32>) -> Dispatch {
         RetryQueue::new(bounds(2, 1 << 20)),
         limiter,
         Hold::default(),
-        Breaker::new(None),
+        breaker,
         Policy::from(&retry()),
     )
 }
@@ -158,4 +162,41 @@ fn hurrying_gives_a_far_retry_one_more_chance() {
     dispatch.resolve(first, &status(503), at(1));
     dispatch.hurry(at(1), Duration::from_secs(4));
     assert_eq!(dispatch.next_due(at(1)), Some(at(1)));
+}
+
+#[test]
+fn the_webhook_is_left_alone_until_the_first_probe_is_due() {
+    let breaker = Breaker::new(Some(&crate::config::Breaker::default()));
+    let mut dispatch = dispatch_with(breaker.clone(), None);
+    assert!(!dispatch.is_paused(at(10)));
+    for _ in 0..20 {
+        breaker.failed(Failure::Connect, at(10), at(10));
+    }
+    assert!(dispatch.is_paused(at(14)));
+    assert!(!dispatch.is_paused(at(15)), "nothing would be there to probe with");
+    offer(&mut dispatch, 0..5);
+    assert!(matches!(dispatch.pick(at(14)), Pick::Wait(when) if when == at(15)));
+    assert_eq!(dispatch.wanted(at(15)), 3);
+    for _ in 0..3 {
+        begin(&mut dispatch, at(15));
+    }
+    assert!(matches!(dispatch.pick(at(15)), Pick::Wait(when) if when > at(15)));
+}
+
+#[test]
+fn a_webhook_is_tried_with_messages_that_have_not_failed_before_most_of_all() {
+    let config =
+        crate::config::Breaker { half_open_probes: NonZeroU32::new(100).unwrap(), ..Default::default() };
+    let breaker = Breaker::new(Some(&config));
+    let mut dispatch = dispatch_with(breaker.clone(), None);
+    offer(&mut dispatch, 0..10);
+    for _ in 0..2 {
+        let message = begin(&mut dispatch, at(0));
+        dispatch.resolve(message, &status(500), at(0));
+    }
+    for _ in 0..20 {
+        breaker.failed(Failure::Connect, at(0), at(0));
+    }
+    let tried: Vec<_> = (0..10).map(|_| begin(&mut dispatch, at(9))).collect();
+    assert_eq!(names(&tried), ["2", "3", "4", "0", "5", "6", "7", "1", "8", "9"]);
 }

@@ -5,9 +5,9 @@ use tokio::{task::LocalSet, time::sleep};
 use super::*;
 use crate::{
     acks::Acks,
-    config::{Bounds, RouteName},
+    config::{self, Bounds, RouteName},
     dispatch::{
-        breaker::Breaker,
+        breaker::{Breaker, State},
         hold::Hold,
         policy::Policy,
         queue::Queue,
@@ -67,6 +67,10 @@ struct Setting {
 }
 
 fn setting(concurrency: usize, queue: Bounds) -> Setting {
+    setting_with(Breaker::new(None), concurrency, queue)
+}
+
+fn setting_with(breaker: Breaker, concurrency: usize, queue: Bounds) -> Setting {
     let clock = Clock::start();
     let (hook, stats) = (Rc::new(Hook::default()), Arc::new(RouteStats::default()));
     let route: RouteName = "todos".parse().unwrap();
@@ -83,7 +87,7 @@ fn setting(concurrency: usize, queue: Bounds) -> Setting {
             RetryQueue::new(bounds(1000, 1 << 20)),
             None,
             Hold::default(),
-            Breaker::new(None),
+            breaker.clone(),
             Policy::from(&retry()),
         ),
         overflow: Overflow::DropNewest,
@@ -91,7 +95,7 @@ fn setting(concurrency: usize, queue: Bounds) -> Setting {
         client,
         settle: Settle::new(route.clone(), Arc::clone(&stats), None, Acks::default(), clock),
         condition: Arc::new(Condition::new(route)),
-        breaker: Breaker::new(None),
+        breaker,
         stats: Arc::clone(&stats),
         clock,
     });
@@ -269,6 +273,59 @@ async fn a_cut_accounts_for_everything() {
         let account = set.stats.account();
         assert_eq!((account.dropped, account.in_hand()), (20, 0));
         assert_eq!((set.stats.queue_messages.get(), set.stats.in_flight.get()), (0, 0));
+    })
+    .await;
+}
+
+/// A breaker that was opened at `now`.
+fn opened(now: Time) -> Breaker {
+    let breaker = Breaker::new(Some(&config::Breaker::default()));
+    for _ in 0..20 {
+        breaker.failed(Failure::Connect, now, now);
+    }
+    breaker
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_that_are_never_heard_of_again_hold_up_nobody() {
+    on_a_lane(async {
+        let breaker = opened(Time::START);
+        let set = setting_with(breaker.clone(), 4, bounds(1000, 1 << 20));
+        set.offer(0..10);
+        // The probes are those of another lane, which does not come back to them.
+        sleep(Duration::from_millis(4_990)).await;
+        assert_eq!((0..4).filter(|_| breaker.admit(set.clock.now() + LATENCY).is_ok()).count(), 3);
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(set.delivered().len(), 0);
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(set.delivered().len(), 10);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_closes_on_a_route_that_has_become_quiet() {
+    on_a_lane(async {
+        let breaker = opened(Time::START);
+        let set = setting_with(breaker.clone(), 4, bounds(1000, 1 << 20));
+        set.offer(0..1);
+        sleep(Duration::from_secs(6)).await;
+        assert_eq!((set.delivered().len(), breaker.state()), (1, State::HalfOpen));
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(breaker.state(), State::Closed);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_uses_up_no_attempts() {
+    on_a_lane(async {
+        let set = setting_with(Breaker::new(Some(&config::Breaker::default())), 4, bounds(1000, 1 << 20));
+        // Thirteen rounds of probes.
+        set.hook.failures.set(20 + 3 * 13);
+        set.offer(0..30);
+        sleep(Duration::from_secs(100)).await;
+        assert_eq!((set.delivered().len(), set.in_hand()), (30, 0));
     })
     .await;
 }

@@ -4,6 +4,7 @@
 mod support;
 
 mod bad_input;
+mod breaker;
 mod cli;
 mod delivery;
 mod durable;

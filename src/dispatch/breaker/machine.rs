@@ -22,6 +22,8 @@ pub(super) struct Machine {
     phase: Phase,
     in_a_row: u32,
     window: Window,
+    /// When it opened for the last time. What became of older attempts says nothing about the webhook of today.
+    opened: Time,
     changed: Option<Change>,
 }
 
@@ -31,10 +33,11 @@ enum Phase {
     Open {
         until: Time,
     },
-    /// So many probes were sent since `since`.
+    /// So many probes were sent since `since`, and so many of them failed.
     Probing {
         since: Time,
-        probes: u32,
+        sent: u32,
+        failed: u32,
     },
     /// So many attempts were begun since `since`.
     Ramp {
@@ -46,7 +49,7 @@ enum Phase {
 impl Machine {
     pub(super) fn new(config: config::Breaker) -> Self {
         let window = Window::new(config.window);
-        Self { config, phase: Phase::Closed, in_a_row: 0, window, changed: None }
+        Self { config, phase: Phase::Closed, in_a_row: 0, window, opened: Time::START, changed: None }
     }
 
     pub(super) const fn state(&self) -> State {
@@ -72,61 +75,58 @@ impl Machine {
         match self.phase {
             Phase::Closed => Time::START,
             Phase::Open { until } => until,
-            Phase::Probing { since, probes } if probes >= self.config.half_open_probes.get() => {
-                // Their outcome changes the phase. What was never heard of again was broken off.
-                (now + RECHECK).min((since + self.config.open_for).max(now))
-            }
-            Phase::Probing { .. } => Time::START,
-            Phase::Ramp { since, begun } => since + ramp_time(begun + 1.0),
+            Phase::Probing { .. } if self.room(now) > 0 => Time::START,
+            // Their outcome changes the phase.
+            Phase::Probing { since, .. } => (now + RECHECK).min(since + self.config.open_for),
+            Phase::Ramp { since, begun } => since + ramp_time(begun + 1.0).min(self.config.ramp),
         }
     }
 
-    /// How many attempts may begin at `now`.
+    /// How many attempts may begin at `now`: some where [`Self::next`] is not after it, else none.
     pub(super) fn room(&self, now: Time) -> usize {
-        match self.phase {
-            Phase::Closed => usize::MAX,
-            Phase::Open { until } => usize::from(until <= now),
-            Phase::Probing { probes, .. } => {
-                usize::try_from(self.config.half_open_probes.get().saturating_sub(probes))
-                    .unwrap_or(usize::MAX)
-            }
-            Phase::Ramp { .. } => usize::from(self.next(now) <= now),
-        }
+        let probes = self.config.half_open_probes.get();
+        let room = match self.phase {
+            Phase::Closed => return usize::MAX,
+            Phase::Open { until } if until > now => 0,
+            Phase::Open { .. } => probes,
+            // What was not heard of again was broken off, or takes longer than anybody waits.
+            Phase::Probing { since, .. } if now >= since + self.config.open_for => probes,
+            Phase::Probing { sent, .. } => probes.saturating_sub(sent),
+            Phase::Ramp { since, .. } if now >= since + self.config.ramp => return usize::MAX,
+            Phase::Ramp { .. } => u32::from(self.next(now) <= now),
+        };
+        usize::try_from(room).unwrap_or(usize::MAX)
     }
 
     /// Takes the permission for an attempt at `now`, or says when to ask again.
     pub(super) fn admit(&mut self, now: Time) -> Result<(), Time> {
+        if self.room(now) == 0 {
+            return Err(self.next(now));
+        }
+        self.phase = match self.phase {
+            Phase::Closed => Phase::Closed,
+            Phase::Probing { since, sent, failed } if now < since + self.config.open_for => {
+                Phase::Probing { since, sent: sent + 1, failed }
+            }
+            Phase::Open { .. } | Phase::Probing { .. } => Phase::Probing { since: now, sent: 1, failed: 0 },
+            Phase::Ramp { since, begun } => Phase::Ramp { since, begun: begun + 1.0 },
+        };
+        Ok(())
+    }
+
+    /// When it closes by itself.
+    pub(super) fn closes(&self) -> Option<Time> {
         match self.phase {
-            Phase::Closed => Ok(()),
-            Phase::Open { until } if now < until => Err(until),
-            Phase::Open { .. } => {
-                self.phase = Phase::Probing { since: now, probes: 1 };
-                Ok(())
-            }
-            Phase::Probing { since, probes } => {
-                if probes < self.config.half_open_probes.get() {
-                    self.phase = Phase::Probing { since, probes: probes + 1 };
-                    Ok(())
-                } else if now >= since + self.config.open_for {
-                    // The probes were broken off, or take longer than anybody waits: try others.
-                    self.phase = Phase::Probing { since: now, probes: 1 };
-                    Ok(())
-                } else {
-                    Err(self.next(now).max(now + RECHECK))
-                }
-            }
-            Phase::Ramp { since, begun } => {
-                if now.since(since) >= self.config.ramp {
-                    self.close();
-                    return Ok(());
-                }
-                let next = self.next(now);
-                if next > now {
-                    return Err(next);
-                }
-                self.phase = Phase::Ramp { since, begun: begun + 1.0 };
-                Ok(())
-            }
+            Phase::Ramp { since, .. } => Some(since + self.config.ramp),
+            _ => None,
+        }
+    }
+
+    /// Closes at the end of the ramp.
+    pub(super) fn look(&mut self, now: Time) {
+        if self.closes().is_some_and(|end| end <= now) {
+            self.phase = Phase::Closed;
+            self.changed = Some(Change::Closed);
         }
     }
 
@@ -138,57 +138,58 @@ impl Machine {
         }
     }
 
-    pub(super) fn succeeded(&mut self, now: Time) {
+    /// Takes note of the success of an attempt that began at `began`.
+    pub(super) fn succeeded(&mut self, began: Time, now: Time) {
+        if began < self.opened {
+            return;
+        }
+        self.look(now);
         self.in_a_row = 0;
         match self.phase {
-            Phase::Closed => self.window.add(now, false),
-            // An attempt from before, which ends late. The probes will tell.
+            Phase::Closed | Phase::Ramp { .. } => self.window.add(now, false),
             Phase::Open { .. } => {}
             Phase::Probing { .. } => {
                 self.phase = Phase::Ramp { since: now, begun: 0.0 };
-                self.window.clear();
                 self.changed = Some(Change::Ramping);
-            }
-            Phase::Ramp { since, .. } => {
-                self.window.add(now, false);
-                if now.since(since) >= self.config.ramp {
-                    self.close();
-                }
             }
         }
     }
 
-    /// Whether the failure is to be held against its message.
-    pub(super) fn failed(&mut self, now: Time) -> bool {
-        self.in_a_row = self.in_a_row.saturating_add(1);
+    /// Takes note of the failure of an attempt that began at `began`. Whether it is to be held against its message.
+    pub(super) fn failed(&mut self, began: Time, now: Time) -> bool {
+        if began < self.opened {
+            return false;
+        }
+        self.look(now);
         match self.phase {
+            // In the ramp too: there, a message that always fails is what is wrong, more often than the webhook.
             Phase::Closed | Phase::Ramp { .. } => {
+                self.in_a_row = self.in_a_row.saturating_add(1);
                 self.window.add(now, true);
-                if self.in_a_row >= self.config.failures.get() || self.window.fails(now, self.config.rate) {
+                if self.in_a_row >= self.config.failures.get() || self.window.fails(self.config.rate) {
+                    self.changed = Some(Change::Opened { wait: self.config.open_for });
                     self.open(now);
                 }
                 true
             }
             Phase::Open { .. } => false,
-            Phase::Probing { .. } => {
-                self.open(now);
+            Phase::Probing { since, sent, failed } => {
+                // One of them may fail whatever the webhook's condition: the others tell.
+                if failed + 1 < sent {
+                    self.phase = Phase::Probing { since, sent, failed: failed + 1 };
+                } else {
+                    self.open(now);
+                }
                 false
             }
         }
     }
 
     fn open(&mut self, now: Time) {
-        let again = !matches!(self.phase, Phase::Closed | Phase::Ramp { .. });
         self.phase = Phase::Open { until: now + self.config.open_for };
+        self.opened = now;
+        self.in_a_row = 0;
         self.window.clear();
-        if !again {
-            self.changed = Some(Change::Opened { wait: self.config.open_for });
-        }
-    }
-
-    fn close(&mut self) {
-        self.phase = Phase::Closed;
-        self.changed = Some(Change::Closed);
     }
 }
 
@@ -246,7 +247,7 @@ impl Window {
     }
 
     /// Whether this share of the attempts failed.
-    fn fails(&self, _now: Time, share: f64) -> bool {
+    fn fails(&self, share: f64) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
         let (attempts, failed) = (self.attempts as f64, self.failed as f64);
         self.attempts >= LEAST_ATTEMPTS && failed >= share * attempts

@@ -6,11 +6,20 @@ fn ms(ms: u64) -> Time {
     Time::from_start(Duration::from_millis(ms))
 }
 
+/// An attempt that is answered at once.
+fn fail(machine: &mut Machine, now: Time) -> bool {
+    machine.failed(now, now)
+}
+
+fn succeed(machine: &mut Machine, now: Time) {
+    machine.succeeded(now, now);
+}
+
 /// A machine that was opened at the start.
 fn open() -> Machine {
     let mut machine = Machine::new(CONFIG());
     for _ in 0..20 {
-        assert!(machine.failed(ms(0)), "up to then each failure counts");
+        assert!(fail(&mut machine, ms(0)), "up to then each failure counts");
     }
     machine
 }
@@ -20,9 +29,9 @@ fn failures_in_a_row_open_it_and_fewer_do_not() {
     let mut machine = Machine::new(config::Breaker { rate: 1.0, ..CONFIG() });
     for round in 0..50 {
         for _ in 0..19 {
-            machine.failed(ms(round));
+            fail(&mut machine, ms(round));
         }
-        machine.succeeded(ms(round));
+        succeed(&mut machine, ms(round));
     }
     assert_eq!(machine.state(), State::Closed);
     assert_eq!(open().state(), State::Open);
@@ -33,8 +42,8 @@ fn a_share_of_the_attempts_opens_it_within_the_window_only() {
     let alternate = |step: u64| {
         let mut machine = Machine::new(CONFIG());
         for n in 0..40 {
-            machine.succeeded(ms(2 * n * step));
-            machine.failed(ms((2 * n + 1) * step));
+            succeed(&mut machine, ms(2 * n * step));
+            fail(&mut machine, ms((2 * n + 1) * step));
         }
         machine.state()
     };
@@ -49,7 +58,7 @@ fn nothing_is_attempted_while_it_is_open() {
         assert_eq!(machine.admit(ms(now)), Err(ms(5_000)));
         assert_eq!(machine.room(ms(now)), 0);
     }
-    assert!(!machine.failed(ms(10)), "an attempt from before");
+    assert!(!fail(&mut machine, ms(10)), "an attempt from before");
     assert_eq!(machine.admit(ms(5_000)), Ok(()));
 }
 
@@ -58,8 +67,10 @@ fn a_few_probes_at_a_time() {
     let mut machine = open();
     let admitted = (0..100).filter(|_| machine.admit(ms(5_000)).is_ok()).count();
     assert_eq!(admitted, 3);
+    assert_eq!(machine.room(ms(9_999)), 0);
     assert!(machine.next(ms(5_000)) > ms(5_000));
     // They were never heard of again.
+    assert_eq!((machine.room(ms(10_000)), machine.next(ms(10_000))), (3, Time::START));
     assert_eq!(machine.admit(ms(10_000)), Ok(()));
 }
 
@@ -67,9 +78,60 @@ fn a_few_probes_at_a_time() {
 fn a_probe_that_fails_opens_it_again_and_counts_for_nothing() {
     let mut machine = open();
     machine.admit(ms(5_000)).unwrap();
-    assert!(!machine.failed(ms(5_100)));
+    assert!(!fail(&mut machine, ms(5_100)));
     assert_eq!(machine.state(), State::Open);
     assert_eq!(machine.next(ms(5_100)), ms(10_100));
+}
+
+#[test]
+fn one_probe_among_others_may_fail_and_the_others_tell() {
+    let probing = || {
+        let mut machine = open();
+        assert_eq!((0..3).filter(|_| machine.admit(ms(5_000)).is_ok()).count(), 3);
+        assert!(!fail(&mut machine, ms(5_100)));
+        assert!(!fail(&mut machine, ms(5_200)));
+        assert_eq!(machine.state(), State::HalfOpen);
+        machine
+    };
+    let mut machine = probing();
+    succeed(&mut machine, ms(5_300));
+    assert!(machine.closes().is_some(), "it ramps: {machine:?}");
+    let mut machine = probing();
+    assert!(!fail(&mut machine, ms(5_300)));
+    assert_eq!(machine.state(), State::Open);
+}
+
+#[test]
+fn attempts_from_before_it_opened_say_nothing_about_the_webhook_of_today() {
+    let mut machine = Machine::new(CONFIG());
+    for _ in 0..20 {
+        fail(&mut machine, ms(1_000));
+    }
+    machine.admit(ms(6_000)).unwrap();
+    assert!(!machine.failed(ms(999), ms(6_001)));
+    machine.succeeded(ms(999), ms(6_002));
+    assert_eq!((machine.state(), machine.closes()), (State::HalfOpen, None), "the probe is on its way");
+    machine.succeeded(ms(6_000), ms(6_003));
+    for _ in 0..100 {
+        assert!(!machine.failed(ms(999), ms(6_004)));
+    }
+    assert!(machine.closes().is_some(), "it ramps: {machine:?}");
+}
+
+/// Workers are called as `room` says, and the alarm is set as `next` says: between them nothing must fall through.
+#[test]
+fn there_is_room_whenever_the_next_attempt_is_due_and_only_then() {
+    let mut probing = open();
+    while probing.admit(ms(5_000)).is_ok() {}
+    let mut ramping = open();
+    ramping.admit(ms(5_000)).unwrap();
+    succeed(&mut ramping, ms(5_000));
+    while ramping.admit(ms(6_000)).is_ok() {}
+    for machine in [Machine::new(CONFIG()), open(), probing, ramping] {
+        for now in (0..30_000).step_by(10).map(ms) {
+            assert_eq!(machine.next(now) <= now, machine.room(now) > 0, "at {now:?}: {machine:?}");
+        }
+    }
 }
 
 #[test]
@@ -77,7 +139,7 @@ fn who_is_in_a_hurry_probes_at_once_and_does_not_wait_long_after_that() {
     let mut machine = open();
     machine.hurry(ms(10), Duration::from_millis(200));
     assert_eq!(machine.admit(ms(10)), Ok(()));
-    machine.failed(ms(11));
+    fail(&mut machine, ms(11));
     assert_eq!(machine.admit(ms(12)), Err(ms(211)));
     assert_eq!(machine.admit(ms(211)), Ok(()));
 }
@@ -86,7 +148,7 @@ fn who_is_in_a_hurry_probes_at_once_and_does_not_wait_long_after_that() {
 fn after_a_probe_the_rate_grows_and_then_it_closes() {
     let mut machine = open();
     machine.admit(ms(5_000)).unwrap();
-    machine.succeeded(ms(5_001));
+    succeed(&mut machine, ms(5_001));
     assert_eq!(machine.state(), State::HalfOpen);
     let mut in_second = Vec::new();
     let mut now = 5_001;
@@ -95,7 +157,7 @@ fn after_a_probe_the_rate_grows_and_then_it_closes() {
         let mut count = 0;
         while now < end {
             while machine.admit(ms(now)).is_ok() {
-                machine.succeeded(ms(now));
+                succeed(&mut machine, ms(now));
                 count += 1;
             }
             now += 1;
@@ -109,17 +171,47 @@ fn after_a_probe_the_rate_grows_and_then_it_closes() {
             "it grows fourfold each second: {in_second:?}"
         );
     }
+    assert_eq!(machine.room(ms(15_001)), usize::MAX);
     assert_eq!(machine.admit(ms(15_001)), Ok(()));
+    succeed(&mut machine, ms(15_001));
     assert_eq!(machine.state(), State::Closed);
+}
+
+#[test]
+fn it_closes_though_nothing_is_attempted_any_more() {
+    let mut machine = open();
+    machine.admit(ms(5_000)).unwrap();
+    succeed(&mut machine, ms(5_001));
+    assert_eq!(machine.closes(), Some(ms(15_001)));
+    machine.look(ms(15_000));
+    assert_eq!(machine.state(), State::HalfOpen);
+    machine.look(ms(15_001));
+    assert_eq!((machine.state(), machine.closes()), (State::Closed, None));
+}
+
+#[test]
+fn each_change_is_told_once() {
+    let breaker = Breaker::new(Some(&CONFIG()));
+    let mut changes = Vec::new();
+    for _ in 0..30 {
+        changes.extend(breaker.failed(Failure::Status(503), ms(0), ms(0)).1);
+    }
+    for now in (5_000..20_000).step_by(10).map(ms) {
+        if breaker.admit(now).is_ok() {
+            changes.extend(breaker.succeeded(now, now));
+        }
+    }
+    let opened = Change::Opened { wait: Duration::from_secs(5) };
+    assert_eq!(changes, [opened, Change::Ramping, Change::Closed]);
 }
 
 #[test]
 fn a_webhook_that_falls_over_again_in_the_ramp_is_left_alone_again() {
     let mut machine = open();
     machine.admit(ms(5_000)).unwrap();
-    machine.succeeded(ms(5_001));
+    succeed(&mut machine, ms(5_001));
     for _ in 0..20 {
-        machine.failed(ms(6_000));
+        fail(&mut machine, ms(6_000));
     }
     assert_eq!(machine.state(), State::Open);
 }
@@ -128,10 +220,12 @@ fn a_webhook_that_falls_over_again_in_the_ramp_is_left_alone_again() {
 fn what_the_webhook_says_about_a_message_is_not_held_against_the_webhook() {
     let breaker = Breaker::new(Some(&CONFIG()));
     for _ in 0..1_000 {
-        assert_eq!(breaker.failed(Failure::Status(422), ms(0)), (true, None));
+        for status in [302, 422, 429, 799] {
+            assert_eq!(breaker.failed(Failure::Status(status), ms(0), ms(0)), (true, None));
+        }
     }
     assert_eq!(breaker.state(), State::Closed);
-    let changes: Vec<_> = (0..30).filter_map(|_| breaker.failed(Failure::Connect, ms(0)).1).collect();
+    let changes: Vec<_> = (0..30).filter_map(|_| breaker.failed(Failure::Connect, ms(0), ms(0)).1).collect();
     assert_eq!(changes, [Change::Opened { wait: Duration::from_secs(5) }]);
 }
 
@@ -139,7 +233,7 @@ fn what_the_webhook_says_about_a_message_is_not_held_against_the_webhook() {
 fn one_that_is_switched_off_never_opens() {
     let breaker = Breaker::new(None);
     for _ in 0..1_000 {
-        assert_eq!(breaker.failed(Failure::Connect, ms(0)), (true, None));
+        assert_eq!(breaker.failed(Failure::Connect, ms(0), ms(0)), (true, None));
     }
     assert_eq!((breaker.admit(ms(0)), breaker.room(ms(0))), (Ok(()), usize::MAX));
 }
