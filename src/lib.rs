@@ -15,6 +15,7 @@ pub mod acks;
 pub mod dead_letter;
 pub mod deliver;
 pub mod dispatch;
+pub mod hand_over;
 pub mod line;
 pub mod nats;
 pub mod settle;

@@ -6,6 +6,7 @@ mod support;
 mod bad_input;
 mod cli;
 mod delivery;
+mod hand_over;
 mod http1;
 mod invariants;
 mod kit;
