@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::support::daemon::{Account, Daemon, Running};
 use crate::support::nats::{NatsServer, next};
 use crate::support::publisher::Publisher;
@@ -384,4 +386,21 @@ async fn replicas_that_stop_together_stop_in_time() {
     let took = began.elapsed();
     assert!(took < Duration::from_secs(4), "the stop took {took:?}");
     assert_eq!(one.dropped + two.dropped, 5_000, "{one:?} {two:?}");
+}
+
+#[tokio::test]
+async fn a_replica_that_hangs_does_not_hold_up_the_stop_of_another() {
+    let nats = NatsServer::start().await;
+    let (nowhere, hook) = (stuck(), Webhook::start());
+    let mut leaving = full_replica(&nats, &nowhere, 1_000).await;
+    let hanging = daemon(&nats, &hook, "0s").start_ready().await;
+    wait_takers(&nats, 2).await;
+    hanging.signal(Signal::STOP);
+    let began = Instant::now();
+    let left = stop(&mut leaving).await;
+    let took = began.elapsed();
+    // Nobody said anything to these: they may be in both places, and are better there than in none.
+    assert_eq!((left.handed_over, left.dropped), (0, 1_000), "{left:?}");
+    assert_eq!(leaving.events("offered to another replica without an answer").len(), 1);
+    assert!(took < Duration::from_secs(4), "the stop took {took:?}");
 }
