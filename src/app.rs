@@ -13,6 +13,7 @@ use crate::{
     config::{Config, Threads},
     dead_letter::{self, Outlet},
     deliver::tls::Trust,
+    hand_over::{Desk, HandOver},
     health::Health,
     lane::{self, LaneError, LaneStatus, Plan},
     metrics::{Figures, Metrics, RouteFigures},
@@ -67,12 +68,13 @@ impl App {
         Ok(Self { config: Arc::new(config), clock, api, metrics })
     }
 
-    /// Delivers until `stop` returns, and then stops in order: unready, leave NATS, deliver what is in hand, give up the
-    /// rest, publish the last dead letters. Needs a runtime that takes local tasks.
+    /// Delivers until `stop` returns, and then stops in order: unready, leave NATS, deliver what is in hand, hand over
+    /// what is left, give up the rest, publish the last dead letters. Needs a runtime that takes local tasks.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Account, AppError> {
         let Self { config, clock, api, metrics } = self;
         let lanes = lane_count(&config);
         let letters = DeadLetters::start(&config, clock).await?;
+        let (hand_over, desks) = HandOver::start(&config, lanes.get(), clock).await?.unzip();
         let trust = Trust::load();
         let mut shares: Vec<Vec<RouteShare>> = (0..lanes.get()).map(|_| Vec::new()).collect();
         let mut figures = Vec::with_capacity(config.routes.len());
@@ -94,18 +96,21 @@ impl App {
         let page = Metrics::new(Figures {
             routes: figures.clone(),
             lanes: statuses.clone(),
-            dead_letters: letters.link.clone(),
+            links: letters.link.clone().into_iter().chain(hand_over.as_ref().map(HandOver::link)).collect(),
             control: Handle::current().metrics(),
         });
         drop(spawn_local(api.serve(Api::new(Arc::clone(&health)))));
         drop(spawn_local(metrics.serve(page)));
 
-        let lanes = Lanes::start(&config, shares, statuses, clock)?;
+        let lanes = Lanes::start(&config, shares, statuses, desks.unwrap_or_default(), clock)?;
         tokio::select! {
             () = stop => {}
             () = lanes.ended.cancelled() => error!("a lane has ended, stopping"),
         }
         health.drain();
+        if let Some(hand_over) = hand_over {
+            hand_over.leave().await;
+        }
         let result = lanes.stop().await;
         letters.finish().await;
         let account = figures.iter().fold(Account::default(), |sum, route| sum + route.account());
@@ -142,13 +147,15 @@ impl Lanes {
         config: &Arc<Config>,
         shares: Vec<Vec<RouteShare>>,
         statuses: Vec<Arc<LaneStatus>>,
+        desks: Vec<Desk>,
         clock: Clock,
     ) -> Result<Self, AppError> {
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let mut threads = Vec::with_capacity(shares.len());
+        let mut desks = desks.into_iter();
         for (number, (shares, status)) in shares.into_iter().zip(statuses).enumerate() {
             let (config, stop) = (Arc::clone(config), stop.clone());
-            let plan = Plan { number, config, shares, status, clock, stop };
+            let plan = Plan { number, config, shares, status, clock, stop, desk: desks.next() };
             threads.push(lane::spawn(plan, ended.clone()).map_err(AppError::Thread)?);
         }
         Ok(Self { threads, stop, ended })

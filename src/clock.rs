@@ -1,4 +1,5 @@
-//! Time as the decisions see it: monotonic, counted from the start of the process.
+//! Time as the decisions see it: monotonic, counted from a day before the start of the process, so that there is a time
+//! for what began before it: a message that was handed over by another replica.
 //!
 //! Decisions never ask for the time, they are told it. That keeps them testable with literal times, and a clock that
 //! is set back or forward by an operator or by NTP moves no retry.
@@ -10,20 +11,23 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A point in time: how long after the start of the process.
+/// How long before the start of the process time begins.
+const BEFORE: Duration = Duration::from_secs(24 * 3600);
+
+/// A point in time: how long after the start of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(Duration);
 
 impl Time {
-    /// The start of the process.
+    /// The start of time, before all that happens here.
     pub const START: Self = Self(Duration::ZERO);
 
-    /// The point in time `since_start` after the start of the process.
+    /// The point in time `since_start` after the start of time.
     pub const fn from_start(since_start: Duration) -> Self {
         Self(since_start)
     }
 
-    /// How long after the start of the process this is.
+    /// How long after the start of time this is.
     pub const fn since_start(self) -> Duration {
         self.0
     }
@@ -31,6 +35,12 @@ impl Time {
     /// How long after `earlier` this is; zero where it is not after it.
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// The point in time `span` before this one, as far back as time goes.
+    #[must_use]
+    pub const fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(span))
     }
 }
 
@@ -56,14 +66,14 @@ impl Clock {
 
     /// The time now.
     pub fn now(&self) -> Time {
-        Time(self.start.elapsed())
+        Time(BEFORE + self.start.elapsed())
     }
 
     /// `time` for the timers of the runtime.
     pub fn instant(&self, time: Time) -> Instant {
         // A time too far away to be represented is as good as never; ten years keep the arithmetic safe.
         const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-        self.start + time.0.min(NEVER)
+        self.start + time.0.saturating_sub(BEFORE).min(NEVER)
     }
 
     /// `time` on the wall clock, reckoned back from the wall clock's present reading.

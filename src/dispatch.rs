@@ -86,6 +86,11 @@ impl Dispatch {
         self.queue.push(message, evict);
     }
 
+    /// Takes `message` into the queue where it turns no other out, or gives it back.
+    pub fn admit(&mut self, message: Message) -> Result<(), Message> {
+        self.queue.admit(message)
+    }
+
     /// What a free worker should do at `now`. Every attempt passes the hold, the rate limit and the breaker here, retries
     /// too.
     pub fn pick(&mut self, now: Time) -> Pick {

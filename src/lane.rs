@@ -13,6 +13,7 @@ use std::{
 use thiserror::Error;
 use tokio::{
     runtime::{Builder, Handle, LocalOptions, LocalRuntime, RuntimeMetrics},
+    task::spawn_local,
     time::{interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use crate::{
     deliver::{Client, Target},
     dispatch::{Dispatch, limiter::Limiter, policy::Policy, queue::Queue, retry_queue::RetryQueue},
     durable::{self, Streams},
+    hand_over::{Desk, Giver},
     line::{Equipment, Line},
     nats::{Link, LinkError, LinkState},
     route::RouteShare,
@@ -50,6 +52,8 @@ pub struct Plan {
     pub clock: Clock,
     /// Ends the intake, and begins the grace.
     pub stop: CancellationToken,
+    /// Hands over to other replicas and takes from them, where a route can.
+    pub desk: Option<Desk>,
 }
 
 /// What others may know of a lane.
@@ -120,7 +124,7 @@ pub fn runtime() -> Result<LocalRuntime, LaneError> {
 
 /// The life of a lane, from the first message to the last.
 pub async fn run(plan: Plan) -> Result<(), LaneError> {
-    let Plan { number, config, shares, status, clock, stop } = plan;
+    let Plan { number, config, shares, status, clock, stop, desk } = plan;
     status.runtime.get_or_init(|| Handle::current().metrics());
     let acks = Acks::default();
     let stats = shares.iter().map(|share| Arc::clone(&share.stats)).collect();
@@ -131,14 +135,21 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
         .map(|(route, share)| line(route, share, acks.clone(), clock))
         .collect();
     let lane = Lane { number, config, lines, stats, status, clock };
+    let giver = desk.map(|Desk { taker, giver }| {
+        drop(spawn_local(taker.run(lane.lines.clone())));
+        giver
+    });
     let streams = lane.streams(acks).await?;
     let session = lane.take_in(streams.as_ref(), &stop).await?;
     let deadline = clock.now() + lane.config.shutdown.grace;
     if let Some(streams) = &streams {
         streams.stop();
     }
+    for line in &lane.lines {
+        line.close(deadline);
+    }
     session.leave().await;
-    lane.finish(deadline).await;
+    lane.finish(deadline, giver).await;
     if let Some(streams) = streams {
         streams.close().await;
     }
@@ -243,12 +254,8 @@ impl Lane {
         }
     }
 
-    /// Delivers what is in hand until `deadline`, and gives up the rest.
-    async fn finish(&self, deadline: Time) {
-        let window = deadline.since(self.clock.now()) / 2;
-        for line in &self.lines {
-            line.hurry(window);
-        }
+    /// Delivers what is in hand until `deadline`, hands over what is left, and gives up the rest.
+    async fn finish(&self, deadline: Time, giver: Option<Giver>) {
         let drained = async {
             for line in &self.lines {
                 line.drained(deadline).await;
@@ -258,9 +265,15 @@ impl Lane {
             () = drained => {}
             () = sleep_until(self.clock.instant(deadline)) => {}
         }
+        for line in &self.lines {
+            line.cut().await;
+        }
+        if let Some(giver) = giver {
+            giver.give(self.config.routes.iter().zip(self.lines.iter().map(|line| &**line))).await;
+        }
         let patience = self.clock.now() + LAST_LETTERS;
         for line in &self.lines {
-            line.cut(patience).await;
+            line.give_up(patience).await;
         }
     }
 }

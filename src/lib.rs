@@ -16,6 +16,7 @@ pub mod dead_letter;
 pub mod deliver;
 pub mod dispatch;
 pub mod durable;
+pub mod hand_over;
 pub mod line;
 pub mod nats;
 pub mod settle;

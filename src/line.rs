@@ -21,11 +21,7 @@ use std::{
 use room::LowWater;
 pub use room::Room;
 use seat::Seat;
-use tokio::{
-    sync::Notify,
-    task::spawn_local,
-    time::{sleep_until, timeout_at},
-};
+use tokio::{sync::Notify, task::spawn_local, time::sleep_until};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -89,7 +85,11 @@ pub struct Line<D> {
     alarm: Cell<Option<Time>>,
     alarm_set: Notify,
     progress: Notify,
+    /// The deadline, and for how long before it nothing is begun, at most.
+    closing: Cell<Option<(Time, Duration)>>,
     cut: Cell<bool>,
+    /// What was broken off when the line was cut, and what nobody took over.
+    left: RefCell<Vec<Message>>,
 }
 
 impl<D: Deliver + 'static> Line<D> {
@@ -116,7 +116,9 @@ impl<D: Deliver + 'static> Line<D> {
             alarm: Cell::new(None),
             alarm_set: Notify::new(),
             progress: Notify::new(),
+            closing: Cell::new(None),
             cut: Cell::new(false),
+            left: RefCell::default(),
         });
         line.spawn(Rc::clone(&line).keep_time());
         line
@@ -132,6 +134,18 @@ impl<D: Deliver + 'static> Line<D> {
                 self.settle.dropped(evicted, Reason::QueueFull, now);
             }
         });
+    }
+
+    /// Takes a message that another replica hands over, or gives it back where there is no room for it: it turns no
+    /// other out.
+    pub fn take_over(self: &Rc<Self>, message: Message) -> Result<(), Message> {
+        if self.cut.get() {
+            return Err(message);
+        }
+        self.dispatch.borrow_mut().admit(message)?;
+        self.stats.received.add(1);
+        self.summon();
+        Ok(())
     }
 
     /// Calls as many workers as there is work for now, and sets the alarm for what comes later.
@@ -197,6 +211,9 @@ impl<D: Deliver + 'static> Line<D> {
     /// Takes the next message to attempt, if there is one now.
     fn take(self: &Rc<Self>) -> Option<(Message, Time)> {
         let now = self.clock.now();
+        if self.is_closed(now) {
+            return None;
+        }
         let pick = self.dispatch.borrow_mut().pick(now);
         match pick {
             Pick::Idle => None,
@@ -303,10 +320,10 @@ impl<D: Deliver + 'static> Line<D> {
         }
     }
 
-    /// Gives up a message in the middle of its attempt. Whether the webhook took it is not known.
+    /// Leaves a message in the middle of its attempt. Whether the webhook took it is not known.
     fn abandon(&self, message: Message) {
         self.in_flight.set(self.in_flight.get() - 1);
-        self.settle.dead(message, Reason::Shutdown, self.clock.now());
+        self.put_back(message);
     }
 
     fn set_alarm(&self, at: Time) {
@@ -368,44 +385,9 @@ impl<D: Deliver + 'static> Line<D> {
         self.stats.retry_bytes.set(dispatch.retries().bytes());
         self.stats.in_flight.set(self.in_flight.get());
     }
-
-    /// Brings retries forward, so that each gets another attempt within `window`.
-    pub fn hurry(self: &Rc<Self>, window: Duration) {
-        let now = self.clock.now();
-        self.dispatch.borrow_mut().hurry(now, window);
-        self.call_workers(now);
-    }
-
-    /// Returns when nothing is in hand any more, or nothing of it can be attempted before `deadline`.
-    pub async fn drained(&self, deadline: Time) {
-        loop {
-            let due = self.dispatch.borrow().next_due(self.clock.now());
-            if self.in_flight.get() == 0 && due.is_none_or(|due| due > deadline) {
-                return;
-            }
-            self.progress.notified().await;
-        }
-    }
-
-    /// Ends the work at once: breaks off what is under way and gives up what is waiting. Dead letters that find no room
-    /// wait for it until `patience` ends: all that a route holds may be more than fits at once.
-    pub async fn cut(&self, patience: Time) {
-        self.cut.set(true);
-        for seat in &*self.seats.borrow() {
-            seat.wake();
-        }
-        self.alarm_set.notify_one();
-        self.tasks.close();
-        self.tasks.wait().await;
-        let patience = self.clock.instant(patience);
-        while let Some(message) = { self.dispatch.borrow_mut().give_up() } {
-            // Without room it is dropped, and counted.
-            drop(timeout_at(patience, self.settle.room_for(&message)).await);
-            self.settle.dead(message, Reason::Shutdown, self.clock.now());
-        }
-        self.show_load();
-    }
 }
+
+mod end;
 
 #[cfg(test)]
 mod tests;

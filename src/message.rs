@@ -84,6 +84,13 @@ impl Id {
         if safe.is_empty() || safe.len() > Self::LONGEST { Self::fresh() } else { Self::Given(safe.into()) }
     }
 
+    /// An id that was made or made safe elsewhere, as it was written there.
+    pub fn known(id: &str) -> Option<Self> {
+        let safe =
+            !id.is_empty() && id.len() <= Self::LONGEST && id.bytes().all(|byte| byte.is_ascii_graphic());
+        safe.then(|| Self::Given(id.into()))
+    }
+
     fn heap_size(&self) -> usize {
         match self {
             Self::Given(id) => id.len(),
@@ -142,6 +149,21 @@ impl Headers {
     }
 }
 
+/// The block as it is kept: what [`FromStr`](std::str::FromStr) reads back.
+impl fmt::Display for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Headers {
+    type Err = std::convert::Infallible;
+
+    fn from_str(block: &str) -> Result<Self, Self::Err> {
+        Ok(Self::new(block.split_terminator('\n').filter_map(|line| line.split_once(':'))))
+    }
+}
+
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
@@ -163,6 +185,16 @@ mod tests {
         assert!(matches!(Id::given(""), Id::Made(_)));
         assert!(matches!(Id::given(&"x".repeat(257)), Id::Made(_)));
         assert!(matches!(Id::given(&"x".repeat(256)), Id::Given(_)));
+    }
+
+    #[test]
+    fn a_known_id_is_taken_as_it_is() {
+        for id in ["order-17", "a%20b", "0198c0de-0000-7000-8000-000000000001"] {
+            assert_eq!(Id::known(id).map(|id| id.to_string()).as_deref(), Some(id));
+        }
+        for id in ["", "a b", "a\nb", "é", &"x".repeat(257)] {
+            assert_eq!(Id::known(id), None, "{id:?}");
+        }
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub struct Figures {
     pub routes: Vec<RouteFigures>,
     /// The lanes.
     pub lanes: Vec<Arc<LaneStatus>>,
-    /// The connection for dead letters, where there is one.
-    pub dead_letters: Option<Arc<LinkState>>,
+    /// The connections beside those of the lanes.
+    pub links: Vec<Arc<LinkState>>,
     /// The runtime that serves everything but the lanes.
     pub control: RuntimeMetrics,
 }
@@ -44,11 +44,11 @@ pub struct Figures {
 impl Metrics {
     /// Collects from `figures` whenever it is asked.
     pub fn new(figures: Figures) -> Self {
-        let Figures { routes, lanes, dead_letters, control } = figures;
+        let Figures { routes, lanes, links, control } = figures;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BuildInfo));
         registry.register_collector(Box::new(routes::Routes(routes)));
-        registry.register_collector(Box::new(Nats { lanes: lanes.clone(), dead_letters }));
+        registry.register_collector(Box::new(Nats { lanes: lanes.clone(), links }));
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
         Self { registry }
@@ -111,7 +111,7 @@ impl Collector for BuildInfo {
 #[derive(Debug)]
 struct Nats {
     lanes: Vec<Arc<LaneStatus>>,
-    dead_letters: Option<Arc<LinkState>>,
+    links: Vec<Arc<LinkState>>,
 }
 
 impl Collector for Nats {
@@ -119,9 +119,9 @@ impl Collector for Nats {
         use prometheus_client::metrics::counter::ConstCounter;
         let lanes_connected =
             self.lanes.iter().all(|lane| lane.link().is_some_and(|link| link.is_connected()));
-        let connected = lanes_connected && self.dead_letters.as_ref().is_none_or(|link| link.is_connected());
+        let connected = lanes_connected && self.links.iter().all(|link| link.is_connected());
         let reconnects = self.lanes.iter().map(|lane| lane.reconnects()).sum::<u64>()
-            + self.dead_letters.as_ref().map_or(0, |link| link.reconnects());
+            + self.links.iter().map(|link| link.reconnects()).sum::<u64>();
         let lost = self.lanes.iter().map(|lane| lane.slow_consumer.get()).sum::<u64>();
         single(
             &mut encoder,

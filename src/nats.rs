@@ -309,7 +309,8 @@ impl Echo {
     }
 }
 
-async fn next(subscriber: &mut Subscriber) -> Option<async_nats::Message> {
+/// The next message of a subscription; None when it has ended.
+pub async fn next(subscriber: &mut Subscriber) -> Option<async_nats::Message> {
     std::future::poll_fn(|cx| std::pin::Pin::new(&mut *subscriber).poll_next(cx)).await
 }
 

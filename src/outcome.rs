@@ -59,6 +59,12 @@ impl Failure {
             Self::Protocol => "protocol".into(),
         }
     }
+
+    /// The failure with this label.
+    pub fn labelled(label: &str) -> Option<Self> {
+        let transport = Self::TRANSPORT.into_iter().find(|failure| failure.label() == label);
+        transport.or_else(|| label.parse().ok().map(Self::Status))
+    }
 }
 
 /// Why a message will not be delivered.

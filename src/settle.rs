@@ -68,6 +68,13 @@ impl Settle {
         drop(message);
     }
 
+    /// Another replica has taken `message` over.
+    pub fn handed_over(&self, message: Message) {
+        self.stats.handed_over.add(1);
+        debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "handed over");
+        drop(message);
+    }
+
     /// `message` will not be delivered: it becomes a dead letter, or is dropped where there is no place for those. What
     /// dies only for want of room or time goes back to its stream, where it came from one.
     pub fn dead(&self, message: Message, reason: Reason, now: Time) {

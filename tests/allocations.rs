@@ -39,6 +39,7 @@ fn allocations(messages: usize) -> u64 {
         status: Arc::clone(&status),
         clock: Clock::start(),
         stop: stop.clone(),
+        desk: None,
     };
     let publisher = thread::spawn(move || {
         runtime.block_on(async {

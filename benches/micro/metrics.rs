@@ -24,7 +24,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let metrics = Metrics::new(Figures {
             routes: (0..routes).map(figures).collect(),
             lanes: (0..LANES).map(|_| Arc::<LaneStatus>::default()).collect(),
-            dead_letters: None,
+            links: Vec::new(),
             control: runtime.metrics(),
         });
         group.throughput(Throughput::Elements(routes));

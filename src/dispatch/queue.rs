@@ -54,7 +54,7 @@ impl Queue {
     }
 
     /// Appends `message`. What does not fit, it or the oldest ones, goes to `evict`.
-    pub fn push(&mut self, mut message: Message, mut evict: impl FnMut(Message)) {
+    pub fn push(&mut self, message: Message, mut evict: impl FnMut(Message)) {
         let cost = message.cost();
         if !self.load.fits(cost) {
             // Making room for a message that could not fit even alone would empty the queue for nothing.
@@ -67,6 +67,20 @@ impl Queue {
                 evict(oldest);
             }
         }
+        self.append(message, cost);
+    }
+
+    /// Appends `message` if that turns no other out, or gives it back.
+    pub fn admit(&mut self, message: Message) -> Result<(), Message> {
+        let cost = message.cost();
+        if !self.load.fits(cost) {
+            return Err(message);
+        }
+        self.append(message, cost);
+        Ok(())
+    }
+
+    fn append(&mut self, mut message: Message, cost: usize) {
         message.detach();
         self.load.add(cost);
         self.messages.push_back(message);
@@ -141,6 +155,16 @@ mod tests {
         let (mut queue, evicted) = filled(bounds(3, 1 << 20), Overflow::DropOldest, 5);
         assert_eq!(names(&evicted), ["0", "1"]);
         assert_eq!(queue.pop().map(|m| m.payload), Some("2".into()));
+    }
+
+    #[test]
+    fn what_may_turn_nobody_out_is_given_back() {
+        for bounds in [bounds(3, 1 << 20), bounds(100, 3 * message(0).cost())] {
+            let (mut queue, _) = filled(bounds, Overflow::DropOldest, 2);
+            assert!(queue.admit(message(2)).is_ok());
+            assert_eq!(names(&[queue.admit(message(3)).unwrap_err()]), ["3"]);
+            assert_eq!(queue.len(), 3);
+        }
     }
 
     #[test]

@@ -64,6 +64,7 @@ struct Setting {
     hook: Rc<Hook>,
     stats: Arc<RouteStats>,
     clock: Clock,
+    began: Time,
 }
 
 fn setting(concurrency: usize, queue: Bounds) -> Setting {
@@ -99,7 +100,7 @@ fn setting_with(breaker: Breaker, concurrency: usize, queue: Bounds) -> Setting 
         stats: Arc::clone(&stats),
         clock,
     });
-    Setting { line, hook, stats, clock }
+    Setting { line, hook, stats, clock, began: clock.now() }
 }
 
 impl Setting {
@@ -137,7 +138,7 @@ async fn everything_offered_is_delivered_once() {
         assert_eq!(set.delivered().len(), 100);
         assert_eq!((set.stats.delivered.get(), set.in_hand()), (100, 0));
         // A hundred messages, four at a time, ten milliseconds each.
-        let took = set.clock.now().since_start();
+        let took = set.clock.now().since(set.began);
         assert!(took < Duration::from_millis(300), "took {took:?}");
     })
     .await;
@@ -194,7 +195,7 @@ async fn a_retry_comes_when_it_is_due_though_all_are_idle() {
         set.offer(0..1);
         set.line.drained(set.clock.now() + Duration::from_secs(60)).await;
         // 0.5 s, 1 s and 2 s of waiting, and four attempts.
-        let took = set.clock.now().since_start();
+        let took = set.clock.now().since(set.began);
         assert!((3540..3560).contains(&took.as_millis()), "took {took:?}");
         assert_eq!(set.delivered().len(), 1);
     })
@@ -269,10 +270,65 @@ async fn a_cut_accounts_for_everything() {
         // Four wait for a retry, four are under way, twelve were never tried.
         sleep(LATENCY + LATENCY / 2).await;
         assert_eq!((set.stats.retry_messages.get(), set.stats.in_flight.get()), (4, 4));
-        set.line.cut(set.clock.now()).await;
+        set.line.cut().await;
+        assert_eq!(set.in_hand(), 20);
+        set.line.give_up(set.clock.now()).await;
         let account = set.stats.account();
         assert_eq!((account.dropped, account.in_hand()), (20, 0));
         assert_eq!((set.stats.queue_messages.get(), set.stats.in_flight.get()), (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_after_a_cut_can_be_handed_over_or_put_back() {
+    on_a_lane(async {
+        let set = setting(4, bounds(1000, 1 << 20));
+        set.hook.failures.set(4);
+        set.offer(0..20);
+        sleep(LATENCY + LATENCY / 2).await;
+        set.line.cut().await;
+        let left: Vec<_> = std::iter::from_fn(|| set.line.take_left()).collect();
+        // Four failed, four were broken off in the middle: all of these were tried once.
+        assert_eq!((left.len(), left.iter().filter(|message| message.attempts == 1).count()), (20, 8));
+        assert!(set.line.is_empty());
+        for (n, message) in left.into_iter().enumerate() {
+            if n % 2 == 0 { set.line.handed_over(message) } else { set.line.put_back(message) }
+        }
+        set.line.give_up(set.clock.now()).await;
+        let account = set.stats.account();
+        assert_eq!((account.handed_over, account.dropped, account.in_hand()), (10, 10, 0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn takes_over_what_there_is_room_for_and_nothing_after_the_cut() {
+    on_a_lane(async {
+        let set = setting(1, bounds(3, 1 << 20));
+        let taken = (0..5).filter(|n| set.line.take_over(message(*n)).is_ok()).count();
+        assert_eq!((taken, set.stats.received.get(), set.stats.dropped.get()), (3, 3, 0));
+        set.line.drained(set.clock.now() + Duration::from_secs(60)).await;
+        assert_eq!(set.delivered().len(), 3);
+        set.line.cut().await;
+        assert!(set.line.take_over(message(9)).is_err());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn towards_the_end_nothing_is_begun_that_would_be_broken_off() {
+    on_a_lane(async {
+        let set = setting(4, bounds(1000, 1 << 20));
+        set.offer(0..8);
+        sleep(3 * LATENCY).await;
+        set.offer(8..100);
+        let deadline = set.clock.now() + 10 * LATENCY;
+        set.line.close(deadline);
+        set.line.drained(deadline).await;
+        assert!(set.clock.now() < deadline);
+        assert_eq!((set.stats.in_flight.get(), set.hook.under_way.get()), (0, 0));
+        assert!((24..=40).contains(&set.delivered().len()), "{}", set.delivered().len());
     })
     .await;
 }
@@ -289,7 +345,7 @@ fn opened(now: Time) -> Breaker {
 #[tokio::test(start_paused = true)]
 async fn probes_that_are_never_heard_of_again_hold_up_nobody() {
     on_a_lane(async {
-        let breaker = opened(Time::START);
+        let breaker = opened(Clock::start().now());
         let set = setting_with(breaker.clone(), 4, bounds(1000, 1 << 20));
         set.offer(0..10);
         // The probes are those of another lane, which does not come back to them.
@@ -306,7 +362,7 @@ async fn probes_that_are_never_heard_of_again_hold_up_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_breaker_closes_on_a_route_that_has_become_quiet() {
     on_a_lane(async {
-        let breaker = opened(Time::START);
+        let breaker = opened(Clock::start().now());
         let set = setting_with(breaker.clone(), 4, bounds(1000, 1 << 20));
         set.offer(0..1);
         sleep(Duration::from_secs(6)).await;

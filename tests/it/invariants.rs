@@ -52,7 +52,15 @@ fn libraries_stay_where_they_belong() {
     };
     only(
         "async_nats",
-        &["nats.rs", "source.rs", "durable.rs", "durable/consumer.rs", "durable/puller.rs", "dead_letter.rs"],
+        &[
+            "nats.rs",
+            "source.rs",
+            "durable.rs",
+            "durable/consumer.rs",
+            "durable/puller.rs",
+            "dead_letter.rs",
+            "hand_over",
+        ],
     );
     only("hyper", &["server.rs"]);
     only("hyper_util", &["server.rs"]);

@@ -8,6 +8,7 @@ mod breaker;
 mod cli;
 mod delivery;
 mod durable;
+mod hand_over;
 mod http1;
 mod invariants;
 mod kit;
