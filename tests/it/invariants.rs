@@ -50,7 +50,7 @@ fn libraries_stay_where_they_belong() {
             assert!(allowed.iter().any(|prefix| file.starts_with(prefix)), "{file} names {library}");
         }
     };
-    only("async_nats", &["nats.rs", "source.rs", "dead_letter.rs"]);
+    only("async_nats", &["nats.rs", "nats/", "source.rs", "dead_letter/"]);
     only("hyper", &["server.rs"]);
     only("hyper_util", &["server.rs"]);
     only("httparse", &["deliver/response.rs"]);
