@@ -67,6 +67,11 @@ impl Stored {
         self.headers.get(names::REASON)
     }
 
+    /// The route that gave it up, where it says so.
+    pub fn route(&self) -> Option<&str> {
+        self.headers.get(names::ROUTE)
+    }
+
     /// How the last attempt failed, where it says so.
     pub fn last_failure(&self) -> Option<&str> {
         self.headers.get(names::LAST_FAILURE)
