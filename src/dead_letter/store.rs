@@ -9,10 +9,12 @@ use std::{
 use async_nats::jetstream::{
     self, ErrorCode,
     consumer::{AckPolicy, DeliverPolicy, pull},
-    context::GetStreamByNameErrorKind,
+    context::{Context, GetStreamByNameErrorKind},
+    response::Response,
     stream::{Info, RawMessageErrorKind, Stream},
 };
 use futures_core::Stream as _;
+use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -50,6 +52,7 @@ fn failed<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> StoreE
 /// The dead letters of one subject in the stream that keeps it.
 #[derive(Debug)]
 pub struct Store {
+    context: Context,
     stream: Stream<Info>,
     subject: PublishSubject,
 }
@@ -72,7 +75,7 @@ impl Store {
             _ => failed("ask JetStream for the stream")(error),
         })?;
         let stream = context.get_stream(name).await.map_err(failed("open the stream"))?;
-        Ok(Self { stream, subject: subject.clone() })
+        Ok(Self { context, stream, subject: subject.clone() })
     }
 
     /// The name of the stream.
@@ -147,12 +150,17 @@ impl Store {
 
     /// Removes a letter. One that is gone already is as good as removed.
     pub async fn remove(&self, sequence: u64) -> Result<(), StoreError> {
-        let Err(error) = self.stream.delete_message(sequence).await else {
-            return Ok(());
+        // The client's own call has the server overwrite the message, which takes it a hundred times as long.
+        let api = format!("STREAM.MSG.DELETE.{}", self.name());
+        let question = json!({ "seq": sequence, "no_erase": true });
+        let cause = match self.context.request(api, &question).await {
+            Ok(Response::<Value>::Ok(_)) => return Ok(()),
+            Ok(Response::Err { error }) => error.to_string(),
+            Err(error) => error.to_string(),
         };
         match self.get(sequence).await {
             Ok(None) => Ok(()),
-            Ok(Some(_)) | Err(_) => Err(failed("remove a dead letter")(error)),
+            Ok(Some(_)) | Err(_) => Err(failed("remove a dead letter")(cause)),
         }
     }
 
