@@ -1,6 +1,6 @@
 //! The whole daemon, wired up in reading order: the only place that knows all the parts.
 
-use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
+use std::{num::NonZeroUsize, rc::Rc, sync::Arc, thread, time::Duration};
 
 use thiserror::Error;
 use tokio::{runtime::Handle, task::spawn_local, time::timeout};
@@ -11,13 +11,13 @@ use crate::{
     api::Api,
     clock::Clock,
     config::{Config, Threads},
-    dead_letter::{self, Outlet},
+    dead_letter::{self, Outlet, Place, Post},
     deliver::tls::Trust,
     hand_over::{Desk, HandOver},
     health::Health,
     lane::{self, LaneError, LaneStatus, Plan},
     metrics::{Figures, Metrics, RouteFigures},
-    nats::{Echo, Link, LinkError, LinkState},
+    nats::{Link, LinkError, LinkState},
     route::{self, RouteShare},
     server::{BindError, Server},
     stats::Account,
@@ -78,8 +78,8 @@ impl App {
         let trust = Trust::load();
         let mut shares: Vec<Vec<RouteShare>> = (0..lanes.get()).map(|_| Vec::new()).collect();
         let mut figures = Vec::with_capacity(config.routes.len());
-        for route in &config.routes {
-            let of_route = route::shares(route, lanes, &trust, letters.outlet.as_ref());
+        for (route, outlet) in config.routes.iter().zip(&letters.outlets) {
+            let of_route = route::shares(route, lanes, &trust, outlet.as_ref());
             let stats = of_route.iter().map(|share| Arc::clone(&share.stats)).collect();
             let breaker = of_route[0].breaker.clone();
             figures.push(RouteFigures {
@@ -177,9 +177,10 @@ impl Lanes {
     }
 }
 
-/// The outbox at work, where any route has a dead-letter subject.
+/// The outboxes at work, over one connection, where any route has a dead-letter subject.
 struct DeadLetters {
-    outlet: Option<Outlet>,
+    /// In the order of the routes.
+    outlets: Vec<Option<Outlet>>,
     link: Option<Arc<LinkState>>,
     give_up: CancellationToken,
     task: TaskTracker,
@@ -189,20 +190,28 @@ impl DeadLetters {
     async fn start(config: &Config, clock: Clock) -> Result<Self, LinkError> {
         let (give_up, task) = (CancellationToken::new(), TaskTracker::new());
         if config.routes.iter().all(|route| route.dead_letter.is_none()) {
-            return Ok(Self { outlet: None, link: None, give_up, task });
+            return Ok(Self { outlets: vec![None; config.routes.len()], link: None, give_up, task });
         }
-        let link = Link::open(&config.nats, "dead letters", None).await?;
-        let state = Arc::clone(link.state());
-        let echo = Echo::over(&link).await?;
-        let (outlet, outbox) = dead_letter::outbox();
-        drop(spawn_local(task.track_future(outbox.run(link, echo, clock, give_up.clone()))));
-        Ok(Self { outlet: Some(outlet), link: Some(state), give_up, task })
+        let link = Rc::new(Link::open(&config.nats, "dead letters", None).await?);
+        let mut outlets = Vec::with_capacity(config.routes.len());
+        for route in &config.routes {
+            let Some(to) = route.dead_letter.clone() else {
+                outlets.push(None);
+                continue;
+            };
+            let place = Place { route: route.name.clone(), to };
+            let post = Post::over(Rc::clone(&link), place, clock).await?;
+            let (outlet, outbox) = dead_letter::outbox();
+            drop(spawn_local(task.track_future(outbox.run(post, give_up.clone()))));
+            outlets.push(Some(outlet));
+        }
+        Ok(Self { outlets, link: Some(Arc::clone(link.state())), give_up, task })
     }
 
     /// Publishes what is waiting, as far as NATS takes it in time.
     async fn finish(self) {
-        // The outbox ends when the last outlet is gone.
-        drop(self.outlet);
+        // An outbox ends when its last outlet is gone.
+        drop(self.outlets);
         self.task.close();
         if timeout(LAST_LETTERS, self.task.wait()).await.is_err() {
             warn!("NATS does not confirm the last dead letters");

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod dead_letters;
+
 use std::path::PathBuf;
 
 use clap::{
@@ -8,6 +10,7 @@ use clap::{
 };
 use thiserror::Error;
 
+pub use self::dead_letters::{Action, DeadLetters, Selection};
 use crate::config::Sources;
 
 /// Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
@@ -35,6 +38,8 @@ pub struct Cli {
 pub enum Command {
     /// Check the configuration and print it as it would be used, with secrets masked.
     Check,
+    /// Look at the dead letters in a stream, deliver them after all, or remove them.
+    DeadLetters(DeadLetters),
 }
 
 /// The settings that can be given as options.

@@ -21,7 +21,7 @@ use retry_queue::RetryQueue;
 
 use crate::{
     clock::Time,
-    message::Message,
+    message::{Message, Setback},
     outcome::{Attempt, Reason},
 };
 
@@ -156,11 +156,12 @@ impl Dispatch {
 
     /// Decides what follows an attempt at `message` that ended at `now`.
     pub fn resolve(&mut self, mut message: Message, attempt: &Attempt, now: Time) -> Verdict {
-        let Attempt::Failed { failure, retry_after } = *attempt else {
+        let Attempt::Failed { failure, retry_after, excerpt } = attempt else {
             return Verdict::Delivered(message);
         };
-        message.last_failure = Some(failure);
-        match self.policy.next(failure, message.attempts, retry_after) {
+        message.last_failure = Some(*failure);
+        message.setback = Some(Box::new(Setback { at: now, excerpt: excerpt.clone() }));
+        match self.policy.next(*failure, message.attempts, *retry_after) {
             Next::Dead(reason) => Verdict::Dead(message, reason),
             Next::Retry { delay, hold } => {
                 if let Some(hold) = hold {

@@ -7,7 +7,6 @@ mod appetite;
 mod consumer;
 mod credit;
 mod keeper;
-mod origin;
 mod puller;
 
 use std::{
@@ -27,7 +26,6 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-pub use self::origin::Origin;
 use crate::{
     acks::Acks,
     clock::Clock,

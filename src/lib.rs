@@ -28,6 +28,7 @@ pub mod route;
 
 pub mod api;
 pub mod cli;
+pub mod commands;
 pub mod condition;
 pub mod health;
 pub mod metrics;

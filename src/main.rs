@@ -7,8 +7,9 @@ use std::{
 
 use broadcaster::{
     app::{App, AppError},
-    cli::{Cli, Command},
+    cli::{Cli, Command, DeadLetters},
     clock::Clock,
+    commands::dead_letters::{self, CommandError, Done},
     config::{self, Config},
     lane, signals, telemetry,
 };
@@ -42,7 +43,28 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_closed) => ExitCode::FAILURE,
         },
+        Some(Command::DeadLetters(command)) => see_to_dead_letters(&config, command),
         None => deliver(config),
+    }
+}
+
+fn see_to_dead_letters(config: &Config, command: DeadLetters) -> ExitCode {
+    let run = || {
+        let clock = Clock::start();
+        let runtime = lane::runtime().map_err(io::Error::other)?;
+        let done = runtime.block_on(dead_letters::run(config, command, clock));
+        runtime.shutdown_background();
+        done
+    };
+    match run() {
+        Ok(Done::Fully) => ExitCode::SUCCESS,
+        Ok(Done::InPart) => ExitCode::FAILURE,
+        // Whoever read the output has seen enough.
+        Err(CommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -25,14 +25,36 @@ pub struct Message {
     pub attempts: u32,
     /// Why the last attempt failed, if one did.
     pub last_failure: Option<Failure>,
+    /// What more there is to know of the last attempt, if it failed.
+    pub setback: Option<Box<Setback>>,
     /// What it owes to the stream it came from, if it came from one.
     pub receipt: Option<Receipt>,
+}
+
+/// An attempt that failed, for whoever looks into a dead letter. Aside, so that a message that never failed does not carry
+/// it along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setback {
+    /// When the attempt ended.
+    pub at: Time,
+    /// How the webhook's answer began, made safe for a header.
+    pub excerpt: Option<Arc<str>>,
 }
 
 impl Message {
     /// A message that was never tried.
     pub fn new(id: Id, subject: Arc<str>, headers: Headers, payload: Bytes, received: Time) -> Self {
-        Self { id, subject, headers, payload, received, attempts: 0, last_failure: None, receipt: None }
+        Self {
+            id,
+            subject,
+            headers,
+            payload,
+            received,
+            attempts: 0,
+            last_failure: None,
+            setback: None,
+            receipt: None,
+        }
     }
 
     /// The memory that keeping this message takes, in bytes: what the bounds are charged with.
@@ -45,6 +67,7 @@ impl Message {
             + self.subject.len()
             + self.headers.0.len()
             + self.id.heap_size()
+            + self.setback.as_ref().map_or(0, |setback| setback.cost())
     }
 
     /// Lets go of the memory that the payload shares with others.
@@ -56,6 +79,12 @@ impl Message {
         if self.payload.len() < WORTH_COPYING {
             self.payload = Bytes::copy_from_slice(&self.payload);
         }
+    }
+}
+
+impl Setback {
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.excerpt.as_ref().map_or(0, |excerpt| excerpt.len())
     }
 }
 

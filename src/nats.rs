@@ -1,5 +1,7 @@
 //! A connection to NATS: how it is made, what is known of it, and whether what was sent over it has arrived.
 
+mod replies;
+
 use std::{
     fmt,
     sync::{
@@ -18,6 +20,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tracing::{error, info, warn};
+
+pub use self::replies::Replies;
 
 use crate::{
     config::{Jitter, Nats, NatsAuth, NatsUrl},

@@ -1,6 +1,6 @@
 //! What can come of an attempt and of a message: the closed sets that logs, metric labels and dead letters share.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +13,15 @@ pub enum Attempt {
         failure: Failure,
         /// How long the webhook asked us to wait (`Retry-After`, RFC 9110 section 10.2.3).
         retry_after: Option<Duration>,
+        /// How its answer began, where there was one with a body, made safe for a header.
+        excerpt: Option<Arc<str>>,
     },
 }
 
 impl Attempt {
     /// A failure before or without an answer.
     pub const fn failed(failure: Failure) -> Self {
-        Self::Failed { failure, retry_after: None }
+        Self::Failed { failure, retry_after: None, excerpt: None }
     }
 }
 
@@ -83,6 +85,10 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Rejected, Self::AttemptsExhausted, Self::QueueFull, Self::RetryQueueFull, Self::Shutdown];
+
     /// Whether the message died for want of room or time here, and might be delivered another time or by another replica.
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::QueueFull | Self::RetryQueueFull | Self::Shutdown)

@@ -1,5 +1,7 @@
 //! What a message from a stream owes: exactly one word about what became of it, and a sign of life until then.
 
+mod origin;
+
 use std::{
     sync::{
         Arc,
@@ -9,6 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
+
+pub use self::origin::Origin;
 
 /// The duty to settle a message with the stream it came from. Taken by value, so that nobody settles twice; it travels with
 /// the message, also to another thread.
@@ -59,6 +63,11 @@ impl Receipt {
     /// Settles it: what is to be published for that.
     pub fn settle(self, word: Word) -> Notice {
         self.0.notice(word)
+    }
+
+    /// Where the message comes from, if the reply subject tells.
+    pub fn origin(&self) -> Option<Origin<'_>> {
+        Origin::parse(&self.0.reply)
     }
 
     /// For whoever gives signs of life.

@@ -42,13 +42,17 @@ pub struct RouteShare {
 }
 
 /// Divides `route` among `lanes`.
-pub fn shares(route: &Route, lanes: NonZeroUsize, trust: &Trust, outlet: Option<&Outlet>) -> Vec<RouteShare> {
+pub fn shares(
+    route: &Route,
+    lanes: NonZeroUsize,
+    trust: &Trust,
+    dead_letters: Option<&Outlet>,
+) -> Vec<RouteShare> {
     let limit = route.rate_limit.map(SharedLimit::new);
     let hold = Hold::default();
     let breaker = Breaker::new(route.breaker.as_ref());
     let condition = Arc::new(Condition::new(route.name.clone()));
     let tls = trust.client_config(&route.webhook.tls.ca);
-    let dead_letters = route.dead_letter.as_ref().and_then(|dead| Some(outlet?.to(dead.subject.as_str())));
     (0..lanes.get())
         .map(|lane| RouteShare {
             queue: bounds(route.queue.bounds, lanes, lane),
@@ -59,7 +63,7 @@ pub fn shares(route: &Route, lanes: NonZeroUsize, trust: &Trust, outlet: Option<
             breaker: breaker.clone(),
             condition: Arc::clone(&condition),
             stats: Arc::default(),
-            dead_letters: dead_letters.clone(),
+            dead_letters: dead_letters.cloned(),
             tls: Arc::clone(&tls),
         })
         .collect()

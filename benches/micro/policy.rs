@@ -16,8 +16,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("policy");
     group.throughput(Throughput::Elements(1));
 
-    let answer = Answer { status: 503, retry_after: None, keep_alive: None };
-    group.bench_function("attempt", |bencher| bencher.iter(|| black_box(answer).attempt()));
+    let answer = Answer::new(503);
+    group.bench_function("attempt", |bencher| bencher.iter(|| black_box(&answer).clone().attempt()));
     group.bench_function("status", |bencher| bencher.iter(|| retry.statuses.contains(black_box(503))));
 
     let backoff = Backoff::from(&retry);

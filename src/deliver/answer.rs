@@ -1,11 +1,17 @@
 //! What there is to read in the head of an answer.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::outcome::{Attempt, Failure};
 
+/// How much of the body of a refusal is kept, in bytes.
+const LONGEST_EXCERPT: usize = 1024;
+
 /// A complete answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
@@ -13,15 +19,28 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// How long the webhook means to keep an idle connection open, where it says so.
     pub keep_alive: Option<Duration>,
+    /// How the body of a refusal begins, made safe for a header.
+    pub excerpt: Option<Arc<str>>,
 }
 
 impl Answer {
+    /// An answer with this status and nothing else to say.
+    pub const fn new(status: u16) -> Self {
+        Self { status, retry_after: None, keep_alive: None, excerpt: None }
+    }
+
     /// Only 200 to 299 is a delivery. A redirect is not: where messages go is the operator's decision.
+    pub fn is_delivery(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// What it means for the message.
     pub fn attempt(self) -> Attempt {
-        if (200..300).contains(&self.status) {
+        if self.is_delivery() {
             Attempt::Delivered(self.status)
         } else {
-            Attempt::Failed { failure: Failure::Status(self.status), retry_after: self.retry_after }
+            let failure = Failure::Status(self.status);
+            Attempt::Failed { failure, retry_after: self.retry_after, excerpt: self.excerpt }
         }
     }
 }
@@ -46,6 +65,32 @@ pub(super) fn keep_alive(value: &[u8]) -> Option<Duration> {
         name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse().ok())?
     });
     timeouts.next().map(Duration::from_secs)
+}
+
+/// The beginning of a body, kept for whoever looks into a dead letter.
+#[derive(Debug, Default)]
+pub(super) struct Excerpt(Vec<u8>);
+
+impl Excerpt {
+    /// Takes what it has room for.
+    pub(super) fn keep(&mut self, body: &[u8]) {
+        let room = LONGEST_EXCERPT - self.0.len();
+        self.0.extend_from_slice(body.get(..room).unwrap_or(body));
+    }
+
+    /// What was kept as one line, without what can't stand in a header.
+    pub(super) fn into_text(self) -> Option<Arc<str>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&self.0);
+        let mut line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        // What is not UTF-8 takes more room as text.
+        while line.len() > LONGEST_EXCERPT {
+            line.pop();
+        }
+        (!line.is_empty()).then(|| line.into())
+    }
 }
 
 #[cfg(test)]
@@ -87,9 +132,23 @@ mod tests {
     #[test]
     fn only_2xx_is_a_delivery() {
         for status in 100..1000 {
-            let answer = Answer { status, retry_after: None, keep_alive: None };
+            let answer = Answer::new(status);
             let delivered = matches!(answer.attempt(), Attempt::Delivered(_));
             assert_eq!(delivered, (200..=299).contains(&status), "status {status}");
         }
+    }
+
+    #[test]
+    fn an_excerpt_is_one_line_of_text_and_not_long() {
+        let excerpt = |body: &[u8]| {
+            let mut excerpt = Excerpt::default();
+            body.chunks(300).for_each(|part| excerpt.keep(part));
+            excerpt.into_text()
+        };
+        assert_eq!(excerpt(b""), None);
+        assert_eq!(excerpt(b" \r\n"), None);
+        assert_eq!(excerpt(b"{\r\n\"e\": \0\xff}\n").as_deref(), Some("{  \"e\":  \u{fffd}}"));
+        assert_eq!(excerpt(&[b'x'; 5000]).map(|text| text.len()), Some(1024));
+        assert_eq!(excerpt(&[0xff; 5000]).map(|text| text.len()), Some(1023));
     }
 }

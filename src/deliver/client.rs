@@ -115,7 +115,10 @@ impl Target {
     async fn attempt(&self, kept: Option<Kept>, message: &Message) -> (Attempt, Option<Kept>) {
         if let Some(mut kept) = kept {
             match self.exchange(&mut kept.connection, message).await {
-                Ok(answer) => return (answer.attempt(), self.keep(kept.connection, kept.opened, answer)),
+                Ok(answer) => {
+                    let kept = self.keep(kept.connection, kept.opened, &answer);
+                    return (answer.attempt(), kept);
+                }
                 Err(Unanswered::Failed(failure)) => return (Attempt::failed(failure), None),
                 // The webhook closed the connection while it was idle. That is its right, and no failure.
                 Err(Unanswered::NotTaken) => {}
@@ -128,7 +131,10 @@ impl Target {
             Err(failure) => return (Attempt::failed(failure), None),
         };
         match self.exchange(&mut connection, message).await {
-            Ok(answer) => (answer.attempt(), self.keep(connection, opened, answer)),
+            Ok(answer) => {
+                let kept = self.keep(connection, opened, &answer);
+                (answer.attempt(), kept)
+            }
             Err(Unanswered::Failed(failure)) => (Attempt::failed(failure), None),
             Err(Unanswered::NotTaken) => (Attempt::failed(Failure::Reset), None),
         }
@@ -143,7 +149,7 @@ impl Target {
     }
 
     /// Keeps `connection` for the next message, where that makes sense.
-    fn keep(&self, connection: Connection<Stream>, opened: Time, answer: Answer) -> Option<Kept> {
+    fn keep(&self, connection: Connection<Stream>, opened: Time, answer: &Answer) -> Option<Kept> {
         // A second before the webhook closes it, so that no request meets the closing half-way.
         let announced = answer.keep_alive.map(|timeout| timeout.saturating_sub(Duration::from_secs(1)));
         let idle = announced.map_or(self.idle_timeout, |announced| announced.min(self.idle_timeout));

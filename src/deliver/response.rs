@@ -6,7 +6,7 @@
 
 use std::{mem::MaybeUninit, time::SystemTime};
 
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, Excerpt};
 
 /// How much of a head is taken.
 const LARGEST_HEAD: usize = 16 * 1024;
@@ -28,7 +28,7 @@ const LONGEST_LINES: usize = 64 * 1024;
 pub struct Malformed;
 
 /// How far reading has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// More bytes are needed.
     More,
@@ -47,6 +47,7 @@ pub struct Reader {
     state: State,
     interim: u8,
     answer: Option<Answer>,
+    excerpt: Excerpt,
     persistent: bool,
     body: u64,
     lines: usize,
@@ -73,7 +74,15 @@ enum Chunk {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { state: State::Head, interim: 0, answer: None, persistent: false, body: 0, lines: 0 }
+        Self {
+            state: State::Head,
+            interim: 0,
+            answer: None,
+            excerpt: Excerpt::default(),
+            persistent: false,
+            body: 0,
+            lines: 0,
+        }
     }
 }
 
@@ -95,7 +104,8 @@ impl Reader {
                 Step::Blocked => return if ended { Err(Malformed) } else { Ok((taken, Progress::More)) },
                 Step::End { taken: count, reusable } => {
                     taken += count;
-                    let answer = self.answer.ok_or(Malformed)?;
+                    let mut answer = self.answer.take().ok_or(Malformed)?;
+                    answer.excerpt = std::mem::take(&mut self.excerpt).into_text();
                     // Bytes behind the end belong to no request of ours.
                     if reusable && taken < bytes.len() {
                         return Err(Malformed);
@@ -122,7 +132,7 @@ impl Reader {
         let status = response.code.ok_or(Malformed)?;
         if status == SWITCHING_PROTOCOLS {
             // We ask for no upgrade. What follows is not HTTP, whatever it is.
-            self.answer = Some(Answer { status, retry_after: None, keep_alive: None });
+            self.answer = Some(Answer::new(status));
             return Ok(Step::End { taken: length, reusable: false });
         }
         if status < 200 {
@@ -141,8 +151,8 @@ impl Reader {
 
     fn length(&mut self, bytes: &[u8], left: u64) -> Result<Step, Malformed> {
         let count = left.min(bytes.len() as u64);
-        self.body += count;
         let taken = usize::try_from(count).map_err(|_| Malformed)?;
+        self.count_body(bytes, taken);
         if count == left {
             return Ok(Step::End { taken, reusable: self.persistent });
         }
@@ -154,7 +164,7 @@ impl Reader {
     }
 
     fn until_close(&mut self, bytes: &[u8], ended: bool) -> Step {
-        self.body += bytes.len() as u64;
+        self.count_body(bytes, bytes.len());
         if ended || self.body > LARGEST_BODY {
             Step::End { taken: bytes.len(), reusable: false }
         } else if bytes.is_empty() {
@@ -177,8 +187,8 @@ impl Reader {
             }
             Chunk::Data(left) => {
                 let count = left.min(bytes.len() as u64);
-                self.body += count;
                 let taken = usize::try_from(count).map_err(|_| Malformed)?;
+                self.count_body(bytes, taken);
                 if self.body > LARGEST_BODY {
                     return Ok(Step::End { taken, reusable: false });
                 }
@@ -205,6 +215,14 @@ impl Reader {
                     name.len() < line.len() && !name.is_empty() && name.iter().all(|byte| is_token(*byte));
                 if is_field { Ok(Step::Taken(taken)) } else { Err(Malformed) }
             }
+        }
+    }
+
+    /// The first `count` of `bytes` are part of the body. Of a refusal, the beginning is kept.
+    fn count_body(&mut self, bytes: &[u8], count: usize) {
+        self.body += count as u64;
+        if self.answer.as_ref().is_some_and(|answer| !answer.is_delivery()) {
+            self.excerpt.keep(bytes.get(..count).unwrap_or_default());
         }
     }
 
@@ -242,7 +260,7 @@ impl Head {
         let mut length = None;
         let mut chunked = false;
         let (mut close, mut keep_alive) = (false, false);
-        let mut answer = Answer { status, retry_after: None, keep_alive: None };
+        let mut answer = Answer::new(status);
         for field in fields {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
             if is("content-length") {
@@ -340,7 +358,17 @@ mod tests {
             read("HTTP/1.1 503 X\r\nRetry-After: 7\r\nKeep-Alive: timeout=5\r\ncontent-length: 0\r\n\r\n")
                 .unwrap();
         let secs = Duration::from_secs;
-        assert_eq!(answer, Answer { status: 503, retry_after: Some(secs(7)), keep_alive: Some(secs(5)) });
+        let expected = Answer { retry_after: Some(secs(7)), keep_alive: Some(secs(5)), ..Answer::new(503) };
+        assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn the_beginning_of_a_refusal_is_kept_and_that_of_a_delivery_is_not() {
+        let said = |response: &str| read(response).unwrap().0.excerpt;
+        assert_eq!(said("HTTP/1.1 400 X\r\ncontent-length: 5\r\n\r\nno id").as_deref(), Some("no id"));
+        let chunked = "HTTP/1.1 400 X\r\ntransfer-encoding: chunked\r\n\r\n3\r\nno \r\n2\r\nid\r\n0\r\n\r\n";
+        assert_eq!(said(chunked).as_deref(), Some("no id"));
+        assert_eq!(said("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine"), None);
     }
 
     #[test]

@@ -102,7 +102,11 @@ fn retry_after_pauses_the_whole_route() {
     let mut dispatch = dispatch(None);
     offer(&mut dispatch, 0..2);
     let first = begin(&mut dispatch, at(10));
-    let asked = Attempt::Failed { failure: Failure::Status(429), retry_after: Some(Duration::from_secs(30)) };
+    let asked = Attempt::Failed {
+        failure: Failure::Status(429),
+        retry_after: Some(Duration::from_secs(30)),
+        excerpt: None,
+    };
     dispatch.resolve(first, &asked, at(10));
     assert!(matches!(dispatch.pick(at(39)), Pick::Wait(when) if when == at(40)));
     assert_eq!(names(&[begin(&mut dispatch, at(40))]), ["0"]);

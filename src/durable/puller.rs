@@ -15,7 +15,6 @@ use super::{
     consumer::{self, ConsumerError, Facts},
     credit::{Credit, EXPIRES},
     keeper::Keeper,
-    origin::Origin,
 };
 use crate::{
     acks::Acks,
@@ -25,7 +24,7 @@ use crate::{
     dispatch::backoff::Backoff,
     message::{Id, Message},
     nats::Link,
-    receipt::{Receipt, Word},
+    receipt::{Origin, Receipt, Word},
     source,
 };
 

@@ -47,7 +47,11 @@ impl Deliver for Worker {
         hook.under_way.set(hook.under_way.get() - 1);
         if hook.failures.get() > 0 {
             hook.failures.set(hook.failures.get() - 1);
-            return Attempt::Failed { failure: Failure::Status(503), retry_after: hook.retry_after.get() };
+            return Attempt::Failed {
+                failure: Failure::Status(503),
+                retry_after: hook.retry_after.get(),
+                excerpt: None,
+            };
         }
         let number = String::from_utf8_lossy(&message.payload).into_owned();
         hook.answered.borrow_mut().push((number, self.number));

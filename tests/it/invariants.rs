@@ -50,18 +50,7 @@ fn libraries_stay_where_they_belong() {
             assert!(allowed.iter().any(|prefix| file.starts_with(prefix)), "{file} names {library}");
         }
     };
-    only(
-        "async_nats",
-        &[
-            "nats.rs",
-            "source.rs",
-            "durable.rs",
-            "durable/consumer.rs",
-            "durable/puller.rs",
-            "dead_letter.rs",
-            "hand_over",
-        ],
-    );
+    only("async_nats", &["nats.rs", "nats/", "source.rs", "durable", "dead_letter/", "hand_over"]);
     only("hyper", &["server.rs"]);
     only("hyper_util", &["server.rs"]);
     only("httparse", &["deliver/response.rs"]);

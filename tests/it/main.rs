@@ -6,6 +6,7 @@ mod support;
 mod bad_input;
 mod breaker;
 mod cli;
+mod dead_letters;
 mod delivery;
 mod durable;
 mod hand_over;

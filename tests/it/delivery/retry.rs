@@ -82,7 +82,8 @@ async fn a_message_out_of_attempts_becomes_a_dead_letter_that_says_why() {
     let headers = letter.headers.unwrap();
     let value = |name: &str| headers.get(name).map(async_nats::HeaderValue::as_str);
     for (name, expected) in [
-        ("Nats-Msg-Id", Some("order-7")),
+        ("Nats-Msg-Id", Some("default:order-7")),
+        ("Broadcaster-Id", Some("order-7")),
         ("Broadcaster-Reason", Some("attempts_exhausted")),
         ("Broadcaster-Last-Failure", Some("500")),
         ("Broadcaster-Last-Status", Some("500")),
@@ -122,7 +123,7 @@ async fn a_dead_letter_without_an_answer_has_no_last_status() {
     assert_eq!(value("Broadcaster-Last-Failure"), Some("connect"));
     assert_eq!(value("Broadcaster-Last-Status"), None);
     assert_eq!(value("Broadcaster-Attempts"), Some("1"));
-    assert!(value("Nats-Msg-Id").is_some_and(|id| id.len() == 36), "{headers:?}");
+    assert!(value("Broadcaster-Id").is_some_and(|id| id.len() == 36), "{headers:?}");
     assert_eq!(stage.close().await.dead_lettered, 1);
 }
 

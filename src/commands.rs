@@ -1,0 +1,3 @@
+//! What the program does beside delivering.
+
+pub mod dead_letters;

@@ -1,0 +1,141 @@
+//! What the command writes to standard output: for people, or for machines one JSON object a line.
+
+use std::{
+    io::{self, Write},
+    time::SystemTime,
+};
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+
+use super::replay::Summary;
+use crate::dead_letter::Stored;
+
+/// See the module.
+pub(super) struct Printer {
+    json: bool,
+    rows: u64,
+    out: io::BufWriter<io::Stdout>,
+}
+
+impl Printer {
+    /// With `json`, for machines.
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, rows: 0, out: io::BufWriter::new(io::stdout()) }
+    }
+
+    /// One letter of a list.
+    pub(super) fn row(&mut self, letter: &Stored) -> io::Result<()> {
+        self.rows += 1;
+        if self.json {
+            return writeln!(self.out, "{}", facts(letter));
+        }
+        if self.rows == 1 {
+            let names = ["ID", "SEQUENCE", "TIME", "REASON", "FAILURE", "ATTEMPTS", "SIZE"];
+            columns(&mut self.out, names)?;
+        }
+        let (sequence, attempts) = (letter.sequence.to_string(), letter.attempts().to_string());
+        let (time, size) = (time(letter.at), ByteSize::b(letter.size as u64).display().iec().to_string());
+        let reason = clean(letter.reason().unwrap_or("-"));
+        let failure = clean(letter.last_failure().unwrap_or("-"));
+        columns(&mut self.out, [&clean(&letter.id()), &sequence, &time, &reason, &failure, &attempts, &size])
+    }
+
+    /// The end of a list.
+    pub(super) fn end(&mut self, count: u64) -> io::Result<()> {
+        self.out.flush()?;
+        if !self.json {
+            eprintln!("{count} dead letters");
+        }
+        Ok(())
+    }
+
+    /// A letter with everything.
+    pub(super) fn whole(&mut self, letter: &Stored) -> io::Result<()> {
+        if self.json {
+            let mut value = facts(letter);
+            let headers = letter.headers.iter().map(|(name, text)| json!([name, text]));
+            value["headers"] = headers.collect();
+            match std::str::from_utf8(&letter.payload) {
+                Ok(text) => value["payload"] = text.into(),
+                Err(_) => {
+                    value["payload_base64"] = data_encoding::BASE64.encode(&letter.payload).into();
+                }
+            }
+            writeln!(self.out, "{value}")?;
+        } else {
+            writeln!(self.out, "sequence: {}\ntime: {}", letter.sequence, time(letter.at))?;
+            for (name, text) in letter.headers.iter() {
+                writeln!(self.out, "{}: {}", clean(name), clean(text))?;
+            }
+            writeln!(self.out)?;
+            self.out.write_all(&letter.payload)?;
+            writeln!(self.out)?;
+        }
+        self.out.flush()
+    }
+
+    /// What a replay came to.
+    pub(super) fn replayed(&mut self, summary: &Summary) -> io::Result<()> {
+        let Summary { delivered, failed, not_removed, left, interrupted, .. } = *summary;
+        if self.json {
+            let value = json!({
+                "delivered": delivered, "failed": failed, "not_removed": not_removed, "left": left,
+                "interrupted": interrupted,
+            });
+            return writeln!(self.out, "{value}").and_then(|()| self.out.flush());
+        }
+        write!(self.out, "delivered {delivered}, failed {failed}, left {left}")?;
+        if not_removed > 0 {
+            write!(self.out, "; {not_removed} of the delivered could not be removed")?;
+        }
+        if interrupted {
+            write!(self.out, "; it did not come to an end")?;
+        }
+        writeln!(self.out)?;
+        self.out.flush()
+    }
+
+    /// How many were removed.
+    pub(super) fn purged(&mut self, removed: u64) -> io::Result<()> {
+        if self.json {
+            writeln!(self.out, "{}", json!({ "removed": removed }))?;
+        } else {
+            writeln!(self.out, "removed {removed}")?;
+        }
+        self.out.flush()
+    }
+}
+
+fn columns(
+    out: &mut impl Write,
+    [id, sequence, time, reason, failure, attempts, size]: [&str; 7],
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "{id:<36}  {sequence:>10}  {time:<24}  {reason:<18}  {failure:<8}  {attempts:>8}  {size:>10}"
+    )
+}
+
+fn facts(letter: &Stored) -> Value {
+    json!({
+        "id": letter.id(),
+        "sequence": letter.sequence,
+        "time": time(letter.at),
+        "reason": letter.reason(),
+        "last_failure": letter.last_failure(),
+        "attempts": letter.attempts(),
+        "size": letter.size,
+        "subject": letter.original_subject(),
+        "route": letter.route(),
+    })
+}
+
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at.max(SystemTime::UNIX_EPOCH)).to_string()
+}
+
+/// Headers are a stranger's words: what a terminal would obey is not passed on.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{b7}' } else { c }).collect()
+}

@@ -1,0 +1,131 @@
+//! A dead letter as a stream keeps it.
+
+use std::time::SystemTime;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+
+use super::headers::{self as names, original};
+use crate::{
+    clock::Time,
+    message::{Headers, Id, Message},
+};
+
+/// The size of a payload that was left out, as the server tells it.
+const SIZE: &str = "Nats-Msg-Size";
+
+/// A dead letter in a stream.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// When the stream took it.
+    pub at: SystemTime,
+    /// How large its payload is, in bytes.
+    pub size: usize,
+    /// Its payload; nothing where only the headers were asked for.
+    pub payload: Bytes,
+    /// Its headers, as they are.
+    pub headers: Headers,
+    /// The stream, by whose name a letter goes that has no id.
+    stream: Box<str>,
+    /// What it was published to.
+    subject: Box<str>,
+}
+
+impl Stored {
+    pub(super) fn new(
+        (stream, sequence): (&str, u64),
+        subject: &str,
+        at: SystemTime,
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
+    ) -> Self {
+        let size = headers.and_then(|headers| headers.get(SIZE));
+        let size = size.and_then(|size| size.as_str().parse().ok()).unwrap_or(payload.len());
+        let headers = headers.map_or_else(Headers::default, |headers| {
+            // Which comes first means nothing there: sorted, they are the same each time.
+            let mut all: Vec<_> = headers
+                .iter()
+                .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
+                .filter(|(name, _): &(&str, &str)| !name.eq_ignore_ascii_case(SIZE))
+                .collect();
+            all.sort_by_key(|(name, _)| *name);
+            Headers::new(all.into_iter())
+        });
+        Self { sequence, at, size, payload, headers, stream: stream.into(), subject: subject.into() }
+    }
+
+    /// The message's id. A letter without headers goes by its place in the stream.
+    pub fn id(&self) -> String {
+        let given = self.headers.get(names::ID).or_else(|| self.headers.get("Nats-Msg-Id"));
+        given.map_or_else(|| format!("{}:{}", self.stream, self.sequence), ToOwned::to_owned)
+    }
+
+    /// Why it died, where it says so.
+    pub fn reason(&self) -> Option<&str> {
+        self.headers.get(names::REASON)
+    }
+
+    /// The route that gave it up, where it says so.
+    pub fn route(&self) -> Option<&str> {
+        self.headers.get(names::ROUTE)
+    }
+
+    /// How the last attempt failed, where it says so.
+    pub fn last_failure(&self) -> Option<&str> {
+        self.headers.get(names::LAST_FAILURE)
+    }
+
+    /// How often it was tried, as far as it says so.
+    pub fn attempts(&self) -> u32 {
+        self.headers.get(names::ATTEMPTS).and_then(|attempts| attempts.parse().ok()).unwrap_or_default()
+    }
+
+    /// What the message was published to.
+    pub fn original_subject(&self) -> &str {
+        self.headers.get(names::SUBJECT).unwrap_or(&self.subject)
+    }
+
+    /// The publisher's headers, under the publisher's names.
+    pub fn original_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().filter_map(|(name, value)| Some((original(name)?, value)))
+    }
+
+    /// The message as it was when it died, as if it had come at `now`.
+    pub fn to_message(&self, now: Time) -> Message {
+        let headers = Headers::new(self.original_headers());
+        let subject = self.original_subject().into();
+        let mut message = Message::new(Id::given(&self.id()), subject, headers, self.payload.clone(), now);
+        message.attempts = self.attempts();
+        message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letter::letter::{Cut, tests::letter};
+
+    #[test]
+    fn a_message_comes_back_as_it_was() {
+        let letter = letter(&[("X-Tenant", "a"), ("X-Tenant", "b"), ("Nats-TTL", "1s")]);
+        let headers = letter.headers(Cut::Nothing);
+        let payload = letter.message.payload.clone();
+        let stored = Stored::new(("DEAD", 3), "dead", SystemTime::now(), headers.as_ref(), payload);
+        let back = stored.to_message(Time::START);
+        assert_eq!((&back.id, &back.subject), (&letter.message.id, &letter.message.subject));
+        assert_eq!((&back.payload, back.attempts), (&letter.message.payload, 8));
+        let mut headers: Vec<_> = back.headers.iter().collect();
+        headers.sort_unstable();
+        assert_eq!(headers, [("Nats-TTL", "1s"), ("X-Tenant", "a"), ("X-Tenant", "b")]);
+    }
+
+    #[test]
+    fn without_headers_it_goes_by_its_place() {
+        let stored = Stored::new(("DEAD", 3), "dead", SystemTime::now(), None, Bytes::from_static(b"0"));
+        let back = stored.to_message(Time::START);
+        assert_eq!((back.id, &*back.subject, back.attempts), (Id::given("DEAD:3"), "dead", 0));
+        assert_eq!((stored.reason(), stored.size), (None, 1));
+    }
+}

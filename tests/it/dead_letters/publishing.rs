@@ -1,0 +1,166 @@
+//! How dead letters get to where they are kept.
+
+use async_nats::{HeaderMap, HeaderValue, jetstream};
+
+use super::{SOON, STREAM, count, kept, make_stream, stream, wait_count};
+use crate::support::{
+    nats::NatsServer,
+    publisher::Publisher,
+    stage::Stage,
+    webhook::{Reply, Webhook},
+};
+
+const BY_STREAM: &str = "dead letters go through JetStream";
+const BY_CORE: &str = "dead letters go by core publish";
+const TROUBLE: &str = "dead letters can't be published";
+
+#[tokio::test]
+async fn a_stream_that_is_made_confirms_each_letter() {
+    let hook = Webhook::answering([400]);
+    let mut stage = Stage::set(&hook.url(), kept).await;
+    let line = stage.daemon.wait_log(BY_STREAM, SOON).await;
+    assert!(line.contains(STREAM) && line.contains("default"), "{line}");
+    Publisher::new(stage.client.clone(), "todos.events").burst(5_000).await;
+    wait_count(&stage.nats, 5_000).await;
+    let account = stage.close().await;
+    assert_eq!((account.received, account.dead_lettered), (5_000, 5_000));
+    assert_eq!(stage.daemon.logs_containing("dead letters go").len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_has_the_subject_is_found_and_drops_what_comes_twice() {
+    let nats = NatsServer::start().await;
+    make_stream(&nats).await;
+    let hook = Webhook::answering([400]);
+    let daemon = crate::support::daemon::Daemon::between(&nats, &hook.url());
+    let daemon = daemon.route("dead_letter.subject", super::SUBJECT).start_ready().await;
+    let mut stage = Stage { client: nats.client().await, nats, daemon };
+    stage.daemon.wait_log(BY_STREAM, SOON).await;
+    for _ in 0..3 {
+        stage.publish_with(&[("Nats-Msg-Id", "order-7")], "0").await;
+    }
+    stage.wait_processed(3).await;
+    assert_eq!(stage.close().await.dead_lettered, 3);
+    assert_eq!(count(&stage.nats).await, 1);
+}
+
+#[tokio::test]
+async fn without_a_stream_they_are_plain_messages_and_a_stream_that_goes_is_noticed() {
+    let hook = Webhook::answering([400]);
+    let mut stage = Stage::set(&hook.url(), |daemon| daemon.route("dead_letter.subject", "dead.plain")).await;
+    stage.daemon.wait_log(BY_CORE, SOON).await;
+    stage.publish("0").await;
+    stage.wait_processed(1).await;
+    assert_eq!(stage.close().await.dead_lettered, 1);
+
+    let nats = NatsServer::start().await;
+    make_stream(&nats).await;
+    let daemon = crate::support::daemon::Daemon::between(&nats, &hook.url());
+    let daemon = daemon.route("dead_letter.subject", super::SUBJECT).start_ready().await;
+    let mut stage = Stage { client: nats.client().await, nats, daemon };
+    stage.daemon.wait_log(BY_STREAM, SOON).await;
+    jetstream::new(stage.client.clone()).delete_stream(STREAM).await.unwrap();
+    stage.publish("1").await;
+    stage.daemon.wait_log(BY_CORE, SOON).await;
+    stage.wait_processed(1).await;
+    assert_eq!(stage.close().await.dead_lettered, 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_missing_holds_them_back_until_it_is_there() {
+    const COUNT: u64 = 3_000;
+    let hook = Webhook::answering([400]);
+    let mut stage = Stage::set(&hook.url(), |daemon| daemon.route("dead_letter.stream", STREAM)).await;
+    stage.daemon.wait_log(TROUBLE, SOON).await;
+    Publisher::new(stage.client.clone(), "todos.events").burst(COUNT).await;
+    hook.wait_delivered(0, SOON).await;
+    hook.wait_for(|hook| hook.received() == 3_000, SOON).await;
+    let processed = stage.daemon.metrics().await.sum("broadcaster_messages_processed_total", &[]);
+    assert_eq!(processed, 0.0, "nothing counts before the stream has it");
+    make_stream(&stage.nats).await;
+    wait_count(&stage.nats, COUNT).await;
+    let account = stage.close().await;
+    assert_eq!((account.dead_lettered, account.dropped), (COUNT, 0));
+    assert_eq!(stage.daemon.logs_containing(TROUBLE).len(), 1, "the trouble is one line");
+    assert_eq!(stage.daemon.events("dead letters are published again").len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_dies_and_comes_back_loses_none() {
+    const COUNT: u64 = 5_000;
+    let hook = Webhook::answering([400]);
+    let mut stage = Stage::set(&hook.url(), kept).await;
+    stage.daemon.wait_log(BY_STREAM, SOON).await;
+    Publisher::new(stage.client.clone(), "todos.events").burst(COUNT).await;
+    stage
+        .daemon
+        .wait_metrics(|metrics| metrics.sum("broadcaster_messages_received_total", &[]) == 5_000.0, SOON)
+        .await;
+    stage.nats.restart().await;
+    wait_count(&stage.nats, COUNT).await;
+    let account = stage.close().await;
+    assert_eq!((account.received, account.dead_lettered), (COUNT, COUNT));
+}
+
+#[tokio::test]
+async fn two_routes_may_keep_their_letters_about_one_message_in_one_stream() {
+    let hook = Webhook::answering([400]);
+    let toml = format!(
+        "[routes.default.dead_letter]\nstream = \"DEAD\"\n[routes.twin]\nqueue_group = \"twin\"\n\
+         webhook.url = \"{}\"\n[routes.twin.dead_letter]\nstream = \"DEAD\"\n",
+        hook.url()
+    );
+    let nats = NatsServer::start().await;
+    make_stream(&nats).await;
+    let daemon =
+        crate::support::daemon::Daemon::between(&nats, &hook.url()).config(&toml).start_ready().await;
+    let mut stage = Stage { client: nats.client().await, nats, daemon };
+    stage.publish_with(&[("Nats-Msg-Id", "order-7")], "0").await;
+    stage.wait_processed(2).await;
+    assert_eq!(count(&stage.nats).await, 2);
+    assert_eq!(stage.close().await.dead_lettered, 2);
+}
+
+fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).map(HeaderValue::as_str)
+}
+
+#[tokio::test]
+async fn a_letter_says_what_the_webhook_said() {
+    let hook = Webhook::start();
+    hook.answer(Reply::status(422).body("{\r\n  \"error\": \"no title\"\n}"));
+    let mut stage = Stage::set(&hook.url(), kept).await;
+    stage.publish("0").await;
+    wait_count(&stage.nats, 1).await;
+    let letter = stream(&stage.nats).await.get_raw_message(1).await.unwrap();
+    let headers = letter.headers;
+    assert_eq!(value(&headers, "Broadcaster-Last-Answer"), Some("{    \"error\": \"no title\" }"));
+    let time = |name: &str| humantime::parse_rfc3339(value(&headers, name).unwrap()).unwrap();
+    assert!(time("Broadcaster-Received") <= time("Broadcaster-Last-Attempt"));
+    assert!(time("Broadcaster-Last-Attempt") <= time("Broadcaster-Died"));
+    stage.close().await;
+}
+
+/// Of what is too large for NATS the headers are cut, as far as it takes, and the payload never.
+#[tokio::test]
+async fn of_a_large_letter_the_headers_are_cut() {
+    const LARGEST: usize = 1024 * 1024;
+    let hook = Webhook::start();
+    hook.answer(Reply::status(400).body("x".repeat(2_000)));
+    let mut stage = Stage::set(&hook.url(), kept).await;
+    for size in [LARGEST, LARGEST - 1_000, LARGEST - 3_000] {
+        stage.publish(vec![b'0'; size]).await;
+    }
+    wait_count(&stage.nats, 3).await;
+    let stream = stream(&stage.nats).await;
+    let mut found = Vec::new();
+    for sequence in 1..=3 {
+        let letter = stream.get_raw_message(sequence).await.unwrap();
+        let reason = value(&letter.headers, "Broadcaster-Reason").is_some();
+        let answer = value(&letter.headers, "Broadcaster-Last-Answer").map_or(0, str::len);
+        found.push((letter.payload.len(), reason, answer));
+    }
+    found.sort_unstable();
+    assert_eq!(found, [(LARGEST - 3_000, true, 1024), (LARGEST - 1_000, true, 0), (LARGEST, false, 0)]);
+    assert_eq!(stage.close().await.dead_lettered, 3);
+}
