@@ -34,7 +34,8 @@ fn letter(payload: Vec<u8>, reply: &str, stats: &Arc<RouteStats>) -> Letter {
         Message::new(Id::fresh(), "todos.events".into(), Headers::default(), payload.into(), Time::START);
     message.receipt = Some(Receipt::new(reply));
     stats.received.add(1);
-    Letter::new(message, Reason::Rejected, &"default".parse().unwrap(), Arc::clone(stats), &Clock::start())
+    let route = "default".parse().expect("it is a name");
+    Letter::new(message, Reason::Rejected, &route, Arc::clone(stats), &Clock::start())
 }
 
 /// What an outbox does with what `fill` puts in, and what it says to `replies`.
@@ -45,12 +46,13 @@ async fn outcome(
 ) -> (Account, Subscriber) {
     let config = config(nats);
     let route = &config.routes[0];
-    let replies = nats.client().await.subscribe("replies.>").await.unwrap();
+    let replies = nats.client().await.subscribe("replies.>").await.expect("the server takes it");
     nats.wait_subscriptions("replies.>", 1, SOON).await;
-    let link = Rc::new(Link::open(&config.nats, "test", None).await.unwrap());
+    let link = Link::open(&config.nats, "test", None).await.expect("the client can be set up");
     link.state().connection().await;
-    let place = Place { route: route.name.clone(), to: route.dead_letter.clone().unwrap() };
-    let post = Post::over(link, place, Clock::start()).await.unwrap();
+    let to = route.dead_letter.clone().expect("it is configured");
+    let place = Place { route: route.name.clone(), to };
+    let post = Post::over(Rc::new(link), place, Clock::start()).await.expect("the client takes it");
     let (outlet, outbox) = outbox();
     let stats = Arc::default();
     fill(&outlet, &stats);
