@@ -58,7 +58,6 @@ impl RetryQueue {
     }
 
     /// Keeps `message` until `due`, or gives it back where it does not fit.
-    #[expect(clippy::result_large_err, reason = "the message is moved either way")]
     pub fn push(&mut self, mut message: Message, due: Time) -> Result<(), Message> {
         let cost = message.cost();
         if !self.load.fits(cost) {
