@@ -57,6 +57,7 @@ fn libraries_stay_where_they_belong() {
     only("backoff", &["dispatch/backoff.rs"]);
     only("governor", &["dispatch/limiter.rs"]);
     only("figment", &["config/layers.rs"]);
+    only("indicatif", &["commands/"]);
 }
 
 #[test]

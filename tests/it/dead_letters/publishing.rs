@@ -4,6 +4,7 @@ use async_nats::{HeaderMap, HeaderValue, jetstream};
 
 use super::{SOON, STREAM, count, kept, make_stream, stream, wait_count};
 use crate::support::{
+    daemon::Daemon,
     nats::NatsServer,
     publisher::Publisher,
     stage::Stage,
@@ -32,7 +33,7 @@ async fn a_stream_that_has_the_subject_is_found_and_drops_what_comes_twice() {
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
     let hook = Webhook::answering([400]);
-    let daemon = crate::support::daemon::Daemon::between(&nats, &hook.url());
+    let daemon = Daemon::between(&nats, &hook.url());
     let daemon = daemon.route("dead_letter.subject", super::SUBJECT).start_ready().await;
     let mut stage = Stage { client: nats.client().await, nats, daemon };
     stage.daemon.wait_log(BY_STREAM, SOON).await;
@@ -55,7 +56,7 @@ async fn without_a_stream_they_are_plain_messages_and_a_stream_that_goes_is_noti
 
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
-    let daemon = crate::support::daemon::Daemon::between(&nats, &hook.url());
+    let daemon = Daemon::between(&nats, &hook.url());
     let daemon = daemon.route("dead_letter.subject", super::SUBJECT).start_ready().await;
     let mut stage = Stage { client: nats.client().await, nats, daemon };
     stage.daemon.wait_log(BY_STREAM, SOON).await;
@@ -112,8 +113,7 @@ async fn two_routes_may_keep_their_letters_about_one_message_in_one_stream() {
     );
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
-    let daemon =
-        crate::support::daemon::Daemon::between(&nats, &hook.url()).config(&toml).start_ready().await;
+    let daemon = Daemon::between(&nats, &hook.url()).config(&toml).start_ready().await;
     let mut stage = Stage { client: nats.client().await, nats, daemon };
     stage.publish_with(&[("Nats-Msg-Id", "order-7")], "0").await;
     stage.wait_processed(2).await;
@@ -163,4 +163,30 @@ async fn of_a_large_letter_the_headers_are_cut() {
     found.sort_unstable();
     assert_eq!(found, [(LARGEST - 3_000, true, 1024), (LARGEST - 1_000, true, 0), (LARGEST, false, 0)]);
     assert_eq!(stage.close().await.dead_lettered, 3);
+}
+
+/// A user that may not ask JetStream anything: the letters go plainly, or to the stream that the configuration names.
+#[tokio::test]
+async fn without_the_permission_to_ask_the_configuration_decides() {
+    let users = "authorization: { users: [{ user: \"all\", password: \"all\" },\n\
+         { user: \"daemon\", password: \"daemon\", permissions: { publish: { deny: \"$JS.API.>\" } } }],\n\
+         }\nno_auth_user: all";
+    let nats = NatsServer::builder().config(users).start().await;
+    make_stream(&nats).await;
+    let hook = Webhook::answering([400]);
+    for (setting, value, line) in
+        [("dead_letter.subject", "dead.plain", BY_CORE), ("dead_letter.stream", STREAM, BY_STREAM)]
+    {
+        let daemon = Daemon::between(&nats, &hook.url())
+            .route(setting, value)
+            .env("BROADCASTER__NATS__USER", "daemon")
+            .env("BROADCASTER__NATS__PASSWORD", "daemon");
+        let mut daemon = daemon.start_ready().await;
+        daemon.wait_log(line, SOON).await;
+        Publisher::new(nats.client().await, "todos.events").burst(10).await;
+        let processed = "broadcaster_messages_processed_total";
+        daemon.wait_metrics(|metrics| metrics.sum(processed, &[]) == 10.0, SOON).await;
+        assert_eq!(daemon.stop().await.dead_lettered, 10);
+    }
+    assert_eq!(count(&nats).await, 10);
 }
