@@ -9,6 +9,8 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+mod streams;
+
 use crate::support::metrics::Metrics;
 use crate::support::nats::{NatsServer, next};
 use crate::support::raw::{self, Misbehaviour, RawPeer};
@@ -274,21 +276,6 @@ async fn a_nats_server_delivers_and_restarts_on_its_port() {
     let port = nats.port();
     drop(nats);
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err(), "it outlived its handle");
-}
-
-#[tokio::test]
-async fn a_nats_server_keeps_its_streams_over_a_kill() {
-    let mut nats = NatsServer::start().await;
-    let client = nats.client().await;
-    let create = r#"{"name":"KIT","subjects":["kit"]}"#;
-    client.request("$JS.API.STREAM.CREATE.KIT", create.into()).await.unwrap();
-    client.request("kit", "1".into()).await.unwrap();
-    drop(client);
-    nats.kill();
-    nats.restart().await;
-    let info = nats.client().await.request("$JS.API.STREAM.INFO.KIT", "".into()).await.unwrap();
-    let info: serde_json::Value = serde_json::from_slice(&info.payload).unwrap();
-    assert_eq!(info["state"]["messages"], 1, "{info}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use futures_core::Stream;
+use futures_core::Stream as _;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,6 +16,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::{http, process};
+
+pub(crate) mod cluster;
+pub(crate) mod streams;
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +30,7 @@ pub(crate) struct Setup {
     extra: String,
     port: Option<u16>,
     store_dir: Option<PathBuf>,
+    cluster: Option<cluster::Place>,
 }
 
 /// A nats-server that keeps streams unless it is told not to, with its own ports and its own directory; killed on drop.
@@ -255,9 +259,10 @@ fn configuration(setup: &Setup, directory: &Path, port: Option<u16>, monitor: Op
     let store = setup.store_dir.clone().unwrap_or_else(|| directory.join("store"));
     let streams =
         if setup.core_only { String::new() } else { format!("jetstream {{ store_dir: {store:?} }}") };
+    let cluster = setup.cluster.as_ref().map(cluster::Place::configuration).unwrap_or_default();
     format!(
         "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: {directory:?}\nlog_file: {:?}\n\
-         {streams}\n{}",
+         {streams}\n{cluster}\n{}",
         chosen(port),
         chosen(monitor),
         directory.join("nats.log"),

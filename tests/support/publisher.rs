@@ -1,9 +1,10 @@
 //! Numbered messages, published at a pace that the test sets.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use async_nats::Client;
+use async_nats::{Client, jetstream};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -56,6 +57,27 @@ impl Publisher {
         self.settle().await;
     }
 
+    /// Publishes `count` messages to a stream, and waits until it has said of each that it keeps it.
+    pub(crate) async fn store(&mut self, count: u64) {
+        /// So many may be unconfirmed: enough to hide the way to the server and back.
+        const WINDOW: usize = 1_000;
+        let stream = jetstream::new(self.client.clone());
+        let mut waiting = VecDeque::with_capacity(WINDOW);
+        for _ in 0..count {
+            if waiting.len() == WINDOW {
+                confirm(waiting.pop_front()).await;
+            }
+            let (number, body) = self.next();
+            let promise = stream.publish(self.subject.clone(), body).await;
+            let promise =
+                promise.unwrap_or_else(|error| panic!("message {number} can't be published: {error}"));
+            waiting.push_back((number, promise));
+        }
+        while !waiting.is_empty() {
+            confirm(waiting.pop_front()).await;
+        }
+    }
+
     /// Publishes `count` messages, no more than `ahead` of what `arrived` says, and waits until the server has them.
     pub(crate) async fn paced(&mut self, count: u64, ahead: u64, arrived: impl Fn() -> u64) {
         const STEP: u64 = 100;
@@ -100,13 +122,27 @@ impl Publisher {
 
     async fn publish(&mut self, count: u64) {
         for _ in 0..count {
-            let number = self.count();
-            let mut body = number.to_string();
-            body.extend(std::iter::repeat_n(' ', self.padding));
-            self.published.push(Instant::now());
-            let published = self.client.publish(self.subject.clone(), body.into()).await;
+            let (number, body) = self.next();
+            let published = self.client.publish(self.subject.clone(), body).await;
             published.unwrap_or_else(|error| panic!("message {number} can't be published: {error}"));
         }
+    }
+
+    /// The number and the body of the message that is published now.
+    fn next(&mut self) -> (u64, Bytes) {
+        let number = self.count();
+        let mut body = number.to_string();
+        body.extend(std::iter::repeat_n(' ', self.padding));
+        self.published.push(Instant::now());
+        (number, body.into())
+    }
+}
+
+/// Waits for the word of the stream on a message.
+async fn confirm(published: Option<(u64, jetstream::context::PublishAckFuture)>) {
+    if let Some((number, promise)) = published {
+        let kept = promise.await;
+        kept.unwrap_or_else(|error| panic!("the stream does not keep message {number}: {error}"));
     }
 }
 
