@@ -13,6 +13,8 @@ use crate::support::{
 };
 
 mod basics;
+mod cluster;
+mod dead_letters;
 mod faults;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,9 +31,9 @@ async fn make_stream(nats: &NatsServer) -> stream::Stream {
 }
 
 /// Puts the numbers from `first` on into the stream, and waits until it has them.
-async fn fill(nats: &NatsServer, numbers: std::ops::Range<u64>) {
+async fn fill(client: async_nats::Client, numbers: std::ops::Range<u64>) {
     const WINDOW: u64 = 1_000;
-    let context = jetstream::new(nats.client().await);
+    let context = jetstream::new(client);
     let (first, mut stored) = (numbers.start, Vec::new());
     for number in numbers {
         stored.push(context.publish("todos.events", number.to_string().into()).await.expect("NATS takes it"));
@@ -48,7 +50,7 @@ async fn fill(nats: &NatsServer, numbers: std::ops::Range<u64>) {
 
 async fn stream_of(nats: &NatsServer, messages: u64) -> stream::Stream {
     let stream = make_stream(nats).await;
-    fill(nats, 0..messages).await;
+    fill(nats.client().await, 0..messages).await;
     stream
 }
 

@@ -16,15 +16,15 @@ const ELECTION: Duration = Duration::from_secs(60);
 /// Asks the consumer for so many messages and acknowledges them; gives what they hold.
 async fn take(client: &async_nats::Client, consumer: &str, count: usize) -> Vec<String> {
     let inbox = client.new_inbox();
-    let mut replies = client.subscribe(inbox.clone()).await.unwrap();
+    let mut replies = client.subscribe(inbox.clone()).await.expect("a subscription");
     let subject = format!("$JS.API.CONSUMER.MSG.NEXT.KIT.{consumer}");
-    client.publish_with_reply(subject, inbox, count.to_string().into()).await.unwrap();
+    client.publish_with_reply(subject, inbox, count.to_string().into()).await.expect("NATS takes it");
     let mut bodies = Vec::new();
     for _ in 0..count {
         let message = next(&mut replies, SOON).await;
         bodies.push(String::from_utf8_lossy(&message.payload).into_owned());
         let reply = message.reply.expect("a message of a stream is to be acknowledged");
-        client.publish(reply, AckKind::Ack.into()).await.unwrap();
+        client.publish(reply, AckKind::Ack.into()).await.expect("NATS takes it");
     }
     bodies
 }
@@ -82,7 +82,7 @@ async fn a_consumer_is_made_looked_at_and_deleted() {
 
     // Delivered without an ack, and after ack_wait again.
     let inbox = client.new_inbox();
-    let mut replies = client.subscribe(inbox.clone()).await.unwrap();
+    let mut replies = client.subscribe(inbox.clone()).await.expect("a subscription");
     let subject = "$JS.API.CONSUMER.MSG.NEXT.KIT.worker";
     client.publish_with_reply(subject, inbox, "2".into()).await.unwrap();
     assert_eq!(&next(&mut replies, SOON).await.payload[..], b"4");
