@@ -36,6 +36,9 @@ use crate::{
     stats::RouteStats,
 };
 
+/// How long JetStream may take to answer. While a leader is chosen it does not answer at all, so that asking again soon is
+/// better than waiting.
+const ANSWER: Duration = Duration::from_secs(1);
 /// How long the last words may take to reach the server.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -132,7 +135,8 @@ impl Streams {
         let link = Rc::new(link);
         let (stop, close) = (CancellationToken::new(), CancellationToken::new());
         let (pullers, tasks) = (TaskTracker::new(), TaskTracker::new());
-        let context = jetstream::new(link.client().clone());
+        let mut context = jetstream::new(link.client().clone());
+        context.set_timeout(ANSWER);
         for feed in feeds {
             let keeper = Keeper::new(feed.jetstream.ack_wait);
             drop(spawn_local(tasks.track_future(keep(

@@ -77,7 +77,7 @@ enum Trouble {
 impl<D: Deliver + 'static> Puller<D> {
     /// Pulls until `close`.
     pub(super) async fn run(self) {
-        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3), 2.0, Jitter::Full);
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), 2.0, Jitter::Full);
         let mut failures = 0;
         loop {
             let began = Instant::now();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::{nats::cluster::Cluster, webhook::Reply};
 
-/// How long it may take to go on.
+/// How long it may take to go on, once there is a leader.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 async fn goes_on(hook: &Webhook) {
@@ -27,6 +27,13 @@ async fn leaders_that_are_killed_and_servers_that_step_down_lose_nothing() {
     goes_on(&hook).await;
 
     let killed = cluster.kill_leader(&stream).await;
+    // That takes the servers up to nine seconds.
+    let chosen = async || stream.leader().await != killed;
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while !chosen().await {
+        assert!(tokio::time::Instant::now() < end, "no new leader");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     goes_on(&hook).await;
     cluster.restart(&killed).await;
     cluster.wait_whole().await;
