@@ -141,6 +141,8 @@ async fn the_rate_grows_after_the_recovery_until_there_is_no_limit() {
     let daemon = daemon(&nats, &hook).start_ready().await;
     publisher(&nats).await.burst(COUNT).await;
     daemon.wait_log(OPEN, SOON).await;
+    // What was under way when it opened is no part of the ramp.
+    daemon.wait_metrics(|metrics| metrics.value("broadcaster_in_flight", &[]) == 0.0, SOON).await;
     hook.answer(200);
     hook.wait_delivered(5_000, SOON).await;
     let mut times: Vec<_> = hook
