@@ -8,6 +8,7 @@ use super::{
 use crate::{
     config::{Overflow, RateLimit},
     outcome::Failure,
+    receipt::Receipt,
 };
 
 fn dispatch(limit: Option<u32>) -> Dispatch {
@@ -203,4 +204,19 @@ fn a_webhook_is_tried_with_messages_that_have_not_failed_before_most_of_all() {
     }
     let tried: Vec<_> = (0..10).map(|_| begin(&mut dispatch, at(9))).collect();
     assert_eq!(names(&tried), ["2", "3", "4", "0", "5", "6", "7", "1", "8", "9"]);
+}
+
+#[test]
+fn a_long_wait_is_left_to_the_stream_that_a_message_came_from() {
+    let resolve = |attempts, receipt: Option<Receipt>| {
+        let mut dispatch = dispatch(None);
+        let mut message = message(0);
+        (message.attempts, message.receipt) = (attempts, receipt);
+        dispatch.resolve(message, &Attempt::failed(Failure::Timeout), at(100))
+    };
+    let receipt = || Some(Receipt::new("$JS.ACK.x"));
+    // 0.5 s · 2^5 and 2^6.
+    assert!(matches!(resolve(6, receipt()), Verdict::Retry(due) if due == at(116)));
+    assert!(matches!(resolve(7, receipt()), Verdict::Return(_, delay) if delay == Duration::from_secs(32)));
+    assert!(matches!(resolve(7, None), Verdict::Retry(due) if due == at(132)));
 }

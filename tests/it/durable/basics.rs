@@ -127,3 +127,49 @@ async fn a_webhook_that_asks_to_wait_leaves_the_backlog_in_the_stream() {
     stop(daemon).await;
     assert_none_lost(&hook, 20_000);
 }
+
+#[tokio::test]
+async fn a_consumer_that_allows_too_few_in_hand_is_named() {
+    let nats = NatsServer::start().await;
+    let _stream = stream_of(&nats, 1_000).await;
+    let hook = Webhook::start();
+    hook.answer(Reply::status(200).after(Duration::from_secs(30)));
+    let mut daemon = durable(&nats.url(), &hook)
+        .route("jetstream.max_ack_pending", "20")
+        .env("BROADCASTER__SHUTDOWN__GRACE", "0s")
+        .start_ready()
+        .await;
+    let line = daemon.wait_log("the consumer delivers no more", PATIENCE).await;
+    assert!(line.contains("\"max_ack_pending\":20"), "{line}");
+    let metrics = daemon.metrics().await;
+    let gauge = |name: &str| metrics.value(&format!("broadcaster_consumer_{name}"), &[]);
+    assert_eq!((gauge("pending"), gauge("ack_pending"), gauge("max_ack_pending")), (980.0, 20.0, 20.0));
+    let account = daemon.stop().await;
+    assert_eq!((account.received, account.returned), (20, 20), "{account:?}");
+}
+
+#[tokio::test]
+async fn attempts_are_counted_over_deliveries_and_the_last_one_ends_it() {
+    let nats = NatsServer::start().await;
+    let stream = stream_of(&nats, 1).await;
+    let hook = Webhook::answering([503]);
+    let replica = || {
+        durable(&nats.url(), &hook)
+            .route("jetstream.ack_wait", "1s")
+            .route("retry.attempts", "3")
+            .route("retry.initial", "10s")
+            .route("retry.jitter", "none")
+            .start_ready()
+    };
+    for attempt in 1..=2 {
+        let mut daemon = replica().await;
+        hook.wait_for(|hook| hook.received() == attempt, PATIENCE).await;
+        daemon.kill();
+    }
+    let mut daemon = replica().await;
+    wait_acknowledged(&stream).await;
+    let attempts: Vec<_> =
+        hook.requests().iter().map(|request| request.header("broadcaster-attempt").to_owned()).collect();
+    assert_eq!(attempts, ["1", "2", "3"]);
+    assert_eq!(daemon.stop().await.dropped, 1);
+}
