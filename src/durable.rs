@@ -8,6 +8,7 @@ mod consumer;
 mod credit;
 mod keeper;
 mod puller;
+mod session;
 
 use std::{
     fmt,
@@ -21,7 +22,7 @@ use keeper::Keeper;
 use puller::Puller;
 use tokio::{
     task::spawn_local,
-    time::{interval, timeout},
+    time::{interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
@@ -39,6 +40,8 @@ use crate::{
 /// How long JetStream may take to answer. While a leader is chosen it does not answer at all, so that asking again soon is
 /// better than waiting.
 const ANSWER: Duration = Duration::from_secs(1);
+/// How long to wait before a word is said again that the client did not take.
+const FAILED: Duration = Duration::from_millis(100);
 /// How long the last words may take to reach the server.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -116,6 +119,7 @@ pub struct Streams {
     echo: Echo,
     acks: Acks,
     stop: CancellationToken,
+    leave: CancellationToken,
     close: CancellationToken,
     pullers: TaskTracker,
     tasks: TaskTracker,
@@ -123,17 +127,17 @@ pub struct Streams {
 
 impl Streams {
     /// Begins to pull for every feed over `link`, which may not be connected yet. `acks` is where the lines say what has
-    /// become of the messages; `reports_lag` is for one lane.
+    /// become of the messages; `lane` is the number of the lane.
     pub async fn start<D: Deliver + 'static>(
         link: Link,
         feeds: Vec<Feed<D>>,
         acks: Acks,
         clock: Clock,
-        reports_lag: bool,
+        lane: usize,
     ) -> Result<Self, LinkError> {
         let echo = Echo::over(&link).await?;
         let link = Rc::new(link);
-        let (stop, close) = (CancellationToken::new(), CancellationToken::new());
+        let [stop, leave, close] = std::array::from_fn(|_| CancellationToken::new());
         let (pullers, tasks) = (TaskTracker::new(), TaskTracker::new());
         let mut context = jetstream::new(link.client().clone());
         context.set_timeout(ANSWER);
@@ -154,8 +158,10 @@ impl Streams {
                 keeper,
                 clock,
                 stop: stop.clone(),
-                close: close.clone(),
-                reports_lag,
+                leave: leave.clone(),
+                lane,
+                // One lane asks, for all.
+                reports_lag: lane == 0,
             };
             drop(spawn_local(pullers.track_future(puller.run())));
         }
@@ -163,7 +169,7 @@ impl Streams {
         drop(spawn_local(tasks.track_future(move_away(Rc::clone(&link), close.clone()))));
         pullers.close();
         tasks.close();
-        Ok(Self { link, echo, acks, stop, close, pullers, tasks })
+        Ok(Self { link, echo, acks, stop, leave, close, pullers, tasks })
     }
 
     /// Asks for no more. What is on its way is still taken.
@@ -176,10 +182,15 @@ impl Streams {
         self.link.refresh();
     }
 
+    /// Takes nothing more. To be called before the lines are cut: they would keep what comes later for ever.
+    pub async fn leave(&self) {
+        self.leave.cancel();
+        self.pullers.wait().await;
+    }
+
     /// Ends the work when nothing is in hand any more, and sees to it that the last words reach the server.
     pub async fn close(mut self) {
         self.close.cancel();
-        self.pullers.wait().await;
         self.tasks.wait().await;
         let told = timeout(LAST_WORDS, async {
             while let Some(notice) = self.acks.try_next() {
@@ -215,6 +226,8 @@ async fn speak(acks: Acks, link: Rc<Link>, close: CancellationToken) {
             if close.is_cancelled() {
                 return;
             }
+            // A client that fails at once would take all of the lane's time.
+            sleep(FAILED).await;
         }
     }
 }

@@ -149,7 +149,7 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
         line.close(deadline);
     }
     session.leave().await;
-    lane.finish(deadline, giver).await;
+    lane.finish(deadline, streams.as_ref(), giver).await;
     if let Some(streams) = streams {
         streams.close().await;
     }
@@ -237,7 +237,7 @@ impl Lane {
             return Ok(None);
         }
         let link = Link::open(&self.config.nats, &format!("lane {} streams", self.number), None).await?;
-        Ok(Some(Streams::start(link, feeds, acks, self.clock, self.number == 0).await?))
+        Ok(Some(Streams::start(link, feeds, acks, self.clock, self.number).await?))
     }
 
     fn announce(&self) {
@@ -255,7 +255,7 @@ impl Lane {
     }
 
     /// Delivers what is in hand until `deadline`, hands over what is left, and gives up the rest.
-    async fn finish(&self, deadline: Time, giver: Option<Giver>) {
+    async fn finish(&self, deadline: Time, streams: Option<&Streams>, giver: Option<Giver>) {
         let drained = async {
             for line in &self.lines {
                 line.drained(deadline).await;
@@ -264,6 +264,9 @@ impl Lane {
         tokio::select! {
             () = drained => {}
             () = sleep_until(self.clock.instant(deadline)) => {}
+        }
+        if let Some(streams) = streams {
+            streams.leave().await;
         }
         for line in &self.lines {
             line.cut().await;

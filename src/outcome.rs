@@ -49,6 +49,14 @@ impl Failure {
     pub const TRANSPORT: [Self; 6] =
         [Self::Timeout, Self::Dns, Self::Connect, Self::Tls, Self::Reset, Self::Protocol];
 
+    /// The status, where the webhook answered.
+    pub const fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Timeout | Self::Dns | Self::Connect | Self::Tls | Self::Reset | Self::Protocol => None,
+        }
+    }
+
     /// The word for it in logs, in the metric label `code` and in dead letters: a status as its number.
     pub fn label(self) -> Cow<'static, str> {
         match self {

@@ -95,9 +95,12 @@ impl Settle {
         }
     }
 
-    /// Returns when there is room for `message` among the dead letters, where those have a place.
+    /// Returns when there is room for `message` among the dead letters, where those have a place and it has no stream to go
+    /// back to.
     pub async fn room_for(&self, message: &Message) {
-        if let Some(outlet) = &self.dead_letters {
+        if let Some(outlet) = &self.dead_letters
+            && message.receipt.is_none()
+        {
             outlet.room_for(message).await;
         }
     }

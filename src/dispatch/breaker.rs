@@ -139,16 +139,8 @@ impl Breaker {
 }
 
 /// Whether a failure says something about the webhook, not about the message.
-const fn tells_of_an_outage(failure: Failure) -> bool {
-    match failure {
-        Failure::Status(status) => matches!(status, 500..=599),
-        Failure::Timeout
-        | Failure::Dns
-        | Failure::Connect
-        | Failure::Tls
-        | Failure::Reset
-        | Failure::Protocol => true,
-    }
+fn tells_of_an_outage(failure: Failure) -> bool {
+    failure.status().is_none_or(|status| (500..600).contains(&status))
 }
 
 impl Shared {

@@ -47,15 +47,7 @@ impl Policy {
     }
 
     fn is_retried(&self, failure: Failure) -> bool {
-        match failure {
-            Failure::Status(status) => self.retried.contains(status),
-            Failure::Timeout
-            | Failure::Dns
-            | Failure::Connect
-            | Failure::Tls
-            | Failure::Reset
-            | Failure::Protocol => true,
-        }
+        failure.status().is_none_or(|status| self.retried.contains(status))
     }
 }
 

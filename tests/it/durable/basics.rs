@@ -1,7 +1,7 @@
 //! What durable mode does while nothing fails but the webhook.
 
 use super::*;
-use crate::support::webhook::Reply;
+use crate::support::{metrics::Metrics, publisher::Publisher, webhook::Reply};
 
 #[tokio::test]
 async fn what_is_in_the_stream_is_delivered_once_and_acknowledged() {
@@ -172,4 +172,34 @@ async fn attempts_are_counted_over_deliveries_and_the_last_one_ends_it() {
         hook.requests().iter().map(|request| request.header("broadcaster-attempt").to_owned()).collect();
     assert_eq!(attempts, ["1", "2", "3"]);
     assert_eq!(daemon.stop().await.dropped, 1);
+}
+
+#[tokio::test]
+async fn what_comes_while_the_lines_are_given_up_is_not_taken_any_more() {
+    const LEFT: u64 = 40_000;
+    let nats = NatsServer::start().await;
+    let stream = make_stream(&nats).await;
+    let hook = Webhook::counting();
+    hook.answer(Reply::status(200).after(Duration::from_secs(60)));
+    let url = hook.url();
+    // The second route takes seconds to be given up: more is left than may wait for a stream that is not there.
+    let mut daemon = Daemon::new()
+        .env("NATS_URL", nats.url())
+        .config(&format!(
+            "shutdown.grace = \"0s\"\nruntime.threads = 1\n\
+             [routes.a]\nwebhook.url = {url:?}\njetstream = {{ stream = \"TODOS\", create = true }}\n\
+             [routes.b]\nsubject = \"core\"\nwebhook.url = {url:?}\ndead_letter.stream = \"MISSING\"\n"
+        ))
+        .start_ready()
+        .await;
+    Publisher::new(nats.client().await, "core").burst(LEFT).await;
+    let all = |metrics: &Metrics| metrics.sum("broadcaster_messages_received_total", &[]) >= LEFT as f64;
+    daemon.wait_metrics(all, PATIENCE).await;
+    daemon.term();
+    let coming = Publisher::new(nats.client().await, "todos.events").steadily(100);
+    daemon.wait(PATIENCE).await;
+    coming.halt().await;
+    let account = daemon.account();
+    assert!(account.adds_up() && account.in_hand == 0, "{account:?}");
+    drop(stream);
 }
