@@ -36,7 +36,7 @@ lint: ## formatting, clippy and rustdoc, every warning an error
 build: ## the release binary: target/release/broadcaster
 	cargo build --release --locked
 
-tools: ## install nats-server and promtool into .tools, and valgrind, unless they are there
+tools: ## install what the checks and tests need, into .tools where that is possible
 	@tests/install-tools.sh
 
 bench: ## the benchmarks

