@@ -20,8 +20,9 @@ put "$binary" usr/bin/broadcaster 0555
 
 # The loader and the libraries, each where the loader looks for it. Since glibc 2.34 its libc.so resolves names itself, so
 # that no module for DNS or files is loaded later, which ldd would not show.
-libraries=$(ldd "$binary" | grep --only-matching '/[^ ]*') || fail "$binary is not linked dynamically"
-for library in $libraries; do put "$library" "$library" 0555; done
+mapfile -t libraries < <(ldd "$binary" | grep --only-matching '/[^ ]*')
+[[ ${#libraries[@]} -gt 0 ]] || fail "$binary is not linked dynamically"
+for library in "${libraries[@]}"; do put "$library" "$library" 0555; done
 
 # The authorities that webhooks' certificates are checked against.
 put /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt
@@ -44,8 +45,8 @@ put "$here/../LICENSE" usr/share/doc/broadcaster/LICENSE
 # the licences.
 if command -v dpkg-query >/dev/null; then
     put /etc/os-release etc/os-release
-    # shellcheck disable=SC2086 # several paths without blanks
-    owners=$(dpkg-query --search $libraries) || fail "there is a library that no package owns"
+    # A package may have a library below /usr/lib that the loader knows below /lib, which is the same folder.
+    owners=$(dpkg-query --search "${libraries[@]/#/*}") || fail "there is a library that no package owns"
     for package in ca-certificates $(cut -d : -f 1 <<<"$owners" | sort -u); do
         dpkg-query --status "$package" | put /dev/stdin "var/lib/dpkg/status.d/$package"
         put "/usr/share/doc/$package/copyright" "usr/share/doc/$package/copyright"

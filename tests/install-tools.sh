@@ -66,8 +66,9 @@ program() {
 # apt PROGRAM PACKAGE: a Debian package that works only where its package puts it.
 apt() {
     if command -v "$1" >/dev/null; then return; fi
-    [[ $EUID == 0 ]] && command -v apt-get >/dev/null ||
+    if [[ $EUID != 0 ]] || ! command -v apt-get >/dev/null; then
         fail "$1 is not on PATH: install it from your system's package (apt-get install $2, as root)"
+    fi
     say "installing $2"
     local log install=(env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$2")
     log=$({ "${install[@]}" || { apt-get update && "${install[@]}"; }; } 2>&1) || {
@@ -152,9 +153,12 @@ install_valgrind() { apt valgrind valgrind; }
 
 install_systemd() { apt systemd-analyze systemd; }
 
-install_bubblewrap() { apt bwrap bubblewrap; }
+# The container runtime that runs what would be in the image.
+install_runc() { apt runc runc; }
 
-tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint cargo-deb systemd bubblewrap)
+install_shellcheck() { apt shellcheck shellcheck; }
+
+tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb systemd runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"
