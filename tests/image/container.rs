@@ -184,7 +184,7 @@ fn runc() -> Command {
     Command::new(process::tool("runc", "RUNC"))
 }
 
-/// Files as the kubelet mounts those of a ConfigMap or a Secret: behind two symbolic links.
+/// Files as the kubelet mounts those of a config map or a secret: behind two symbolic links.
 fn write_volume(folder: &Path, files: &[(&str, &str)]) {
     let version = "..2026_11_23";
     fs::create_dir_all(folder.join(version)).expect("the bundle is writable");

@@ -104,6 +104,8 @@ async fn the_daemon_delivers_over_tls_by_names_of_dns_and_hosts() {
         .await;
     assert_confined(&container);
     println!("idle, it takes {} KiB", container.status().vmrss.expect("a process has memory"));
+    let probe = container.exec(&["health", "--url", &format!("http://{}", container.daemon.api())]);
+    assert!(probe.status.success(), "the probe: {}", String::from_utf8_lossy(&probe.stderr));
     let mut publisher = Publisher::new(nats.client().await, "todos.events");
     publisher.paced(COUNT, 1_000, || hook.delivered() as u64).await;
     hook.wait_delivered(5_000, SOON).await;
