@@ -18,8 +18,8 @@ put() { install -D --mode="${3:-0444}" "$1" "$root/$2"; }
 
 put "$binary" usr/bin/broadcaster 0555
 
-# The loader and the libraries, each where the loader looks for it. Since glibc 2.34 its libc.so resolves names itself, so
-# that no module for DNS or files is loaded later, which ldd would not show.
+# The loader and the libraries, each where the loader looks for it. Since glibc 2.34 libc.so itself resolves names, by
+# /etc/hosts and then DNS: it loads no module for that, which ldd would not show, and needs no nsswitch.conf.
 mapfile -t libraries < <(ldd "$binary" | grep --only-matching '/[^ ]*')
 [[ ${#libraries[@]} -gt 0 ]] || fail "$binary is not linked dynamically"
 for library in "${libraries[@]}"; do put "$library" "$library" 0555; done
@@ -34,10 +34,6 @@ END
 put /dev/stdin etc/group <<'END'
 root:x:0:
 broadcaster:x:1001:
-END
-# Without it glibc asks DNS before it looks into /etc/hosts.
-put /dev/stdin etc/nsswitch.conf <<'END'
-hosts: files dns
 END
 
 put "$here/../LICENSE" usr/share/doc/broadcaster/LICENSE
