@@ -6,17 +6,15 @@ ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
 # Add @sha256:… to pin it. (Not by an ARG: hadolint does not look into those.)
 FROM docker.io/library/rust:1.95-slim-bookworm AS build
 WORKDIR /build
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 
 # The dependencies, a layer that stays as long as Cargo.toml and Cargo.lock do. Cargo wants a file for every target of the
 # manifest, so each gets an empty program. What was built of those is removed again: the sources that come next may be
 # older, and cargo would take the empty program for up to date.
 COPY Cargo.toml Cargo.lock ./
-RUN sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml | while read -r file; do \
-        install -D /dev/stdin "$file" <<<'fn main() {}'; \
-    done; \
-    install -D /dev/null src/lib.rs; \
-    cargo build --release --locked --bin broadcaster; \
+RUN for file in src/lib.rs $(sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml); do \
+        mkdir -p "${file%/*}" && echo 'fn main() {}' >"$file" || exit; \
+    done && \
+    cargo build --release --locked --bin broadcaster && \
     cargo clean --release --locked --package broadcaster
 
 # The commit of the sources, which --version names.
@@ -35,6 +33,9 @@ COPY --from=build /rootfs /
 
 # By number, so that Kubernetes can see that it is not root (runAsNonRoot).
 USER 1001:1001
+
+# For `kubectl exec` of a command.
+ENV PATH=/usr/bin
 
 # The API, and the metrics.
 EXPOSE 8002 7777

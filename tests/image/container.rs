@@ -1,8 +1,8 @@
 //! The daemon as Kubernetes runs it: started by runc, as container engines do, in the root filesystem of the image, with
 //! what the manifests give it and nothing else. Only the network is the test's own.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -16,6 +16,8 @@ use crate::support::process;
 /// How much memory it may take, as in the manifests.
 pub(crate) const MEMORY: u64 = 128 * 1024 * 1024;
 
+/// The user and the group that it runs as.
+pub(crate) const USER: u32 = 1001;
 /// Where the configuration is mounted, and where the secrets are.
 const CONFIG: &str = "/etc/broadcaster/config";
 pub(crate) const SECRETS: &str = "/etc/broadcaster/secrets";
@@ -53,8 +55,8 @@ impl Container {
         let folder = image.folder();
         let unique = folder.file_name().and_then(|name| name.to_str()).expect("its name is plain");
         let name = format!("broadcaster-{}", unique.trim_start_matches('.'));
-        write_volume(&folder.join("config"), &[("broadcaster.toml", config)]);
-        write_volume(&folder.join("secrets"), secrets);
+        write_volume(&folder.join("config"), &[("broadcaster.toml", config)], 0o644);
+        write_volume(&folder.join("secrets"), secrets, 0o440);
         let container = Self { image, name };
         container.write("hosts", "127.0.0.1 localhost\n");
         container.write("resolv.conf", "");
@@ -91,9 +93,10 @@ impl Container {
             "ociVersion": "1.0.2",
             "root": { "path": "rootfs", "readonly": true },
             "process": {
-                "args": ["/usr/bin/broadcaster", "--config", format!("{CONFIG}/broadcaster.toml")],
+                "args": ["/usr/bin/broadcaster"],
+                "env": ["PATH=/usr/bin", format!("BROADCASTER_CONFIG={CONFIG}/broadcaster.toml")],
                 "cwd": "/",
-                "user": { "uid": 1001, "gid": 1001 },
+                "user": { "uid": USER, "gid": USER },
                 "capabilities": {},
                 "noNewPrivileges": true,
             },
@@ -125,7 +128,7 @@ impl Contained {
     /// Runs the binary once more in the container, as the kubelet does for a probe.
     pub(crate) fn exec(&self, arguments: &[&str]) -> Output {
         let mut exec = runc();
-        exec.args(["exec", &self.container.name, "/usr/bin/broadcaster"]).args(arguments);
+        exec.args(["exec", &self.container.name, "broadcaster"]).args(arguments);
         exec.output().expect("runc can be started")
     }
 
@@ -184,13 +187,16 @@ fn runc() -> Command {
     Command::new(process::tool("runc", "RUNC"))
 }
 
-/// Files as the kubelet mounts those of a config map or a secret: behind two symbolic links.
-fn write_volume(folder: &Path, files: &[(&str, &str)]) {
+/// Files as the kubelet mounts those of a config map or a secret: root's, the group's to read, behind two symbolic links.
+fn write_volume(folder: &Path, files: &[(&str, &str)], mode: u32) {
     let version = "..2026_11_23";
     fs::create_dir_all(folder.join(version)).expect("the bundle is writable");
     symlink(version, folder.join("..data")).expect("the bundle is writable");
     for (name, text) in files {
-        fs::write(folder.join(version).join(name), text).expect("the bundle is writable");
+        let file = folder.join(version).join(name);
+        fs::write(&file, text).expect("the bundle is writable");
+        chown(&file, None, Some(USER)).expect("root can give a file away");
+        fs::set_permissions(&file, Permissions::from_mode(mode)).expect("it is root's");
         symlink(Path::new("..data").join(name), folder.join(name)).expect("the bundle is writable");
     }
 }

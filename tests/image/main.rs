@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::time::Duration;
 
-use container::{Contained, Container, MEMORY, SECRETS};
+use container::{Contained, Container, MEMORY, SECRETS, USER};
 use image::Image;
 use name_server::NameServer;
 use support::nats::NatsServer;
@@ -128,7 +128,7 @@ fn assert_confined(container: &Contained) {
         status.sgid,
         status.fgid,
     ];
-    assert_eq!(ids, [1001; 8], "users and groups");
+    assert_eq!(ids, [USER; 8], "users and groups");
     assert!(status.groups.is_empty(), "more groups: {:?}", status.groups);
     let capabilities =
         [Some(status.capinh), Some(status.capprm), Some(status.capeff), status.capbnd, status.capamb];
