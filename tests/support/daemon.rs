@@ -319,7 +319,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let ended = self.process.ended().map_or("running".to_owned(), |status| status.to_string());
+            let ended =
+                self.process.ended().map_or_else(|| "running".to_owned(), |status| status.to_string());
             self.process.kill();
             let lines = self.logs();
             eprintln!("--- the daemon's last log lines, {} in all ({ended})", lines.len());
