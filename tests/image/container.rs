@@ -5,17 +5,20 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use procfs::process::{MountInfo, Status};
 use serde_json::{Value, json};
 
 use crate::image::Image;
 use crate::support::daemon::{Account, Daemon, Running};
-use crate::support::process;
+use crate::support::{poll, process};
 
 /// How much memory it may take, as in the manifests.
 pub(crate) const MEMORY: u64 = 128 * 1024 * 1024;
 
+/// How long runc may take.
+const SOON: Duration = Duration::from_secs(10);
 /// The user and the group that it runs as.
 pub(crate) const USER: u32 = 1001;
 /// Where the configuration is mounted, and where the secrets are.
@@ -33,6 +36,8 @@ pub(crate) struct Container {
 pub(crate) struct Contained {
     /// The daemon in it; as a process, runc, which passes signals on, and ends as the daemon does.
     pub(crate) daemon: Running,
+    /// The daemon's own process id.
+    pid: i32,
     container: Container,
 }
 
@@ -73,10 +78,18 @@ impl Container {
     /// Starts it and waits until it takes messages.
     pub(crate) async fn start(self) -> Contained {
         self.write("config.json", &self.specification().to_string());
+        let pid_file = self.image.folder().join("pid");
         let mut run = runc();
-        run.arg("run").arg("--bundle").arg(self.image.folder());
-        run.arg("--pid-file").arg(self.image.folder().join("pid")).arg(&self.name);
-        Contained { daemon: Daemon::run_by(run).start_ready().await, container: self }
+        run.arg("run")
+            .arg("--bundle")
+            .arg(self.image.folder())
+            .arg("--pid-file")
+            .arg(&pid_file)
+            .arg(&self.name);
+        let daemon = Daemon::run_by(run).start_ready().await;
+        // The daemon may be quicker than runc, which writes this when it has started it.
+        let pid = poll(SOON, || fs::read_to_string(&pid_file).ok()?.parse().ok()).await;
+        Contained { daemon, pid: pid.expect("runc writes the process id"), container: self }
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -145,9 +158,7 @@ impl Contained {
     }
 
     fn process(&self) -> procfs::process::Process {
-        let pid = fs::read_to_string(self.container.image.folder().join("pid")).expect("runc writes it");
-        let pid = pid.trim().parse().expect("it is a number");
-        procfs::process::Process::new(pid).expect("the daemon runs")
+        procfs::process::Process::new(self.pid).expect("the daemon runs")
     }
 
     /// What its control group says, of version 2, or else 1.

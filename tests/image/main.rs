@@ -24,8 +24,8 @@ mod name_server;
 mod support;
 
 const SOON: Duration = Duration::from_secs(30);
-/// The default of `queue.bytes` and `retry.bytes`.
-const BOUND: f64 = 32.0 * 1024.0 * 1024.0;
+/// When a queue counts as full: nearly at the default of `queue.bytes` and `retry.bytes`.
+const FULL: f64 = 0.98 * 32.0 * 1024.0 * 1024.0;
 /// What every container here is told; the ports are free ones, since the network is shared with other tests.
 const SETTINGS: &str = "\
     log.format = \"json\"\n\
@@ -163,6 +163,10 @@ async fn an_outage_that_fills_both_queues_stays_within_the_memory() {
     fill(&container, &mut publisher, "broadcaster_retry_queue_bytes").await;
     hook.answer(Reply::status(200).after(Duration::from_secs(600)));
     fill(&container, &mut publisher, "broadcaster_queue_bytes").await;
+    let metrics = container.daemon.metrics().await;
+    for queue in ["broadcaster_queue_bytes", "broadcaster_retry_queue_bytes"] {
+        assert!(metrics.value(queue, &[]) >= FULL, "{queue} is not full:\n{}", metrics.text());
+    }
     let memory = container.memory();
     println!("with both queues full, it took {} KiB at most", memory.most / 1024);
     assert!(memory.most < MEMORY && memory.killed == 0, "{memory:?}");
@@ -177,7 +181,7 @@ async fn fill(container: &Contained, publisher: &mut Publisher, queue: &str) {
     const MOST: u64 = 100_000;
     const MORE: u64 = 15_000;
     let end = publisher.count() + MOST;
-    while container.daemon.metrics().await.value(queue, &[]) < 0.98 * BOUND {
+    while container.daemon.metrics().await.value(queue, &[]) < FULL {
         assert!(publisher.count() < end, "{queue}: there is room left after {MOST} messages");
         publisher.burst(STEP).await;
         received(container, publisher.count()).await;
