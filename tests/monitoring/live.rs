@@ -43,19 +43,20 @@ create = true
 
 /// A broadcaster that has work all the time, and a Prometheus that watches it.
 struct Scene {
-    nats: NatsServer,
     hook: Webhook,
     prometheus: Prometheus,
-    daemon: Running,
-    _foreign: Webhook,
+    // What ends with the test: the publisher first, as it expects the server to be there.
     _publisher: Background,
+    _foreign: Webhook,
+    _daemon: Running,
+    _nats: NatsServer,
 }
 
 impl Scene {
     async fn set() -> Self {
         let nats = NatsServer::start().await;
         nats.stream("DURABLE", &["durable.>"]).await;
-        let (hook, durable) = (Webhook::counting(), Webhook::counting());
+        let hook = Webhook::counting();
         let daemon = Daemon::new()
             .config(CONFIG)
             .env("NATS_URL", nats.url())
@@ -63,7 +64,6 @@ impl Scene {
             .env("BROADCASTER__ROUTES__DURABLE__WEBHOOK__URL", hook.url())
             .start_ready()
             .await;
-        drop(durable);
         let foreign = Webhook::start();
         foreign.answer(
             Reply::status(200).header("content-type", "text/plain; version=0.0.4").body(read(FOREIGN)),
@@ -81,7 +81,7 @@ impl Scene {
         });
         let prometheus = Prometheus::start(config, &Rules::load().hurried()).await;
         let publisher = publish(nats.url());
-        Self { nats, hook, prometheus, daemon, _foreign: foreign, _publisher: publisher }
+        Self { hook, prometheus, _publisher: publisher, _foreign: foreign, _daemon: daemon, _nats: nats }
     }
 }
 
@@ -292,7 +292,7 @@ async fn the_server_has_what_its_exporter_is_said_to_show() {
 #[tokio::test]
 async fn an_outage_is_seen_and_its_end_too() {
     let scene = Scene::set().await;
-    let Scene { nats, hook, prometheus, daemon, .. } = &scene;
+    let Scene { hook, prometheus, .. } = &scene;
     everything_shows_something(prometheus).await;
     prometheus.wait_quiet(SOON).await;
     hook.answer(503);
@@ -302,10 +302,9 @@ async fn an_outage_is_seen_and_its_end_too() {
     assert!(said(0, "summary").contains("of the attempts of route core fail"), "{firing:#?}");
     assert!(said(1, "summary").contains("Route core delivers nothing"), "{firing:#?}");
     assert!(said(2, "description").contains("In 1 replicas the webhook of route core"), "{firing:#?}");
+    prometheus.wait_firing(&expected, "durable", SOON).await;
     hook.answer(200);
     prometheus.wait_quiet(SOON).await;
-    daemon.wait_metrics(|metrics| metrics.sum("broadcaster_breaker_state", &[]) == 0.0, SOON).await;
     let complaints = prometheus.complaints();
     assert!(complaints.is_empty(), "prometheus says: {complaints:#?}");
-    assert!(nats.connections().await > 0);
 }

@@ -1,5 +1,6 @@
 //! What watches broadcaster: its rules and alerts, their runbook, the dashboard. They are held against each other, against
 //! promtool, and by a real Prometheus against a running daemon.
+#![expect(clippy::panic, reason = "a test fails by a panic that says what is wrong")]
 
 #[path = "../support/mod.rs"]
 mod support;

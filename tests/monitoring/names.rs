@@ -8,7 +8,7 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 /// The names in an expression.
 #[derive(Default)]
 pub(crate) struct Names {
-    /// What it selects, as PromQL.
+    /// What it selects, as it is written.
     pub(crate) selectors: BTreeSet<String>,
     /// The metrics that it selects of.
     pub(crate) metrics: BTreeSet<String>,
