@@ -22,23 +22,18 @@ const FOREIGN: &str = "tests/monitoring/foreign.prom";
 const JOB: &str = "broadcaster";
 const SOON: Duration = Duration::from_secs(30);
 
-/// One route takes messages as they are published, the other from a stream. Retries and the breaker are quick, as an outage is
-/// short here, and there are enough attempts that none is given up.
+/// One route takes messages as they are published, the other from a stream. Retries and the breaker are as quick as the time
+/// of the rules, and there are enough attempts that no message is given up.
 const CONFIG: &str = r#"
 [routes.core]
 subject = "core.events"
-[routes.core.retry]
-attempts = 1000
-initial = "50ms"
-max = "200ms"
-[routes.core.breaker]
-open_for = "200ms"
-ramp = "500ms"
+retry = { attempts = 1000, initial = "50ms", max = "200ms" }
+breaker = { open_for = "200ms", ramp = "500ms" }
 [routes.durable]
 subject = "durable.events"
-[routes.durable.jetstream]
-stream = "DURABLE"
-create = true
+jetstream = { stream = "DURABLE", create = true }
+retry = { attempts = 1000, initial = "50ms", max = "200ms" }
+breaker = { open_for = "200ms", ramp = "500ms" }
 "#;
 
 /// A broadcaster that has work all the time, and a Prometheus that watches it.
