@@ -43,7 +43,7 @@ struct Scene {
     // What ends with the test: the publisher first, as it expects the server to be there.
     _publisher: Background,
     _foreign: Webhook,
-    _daemon: Running,
+    daemon: Running,
     _nats: NatsServer,
 }
 
@@ -76,7 +76,7 @@ impl Scene {
         });
         let prometheus = Prometheus::start(config, &Rules::load().hurried()).await;
         let publisher = publish(nats.url());
-        Self { hook, prometheus, _publisher: publisher, _foreign: foreign, _daemon: daemon, _nats: nats }
+        Self { hook, prometheus, _publisher: publisher, _foreign: foreign, daemon, _nats: nats }
     }
 }
 
@@ -155,6 +155,7 @@ async fn all_that_is_named_is_there() {
     let prometheus = &scene.prometheus;
     everything_shows_something(prometheus).await;
     nothing_is_wrong_with_the_scrapes(prometheus).await;
+    no_series_is_there_twice(scene.daemon.metrics().await.text());
     let mut used = BTreeSet::new();
     for (name, expr) in expressions() {
         let names = Names::of(&expr);
@@ -223,6 +224,15 @@ async fn nothing_is_wrong_with_the_scrapes(prometheus: &Prometheus) {
     assert!(complaints.is_empty(), "prometheus says: {complaints:#?}");
 }
 
+/// Prometheus takes the first of two samples and says nothing.
+fn no_series_is_there_twice(page: &str) {
+    let mut series = BTreeSet::new();
+    for line in page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (one, _) = line.rsplit_once(' ').expect("a sample has a value");
+        assert!(series.insert(one), "{one} is there twice");
+    }
+}
+
 /// What the runbook and the README's table name as code.
 async fn the_metrics_in_the_documents_are_there(prometheus: &Prometheus) {
     for document in ["docs/runbook.md", "README.md"] {
@@ -252,6 +262,7 @@ fn foreign() -> BTreeSet<String> {
 #[test]
 fn foreign_metrics_are_documented_and_not_ours() {
     let text = read(FOREIGN);
+    no_series_is_there_twice(&text);
     for metric in foreign() {
         assert!(text.contains(&format!("\n# HELP {metric} https://")), "{metric}: where is it documented?");
         let ours =
