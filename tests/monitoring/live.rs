@@ -64,7 +64,7 @@ impl Scene {
             Reply::status(200).header("content-type", "text/plain; version=0.0.4").body(read(FOREIGN)),
         );
         let config = json!({
-            "global": { "scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms" },
+            "global": { "scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "250ms" },
             "scrape_configs": [
                 annotated(&daemon),
                 {
