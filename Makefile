@@ -1,6 +1,6 @@
 # One entry for people and for CI. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test instructions lint build tools bench clean
+.PHONY: help demo test instructions lint build package tools bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,8 @@ test: lint ## all checks and all tests
 	cargo test --locked
 	cargo build --release --locked
 	$(count)
+	$(MAKE) package
+	PACKAGES=$(call program,debian) cargo test --locked --test package -- --ignored
 	@for file in config/*.toml; do \
 		case $$file in */demo.toml) url=http://127.0.0.1:8080 ;; *) url= ;; esac; \
 		echo "broadcaster check --config $$file"; \
@@ -35,6 +37,12 @@ lint: ## formatting, clippy and rustdoc, every warning an error
 
 build: ## the release binary: target/release/broadcaster
 	cargo build --release --locked
+
+package: build ## the Debian package: target/debian/broadcaster_*.deb
+	@tests/install-tools.sh cargo-deb
+	cargo run --locked --example assets -- target/assets
+	@rm -rf $(call program,debian)
+	.tools/bin/cargo-deb --no-build
 
 tools: ## install what the checks and tests need, into .tools where that is possible
 	@tests/install-tools.sh
