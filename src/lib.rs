@@ -32,9 +32,11 @@ pub mod commands;
 pub mod condition;
 pub mod health;
 pub mod metrics;
+pub mod pulse;
 pub mod server;
 pub mod signals;
 pub mod stats;
+pub mod supervisor;
 pub mod telemetry;
 pub mod throttle;
 
