@@ -152,9 +152,11 @@ install_valgrind() { apt valgrind valgrind; }
 
 install_systemd() { apt systemd-analyze systemd; }
 
+install_man() { apt man man-db; }
+
 install_bubblewrap() { apt bwrap bubblewrap; }
 
-tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint cargo-deb systemd bubblewrap)
+tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint cargo-deb systemd man bubblewrap)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"
