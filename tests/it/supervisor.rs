@@ -1,4 +1,5 @@
 //! What a service manager is told: the protocol of `sd_notify(3)`, over a real socket.
+#![expect(clippy::panic, reason = "a test fails by a panic that says what was lost")]
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
