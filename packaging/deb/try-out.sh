@@ -114,7 +114,7 @@ on_it 'systemctl kill --signal=KILL broadcaster'
 soon '[[ $(systemctl show -P NRestarts broadcaster) == 1 ]] && broadcaster health --url http://127.0.0.1:8002'
 
 say "with a lane that stands still, it is started again"
-on_it 'halt-thread "$(systemctl show -P MainPID broadcaster)" lane-0'
+on_it 'timeout 90 halt-thread "$(systemctl show -P MainPID broadcaster)" lane-0'
 soon '[[ $(systemctl show -P NRestarts broadcaster) == 2 ]] && broadcaster health --url http://127.0.0.1:8002'
 on_it 'journalctl --unit broadcaster | grep -E "signs of life|Watchdog|signal SIGABRT"'
 
