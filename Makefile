@@ -1,6 +1,6 @@
 # One entry for people and for CI. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test instructions lint build package tools bench clean
+.PHONY: help demo test instructions lint build package rules tools bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,7 @@ test: lint ## all checks and all tests
 	cargo test --locked
 	cargo build --release --locked
 	$(count)
+	$(image)
 	$(MAKE) package
 	PACKAGES=$(call program,debian) cargo test --locked --test package -- --ignored
 	@for file in config/*.toml; do \
@@ -28,12 +29,16 @@ instructions: build ## renew tests/instructions.toml: what a message costs the d
 	@tests/install-tools.sh nats valgrind
 	RENEW=1 $(count)
 
-lint: ## formatting, clippy and rustdoc, every warning an error
+lint: ## formatting, clippy, rustdoc, scripts, Dockerfile and workflows, every warning an error
+	@tests/install-tools.sh hadolint actionlint shellcheck
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || \
 		{ echo 'rustfmt or clippy is missing: rustup component add rustfmt clippy' >&2; exit 1; }
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	shellcheck .ci/run packaging/*.sh packaging/deb/*.sh packaging/deb/post* tests/*.sh
+	.tools/bin/hadolint Dockerfile
+	.tools/bin/actionlint '.github/workflows/*'
 
 build: ## the release binary: target/release/broadcaster
 	cargo build --release --locked
@@ -41,8 +46,12 @@ build: ## the release binary: target/release/broadcaster
 package: build ## the Debian package: target/debian/broadcaster_*.deb
 	@tests/install-tools.sh cargo-deb
 	cargo run --locked --example assets -- target/assets
+	@$(MAKE) --silent rules >target/assets/prometheus-rules.yml
 	@rm -rf $(call program,debian)
 	.tools/bin/cargo-deb --no-build
+
+rules: ## print the recording rules and alerts as a rules file for a Prometheus without its operator
+	@sed '1,/^spec:$$/d; s/^  //' k8s/components/prometheus-operator/rules.yaml
 
 tools: ## install what the checks and tests need, into .tools where that is possible
 	@tests/install-tools.sh
@@ -59,3 +68,6 @@ program = "$${CARGO_TARGET_DIR:-target}/$(1)"
 # Counts the instructions of the release build as it is shipped. (Not `cargo test --release`: that would build the daemon
 # with what only the tests want of its libraries.)
 count = BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test instructions -- --ignored --nocapture
+# Runs the release build in what the image holds. Containers take root.
+image = BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test image $(as_root) -- --ignored --nocapture
+as_root = $(if $(filter-out 0,$(shell id -u)),--config "target.'cfg(unix)'.runner = 'sudo --preserve-env=BROADCASTER'")

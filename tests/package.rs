@@ -11,10 +11,14 @@ use std::{
     sync::LazyLock,
 };
 
+use support::process;
 use tempfile::TempDir;
 
+#[path = "support/mod.rs"]
+mod support;
+
 /// Every file, with its mode; all belong to root.
-const FILES: [&str; 12] = [
+const FILES: [&str; 14] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",
@@ -22,6 +26,8 @@ const FILES: [&str; 12] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/changelog.gz",
     "-rw-r--r-- ./usr/share/doc/broadcaster/copyright",
     "-rw-r--r-- ./usr/share/doc/broadcaster/examples/broadcaster.toml",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/examples/prometheus-rules.yml",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/runbook.md",
     "-rw-r--r-- ./usr/share/fish/vendor_completions.d/broadcaster.fish",
     "-rw-r--r-- ./usr/share/lintian/overrides/broadcaster",
     "-rw-r--r-- ./usr/share/man/man1/broadcaster.1.gz",
@@ -209,6 +215,15 @@ fn its_configuration_fits_the_secrets_that_the_unit_hands_over() {
     check.arg("check").arg("--config").arg(PACKAGE.path("etc/broadcaster/broadcaster.toml"));
     let used = run(check.current_dir(&working_directory).env_clear());
     assert!(used.contains("url = \"https://example.com/…\""), "{used}");
+}
+
+#[test]
+#[ignore = "looks at the package, which `make test` builds"]
+fn prometheus_reads_its_rules() {
+    let rules = PACKAGE.path("usr/share/doc/broadcaster/examples/prometheus-rules.yml");
+    let promtool = process::tool("promtool", "PROMTOOL");
+    let said = run(Command::new(promtool).args(["check", "rules", "--lint-fatal"]).arg(rules));
+    assert!(said.contains("SUCCESS"), "{said}");
 }
 
 #[test]
