@@ -1,0 +1,13 @@
+//! The manifests below `k8s/`, as they are built: what platform.md and the issue say of them, and what a cluster would say.
+//!
+//! A check is a function from an overlay to what is wrong with it. Each kind of check is shown to work: `broken` takes an overlay
+//! that is good, breaks one thing, and wants exactly that to be found.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod build;
+mod figures;
+mod object;
+mod overlay;
+mod schema;
