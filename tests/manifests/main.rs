@@ -10,4 +10,6 @@ mod build;
 mod figures;
 mod object;
 mod overlay;
+mod references;
 mod schema;
+mod security;
