@@ -13,3 +13,5 @@ mod overlay;
 mod references;
 mod schema;
 mod security;
+mod selectors;
+mod traffic;
