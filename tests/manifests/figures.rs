@@ -413,7 +413,6 @@ pub(crate) fn configured(environment: &Environment, configuration: &toml::Table)
         ("nats.url", configuration["nats"]["url"].as_str(), "nats://nats:4222"),
         ("routes.todos.subject", route["subject"].as_str(), "todos.events"),
         ("routes.todos.queue_group", route["queue_group"].as_str(), "broadcaster-workers"),
-        ("routes.todos.webhook.url_file", route["webhook"]["url_file"].as_str(), WEBHOOK_URL),
         ("routes.todos.jetstream.stream", stream.unwrap_or(Some("none")), if durable { "TODOS" } else { "none" }),
     ];
     for (key, found, expected) in said {
@@ -427,8 +426,6 @@ pub(crate) fn configured(environment: &Environment, configuration: &toml::Table)
     }
     findings
 }
-
-const WEBHOOK_URL: &str = "/etc/broadcaster/secrets/WEBHOOK_URL";
 
 fn route_names(configuration: &toml::Table) -> impl Iterator<Item = &str> {
     configuration["routes"].as_table().into_iter().flat_map(|routes| routes.keys().map(String::as_str))

@@ -7,6 +7,9 @@
 mod support;
 
 mod build;
+mod capacity;
+mod configuration;
+mod container;
 mod figures;
 mod object;
 mod overlay;

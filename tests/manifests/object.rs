@@ -71,7 +71,7 @@ impl Object {
         for step in parents {
             place = enter(place, step).unwrap_or_else(|| panic!("nothing at {step} of {path}"));
         }
-        if let (Value::Object(map), Some(key)) = (&mut *place, last.strip_prefix('.')) {
+        if let (Value::Object(map), Some(key)) = (&mut *place, last.get(1..)) {
             map.insert(key.to_owned(), value);
         } else {
             *enter(place, last).unwrap_or_else(|| panic!("nothing at {path}")) = value;
