@@ -3,6 +3,7 @@
 use crate::build;
 use crate::container::{Container, data};
 use crate::figures;
+use crate::object::Object;
 use crate::overlay::{Findings, Overlay, none};
 use crate::support::daemon;
 

@@ -17,4 +17,5 @@ mod references;
 mod schema;
 mod security;
 mod selectors;
+mod sources;
 mod traffic;
