@@ -56,7 +56,8 @@ fn most(overlay: &Overlay, workload: &Object) -> (f64, f64) {
         _ if workload.kind() != "Deployment" => 0.0,
         Value::Null => (replicas * 0.25).ceil(),
         surge => surge.as_f64().unwrap_or_else(|| {
-            let share = surge.as_str().and_then(|share| share.strip_suffix('%')).and_then(|share| share.parse().ok());
+            let share =
+                surge.as_str().and_then(|share| share.strip_suffix('%')).and_then(|share| share.parse().ok());
             (replicas * share.unwrap_or(25.0_f64) / 100.0).ceil()
         }),
     };
@@ -89,9 +90,12 @@ pub(crate) fn quotas(overlay: &Overlay) -> Findings {
             need("requests.storage", replicas * storage.unwrap_or_default());
         }
     }
-    for (kind, what) in
-        [("Service", "services"), ("ConfigMap", "configmaps"), ("Secret", "secrets"), ("Job", "count/jobs.batch")]
-    {
+    for (kind, what) in [
+        ("Service", "services"),
+        ("ConfigMap", "configmaps"),
+        ("Secret", "secrets"),
+        ("Job", "count/jobs.batch"),
+    ] {
         need(what, f64::from(u32::try_from(overlay.of_kind(kind).count()).expect("it is a count")));
     }
     let mut findings = Findings::new();
@@ -101,7 +105,9 @@ pub(crate) fn quotas(overlay: &Overlay) -> Findings {
             let wants = needed.get(what).or_else(|| needed.get(&format!("requests.{what}"))).copied();
             let path = format!("spec.hard[{what}]");
             match wants {
-                None => findings.push(overlay.finding(quota, &path, "the checks don't know what is needed of it")),
+                None => {
+                    findings.push(overlay.finding(quota, &path, "the checks don't know what is needed of it"))
+                }
                 Some(wants) if wants > has => {
                     findings.push(overlay.finding(quota, &path, format_args!("{has} for {wants}")));
                 }
@@ -152,7 +158,8 @@ pub(crate) fn bounds(overlay: &Overlay) -> Findings {
         text.parse::<bytesize::ByteSize>().expect("it is a size").as_u64()
     };
     let routes = effective["routes"].as_table().expect("there are routes");
-    let counted: u64 = routes.values().map(|route| size(&route["queue"]["bytes"]) + size(&route["retry"]["bytes"])).sum();
+    let counted: u64 =
+        routes.values().map(|route| size(&route["queue"]["bytes"]) + size(&route["retry"]["bytes"])).sum();
     let letters = routes.values().filter(|route| route.get("dead_letter").is_some()).count();
     #[expect(clippy::cast_precision_loss, reason = "sizes of memory are far below 2^52")]
     let needed = IDLE + counted as f64 + letters as f64 * LETTERS;
@@ -167,7 +174,11 @@ pub(crate) fn bounds(overlay: &Overlay) -> Findings {
     let path = "spec.template.spec.terminationGracePeriodSeconds";
     let patience = Duration::from_secs(deployment.get(path).as_u64().unwrap_or(30));
     if patience <= grace + END {
-        findings.push(overlay.finding(deployment, path, format_args!("{patience:?} for {grace:?} and {END:?}")));
+        findings.push(overlay.finding(
+            deployment,
+            path,
+            format_args!("{patience:?} for {grace:?} and {END:?}"),
+        ));
     }
     findings
 }
@@ -193,7 +204,8 @@ pub(crate) fn go(overlay: &Overlay) -> Findings {
 
 /// All of it.
 fn check(overlay: &Overlay) -> Findings {
-    let bounds = if overlay.find("Deployment/broadcaster").is_some() { bounds(overlay) } else { Findings::new() };
+    let bounds =
+        if overlay.find("Deployment/broadcaster").is_some() { bounds(overlay) } else { Findings::new() };
     [quotas(overlay), limit_ranges(overlay), bounds, go(overlay)].concat()
 }
 
@@ -247,7 +259,12 @@ fn what_does_not_fit_is_found() {
     ];
     for (id, path, wrong, what) in cases {
         let expected = format!("{id}: {what}");
-        broken(build::overlay("production"), |overlay| overlay.object_mut(id).set(path, wrong), check, &expected);
+        broken(
+            build::overlay("production"),
+            |overlay| overlay.object_mut(id).set(path, wrong),
+            check,
+            &expected,
+        );
     }
     let path = "spec.limits[0].max.cpu";
     let mut overlay = build::overlay("production").clone();

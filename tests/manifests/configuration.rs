@@ -89,7 +89,9 @@ fn refuses(damage: impl FnOnce(&mut Overlay), expected: &str) {
 
 /// Puts this in place of something in broadcaster.toml.
 fn reworded(overlay: &mut Overlay, from: &str, to: &str) {
-    let is_it = |object: &&mut Object| object.kind() == "ConfigMap" && object.name().starts_with("broadcaster-config");
+    let is_it = |object: &&mut Object| {
+        object.kind() == "ConfigMap" && object.name().starts_with("broadcaster-config")
+    };
     let map = overlay.objects.iter_mut().find(is_it).expect("there is a configuration");
     let text = data(map, "broadcaster.toml").expect("it has the file");
     assert!(text.contains(from), "{text}");

@@ -24,7 +24,8 @@ impl Container {
         let owner = overlay.find(workload).unwrap_or_else(|| panic!("{} has no {workload}", overlay.name));
         let pod = owner.pod().expect("it makes pods");
         let all = pod.containers();
-        let (_, definition) = all.iter().find(|(_, container)| container["name"] == name).expect("it is there");
+        let (_, definition) =
+            all.iter().find(|(_, container)| container["name"] == name).expect("it is there");
         let container = Self { root, definition: (*definition).clone() };
         for mount in list(&definition["volumeMounts"]) {
             fs::create_dir_all(container.place(text(&mount["mountPath"]))).expect("it is writable");
@@ -57,7 +58,8 @@ impl Container {
     /// The files in a folder of the container, by name.
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.place(folder)).expect("the folder is there");
-        let names = entries.map(|entry| entry.expect("it can be read").file_name().into_string().expect("a name"));
+        let names =
+            entries.map(|entry| entry.expect("it can be read").file_name().into_string().expect("a name"));
         let mut names: Vec<_> = names.collect();
         names.sort();
         names
@@ -76,7 +78,13 @@ impl Container {
 }
 
 /// What a ConfigMap puts at this path; `None` when it comes from elsewhere.
-fn from_config_map(overlay: &Overlay, pod: &Pod<'_>, container: &Value, path: &str, key: &str) -> Option<String> {
+fn from_config_map(
+    overlay: &Overlay,
+    pod: &Pod<'_>,
+    container: &Value,
+    path: &str,
+    key: &str,
+) -> Option<String> {
     let mounts = list(&container["volumeMounts"]).iter();
     let mount = mounts.filter(|mount| path.starts_with(text(&mount["mountPath"]))).next_back()?;
     let volume = pod.list("spec.volumes").iter().find(|volume| volume["name"] == mount["name"])?;

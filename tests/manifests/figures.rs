@@ -245,8 +245,11 @@ pub(crate) fn one_autoscaler(overlay: &Overlay) -> Findings {
 
 /// The images: a version each, and whose they are.
 fn images(overlay: &Overlay) -> Findings {
-    let official =
-        ["docker.io/library/nats:", "docker.io/natsio/prometheus-nats-exporter:", "docker.io/natsio/nats-box:"];
+    let official = [
+        "docker.io/library/nats:",
+        "docker.io/natsio/prometheus-nats-exporter:",
+        "docker.io/natsio/nats-box:",
+    ];
     let own = ["registry.example.com/broadcaster:", "docker.io/nginxinc/nginx-unprivileged:"];
     let mut findings = Findings::new();
     for pod in overlay.pods() {
@@ -322,7 +325,10 @@ fn an_environment_of_a_branch_is_all_of_that_branch() {
         let yaml = build::kustomize(&folder).expect("it builds");
         assert!(yaml.contains(build::BRANCH.0), "{name} does not have {}", build::BRANCH.0);
         // It is replaced as text, so it must stand in no other case, and not where YAML would read it otherwise.
-        assert_eq!(yaml.to_uppercase().matches(build::BRANCH.0).count(), yaml.matches(build::BRANCH.0).count());
+        assert_eq!(
+            yaml.to_uppercase().matches(build::BRANCH.0).count(),
+            yaml.matches(build::BRANCH.0).count()
+        );
         for object in &build::overlay(name).objects {
             for (path, value) in entries(&object.0) {
                 assert!(!value.to_string().contains(build::BRANCH.0), "{name}: {}: {path}", object.id());
@@ -346,7 +352,12 @@ fn a_wrong_figure_is_found() {
             r#"{"cpu":"1","memory":"128Mi"}, not {"cpu":"100m","memory":"128Mi"}"#,
         ),
         ("Service/broadcaster-svc", "spec.ports[0].port", json!(80), "80, not 8002"),
-        ("Service/nats-metrics", "metadata.annotations[prometheus.io/port]", json!("1"), r#""1", not "7777""#),
+        (
+            "Service/nats-metrics",
+            "metadata.annotations[prometheus.io/port]",
+            json!("1"),
+            r#""1", not "7777""#,
+        ),
         ("StatefulSet/nats", "spec.replicas", json!(2), "2, not 3"),
     ];
     for (id, path, wrong, what) in cases {
@@ -366,7 +377,13 @@ fn a_wrong_autoscaler_is_found() {
             json!(0),
             "",
         ),
-        ("production-durable", "ScaledObject/broadcaster", "spec.triggers[0].metadata.stream", json!("X"), ""),
+        (
+            "production-durable",
+            "ScaledObject/broadcaster",
+            "spec.triggers[0].metadata.stream",
+            json!("X"),
+            "",
+        ),
     ];
     for (name, id, path, wrong, what) in cases {
         let mut overlay = build::overlay(name).clone();
@@ -378,7 +395,8 @@ fn a_wrong_autoscaler_is_found() {
         assert!(findings[0].starts_with(&place), "{findings:?}");
     }
     let expected = "Deployment/broadcaster: spec.replicas: 3, not null";
-    let set = |overlay: &mut Overlay| overlay.object_mut("Deployment/broadcaster").set("spec.replicas", json!(3));
+    let set =
+        |overlay: &mut Overlay| overlay.object_mut("Deployment/broadcaster").set("spec.replicas", json!(3));
     broken(build::overlay("production"), set, one_autoscaler, expected);
 }
 
@@ -411,11 +429,18 @@ pub(crate) fn configured(environment: &Environment, configuration: &toml::Table)
         ("nats.url", configuration["nats"]["url"].as_str(), "nats://nats:4222"),
         ("routes.todos.subject", route["subject"].as_str(), "todos.events"),
         ("routes.todos.queue_group", route["queue_group"].as_str(), "broadcaster-workers"),
-        ("routes.todos.jetstream.stream", stream.unwrap_or(Some("none")), if durable { "TODOS" } else { "none" }),
+        (
+            "routes.todos.jetstream.stream",
+            stream.unwrap_or(Some("none")),
+            if durable { "TODOS" } else { "none" },
+        ),
     ];
     for (key, found, expected) in said {
         if found != Some(expected) {
-            findings.push(format!("{}: broadcaster.toml: {key}: {found:?}, not {expected:?}", environment.overlay));
+            findings.push(format!(
+                "{}: broadcaster.toml: {key}: {found:?}, not {expected:?}",
+                environment.overlay
+            ));
         }
     }
     let others: Vec<_> = route_names(configuration).filter(|name| *name != "todos").collect();

@@ -7,13 +7,18 @@
 mod support;
 
 mod build;
+mod bus;
 mod capacity;
 mod configuration;
 mod container;
 mod figures;
+mod gitops;
+mod monitoring;
 mod object;
 mod overlay;
 mod references;
+mod rollout;
+mod running;
 mod schema;
 mod security;
 mod selectors;

@@ -104,7 +104,8 @@ impl<'a> Pod<'a> {
         let kinds = ["containers", "initContainers", "ephemeralContainers"];
         let each = kinds.into_iter().flat_map(|kind| {
             let path = self.path(&format!("spec.{kind}"));
-            let named = move |container: &'a Value| (format!("{path}[{}]", text(&container["name"])), container);
+            let named =
+                move |container: &'a Value| (format!("{path}[{}]", text(&container["name"])), container);
             self.list(&format!("spec.{kind}")).iter().map(named)
         });
         each.collect()

@@ -53,7 +53,11 @@ fn provided(class: &Object) -> Result<BTreeSet<String>, String> {
 }
 
 /// The files in a volume, by their path in it; `None` where whatever runs decides. Problems go to `fault`.
-fn files(overlay: &Overlay, volume: &Value, fault: &mut impl FnMut(&str, String)) -> Option<BTreeSet<String>> {
+fn files(
+    overlay: &Overlay,
+    volume: &Value,
+    fault: &mut impl FnMut(&str, String),
+) -> Option<BTreeSet<String>> {
     let (source, details) = entries(volume).find(|(key, _)| *key != "name")?;
     let (kind, name) = match source {
         "configMap" => ("ConfigMap", text(&details["name"])),
@@ -61,7 +65,8 @@ fn files(overlay: &Overlay, volume: &Value, fault: &mut impl FnMut(&str, String)
         "csi" => {
             let name = text(at(details, "volumeAttributes.secretProviderClass"));
             let class = overlay.find(&format!("SecretProviderClass/{name}"));
-            let provided = class.map(provided).unwrap_or_else(|| Err(format!("no SecretProviderClass {name}")));
+            let provided =
+                class.map(provided).unwrap_or_else(|| Err(format!("no SecretProviderClass {name}")));
             return provided.map_err(|error| fault("csi", error)).ok();
         }
         "persistentVolumeClaim" => {
@@ -110,7 +115,8 @@ pub(crate) fn check(overlay: &Overlay) -> Findings {
         if !account.is_null() && overlay.find(&format!("ServiceAccount/{}", text(account))).is_none() {
             add(&pod.path("spec.serviceAccountName"), format!("no ServiceAccount {}", text(account)));
         }
-        let claims = pod.owner.list("spec.volumeClaimTemplates").iter().map(|claim| text(&claim["metadata"]["name"]));
+        let claims =
+            pod.owner.list("spec.volumeClaimTemplates").iter().map(|claim| text(&claim["metadata"]["name"]));
         let volumes = pod.list("spec.volumes").iter().map(|volume| text(&volume["name"]));
         let volumes: Vec<_> = claims.chain(volumes).collect();
         for volume in pod.list("spec.volumes") {
@@ -130,7 +136,10 @@ pub(crate) fn check(overlay: &Overlay) -> Findings {
                     add(&format!("{path}.volumeMounts[{name}]"), "no such volume".to_owned());
                 }
                 if !places.insert(text(&mount["mountPath"])) {
-                    add(&format!("{path}.volumeMounts[{name}].mountPath"), "something is there already".to_owned());
+                    add(
+                        &format!("{path}.volumeMounts[{name}].mountPath"),
+                        "something is there already".to_owned(),
+                    );
                 }
             }
             for (place, kind, source) in variables(&path, container) {
@@ -177,7 +186,8 @@ pub(crate) fn unused(overlay: &Overlay) -> Findings {
     let read = |object: &&Object| pods.contains(&format!("\"{}\"", object.name()));
     // Dashboards and the configuration of Azure's Prometheus are read by others, who know them by name or label.
     let for_others = |object: &&Object| {
-        object.name().starts_with("ama-metrics-") || !object.get("metadata.labels[grafana_dashboard]").is_null()
+        object.name().starts_with("ama-metrics-")
+            || !object.get("metadata.labels[grafana_dashboard]").is_null()
     };
     let unused = kept.filter(|object| !read(object) && !for_others(object));
     unused.map(|object| overlay.finding(object, "metadata.name", "no pod reads it")).collect()
@@ -194,15 +204,30 @@ fn what_is_missing_is_found() {
     let container = "spec.template.spec.containers[broadcaster]";
     let cases = [
         (format!("{pod}.serviceAccountName"), json!("nobody"), String::new(), "no ServiceAccount nobody"),
-        (format!("{pod}.volumes[config].configMap.name"), json!("none"), "=config.configMap".into(), "no ConfigMap none"),
-        (format!("{pod}.volumes[secrets].secret.secretName"), json!("none"), "=secrets.secret".into(), "no Secret none"),
+        (
+            format!("{pod}.volumes[config].configMap.name"),
+            json!("none"),
+            "=config.configMap".into(),
+            "no ConfigMap none",
+        ),
+        (
+            format!("{pod}.volumes[secrets].secret.secretName"),
+            json!("none"),
+            "=secrets.secret".into(),
+            "no Secret none",
+        ),
         (
             format!("{pod}.volumes[secrets].secret.items"),
             json!([{ "key": "URL", "path": "URL" }]),
             "=secrets.secret".into(),
             "Secret broadcaster-secret has no key \"URL\"",
         ),
-        (format!("{container}.volumeMounts[config].mountPath"), json!("/etc/broadcaster/secrets"), "secrets".into(), "something is there already"),
+        (
+            format!("{container}.volumeMounts[config].mountPath"),
+            json!("/etc/broadcaster/secrets"),
+            "secrets".into(),
+            "something is there already",
+        ),
         (
             format!("{container}.env[0].valueFrom"),
             json!({ "secretKeyRef": { "name": "broadcaster-secret", "key": "X" } }),

@@ -49,9 +49,8 @@ pub(crate) fn check(overlays: &[Overlay]) -> Findings {
 }
 
 fn schema_of(object: &Object) -> Option<Validator> {
-    let is_it = |(version, kind, _): &&(&str, &str, &str)| {
-        *version == object.api_version() && *kind == object.kind()
-    };
+    let is_it =
+        |(version, kind, _): &&(&str, &str, &str)| *version == object.api_version() && *kind == object.kind();
     let (.., schema) = CUSTOM.iter().find(is_it)?;
     let mut schema: Value = serde_json::from_str(schema).expect("a schema is JSON");
     schema["additionalProperties"] = json!(false);
@@ -117,7 +116,11 @@ pub(crate) fn names(overlay: &Overlay) -> Findings {
         for (path, labels) in labelled {
             for (key, value) in entries(labels) {
                 if !is_label(text(value)) {
-                    findings.push(overlay.finding(object, &format!("{path}[{key}]"), "is no value of a label"));
+                    findings.push(overlay.finding(
+                        object,
+                        &format!("{path}[{key}]"),
+                        "is no value of a label",
+                    ));
                 }
             }
         }
@@ -179,7 +182,8 @@ fn a_kind_without_a_schema_is_found() {
     let mut overlay = build::overlay("production").clone();
     overlay.object_mut("Deployment/broadcaster").set("kind", json!("Deploiment"));
     let findings = check_one(&overlay);
-    let expected = "Couldn't find schema for kind Deploiment with api version apps/v1 for kubernetes version 1.37";
+    let expected =
+        "Couldn't find schema for kind Deploiment with api version apps/v1 for kubernetes version 1.37";
     assert_eq!(findings, [format!("WARN production {expected}")]);
 }
 

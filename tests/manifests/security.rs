@@ -119,7 +119,8 @@ pub(crate) fn exposed(overlay: &Overlay) -> Findings {
                 }
                 let service = &route["backend"]["service"];
                 let port = &service["port"];
-                if service["name"] != "broadcaster-svc" || (port["name"] != "http" && port["number"] != 8002) {
+                if service["name"] != "broadcaster-svc" || (port["name"] != "http" && port["number"] != 8002)
+                {
                     add(&place, "does not lead to the API");
                 }
             }
@@ -175,18 +176,34 @@ fn whatever_a_pod_may_not_do_is_found() {
     let container = "spec.template.spec.containers[broadcaster]";
     let cases = [
         (format!("{template}.hostNetwork"), json!(true), "is not for us"),
-        (format!("{template}.automountServiceAccountToken"), json!(true), "a token of the service account is mounted"),
-        (format!("{template}.volumes[secrets].hostPath"), json!({ "path": "/" }), "no volume of a kind that is allowed"),
+        (
+            format!("{template}.automountServiceAccountToken"),
+            json!(true),
+            "a token of the service account is mounted",
+        ),
+        (
+            format!("{template}.volumes[secrets].hostPath"),
+            json!({ "path": "/" }),
+            "no volume of a kind that is allowed",
+        ),
         (format!("{container}.securityContext.runAsUser"), json!(0), "is not 1001"),
         (format!("{container}.securityContext.runAsNonRoot"), json!(false), "is not true"),
-        (format!("{container}.securityContext.seccompProfile"), json!({ "type": "Unconfined" }), "is not RuntimeDefault"),
+        (
+            format!("{container}.securityContext.seccompProfile"),
+            json!({ "type": "Unconfined" }),
+            "is not RuntimeDefault",
+        ),
         (format!("{container}.securityContext.allowPrivilegeEscalation"), json!(true), "is not false"),
         (format!("{container}.securityContext.readOnlyRootFilesystem"), Value::Null, "is not true"),
         (format!("{container}.securityContext.privileged"), json!(true), "is not for us"),
         (format!("{container}.securityContext.capabilities.drop"), json!(["NET_RAW"]), "is not ALL"),
         (format!("{container}.securityContext.capabilities.add"), json!(["NET_ADMIN"]), "is not for us"),
         (format!("{container}.resources.limits"), json!({ "memory": "128Mi" }), "are not said"),
-        (format!("{container}.image"), json!("registry.example.com:5000/broadcaster"), "has no tag that stays the same"),
+        (
+            format!("{container}.image"),
+            json!("registry.example.com:5000/broadcaster"),
+            "has no tag that stays the same",
+        ),
         (format!("{container}.image"), json!("broadcaster:latest"), "has no tag that stays the same"),
     ];
     for (path, wrong, what) in cases {
@@ -219,6 +236,8 @@ fn a_secret_is_found() {
     let mut overlay = build::overlay("development").clone();
     none(&check(&overlay));
     let secret = overlay.of_kind("Secret").next().expect("development has a Secret").id();
-    overlay.object_mut(&secret).set("data.WEBHOOK_URL", json!("aHR0cHM6Ly9leGFtcGxlLmNvbS9ob29rP2tleT1zZWNyZXQ="));
+    overlay
+        .object_mut(&secret)
+        .set("data.WEBHOOK_URL", json!("aHR0cHM6Ly9leGFtcGxlLmNvbS9ob29rP2tleT1zZWNyZXQ="));
     assert_eq!(check(&overlay), [format!("development: {secret}: data.WEBHOOK_URL: a secret is in Git")]);
 }

@@ -97,7 +97,11 @@ fn ingresses(overlay: &Overlay) -> Findings {
             };
             if !ports.iter().any(fits) {
                 let path = format!("spec.rules.http.paths[{}]", text(&route["path"]));
-                findings.push(overlay.finding(ingress, &path, format_args!("no such service or port: {backend}")));
+                findings.push(overlay.finding(
+                    ingress,
+                    &path,
+                    format_args!("no such service or port: {backend}"),
+                ));
             }
         }
     }
@@ -139,8 +143,14 @@ fn workloads(overlay: &Overlay) -> Findings {
         }
     }
     let spread = overlay.find("Deployment/broadcaster");
-    if let Some(deployment) = spread.filter(|it| it.list("spec.template.spec.topologySpreadConstraints").is_empty()) {
-        findings.push(overlay.finding(deployment, "spec.template.spec.topologySpreadConstraints", "are missing"));
+    if let Some(deployment) =
+        spread.filter(|it| it.list("spec.template.spec.topologySpreadConstraints").is_empty())
+    {
+        findings.push(overlay.finding(
+            deployment,
+            "spec.template.spec.topologySpreadConstraints",
+            "are missing",
+        ));
     }
     findings
 }
@@ -227,7 +237,12 @@ fn what_leads_nowhere_is_found() {
     let nobody = json!({ "matchLabels": other });
     let http = format!("{pod}.containers[broadcaster].livenessProbe.httpGet.port");
     let cases = [
-        ("PodDisruptionBudget/nats", "spec.maxUnavailable", json!(0), "spec.maxUnavailable: allows no eviction"),
+        (
+            "PodDisruptionBudget/nats",
+            "spec.maxUnavailable",
+            json!(0),
+            "spec.maxUnavailable: allows no eviction",
+        ),
         ("NetworkPolicy/nats", "spec.podSelector", nobody.clone(), "spec.podSelector: selects no pod"),
         ("Service/nats", "spec.selector", other, "spec.selector: selects no pod"),
         (
@@ -263,10 +278,20 @@ fn what_leads_nowhere_is_found() {
             "spec.template.spec.topologySpreadConstraints[0]: selects other pods",
         ),
         (deployment, &http, json!("api"), "PATH: no port \"api\""),
-        ("StatefulSet/nats", "spec.serviceName", json!("nats"), "spec.serviceName: is no headless service of these pods"),
+        (
+            "StatefulSet/nats",
+            "spec.serviceName",
+            json!("nats"),
+            "spec.serviceName: is no headless service of these pods",
+        ),
     ];
     for (id, path, wrong, what) in cases {
         let expected = format!("{id}: {}", what.replace("PATH", path));
-        broken(build::overlay("production"), |overlay| overlay.object_mut(id).set(path, wrong), check, &expected);
+        broken(
+            build::overlay("production"),
+            |overlay| overlay.object_mut(id).set(path, wrong),
+            check,
+            &expected,
+        );
     }
 }

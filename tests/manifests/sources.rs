@@ -35,11 +35,13 @@ fn files(root: &Path) -> BTreeSet<PathBuf> {
 /// What a kustomization names: files and folders, by their path below `root`.
 fn named(root: &Path, folder: &Path) -> BTreeSet<PathBuf> {
     let file = folder.join("kustomization.yaml");
-    let yaml = fs::read_to_string(root.join(&file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let yaml =
+        fs::read_to_string(root.join(&file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let kustomization = parse_yaml(&yaml).expect("it is YAML").remove(0);
     let lists = ["resources", "components"].into_iter().flat_map(|key| list(&kustomization[key]));
     let patches = list(&kustomization["patches"]).iter().map(|patch| &patch["path"]);
-    let generators = ["configMapGenerator", "secretGenerator"].into_iter().flat_map(|key| list(&kustomization[key]));
+    let generators =
+        ["configMapGenerator", "secretGenerator"].into_iter().flat_map(|key| list(&kustomization[key]));
     let generated = generators.flat_map(|generator| list(&generator["files"]));
     let entries = lists.chain(patches).chain(generated).chain(list(at(&kustomization, "configurations")));
     let paths = entries.map(text).filter(|entry| !entry.is_empty());
@@ -52,7 +54,12 @@ fn named(root: &Path, folder: &Path) -> BTreeSet<PathBuf> {
 fn normal(path: &Path) -> PathBuf {
     let mut steps = PathBuf::new();
     for step in path.components() {
-        if step.as_os_str() == ".." { steps.pop() } else { steps.push(step); true };
+        if step.as_os_str() == ".." {
+            steps.pop()
+        } else {
+            steps.push(step);
+            true
+        };
     }
     steps
 }
@@ -61,8 +68,10 @@ fn normal(path: &Path) -> PathBuf {
 fn orphans(root: &Path) -> Findings {
     let all = files(root);
     // Options are for overlays to be: whoever wants one names it.
-    let folders = all.iter().filter(|file| file.ends_with("kustomization.yaml")).filter_map(|file| file.parent());
-    let starts = folders.filter(|folder| ROOTS.iter().chain(&["components"]).any(|start| folder.starts_with(start)));
+    let folders =
+        all.iter().filter(|file| file.ends_with("kustomization.yaml")).filter_map(|file| file.parent());
+    let starts =
+        folders.filter(|folder| ROOTS.iter().chain(&["components"]).any(|start| folder.starts_with(start)));
     let mut waiting: Vec<_> = starts.map(Path::to_owned).collect();
     let mut reached: BTreeSet<PathBuf> = ALONE.iter().map(PathBuf::from).collect();
     while let Some(folder) = waiting.pop() {
@@ -95,7 +104,10 @@ fn components(overlay: &str) -> BTreeSet<String> {
 fn options(overlay: &str) -> Vec<String> {
     let has = components(overlay);
     let parts: BTreeSet<_> = build::folders("overlays").iter().flat_map(|name| components(name)).collect();
-    build::folders("components").into_iter().filter(|name| !has.contains(name) && !parts.contains(name)).collect()
+    build::folders("components")
+        .into_iter()
+        .filter(|name| !has.contains(name) && !parts.contains(name))
+        .collect()
 }
 
 /// Every choice among these.
@@ -151,7 +163,10 @@ fn every_choice_of_components_is_good() {
             let name = format!("{overlay}+{}", choice.join("+"));
             let named: String = choice.iter().map(|name| format!("  - ../../components/{name}\n")).collect();
             let folder = format!("choices/{name}");
-            let text = format!("resources:\n  - ../../overlays/{overlay}\nnamespace: {}\ncomponents:\n{named}", environment.namespace);
+            let text = format!(
+                "resources:\n  - ../../overlays/{overlay}\nnamespace: {}\ncomponents:\n{named}",
+                environment.namespace
+            );
             copy.write(&format!("{folder}/kustomization.yaml"), &text);
             folders.push((name, copy.path(&folder)));
             for option in choice {

@@ -39,7 +39,8 @@ impl Peer<'_> {
         if !block.is_null() {
             let Address(address) = self else { return false };
             let except = list(&block["except"]);
-            return within(address, text(&block["cidr"])) && !except.iter().any(|part| within(address, text(part)));
+            return within(address, text(&block["cidr"]))
+                && !except.iter().any(|part| within(address, text(part)));
         }
         let nothing = json!({});
         let (namespace, labels) = match self {
@@ -74,7 +75,14 @@ fn within(address: &str, block: &str) -> bool {
 }
 
 /// Whether the policies that select this pod let something pass: `direction` is "Ingress" or "Egress", `other` the far end.
-fn passes(overlay: &Overlay, pod: &Pod<'_>, direction: &str, other: Peer<'_>, to: Option<&Pod<'_>>, port: Port) -> bool {
+fn passes(
+    overlay: &Overlay,
+    pod: &Pod<'_>,
+    direction: &str,
+    other: Peer<'_>,
+    to: Option<&Pod<'_>>,
+    port: Port,
+) -> bool {
     let (rules, peers) = if direction == "Ingress" { ("ingress", "from") } else { ("egress", "to") };
     let policies: Vec<_> = overlay
         .of_kind("NetworkPolicy")
@@ -86,7 +94,8 @@ fn passes(overlay: &Overlay, pod: &Pod<'_>, direction: &str, other: Peer<'_>, to
         (peers.is_empty() || peers.iter().any(|peer| other.is_meant(overlay, peer)))
             && (ports.is_empty() || ports.iter().any(|known| port.is_meant(known, to)))
     };
-    policies.is_empty() || policies.iter().any(|policy| policy.list(&format!("spec.{rules}")).iter().any(lets_pass))
+    policies.is_empty()
+        || policies.iter().any(|policy| policy.list(&format!("spec.{rules}")).iter().any(lets_pass))
 }
 
 /// A port, with its protocol.

@@ -1,0 +1,122 @@
+//! What Azure's Prometheus is told to scrape. (Dashboards and rules have tests of their own.)
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::build;
+use crate::figures;
+use crate::object::{Object, at, list, parse_yaml, text};
+use crate::overlay::{Findings, Overlay, broken, none};
+use crate::support::process;
+
+const CONFIG: &str = "ConfigMap/ama-metrics-prometheus-config";
+const SETTINGS: &str = "ConfigMap/ama-metrics-settings-configmap";
+
+/// The jobs: pods of one namespace, by the annotations that the pods have.
+fn check(overlay: &Overlay) -> Findings {
+    let (_, namespace) = figures::AZURE
+        .into_iter()
+        .find(|(name, _)| *name == overlay.name)
+        .expect("it is an overlay for Azure");
+    let mut findings = Findings::new();
+    for id in [CONFIG, SETTINGS] {
+        overlay.expect(id, "kind", &json!("ConfigMap"), &mut findings);
+    }
+    let Some(object) = overlay.find(CONFIG) else { return findings };
+    let path = "data.prometheus-config";
+    let mut add = |what: String| findings.push(overlay.finding(object, path, what));
+    let jobs = match parse_yaml(object.text(path)) {
+        Ok(documents) => documents.into_iter().next().unwrap_or_default()["scrape_configs"].take(),
+        Err(error) => {
+            add(error);
+            return findings;
+        }
+    };
+    let [job] = list(&jobs) else {
+        add(format!("{} jobs, not one: pods would be scraped twice", list(&jobs).len()));
+        return findings;
+    };
+    for (place, figure) in [
+        ("job_name", json!("kubernetes-pods")),
+        ("kubernetes_sd_configs[0].role", json!("pod")),
+        ("kubernetes_sd_configs[0].namespaces.names", json!([namespace])),
+    ] {
+        if at(job, place) != &figure {
+            add(format!("{place}: {}, not {figure}", at(job, place)));
+        }
+    }
+    // Each annotation that the pods have decides something.
+    let rules: Vec<_> = list(&job["relabel_configs"]).iter().collect();
+    for (annotation, target) in
+        [("scrape", Value::Null), ("path", json!("__metrics_path__")), ("port", json!("__address__"))]
+    {
+        let source = format!("__meta_kubernetes_pod_annotation_prometheus_io_{annotation}");
+        let reads = |rule: &&&Value| list(&rule["source_labels"]).iter().any(|label| text(label) == source);
+        let fits = |rule: &&Value| rule["target_label"] == target;
+        if !rules.iter().filter(reads).any(|rule| fits(rule)) {
+            add(format!("the annotation {annotation} decides nothing"));
+        }
+    }
+    findings
+}
+
+#[test]
+fn azure_scrapes_the_pods_of_its_environment() {
+    none(&figures::AZURE.iter().flat_map(|(name, _)| check(build::overlay(name))).collect());
+}
+
+/// Both overlays differ in the namespace and in nothing else.
+#[test]
+fn azure_has_the_same_configuration_for_branches_and_for_production() {
+    let [(branch, branch_namespace), (production, production_namespace)] = figures::AZURE;
+    let of = |overlay: &str, namespace: &str| {
+        let text = build::overlay(overlay).objects.iter().map(|object: &Object| object.0.to_string());
+        text.collect::<String>().replace(namespace, "NAMESPACE")
+    };
+    assert_eq!(
+        of(branch, branch_namespace),
+        of(production, &format!("[\\\"{production_namespace}\\\"]"))
+            .replace("NAMESPACE", "[\\\"NAMESPACE\\\"]")
+    );
+}
+
+/// (Debian's Prometheus is built without discovery in Kubernetes, so that part is left out here.)
+#[test]
+fn prometheus_takes_the_configuration() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    for (name, _) in figures::AZURE {
+        let object = build::overlay(name).find(CONFIG).expect("it is there");
+        let file = directory.path().join(name);
+        let mut config = parse_yaml(object.text("data.prometheus-config")).expect("it is YAML").remove(0);
+        let job = config["scrape_configs"][0].as_object_mut().expect("it has a job");
+        job.remove("kubernetes_sd_configs").expect("it discovers pods");
+        std::fs::write(&file, config.to_string()).expect("it is writable");
+        let checked =
+            Command::new(process::tool("promtool", "PROMTOOL")).args(["check", "config"]).arg(&file).output();
+        let checked = checked.expect("promtool runs");
+        assert!(checked.status.success(), "{name}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
+}
+
+#[test]
+fn what_azure_is_told_wrong_is_found() {
+    let path = "data.prometheus-config";
+    let production = build::overlay("azure-production");
+    let written = production.find(CONFIG).expect("it is there").text(path);
+    let cases = [
+        (
+            "[\"project\"]",
+            "[\"staging\"]",
+            "kubernetes_sd_configs[0].namespaces.names: [\"staging\"], not [\"project\"]",
+        ),
+        ("role: pod", "role: service", "kubernetes_sd_configs[0].role: \"service\", not \"pod\""),
+        ("prometheus_io_port", "prometheus_io_ports", "the annotation port decides nothing"),
+    ];
+    for (from, to, what) in cases {
+        assert!(written.contains(from));
+        let wrong = json!(written.replace(from, to));
+        let expected = format!("{CONFIG}: {path}: {what}");
+        broken(production, |overlay| overlay.object_mut(CONFIG).set(path, wrong), check, &expected);
+    }
+}
