@@ -1,6 +1,6 @@
 # One entry for people and for CI. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test instructions lint build tools bench clean
+.PHONY: help demo test instructions lint build rules tools bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: ## formatting, clippy and rustdoc, every warning an error
 
 build: ## the release binary: target/release/broadcaster
 	cargo build --release --locked
+
+rules: ## print the recording rules and alerts as a rules file for a Prometheus without its operator
+	@sed '1,/^spec:$$/d; s/^  //' k8s/components/prometheus-operator/rules.yaml
 
 tools: ## install what the checks and tests need, into .tools where that is possible
 	@tests/install-tools.sh

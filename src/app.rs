@@ -86,6 +86,8 @@ impl App {
                 name: route.name.clone(),
                 lanes: stats,
                 breaker,
+                queue: route.queue.bounds,
+                retries: route.retry.bounds,
                 is_durable: route.jetstream.is_some(),
             });
             shares.iter_mut().zip(of_route).for_each(|(lane, share)| lane.push(share));

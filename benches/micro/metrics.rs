@@ -1,8 +1,9 @@
 //! Counting, and what a scrape costs.
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{hint::black_box, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use broadcaster::{
+    config::Bounds,
     dispatch::breaker::Breaker,
     lane::LaneStatus,
     metrics::{Figures, Metrics, RouteFigures},
@@ -62,10 +63,13 @@ fn figures(number: u64) -> RouteFigures {
         Arc::new(stats)
     };
     let name = format!("route-{number}").parse().expect("a good name");
+    let bounds = Bounds { messages: NonZeroUsize::MAX, bytes: NonZeroUsize::MAX };
     RouteFigures {
         name,
         lanes: (0..LANES).map(|_| lane()).collect(),
         breaker: Breaker::new(None),
+        queue: bounds,
+        retries: bounds,
         is_durable: false,
     }
 }

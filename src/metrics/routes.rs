@@ -1,6 +1,6 @@
 //! The figures of the routes, their lanes added up.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    config::RouteName,
+    config::{Bounds, RouteName},
     dispatch::breaker::Breaker,
     stats::{Account, Histogram, Lag, RouteStats},
 };
@@ -23,6 +23,10 @@ pub struct RouteFigures {
     pub lanes: Vec<Arc<RouteStats>>,
     /// Its breaker.
     pub breaker: Breaker,
+    /// The bounds of its queue, over all lanes.
+    pub queue: Bounds,
+    /// The bounds of its retry queue, over all lanes.
+    pub retries: Bounds,
     /// Whether its messages come from a stream.
     pub is_durable: bool,
 }
@@ -51,6 +55,7 @@ impl Collector for Routes {
         self.messages(encoder)?;
         self.requests(encoder)?;
         self.load(encoder)?;
+        self.bounds(encoder)?;
         self.breaker(encoder)?;
         self.lag(encoder)?;
         let help = "One attempt, from connecting to the last byte of the answer";
@@ -136,6 +141,29 @@ impl Routes {
             for route in &self.0 {
                 let value = route.sum(|lane| figure(lane) as u64);
                 let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Beside what the queues hold, so that a rule can say how full they are, whatever the configuration.
+    fn bounds(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        type Figure = fn(&RouteFigures) -> NonZeroUsize;
+        let gauges: [(&str, &str, Figure); 4] = [
+            ("broadcaster_queue_max_messages", "Messages that the queue has room for", |r| r.queue.messages),
+            ("broadcaster_queue_max_bytes", "Memory that the queue may take", |r| r.queue.bytes),
+            ("broadcaster_retry_queue_max_messages", "Messages that the retry queue has room for", |r| {
+                r.retries.messages
+            }),
+            ("broadcaster_retry_queue_max_bytes", "Memory that the retry queue may take", |r| {
+                r.retries.bytes
+            }),
+        ];
+        for (name, help, figure) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for route in &self.0 {
+                let value = ConstGauge::new(i64::try_from(figure(route).get()).unwrap_or(i64::MAX));
                 value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
             }
         }

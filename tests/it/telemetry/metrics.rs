@@ -119,6 +119,29 @@ async fn everything_is_there_at_0_from_the_start() {
 }
 
 #[tokio::test]
+async fn the_bounds_of_the_queues_are_shown() {
+    let mut stage = Stage::set("http://127.0.0.1:1/", |daemon| {
+        daemon
+            .env("BROADCASTER__RUNTIME__THREADS", "3")
+            .route("queue.messages", "1000")
+            .route("queue.bytes", "128KiB")
+            .route("retry.messages", "70")
+            .route("retry.bytes", "256KiB")
+    })
+    .await;
+    let metrics = stage.daemon.metrics().await;
+    for (name, bound) in [
+        ("broadcaster_queue_max_messages", "1000"),
+        ("broadcaster_queue_max_bytes", "131072"),
+        ("broadcaster_retry_queue_max_messages", "70"),
+        ("broadcaster_retry_queue_max_bytes", "262144"),
+    ] {
+        assert_eq!(metrics.value(name, &[("route", "default")]).to_string(), bound, "{name}");
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn promtool_accepts_the_metrics_before_and_after_work() {
     let hook = Webhook::answering([503, 404, 200]);
     let mut stage = Stage::set(&hook.url(), |daemon| daemon.impatient()).await;
