@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::build;
 use crate::configuration;
 use crate::object::{Object, Pod, entries, list};
-use crate::overlay::{Findings, Overlay, broken, none};
+use crate::overlay::{Findings, Overlay, broken_at, none};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -51,7 +51,7 @@ fn most(overlay: &Overlay, workload: &Object) -> (f64, f64) {
         let keys = ["spec.maxReplicas", "spec.maxReplicaCount"];
         keys.into_iter().find_map(|key| object.get(key).as_f64()).expect("an autoscaler has a maximum")
     });
-    let replicas = most.or(workload.get("spec.replicas").as_f64()).unwrap_or(1.0);
+    let replicas = most.or_else(|| workload.get("spec.replicas").as_f64()).unwrap_or(1.0);
     let surge = match workload.get("spec.strategy.rollingUpdate.maxSurge") {
         _ if workload.kind() != "Deployment" => 0.0,
         Value::Null => (replicas * 0.25).ceil(),
@@ -106,7 +106,7 @@ pub(crate) fn quotas(overlay: &Overlay) -> Findings {
             let path = format!("spec.hard[{what}]");
             match wants {
                 None => {
-                    findings.push(overlay.finding(quota, &path, "the checks don't know what is needed of it"))
+                    findings.push(overlay.finding(quota, &path, "nobody knows what is needed of it"));
                 }
                 Some(wants) if wants > has => {
                     findings.push(overlay.finding(quota, &path, format_args!("{has} for {wants}")));
@@ -248,7 +248,7 @@ fn what_does_not_fit_is_found() {
             "spec.hard[requests.storage]: 21474836480 for 32212254720".to_owned()
         }),
         (quota, "spec.hard[limits.gpu]", json!(1), {
-            "spec.hard[limits.gpu]: the checks don't know what is needed of it".to_owned()
+            "spec.hard[limits.gpu]: nobody knows what is needed of it".to_owned()
         }),
         (
             "StatefulSet/nats",
@@ -259,17 +259,10 @@ fn what_does_not_fit_is_found() {
     ];
     for (id, path, wrong, what) in cases {
         let expected = format!("{id}: {what}");
-        broken(
-            build::overlay("production"),
-            |overlay| overlay.object_mut(id).set(path, wrong),
-            check,
-            &expected,
-        );
+        broken_at(build::overlay("production"), (id, path, wrong), check, &expected);
     }
-    let path = "spec.limits[0].max.cpu";
-    let mut overlay = build::overlay("production").clone();
-    overlay.object_mut("LimitRange/project").set(path, json!("400m"));
-    let expected = "production: StatefulSet/nats: spec.template.spec.containers[nats].resources.limits.cpu: \
+    let most = ("LimitRange/project", "spec.limits[0].max.cpu", json!("400m"));
+    let expected = "StatefulSet/nats: spec.template.spec.containers[nats].resources.limits.cpu: \
                     beyond the max of LimitRange/project";
-    assert_eq!(check(&overlay), [expected]);
+    broken_at(build::overlay("production"), most, check, expected);
 }

@@ -2,6 +2,7 @@
 
 use crate::build;
 use crate::container::{Container, data};
+use crate::environment;
 use crate::figures;
 use crate::object::Object;
 use crate::overlay::{Findings, Overlay, none};
@@ -30,7 +31,7 @@ pub(crate) fn effective(overlay: &Overlay) -> Result<toml::Table, String> {
 
 /// What is in effect, held against the figures. (`broadcaster check` reads every file that is named, so each has to be mounted.)
 fn check(overlay: &Overlay) -> Findings {
-    let environments = figures::environments();
+    let environments = environment::environments();
     let environment = environments.iter().find(|environment| environment.overlay == overlay.name);
     match effective(overlay) {
         Ok(effective) => figures::configured(environment.expect("it is an environment"), &effective),
@@ -40,7 +41,7 @@ fn check(overlay: &Overlay) -> Findings {
 
 #[test]
 fn the_embedded_configuration_is_what_the_platform_says() {
-    let environments = figures::environments();
+    let environments = environment::environments();
     let overlays = environments.iter().map(|environment| build::overlay(environment.overlay));
     none(&overlays.flat_map(check).collect());
 }

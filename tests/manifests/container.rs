@@ -85,8 +85,8 @@ fn from_config_map(
     path: &str,
     key: &str,
 ) -> Option<String> {
-    let mounts = list(&container["volumeMounts"]).iter();
-    let mount = mounts.filter(|mount| path.starts_with(text(&mount["mountPath"]))).next_back()?;
+    let mut mounts = list(&container["volumeMounts"]).iter();
+    let mount = mounts.find(|mount| path.starts_with(text(&mount["mountPath"])))?;
     let volume = pod.list("spec.volumes").iter().find(|volume| volume["name"] == mount["name"])?;
     let map = overlay.find(&format!("ConfigMap/{}", text(&volume["configMap"]["name"])))?;
     data(map, key).map(str::to_owned)

@@ -5,211 +5,137 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::build;
-use crate::object::{entries, list, text};
-use crate::overlay::{Findings, Overlay, broken, none};
+use crate::environment::{Environment, environments};
+use crate::object::{list, text};
+use crate::overlay::{Findings, Overlay, broken, broken_at, none};
 
-/// What an environment is to be.
-pub(crate) struct Environment {
-    pub(crate) overlay: &'static str,
-    pub(crate) namespace: &'static str,
-    /// Of the Deployment; null where an autoscaler decides.
-    replicas: Value,
-    /// CPU and memory of broadcaster, and of NATS.
-    broadcaster: (&'static str, &'static str),
-    nats: (&'static str, &'static str),
-    nats_replicas: u8,
-    /// What each server of NATS has on disk; null where nothing lasts.
-    storage: Value,
-    level: &'static str,
-}
+/// What is the same in every environment.
+const EVERYWHERE: &str = r#"
+Deployment/broadcaster
+    metadata.labels[app.kubernetes.io/name] = "broadcaster"
+    metadata.labels[app.kubernetes.io/part-of] = "todo-app"
+    spec.selector.matchLabels = {"app.kubernetes.io/name": "broadcaster"}
+    spec.strategy.type = null
+    spec.strategy.rollingUpdate.maxUnavailable = 0
+    spec.template.metadata.labels[app.kubernetes.io/name] = "broadcaster"
+    spec.template.metadata.labels[app.kubernetes.io/part-of] = "todo-app"
+    spec.template.metadata.annotations[prometheus.io/scrape] = "true"
+    spec.template.metadata.annotations[prometheus.io/port] = "7777"
+    spec.template.metadata.annotations[prometheus.io/path] = "/metrics"
+    spec.template.spec.securityContext.runAsUser = 1001
+    spec.template.spec.securityContext.runAsGroup = 1001
+    spec.template.spec.containers[1] = null
+    spec.template.spec.containers[broadcaster].image = "registry.example.com/broadcaster:0.1.0"
+    spec.template.spec.containers[broadcaster].ports[http].containerPort = 8002
+    spec.template.spec.containers[broadcaster].ports[metrics].containerPort = 7777
+    spec.template.spec.containers[broadcaster].startupProbe.httpGet = {"path": "/healthz", "port": "http"}
+    spec.template.spec.containers[broadcaster].livenessProbe.httpGet = {"path": "/healthz", "port": "http"}
+    spec.template.spec.containers[broadcaster].readinessProbe.httpGet = {"path": "/health", "port": "http"}
+    spec.template.spec.containers[broadcaster].volumeMounts[config].mountPath = "/etc/broadcaster/config"
+    spec.template.spec.containers[broadcaster].volumeMounts[secrets].mountPath = "/etc/broadcaster/secrets"
+    spec.template.spec.containers[broadcaster].volumeMounts[secrets].readOnly = true
 
-/// The small environments: somebody tries things out.
-const SMALL: Environment = Environment {
-    overlay: "development",
-    namespace: "broadcaster-dev",
-    replicas: Value::Null,
-    broadcaster: ("50m", "64Mi"),
-    nats: ("50m", "128Mi"),
-    nats_replicas: 1,
-    storage: Value::Null,
-    level: "debug",
-};
+Service/broadcaster-svc
+    spec.ports = [{"name": "http", "port": 8002, "targetPort": "http"}]
 
-/// The environments that others rely on.
-const LARGE: Environment = Environment {
-    overlay: "production",
-    namespace: "project",
-    replicas: Value::Null,
-    broadcaster: ("100m", "128Mi"),
-    nats: ("500m", "512Mi"),
-    nats_replicas: 3,
-    storage: Value::Null,
-    level: "info",
-};
+Service/broadcaster-metrics
+    metadata.annotations[prometheus.io/scrape] = "true"
+    metadata.annotations[prometheus.io/port] = "7777"
+    metadata.annotations[prometheus.io/path] = "/metrics"
+    spec.ports = [{"name": "metrics", "port": 7777, "targetPort": "metrics"}]
 
-/// Every environment that runs broadcaster.
-pub(crate) fn environments() -> [Environment; 5] {
-    let storage = || json!("10Gi");
-    [
-        Environment { replicas: json!(1), ..SMALL },
-        Environment { overlay: "feature", namespace: "feature-ex-c4-e6", replicas: json!(1), ..SMALL },
-        Environment {
-            overlay: "staging",
-            namespace: "staging",
-            replicas: json!(2),
-            storage: storage(),
-            ..LARGE
-        },
-        Environment { storage: storage(), ..LARGE },
-        Environment { overlay: "production-durable", storage: storage(), ..LARGE },
-    ]
-}
+StatefulSet/nats
+    spec.template.metadata.annotations[prometheus.io/scrape] = "true"
+    spec.template.metadata.annotations[prometheus.io/port] = "7777"
+    spec.template.metadata.annotations[prometheus.io/path] = "/metrics"
+    spec.template.spec.securityContext.runAsUser = 1001
+    spec.template.spec.containers[2] = null
+    spec.template.spec.containers[nats].ports[client].containerPort = 4222
+    spec.template.spec.containers[nats].ports[cluster].containerPort = 6222
+    spec.template.spec.containers[nats].ports[monitor].containerPort = 8222
+    spec.template.spec.containers[nats-exporter].ports[metrics].containerPort = 7777
 
-/// The overlays that have nothing but the configuration of Azure's Prometheus, and the namespace that it is to look at. The
-/// configuration itself is where Azure's agent looks for it: in kube-system, where platform.md has the namespace of the pods.
-pub(crate) const AZURE: [(&str, &str); 2] =
-    [("azure-feature", "feature-ex-c4-e6"), ("azure-production", "project")];
+Service/nats
+    spec.ports = [{"name": "client", "port": 4222, "targetPort": "client"}]
 
-/// What is the same in every environment: object, path, figure.
-fn everywhere() -> Vec<(&'static str, String, Value)> {
-    let mut figures = Vec::new();
-    let mut of = |id: &'static str, under: &str, figures_of_it: &[(&str, Value)]| {
-        for (path, figure) in figures_of_it {
-            figures.push((id, format!("{under}{path}"), figure.clone()));
+Service/nats-headless
+    spec.clusterIP = "None"
+    spec.ports[client].port = 4222
+    spec.ports[cluster].port = 6222
+    spec.ports[monitor].port = 8222
+
+Service/nats-metrics
+    metadata.annotations[prometheus.io/scrape] = "true"
+    metadata.annotations[prometheus.io/port] = "7777"
+    metadata.annotations[prometheus.io/path] = "/metrics"
+    spec.ports = [{"name": "metrics", "port": 7777, "targetPort": "metrics"}]
+"#;
+
+/// How production scales in core mode.
+const HPA: &str = r#"
+HorizontalPodAutoscaler/broadcaster
+    spec.scaleTargetRef = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "broadcaster"}
+    spec.minReplicas = 2
+    spec.maxReplicas = 5
+    spec.metrics[1] = null
+    spec.metrics[0].resource = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    spec.behavior.scaleUp.stabilizationWindowSeconds = 60
+    spec.behavior.scaleDown.stabilizationWindowSeconds = 300
+"#;
+
+/// How production scales in durable mode.
+const KEDA: &str = r#"
+ScaledObject/broadcaster
+    spec.scaleTargetRef = {"name": "broadcaster"}
+    spec.minReplicaCount = 2
+    spec.maxReplicaCount = 5
+    spec.triggers[0].type = "nats-jetstream"
+    spec.triggers[0].metadata.natsServerMonitoringEndpoint = "nats-headless.project.svc:8222"
+    spec.triggers[0].metadata.account = "$G"
+    spec.triggers[0].metadata.stream = "TODOS"
+    spec.triggers[0].metadata.consumer = "broadcaster-todos"
+    spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleUp.stabilizationWindowSeconds = 60
+    spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleDown.stabilizationWindowSeconds = 300
+"#;
+
+/// Holds an overlay against a table: what is to be at which path of which object.
+pub(crate) fn table(overlay: &Overlay, table: &str) -> Findings {
+    let (mut findings, mut id) = (Findings::new(), "");
+    for line in table.lines().filter(|line| !line.is_empty()) {
+        match line.trim_start().split_once(" = ") {
+            None => id = line,
+            Some((path, figure)) => {
+                let figure = serde_json::from_str(figure).unwrap_or_else(|error| panic!("{line}: {error}"));
+                overlay.expect(id, path, &figure, &mut findings);
+            }
         }
-    };
-    let scraped = [
-        ("[prometheus.io/scrape]", json!("true")),
-        ("[prometheus.io/port]", json!("7777")),
-        ("[prometheus.io/path]", json!("/metrics")),
-    ];
-    let labels = [
-        ("[app.kubernetes.io/name]", json!("broadcaster")),
-        ("[app.kubernetes.io/part-of]", json!("todo-app")),
-    ];
-    let user = [("runAsUser", json!(1001)), ("runAsGroup", json!(1001)), ("runAsNonRoot", json!(true))];
-    for id in ["Deployment/broadcaster", "StatefulSet/nats"] {
-        of(id, "spec.template.metadata.annotations", &scraped);
-        of(id, "spec.template.spec.securityContext.", &user);
-        of(id, "spec.template.spec.", &[("automountServiceAccountToken", json!(false))]);
     }
-    of("Deployment/broadcaster", "metadata.labels", &labels);
-    of("Deployment/broadcaster", "spec.template.metadata.labels", &labels);
-    of(
-        "Deployment/broadcaster",
-        "spec.",
-        &[
-            ("strategy.rollingUpdate.maxUnavailable", json!(0)),
-            ("strategy.type", Value::Null), // RollingUpdate is the default
-            ("selector.matchLabels", json!({ "app.kubernetes.io/name": "broadcaster" })),
-        ],
-    );
-    of(
-        "Deployment/broadcaster",
-        "spec.template.spec.containers[broadcaster].",
-        &[
-            ("image", json!("registry.example.com/broadcaster:0.1.0")),
-            ("ports[http].containerPort", json!(8002)),
-            ("ports[metrics].containerPort", json!(7777)),
-            ("livenessProbe.httpGet", json!({ "path": "/healthz", "port": "http" })),
-            ("readinessProbe.httpGet", json!({ "path": "/health", "port": "http" })),
-            ("startupProbe.httpGet", json!({ "path": "/healthz", "port": "http" })),
-        ],
-    );
-    of("Service/broadcaster-svc", "spec.", &[("ports[0].port", json!(8002)), ("ports[1]", Value::Null)]);
-    of("Service/nats", "spec.", &[("ports[0].port", json!(4222)), ("ports[1]", Value::Null)]);
-    of(
-        "Service/nats-headless",
-        "spec.",
-        &[
-            ("clusterIP", json!("None")),
-            ("ports[0].port", json!(4222)),
-            ("ports[1].port", json!(6222)),
-            ("ports[2].port", json!(8222)),
-        ],
-    );
-    for id in ["Service/broadcaster-metrics", "Service/nats-metrics"] {
-        of(id, "metadata.annotations", &scraped);
-        of(id, "spec.", &[("ports[0].port", json!(7777)), ("ports[1]", Value::Null)]);
-    }
-    of(
-        "StatefulSet/nats",
-        "spec.template.spec.containers",
-        &[
-            ("[nats].ports[client].containerPort", json!(4222)),
-            ("[nats].ports[cluster].containerPort", json!(6222)),
-            ("[nats].ports[monitor].containerPort", json!(8222)),
-            ("[nats-exporter].ports[metrics].containerPort", json!(7777)),
-        ],
-    );
-    figures
+    findings
 }
 
 /// The figures of an environment.
 pub(crate) fn check(overlay: &Overlay, environment: &Environment) -> Findings {
-    let mut findings = Findings::new();
-    for (id, path, figure) in everywhere() {
-        overlay.expect(id, &path, &figure, &mut findings);
-    }
-    let (cpu, memory) = environment.broadcaster;
-    let resources = |cpu: &str, memory: &str| json!({ "cpu": cpu, "memory": memory });
-    let container = "spec.template.spec.containers[broadcaster].resources";
-    overlay.expect("Deployment/broadcaster", "spec.replicas", &environment.replicas, &mut findings);
-    for bound in ["requests", "limits"] {
-        let path = format!("{container}.{bound}");
-        overlay.expect("Deployment/broadcaster", &path, &resources(cpu, memory), &mut findings);
-        let (cpu, memory) = environment.nats;
-        let path = format!("spec.template.spec.containers[nats].resources.{bound}");
-        overlay.expect("StatefulSet/nats", &path, &resources(cpu, memory), &mut findings);
-    }
-    overlay.expect("StatefulSet/nats", "spec.replicas", &json!(environment.nats_replicas), &mut findings);
+    let mut findings = table(overlay, EVERYWHERE);
+    let mut expect = |id: &str, path: &str, figure: &Value| overlay.expect(id, path, figure, &mut findings);
+    let (deployment, nats) = ("Deployment/broadcaster", "StatefulSet/nats");
+    expect(deployment, "spec.replicas", &environment.replicas);
+    expect(nats, "spec.replicas", &json!(environment.nats_replicas));
     let storage = "spec.volumeClaimTemplates[0].spec.resources.requests.storage";
-    overlay.expect("StatefulSet/nats", storage, &environment.storage, &mut findings);
-    findings
-}
-
-/// Every namespaced object is in the namespace of its overlay, which is there under that name, and guarded.
-fn namespaces(overlay: &Overlay, namespace: &str) -> Findings {
-    let mut findings = Findings::new();
-    for object in &overlay.objects {
-        let expected = if object.kind() == "Namespace" { Value::Null } else { json!(namespace) };
-        overlay.expect(&object.id(), "metadata.namespace", &expected, &mut findings);
+    expect(nats, storage, &environment.storage);
+    for (id, container, (cpu, memory)) in
+        [(deployment, "broadcaster", environment.broadcaster), (nats, "nats", environment.nats)]
+    {
+        for bound in ["requests", "limits"] {
+            let path = format!("spec.template.spec.containers[{container}].resources.{bound}");
+            expect(id, &path, &json!({ "cpu": cpu, "memory": memory }));
+        }
     }
     findings
 }
 
 /// What production has beside that: who decides how many there are, and how much there may be.
 fn production(overlay: &Overlay) -> Findings {
-    let mut findings = Findings::new();
-    let behavior = json!({
-        "scaleUp": { "stabilizationWindowSeconds": 60 },
-        "scaleDown": { "stabilizationWindowSeconds": 300 },
-    });
-    let mut expect = |id: &str, path: &str, figure: Value| overlay.expect(id, path, &figure, &mut findings);
-    if overlay.name == "production" {
-        let hpa = "HorizontalPodAutoscaler/broadcaster";
-        let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "broadcaster" });
-        let cpu = json!({
-            "type": "Resource",
-            "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 70 } },
-        });
-        expect(hpa, "spec.scaleTargetRef", target);
-        expect(hpa, "spec.minReplicas", json!(2));
-        expect(hpa, "spec.maxReplicas", json!(5));
-        expect(hpa, "spec.metrics", json!([cpu]));
-        expect(hpa, "spec.behavior", behavior);
-    } else {
-        let scaled = "ScaledObject/broadcaster";
-        expect(scaled, "spec.scaleTargetRef.name", json!("broadcaster"));
-        expect(scaled, "spec.minReplicaCount", json!(2));
-        expect(scaled, "spec.maxReplicaCount", json!(5));
-        expect(scaled, "spec.triggers[0].type", json!("nats-jetstream"));
-        let lag = "spec.triggers[0].metadata";
-        expect(scaled, &format!("{lag}.account"), json!("$G"));
-        expect(scaled, &format!("{lag}.stream"), json!("TODOS"));
-        expect(scaled, &format!("{lag}.consumer"), json!("broadcaster-todos"));
-        expect(scaled, "spec.advanced.horizontalPodAutoscalerConfig.behavior", behavior);
-    }
+    let mut findings = table(overlay, if overlay.name == "production" { HPA } else { KEDA });
     for kind in ["ResourceQuota", "LimitRange"] {
         if overlay.of_kind(kind).count() != 1 {
             findings.push(format!("{}: {kind}: there is not one", overlay.name));
@@ -275,17 +201,6 @@ fn labels(overlay: &Overlay) -> Findings {
 }
 
 #[test]
-fn every_environment_is_there_and_no_other() {
-    let expected: BTreeSet<_> = environments()
-        .iter()
-        .map(|environment| environment.overlay)
-        .chain(AZURE.map(|(overlay, _)| overlay))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(build::folders("overlays"), expected);
-}
-
-#[test]
 fn the_figures_are_those_of_the_platform() {
     let each = environments();
     let findings = each.iter().flat_map(|environment| {
@@ -303,41 +218,6 @@ fn production_scales_and_is_bounded() {
 }
 
 #[test]
-fn every_object_is_in_its_namespace() {
-    let mut findings = Findings::new();
-    for environment in environments() {
-        let overlay = build::overlay(environment.overlay);
-        findings.extend(namespaces(overlay, environment.namespace));
-        let id = format!("Namespace/{}", environment.namespace);
-        let level = "metadata.labels[pod-security.kubernetes.io/enforce]";
-        overlay.expect(&id, level, &json!("restricted"), &mut findings);
-    }
-    for (name, _) in AZURE {
-        findings.extend(namespaces(build::overlay(name), "kube-system"));
-    }
-    none(&findings);
-}
-
-#[test]
-fn an_environment_of_a_branch_is_all_of_that_branch() {
-    for name in ["feature", "azure-feature"] {
-        let folder = build::k8s().join("overlays").join(name);
-        let yaml = build::kustomize(&folder).expect("it builds");
-        assert!(yaml.contains(build::BRANCH.0), "{name} does not have {}", build::BRANCH.0);
-        // It is replaced as text, so it must stand in no other case, and not where YAML would read it otherwise.
-        assert_eq!(
-            yaml.to_uppercase().matches(build::BRANCH.0).count(),
-            yaml.matches(build::BRANCH.0).count()
-        );
-        for object in &build::overlay(name).objects {
-            for (path, value) in entries(&object.0) {
-                assert!(!value.to_string().contains(build::BRANCH.0), "{name}: {}: {path}", object.id());
-            }
-        }
-    }
-}
-
-#[test]
 fn a_wrong_figure_is_found() {
     let [_, _, _, production_environment, _] = environments();
     let check_production = |overlay: &Overlay| check(overlay, &production_environment);
@@ -351,7 +231,7 @@ fn a_wrong_figure_is_found() {
             json!({ "cpu": "1", "memory": "128Mi" }),
             r#"{"cpu":"1","memory":"128Mi"}, not {"cpu":"100m","memory":"128Mi"}"#,
         ),
-        ("Service/broadcaster-svc", "spec.ports[0].port", json!(80), "80, not 8002"),
+        ("Service/nats-headless", "spec.ports[client].port", json!(80), "80, not 4222"),
         (
             "Service/nats-metrics",
             "metadata.annotations[prometheus.io/port]",
@@ -362,59 +242,46 @@ fn a_wrong_figure_is_found() {
     ];
     for (id, path, wrong, what) in cases {
         let expected = format!("{id}: {path}: {what}");
-        broken(overlay, |overlay| overlay.object_mut(id).set(path, wrong), check_production, &expected);
+        broken_at(overlay, (id, path, wrong), check_production, &expected);
     }
 }
 
 #[test]
 fn a_wrong_autoscaler_is_found() {
+    let window = "spec.behavior.scaleUp.stabilizationWindowSeconds";
+    let stream = "spec.triggers[0].metadata.stream";
     let cases = [
         ("production", "HorizontalPodAutoscaler/broadcaster", "spec.maxReplicas", json!(9), "9, not 5"),
-        (
-            "production",
-            "HorizontalPodAutoscaler/broadcaster",
-            "spec.behavior.scaleUp.stabilizationWindowSeconds",
-            json!(0),
-            "",
-        ),
-        (
-            "production-durable",
-            "ScaledObject/broadcaster",
-            "spec.triggers[0].metadata.stream",
-            json!("X"),
-            "",
-        ),
+        ("production", "HorizontalPodAutoscaler/broadcaster", window, json!(0), "0, not 60"),
+        ("production-durable", "ScaledObject/broadcaster", stream, json!("X"), "\"X\", not \"TODOS\""),
+        ("production-durable", "Deployment/broadcaster", "spec.replicas", json!(3), "3, not null"),
     ];
     for (name, id, path, wrong, what) in cases {
-        let mut overlay = build::overlay(name).clone();
-        none(&production(&overlay));
-        overlay.object_mut(id).set(path, wrong);
-        let findings = production(&overlay);
-        assert!(findings.len() == 1 && findings[0].contains(what), "{findings:?}");
-        let place = format!("{name}: {id}: {}", path.split(".scaleUp").next().unwrap_or_default());
-        assert!(findings[0].starts_with(&place), "{findings:?}");
+        let expected = format!("{id}: {path}: {what}");
+        broken_at(build::overlay(name), (id, path, wrong), production, &expected);
     }
-    let expected = "Deployment/broadcaster: spec.replicas: 3, not null";
-    let set =
-        |overlay: &mut Overlay| overlay.object_mut("Deployment/broadcaster").set("spec.replicas", json!(3));
-    broken(build::overlay("production"), set, one_autoscaler, expected);
-}
-
-#[test]
-fn a_wrong_namespace_is_found() {
-    let expected = "Service/nats: metadata.namespace: \"default\", not \"project\"";
-    let set = |overlay: &mut Overlay| {
-        overlay.object_mut("Service/nats").set("metadata.namespace", json!("default"));
-    };
-    broken(build::overlay("production"), set, |overlay| namespaces(overlay, "project"), expected);
+    broken(
+        build::overlay("production-durable"),
+        |overlay| overlay.objects.retain(|object| object.kind() != "ScaledObject"),
+        one_autoscaler,
+        "Deployment/broadcaster: spec.replicas: nobody says how many",
+    );
+    broken(
+        build::overlay("production"),
+        |overlay| {
+            let other = build::overlay("production-durable").find("ScaledObject/broadcaster");
+            overlay.objects.extend(other.cloned());
+        },
+        one_autoscaler,
+        "ScaledObject/broadcaster: spec.scaleTargetRef: Deployment/broadcaster has another autoscaler too",
+    );
 }
 
 #[test]
 fn an_image_of_somebody_else_is_found() {
     let path = "spec.template.spec.containers[nats].image";
     let expected = format!("StatefulSet/nats: {path}: nats:2 is none of ours");
-    let set = |overlay: &mut Overlay| overlay.object_mut("StatefulSet/nats").set(path, json!("nats:2"));
-    broken(build::overlay("production"), set, images, &expected);
+    broken_at(build::overlay("production"), ("StatefulSet/nats", path, json!("nats:2")), images, &expected);
 }
 
 /// The log level and the names that the embedded configuration has to have.

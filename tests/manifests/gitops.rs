@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::build::{self, BRANCH, Copy};
 use crate::figures;
 use crate::object::{Object, list, text};
-use crate::overlay::{Findings, Overlay, broken, none};
+use crate::overlay::{Findings, Overlay, broken_at, none};
 use crate::schema;
 
 /// The folder `gitops`, built.
@@ -21,37 +21,35 @@ fn gitops() -> &'static Overlay {
 const DEPROVISIONING: &str = "41ed2068-1c66-4911-9345-1b413cb9a21c";
 
 /// What platform.md says of the Application, the ApplicationSet and the guard.
+const PLATFORM: &str = r#"
+Application/broadcaster
+    metadata.namespace = "argocd"
+    spec.source.path = "k8s/overlays/production"
+    spec.destination.namespace = "project"
+    spec.syncPolicy.automated.prune = true
+    spec.syncPolicy.automated.selfHeal = true
+
+ApplicationSet/broadcaster-feature
+    metadata.namespace = "argocd"
+    spec.template.spec.source.path = "k8s/overlays/feature"
+    spec.template.spec.source.kustomize.namespace = "feature-{{.branch_slug}}"
+    spec.template.spec.destination.namespace = "feature-{{.branch_slug}}"
+    spec.template.spec.syncPolicy.automated.prune = true
+    spec.template.spec.syncPolicy.automated.selfHeal = true
+
+ClusterRole/namespace-manager
+    rules[0] = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch", "delete"]}
+    rules[1] = null
+
+ClusterRoleBinding/namespace-manager
+    roleRef = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "namespace-manager"}
+    subjects[0].kind = "User"
+    subjects[0].name = "41ed2068-1c66-4911-9345-1b413cb9a21c"
+    subjects[1] = null
+"#;
+
 fn check(overlay: &Overlay) -> Findings {
-    let mut findings = Findings::new();
-    let production =
-        figures::environments().into_iter().find(|environment| environment.overlay == "production");
-    let namespace = production.expect("there is production").namespace;
-    let mut expect = |id: &str, path: &str, figure: Value| overlay.expect(id, path, &figure, &mut findings);
-    let application = "Application/broadcaster";
-    expect(application, "spec.source.path", json!("k8s/overlays/production"));
-    expect(application, "spec.destination.namespace", json!(namespace));
-    let branches = "ApplicationSet/broadcaster-feature";
-    expect(branches, "spec.template.spec.source.path", json!("k8s/overlays/feature"));
-    expect(branches, "spec.template.spec.destination.namespace", json!("feature-{{.branch_slug}}"));
-    expect(branches, "spec.template.spec.source.kustomize.namespace", json!("feature-{{.branch_slug}}"));
-    for (id, spec) in [(application, "spec"), (branches, "spec.template.spec")] {
-        expect(id, "metadata.namespace", json!("argocd"));
-        expect(id, &format!("{spec}.syncPolicy.automated.prune"), json!(true));
-        expect(id, &format!("{spec}.syncPolicy.automated.selfHeal"), json!(true));
-    }
-    let role = "ClusterRole/namespace-manager";
-    expect(role, "rules[0].apiGroups", json!([""]));
-    expect(role, "rules[0].resources", json!(["namespaces"]));
-    expect(role, "rules[0].verbs", json!(["get", "list", "watch", "delete"]));
-    expect(role, "rules[1]", Value::Null);
-    let binding = "ClusterRoleBinding/namespace-manager";
-    expect(binding, "roleRef.name", json!("namespace-manager"));
-    expect(binding, "roleRef.kind", json!("ClusterRole"));
-    expect(binding, "subjects[0].kind", json!("User"));
-    expect(binding, "subjects[0].name", json!(DEPROVISIONING));
-    expect(binding, "subjects[1]", Value::Null);
-    findings.extend(projects(overlay));
-    findings
+    [figures::table(overlay, PLATFORM), projects(overlay)].concat()
 }
 
 /// The project of each Application allows what the overlay has, where it has it.
@@ -127,10 +125,9 @@ fn namespaces_that_matter_are_guarded() {
     );
     let overlays = ["staging", "production", "production-durable"].map(build::overlay);
     none(&overlays.iter().flat_map(|overlay| guarded(overlay, guard)).collect());
-    let namespace = "Namespace/project";
-    broken(
+    broken_at(
         build::overlay("production"),
-        |overlay| overlay.object_mut(namespace).set("metadata.labels", json!({})),
+        ("Namespace/project", "metadata.labels", json!({})),
         |overlay| guarded(overlay, guard),
         "Namespace/project: metadata.labels[todo-app.example.com/protected]: null, not \"true\"",
     );
@@ -195,13 +192,14 @@ fn what_argo_cd_is_told_wrong_is_found() {
             "ClusterRole/namespace-manager",
             "rules[0].resources",
             json!(["*"]),
-            "rules[0].resources: [\"*\"], not [\"namespaces\"]",
+            "rules[0]: {\"apiGroups\":[\"\"],\"resources\":[\"*\"],\"verbs\":[\"get\",\"list\",\"watch\",\"delete\"]}, \
+             not {\"apiGroups\":[\"\"],\"resources\":[\"namespaces\"],\"verbs\":[\"get\",\"list\",\"watch\",\"delete\"]}",
         ),
     ];
     for (id, path, wrong, what) in cases {
         let expected =
             if what.starts_with("Application") { what.to_owned() } else { format!("{id}: {what}") };
-        broken(gitops(), |overlay| overlay.object_mut(id).set(path, wrong), check, &expected);
+        broken_at(gitops(), (id, path, wrong), check, &expected);
     }
     let mut overlay = gitops().clone();
     overlay.object_mut(application).set("spec.source.path", json!("manifests/production"));

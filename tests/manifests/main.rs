@@ -2,18 +2,21 @@
 //!
 //! A check is a function from an overlay to what is wrong with it. Each kind of check is shown to work: `broken` takes an overlay
 //! that is good, breaks one thing, and wants exactly that to be found.
+#![allow(clippy::doc_markdown, reason = "the kinds of Kubernetes are words here")]
+#![expect(clippy::panic, reason = "a test fails by a panic that says what is missing")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod azure;
 mod build;
 mod bus;
 mod capacity;
 mod configuration;
 mod container;
+mod environment;
 mod figures;
 mod gitops;
-mod monitoring;
 mod object;
 mod overlay;
 mod references;

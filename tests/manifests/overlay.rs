@@ -72,3 +72,13 @@ pub(crate) fn broken(
     damage(&mut overlay);
     assert_eq!(check(&overlay), [format!("{}: {expected}", overlay.name)]);
 }
+
+/// [`broken`] by one wrong value, at this path of this object.
+pub(crate) fn broken_at(
+    overlay: &Overlay,
+    (id, path, wrong): (&str, &str, Value),
+    check: impl Fn(&Overlay) -> Findings,
+    expected: &str,
+) {
+    broken(overlay, |overlay| overlay.object_mut(id).set(path, wrong), check, expected);
+}

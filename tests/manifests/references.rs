@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::build;
 use crate::object::{Object, Pod, at, entries, list, text};
-use crate::overlay::{Findings, Overlay, broken, none};
+use crate::overlay::{Findings, Overlay, broken, broken_at, none};
 
 /// The keys of the Secrets that somebody makes by hand, as the template shows them.
 fn template() -> &'static Object {
@@ -203,51 +203,40 @@ fn what_is_missing_is_found() {
     let pod = "spec.template.spec";
     let container = "spec.template.spec.containers[broadcaster]";
     let cases = [
-        (format!("{pod}.serviceAccountName"), json!("nobody"), String::new(), "no ServiceAccount nobody"),
+        ("PODserviceAccountName", json!("nobody"), "PODserviceAccountName: no ServiceAccount nobody"),
         (
-            format!("{pod}.volumes[config].configMap.name"),
+            "PODvolumes[config].configMap.name",
             json!("none"),
-            "=config.configMap".into(),
-            "no ConfigMap none",
+            "PODvolumes[config].configMap: no ConfigMap none",
         ),
         (
-            format!("{pod}.volumes[secrets].secret.secretName"),
+            "PODvolumes[secrets].secret.secretName",
             json!("none"),
-            "=secrets.secret".into(),
-            "no Secret none",
+            "PODvolumes[secrets].secret: no Secret none",
         ),
         (
-            format!("{pod}.volumes[secrets].secret.items"),
+            "PODvolumes[secrets].secret.items",
             json!([{ "key": "URL", "path": "URL" }]),
-            "=secrets.secret".into(),
-            "Secret broadcaster-secret has no key \"URL\"",
+            "PODvolumes[secrets].secret: Secret broadcaster-secret has no key \"URL\"",
         ),
+        ("PODvolumes[secrets].emptyDir", json!({}), "PODvolumes[secrets]: is of no kind, or of several"),
         (
-            format!("{container}.volumeMounts[config].mountPath"),
+            "CONTAINERvolumeMounts[config].mountPath",
             json!("/etc/broadcaster/secrets"),
-            "secrets".into(),
-            "something is there already",
+            "CONTAINERvolumeMounts[secrets].mountPath: something is there already",
         ),
         (
-            format!("{container}.env[0].valueFrom"),
+            "CONTAINERenv[0].valueFrom",
             json!({ "secretKeyRef": { "name": "broadcaster-secret", "key": "X" } }),
-            String::new(),
-            "no Secret \"broadcaster-secret\" with Some(\"X\")",
+            "CONTAINERenv[BROADCASTER_CONFIG].valueFrom: no Secret \"broadcaster-secret\" with Some(\"X\")",
         ),
     ];
-    for (path, wrong, place, what) in cases {
-        let at = match place.strip_prefix('=') {
-            Some(place) => {
-                let (volume, source) = place.split_once('.').expect("it has two parts");
-                format!("{pod}.volumes[{volume}].{source}")
-            }
-            None if place.is_empty() => path.clone(),
-            None => format!("{container}.volumeMounts[{place}].mountPath"),
-        };
-        let at = at.replace("env[0]", "env[BROADCASTER_CONFIG]");
-        let expected = format!("Deployment/broadcaster: {at}: {what}");
-        let damage = |overlay: &mut Overlay| overlay.object_mut("Deployment/broadcaster").set(&path, wrong);
-        broken(build::overlay("production"), damage, check, &expected);
+    let full =
+        |said: &str| said.replace("POD", &format!("{pod}.")).replace("CONTAINER", &format!("{container}."));
+    for (path, wrong, what) in cases {
+        let at = ("Deployment/broadcaster", &*full(path), wrong);
+        let expected = format!("Deployment/broadcaster: {}", full(what));
+        broken_at(build::overlay("production"), at, check, &expected);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::bus::{self, Bus};
 use crate::capacity::quantity;
 use crate::configuration;
 use crate::container::Container;
-use crate::figures;
+use crate::environment;
 use crate::overlay::{Overlay, none};
 use crate::support::daemon::{Daemon, Running};
 use crate::support::webhook::Webhook;
@@ -87,7 +87,7 @@ async fn production_delivers_from_its_stream() {
 
 #[test]
 fn nats_takes_its_configuration() {
-    let environments = figures::environments();
+    let environments = environment::environments();
     let overlays = environments.iter().map(|environment| build::overlay(environment.overlay));
     none(&overlays.flat_map(bus::check).collect());
 }
@@ -111,8 +111,8 @@ async fn nats_keeps_no_more_than_it_has() {
         let bus = Bus::start(overlay).await;
         let limits = bus.monitor("/jsz").await["config"].take();
         let claim = set.get("spec.volumeClaimTemplates[0].spec.resources.requests.storage");
-        let disk =
-            quantity(claim).or(quantity(set.get("spec.template.spec.volumes[data].emptyDir.sizeLimit")));
+        let disk = quantity(claim)
+            .or_else(|| quantity(set.get("spec.template.spec.volumes[data].emptyDir.sizeLimit")));
         let memory = quantity(set.get("spec.template.spec.containers[nats].resources.limits.memory"));
         let said = |key: &str| limits[key].as_f64().expect("it has a limit");
         assert!(said("max_storage") < disk.expect("it has a disk") * 0.9, "{name}: {limits} for {disk:?}");
@@ -166,7 +166,7 @@ fn the_servers_find_each_other() {
 /// The ports in the configuration are those of the container.
 #[test]
 fn nats_listens_where_its_container_says() {
-    for environment in figures::environments() {
+    for environment in environment::environments() {
         let overlay = build::overlay(environment.overlay);
         let container = Container::lay_out(overlay, "StatefulSet/nats", "nats", "");
         let conf = container.read("/etc/nats/nats.conf") + &container.read("/etc/nats/size.conf");

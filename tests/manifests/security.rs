@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::build;
 use crate::object::{Pod, at, entries, list, text};
-use crate::overlay::{Findings, Overlay, broken, none};
+use crate::overlay::{Findings, Overlay, broken_at, none};
 
 /// What Kubernetes refuses in a namespace with Pod Security's level "restricted", and what is asked of every pod here beside that.
 pub(crate) fn pods(overlay: &Overlay) -> Findings {
@@ -208,26 +208,31 @@ fn whatever_a_pod_may_not_do_is_found() {
     ];
     for (path, wrong, what) in cases {
         let expected = format!("Deployment/broadcaster: {path}: {what}");
-        let damage = |overlay: &mut Overlay| overlay.object_mut("Deployment/broadcaster").set(&path, wrong);
-        broken(build::overlay("production"), damage, check, &expected);
+        let at = ("Deployment/broadcaster", path.as_str(), wrong);
+        broken_at(build::overlay("production"), at, check, &expected);
     }
 }
 
 #[test]
 fn whatever_is_exposed_is_found() {
     let production = build::overlay("production");
-    let path = "spec.rules[0].http.paths[0].path";
-    broken(
+    broken_at(
         production,
-        |overlay| overlay.object_mut("Ingress/broadcaster").set(path, json!("/routes")),
+        ("Ingress/broadcaster", "spec.rules[0].http.paths[0].path", json!("/routes")),
         check,
         "Ingress/broadcaster: spec.rules[0].http.paths[/routes]: more than the health is exposed",
     );
-    broken(
+    broken_at(
         production,
-        |overlay| overlay.object_mut("Service/nats").set("spec.type", json!("LoadBalancer")),
+        ("Service/nats", "spec.type", json!("LoadBalancer")),
         check,
         "Service/nats: spec.type: is open to the outside",
+    );
+    broken_at(
+        production,
+        ("ServiceAccount/nats", "automountServiceAccountToken", Value::Null),
+        check,
+        "ServiceAccount/nats: automountServiceAccountToken: null, not false",
     );
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::build;
 use crate::object::{Object, Pod, entries, list, text};
-use crate::overlay::{Findings, Overlay, broken, none};
+use crate::overlay::{Findings, Overlay, broken_at, none};
 
 /// Whether a label selector, or a plain map of labels, fits these labels. An empty selector fits everything.
 pub(crate) fn selects(selector: &Value, labels: &Value) -> bool {
@@ -230,21 +230,12 @@ fn selectors_select_and_ports_match() {
 }
 
 #[test]
-fn what_leads_nowhere_is_found() {
-    let deployment = "Deployment/broadcaster";
-    let pod = "spec.template.spec";
-    let other = json!({ "app.kubernetes.io/name": "nobody" });
-    let nobody = json!({ "matchLabels": other });
-    let http = format!("{pod}.containers[broadcaster].livenessProbe.httpGet.port");
+fn a_service_that_leads_nowhere_is_found() {
+    let nobody = json!({ "app.kubernetes.io/name": "nobody" });
+    let everybody = json!({ "app.kubernetes.io/part-of": "todo-app" });
+    let backend = "spec.rules[0].http.paths[0].backend.service.port";
     let cases = [
-        (
-            "PodDisruptionBudget/nats",
-            "spec.maxUnavailable",
-            json!(0),
-            "spec.maxUnavailable: allows no eviction",
-        ),
-        ("NetworkPolicy/nats", "spec.podSelector", nobody.clone(), "spec.podSelector: selects no pod"),
-        ("Service/nats", "spec.selector", other, "spec.selector: selects no pod"),
+        ("Service/nats", "spec.selector", nobody, "spec.selector: selects no pod"),
         (
             "Service/broadcaster-svc",
             "spec.ports[0].targetPort",
@@ -254,44 +245,52 @@ fn what_leads_nowhere_is_found() {
         (
             "Service/broadcaster-metrics",
             "spec.selector",
-            json!({ "app.kubernetes.io/part-of": "todo-app" }),
+            everybody,
             "spec.ports[0].targetPort: Job/nats-streams has no port \"metrics\"",
         ),
         (
+            "Service/nats-headless",
+            "spec.ports[monitor].port",
+            json!(8223),
+            "spec.ports[2].targetPort: 8222 on the pods, 8223 here",
+        ),
+        (
             "Ingress/broadcaster",
-            "spec.rules[0].http.paths[0].backend.service.port",
+            backend,
             json!({ "name": "metrics" }),
             "spec.rules.http.paths[/health]: no such service or port: \
              {\"name\":\"broadcaster-svc\",\"port\":{\"name\":\"metrics\"}}",
         ),
-        (deployment, "spec.selector", nobody.clone(), "spec.selector: does not select its own pods"),
-        (
-            deployment,
-            "spec.selector",
-            json!({ "matchLabels": { "app.kubernetes.io/part-of": "todo-app" } }),
-            "spec.selector: selects the pods of others too",
-        ),
-        (
-            deployment,
-            "spec.template.spec.topologySpreadConstraints[0].labelSelector",
-            nobody,
-            "spec.template.spec.topologySpreadConstraints[0]: selects other pods",
-        ),
-        (deployment, &http, json!("api"), "PATH: no port \"api\""),
-        (
-            "StatefulSet/nats",
-            "spec.serviceName",
-            json!("nats"),
-            "spec.serviceName: is no headless service of these pods",
-        ),
     ];
     for (id, path, wrong, what) in cases {
-        let expected = format!("{id}: {}", what.replace("PATH", path));
-        broken(
-            build::overlay("production"),
-            |overlay| overlay.object_mut(id).set(path, wrong),
-            check,
-            &expected,
-        );
+        broken_at(build::overlay("production"), (id, path, wrong), check, &format!("{id}: {what}"));
     }
+}
+
+#[test]
+fn a_selector_of_other_pods_is_found() {
+    let nobody = json!({ "matchLabels": { "app.kubernetes.io/name": "nobody" } });
+    let everybody = json!({ "matchLabels": { "app.kubernetes.io/part-of": "todo-app" } });
+    let deployment = "Deployment/broadcaster";
+    let spread = "spec.template.spec.topologySpreadConstraints[0]";
+    let cases = [
+        ("NetworkPolicy/nats", "spec.podSelector", nobody.clone(), "selects no pod"),
+        ("PodDisruptionBudget/nats", "spec.maxUnavailable", json!(0), "allows no eviction"),
+        (deployment, "spec.selector", nobody.clone(), "does not select its own pods"),
+        (deployment, "spec.selector", everybody, "selects the pods of others too"),
+        (deployment, "spec.template.spec.topologySpreadConstraints", json!([]), "are missing"),
+        (
+            deployment,
+            "spec.template.spec.containers[broadcaster].livenessProbe.httpGet.port",
+            json!("api"),
+            "no port \"api\"",
+        ),
+        ("StatefulSet/nats", "spec.serviceName", json!("nats"), "is no headless service of these pods"),
+    ];
+    for (id, path, wrong, what) in cases {
+        broken_at(build::overlay("production"), (id, path, wrong), check, &format!("{id}: {path}: {what}"));
+    }
+    let labels = (deployment, &*format!("{spread}.labelSelector"), nobody);
+    let expected = format!("{deployment}: {spread}: selects other pods");
+    broken_at(build::overlay("production"), labels, check, &expected);
 }

@@ -157,7 +157,7 @@ fn every_choice_of_components_is_good() {
     let copy = Copy::new();
     let mut folders = Vec::new();
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    for environment in crate::figures::environments() {
+    for environment in crate::environment::environments() {
         let overlay = environment.overlay;
         for choice in choices(&options(overlay)) {
             let name = format!("{overlay}+{}", choice.join("+"));
