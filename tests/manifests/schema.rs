@@ -1,14 +1,15 @@
 //! Every object against its schema, strictly: what the schema does not know is a mistake.
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use jsonschema::Validator;
+use jsonschema::{ValidationError, Validator};
 use serde_json::{Value, json};
 
 use crate::build;
-use crate::object::{Object, entries, text};
+use crate::object::{Object, Pod, entries, list, text};
 use crate::overlay::{Findings, Overlay, broken, none};
 use crate::support::process;
 
@@ -35,27 +36,42 @@ pub(crate) fn check(overlays: &[Overlay]) -> Findings {
     let mut findings = Findings::new();
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let mut files = Vec::new();
+    let mut seen = HashSet::new();
     for overlay in overlays {
-        let is_custom = |object: &&Object| schema_of(object).is_some();
-        let (custom, own): (Vec<_>, Vec<_>) = overlay.objects.iter().partition(is_custom);
-        findings.extend(custom.into_iter().flat_map(|object| check_custom(overlay, object)));
+        // What an overlay has in common with another one is looked at once.
+        let new = overlay.objects.iter().filter(|object| seen.insert(object.0.to_string()));
+        let (mut documents, mut count) = (String::new(), 0);
+        for object in new {
+            if let Some(schema) = custom(object) {
+                let found = |error: ValidationError<'_>| {
+                    overlay.finding(object, &error.instance_path().to_string(), &error)
+                };
+                findings.extend(validator(schema).iter_errors(&object.0).map(found));
+            } else {
+                documents += &format!("---\n{}\n", object.0);
+                count += 1;
+            }
+        }
         let file = directory.path().join(&overlay.name);
-        let documents = own.iter().map(|object| format!("---\n{}\n", object.0)).collect::<String>();
         fs::write(&file, documents).expect("the directory is writable");
-        files.push((file, own.len()));
+        files.push((file, count));
     }
     findings.extend(kubernetes_validate(directory.path(), &files));
     findings
 }
 
-fn schema_of(object: &Object) -> Option<Validator> {
-    let is_it =
-        |(version, kind, _): &&(&str, &str, &str)| *version == object.api_version() && *kind == object.kind();
-    let (.., schema) = CUSTOM.iter().find(is_it)?;
+/// The schema of a custom resource.
+fn custom(object: &Object) -> Option<&'static str> {
+    let fits =
+        |(version, kind, _): &&(&str, &str, _)| *version == object.api_version() && *kind == object.kind();
+    CUSTOM.iter().find(fits).map(|(.., schema)| *schema)
+}
+
+fn validator(schema: &str) -> Validator {
     let mut schema: Value = serde_json::from_str(schema).expect("a schema is JSON");
     schema["additionalProperties"] = json!(false);
     schema["properties"]["metadata"] = metadata();
-    Some(jsonschema::validator_for(&schema).expect("it is a schema"))
+    jsonschema::validator_for(&schema).expect("it is a schema")
 }
 
 /// What metadata may have in Git: the schemas of custom resources leave that to Kubernetes.
@@ -75,14 +91,8 @@ fn metadata() -> Value {
     })
 }
 
-fn check_custom(overlay: &Overlay, object: &Object) -> Findings {
-    let schema = schema_of(object).expect("it is a custom resource");
-    let errors = schema.iter_errors(&object.0);
-    errors.map(|error| overlay.finding(object, &error.instance_path().to_string(), &error)).collect()
-}
-
 /// Runs kubernetes-validate over these files, each with so many objects; each has to be said to pass.
-fn kubernetes_validate(directory: &Path, files: &[(std::path::PathBuf, usize)]) -> Findings {
+fn kubernetes_validate(directory: &Path, files: &[(PathBuf, usize)]) -> Findings {
     let mut command = Command::new(process::tool("kubernetes-validate", "KUBERNETES_VALIDATE"));
     let output = command.arg("--strict").args(files.iter().map(|(file, _)| file)).output();
     let output = output.expect("kubernetes-validate runs");
@@ -124,8 +134,8 @@ pub(crate) fn names(overlay: &Overlay) -> Findings {
                 }
             }
         }
-        for (path, container) in object.pod().iter().flat_map(crate::object::Pod::containers) {
-            for port in crate::object::list(&container["ports"]) {
+        for (path, container) in object.pod().iter().flat_map(Pod::containers) {
+            for port in list(&container["ports"]) {
                 if !is_name(text(&port["name"]), 15) {
                     let path = format!("{path}.ports[{}]", port["name"]);
                     findings.push(overlay.finding(object, &path, "is no name of a port"));
