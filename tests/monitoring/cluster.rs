@@ -82,6 +82,20 @@ fn every_service_monitor_finds_its_port() {
 }
 
 #[test]
+fn services_and_pods_have_the_same_annotations() {
+    for (folder, kind) in [("k8s/base/broadcaster", "Deployment"), ("k8s/base/nats", "StatefulSet")] {
+        let all = objects(&[folder]);
+        let annotated = |object: &&Value| object["metadata"]["annotations"]["prometheus.io/port"].is_string();
+        let service = of_kind(&all, "Service").into_iter().find(annotated).expect("a Service asks for it");
+        let pods = &of_kind(&all, kind)[0]["spec"]["template"]["metadata"];
+        for name in ["scrape", "port", "path"].map(|name| format!("prometheus.io/{name}")) {
+            let value = &service["metadata"]["annotations"][&name];
+            assert!(value.is_string() && *value == pods["annotations"][&name], "{folder}: {name}: {value}");
+        }
+    }
+}
+
+#[test]
 fn the_exporter_of_nats_is_told_to_show_what_is_used() {
     let nats = objects(&["k8s/base/nats"]);
     let sets = of_kind(&nats, "StatefulSet");

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::names::Names;
@@ -16,7 +15,8 @@ use crate::support::nats::NatsServer;
 use crate::support::webhook::{Reply, Webhook};
 use crate::{dashboard, read, read_yaml, runbook};
 
-const SERVICE: &str = "k8s/base/broadcaster/metrics-service.yaml";
+const DEPLOYMENT: &str = "k8s/base/broadcaster/deployment.yaml";
+const AZURE: &str = "k8s/overlays/azure-production/ama-metrics-prometheus-config.yaml";
 const FOREIGN: &str = "tests/monitoring/foreign.prom";
 
 const JOB: &str = "broadcaster";
@@ -43,7 +43,7 @@ struct Scene {
     // What ends with the test: the publisher first, as it expects the server to be there.
     _publisher: Background,
     _foreign: Webhook,
-    _daemon: Running,
+    daemon: Running,
     _nats: NatsServer,
 }
 
@@ -64,7 +64,7 @@ impl Scene {
             Reply::status(200).header("content-type", "text/plain; version=0.0.4").body(read(FOREIGN)),
         );
         let config = json!({
-            "global": { "scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms" },
+            "global": { "scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "250ms" },
             "scrape_configs": [
                 annotated(&daemon),
                 {
@@ -76,7 +76,7 @@ impl Scene {
         });
         let prometheus = Prometheus::start(config, &Rules::load().hurried()).await;
         let publisher = publish(nats.url());
-        Self { hook, prometheus, _publisher: publisher, _foreign: foreign, _daemon: daemon, _nats: nats }
+        Self { hook, prometheus, _publisher: publisher, _foreign: foreign, daemon, _nats: nats }
     }
 }
 
@@ -93,44 +93,45 @@ fn publish(url: String) -> Background {
     })
 }
 
-/// How a Prometheus finds a Service of Kubernetes by its annotations, with the relabelling that everybody uses for them; but
-/// the Service is at this machine, and where it says the default port, the daemon of the test has another one.
+/// As Azure's Prometheus is told to find the pods: by their annotations. But the pod is at this machine, and where it says the
+/// default port, the daemon of the test has another one.
 fn annotated(daemon: &Running) -> Value {
-    #[derive(Deserialize)]
-    struct Service {
-        metadata: Metadata,
+    let deployment = read_yaml::<Value>(DEPLOYMENT).remove(0);
+    let mut labels = BTreeMap::from([
+        ("__meta_kubernetes_namespace".to_owned(), "project".to_owned()),
+        ("__meta_kubernetes_pod_name".to_owned(), "broadcaster-1".to_owned()),
+        ("__meta_kubernetes_pod_phase".to_owned(), "Running".to_owned()),
+    ]);
+    for (members, kind) in [("annotations", "annotation"), ("labels", "label")] {
+        let members = deployment["spec"]["template"]["metadata"][members].as_object();
+        for (name, value) in members.expect("the pod has annotations and labels") {
+            let name = name.replace(['.', '/', '-'], "_");
+            let value = value.as_str().expect("their values are text").to_owned();
+            labels.insert(format!("__meta_kubernetes_pod_{kind}_{name}"), value);
+        }
     }
-    #[derive(Deserialize)]
-    struct Metadata {
-        annotations: BTreeMap<String, String>,
-    }
-    let service: Service = read_yaml(SERVICE).remove(0);
-    let meta = |name: &str| format!("__meta_kubernetes_service_annotation_{}", name.replace(['.', '/'], "_"));
-    let labels: BTreeMap<_, _> =
-        service.metadata.annotations.iter().map(|(name, value)| (meta(name), value)).collect();
+    let map = read_yaml::<Value>(AZURE).remove(0);
+    let config = map["data"]["prometheus-config"].as_str().expect("the ConfigMap has a configuration");
+    let mut config: Value = serde_saphyr::from_str(config).expect("the configuration is YAML");
+    let mut scrape = config["scrape_configs"][0].take();
+    scrape.as_object_mut().expect("it says what to scrape").remove("kubernetes_sd_configs");
+    scrape["static_configs"] = json!([{ "targets": ["127.0.0.1"], "labels": labels }]);
+    let relabelled = scrape["relabel_configs"].as_array_mut().expect("it relabels");
+    relabelled.push(json!({
+        "source_labels": ["__address__"],
+        "target_label": "__address__",
+        "regex": format!("127.0.0.1:{}", default_port()),
+        "replacement": daemon.metrics_address().to_string(),
+    }));
+    scrape
+}
+
+/// The port of the metrics where the configuration does not say another.
+fn default_port() -> String {
     let defaults: toml::Table = read("config/broadcaster.toml").parse().expect("the configuration is TOML");
-    let default_port = defaults["server"]["metrics"].as_str().and_then(|address| address.rsplit(':').next());
-    let default_port = default_port.expect("the configuration names the port of the metrics");
-    json!({
-        "job_name": JOB,
-        "static_configs": [{ "targets": ["127.0.0.1"], "labels": labels }],
-        "relabel_configs": [
-            { "source_labels": [meta("prometheus.io/scrape")], "action": "keep", "regex": "true" },
-            { "source_labels": [meta("prometheus.io/path")], "target_label": "__metrics_path__", "regex": "(.+)" },
-            {
-                "source_labels": ["__address__", meta("prometheus.io/port")],
-                "target_label": "__address__",
-                "regex": "([^:]+);(\\d+)",
-                "replacement": "$1:$2",
-            },
-            {
-                "source_labels": ["__address__"],
-                "target_label": "__address__",
-                "regex": format!("127.0.0.1:{default_port}"),
-                "replacement": daemon.metrics_address().to_string(),
-            },
-        ],
-    })
+    let address = defaults["server"]["metrics"].as_str();
+    let port = address.and_then(|address| address.rsplit(':').next());
+    port.expect("the configuration names the port of the metrics").to_owned()
 }
 
 /// Every expression, and what it is called in failures.
@@ -155,10 +156,11 @@ async fn all_that_is_named_is_there() {
     let prometheus = &scene.prometheus;
     everything_shows_something(prometheus).await;
     nothing_is_wrong_with_the_scrapes(prometheus).await;
+    no_series_is_there_twice(scene.daemon.metrics().await.text());
     let mut used = BTreeSet::new();
     for (name, expr) in expressions() {
         let names = Names::of(&expr);
-        let mut labels = BTreeSet::from(["namespace".to_owned()]);
+        let mut labels = BTreeSet::new();
         for selector in &names.selectors {
             let series = prometheus.series(selector).await;
             assert!(!series.is_empty(), "{name}: there is no {selector}");
@@ -198,7 +200,8 @@ async fn everything_shows_something(prometheus: &Prometheus) {
 async fn nothing_is_wrong_with_the_scrapes(prometheus: &Prometheus) {
     let targets = prometheus.api("targets", &[]).await.expect("prometheus lists its targets");
     let targets = targets["activeTargets"].as_array().expect("it has some");
-    assert_eq!(targets.len(), 2, "a target was not kept: {targets:#?}");
+    let jobs: BTreeSet<_> = targets.iter().filter_map(|target| target["labels"]["job"].as_str()).collect();
+    assert_eq!(jobs, [JOB, "foreign"].into());
     for target in targets {
         assert!(target["health"] == "up" && target["lastError"] == "", "{target:#}");
     }
@@ -221,6 +224,15 @@ async fn nothing_is_wrong_with_the_scrapes(prometheus: &Prometheus) {
     }
     let complaints = prometheus.complaints();
     assert!(complaints.is_empty(), "prometheus says: {complaints:#?}");
+}
+
+/// Prometheus takes the first of two samples and says nothing.
+fn no_series_is_there_twice(page: &str) {
+    let mut series = BTreeSet::new();
+    for line in page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (one, _) = line.rsplit_once(' ').expect("a sample has a value");
+        assert!(series.insert(one), "{one} is there twice");
+    }
 }
 
 /// What the runbook and the README's table name as code.
@@ -252,6 +264,7 @@ fn foreign() -> BTreeSet<String> {
 #[test]
 fn foreign_metrics_are_documented_and_not_ours() {
     let text = read(FOREIGN);
+    no_series_is_there_twice(&text);
     for metric in foreign() {
         assert!(text.contains(&format!("\n# HELP {metric} https://")), "{metric}: where is it documented?");
         let ours =
