@@ -1,12 +1,13 @@
 //! What Azure's Prometheus is told to scrape. (Rules and dashboards are the matter of tests/monitoring.)
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::build;
 use crate::environment;
-use crate::object::{at, list, parse_yaml, text};
+use crate::object::{at, entries, list, parse_yaml, text};
 use crate::overlay::{Findings, Overlay, broken_at, none};
 use crate::support::process;
 
@@ -76,22 +77,54 @@ fn azure_is_told_the_same_for_branches_and_for_production() {
     assert_eq!(branch, production);
 }
 
-/// (Debian's Prometheus is built without discovery in Kubernetes, so that part is left out here.)
+/// What Prometheus makes of the pods of production: promtool is told of them as the discovery in Kubernetes would tell it, each
+/// port a target. (Debian's Prometheus is built without that discovery.)
 #[test]
-fn prometheus_takes_the_configuration() {
-    let directory = tempfile::tempdir().expect("a temporary directory can be made");
-    for (name, _) in environment::AZURE {
-        let object = build::overlay(name).find(CONFIG).expect("it is there");
-        let file = directory.path().join(name);
-        let mut config = parse_yaml(object.text("data.prometheus-config")).expect("it is YAML").remove(0);
-        let job = config["scrape_configs"][0].as_object_mut().expect("it has a job");
-        job.remove("kubernetes_sd_configs").expect("it discovers pods");
-        std::fs::write(&file, config.to_string()).expect("it is writable");
-        let checked =
-            Command::new(process::tool("promtool", "PROMTOOL")).args(["check", "config"]).arg(&file).output();
-        let checked = checked.expect("promtool runs");
-        assert!(checked.status.success(), "{name}: {}", String::from_utf8_lossy(&checked.stderr));
+fn prometheus_scrapes_each_pod_once_where_its_annotations_say() {
+    let overlay = build::overlay("azure-production").find(CONFIG).expect("it is there");
+    let mut config = parse_yaml(overlay.text("data.prometheus-config")).expect("it is YAML").remove(0);
+    let mut discovered = Vec::new();
+    for (number, pod) in build::overlay("production").pods().enumerate() {
+        let mut labels =
+            json!({ "__meta_kubernetes_namespace": "project", "__meta_kubernetes_pod_phase": "Running" });
+        for kind in ["annotation", "label"] {
+            for (key, value) in entries(pod.get(&format!("metadata.{kind}s"))) {
+                let key = key.replace(|sign: char| !sign.is_ascii_alphanumeric(), "_");
+                labels[format!("__meta_kubernetes_pod_{kind}_{key}")] = value.clone();
+            }
+        }
+        let ports = pod.containers().into_iter().flat_map(|(_, container)| list(&container["ports"]));
+        let targets: Vec<_> =
+            ports.map(|port| format!("10.0.0.{number}:{}", port["containerPort"])).collect();
+        discovered.push(json!({ "targets": targets, "labels": labels }));
     }
+    let job = config["scrape_configs"][0].as_object_mut().expect("it has a job");
+    job.remove("kubernetes_sd_configs").expect("it discovers pods");
+    job.insert("static_configs".to_owned(), discovered.into());
+    let found = discover(&config);
+    let found: BTreeSet<_> = found
+        .iter()
+        .filter(|target| !target["labels"].is_null())
+        .map(|target| {
+            let label = |name: &str| text(&target["labels"][name]);
+            let address = label("__address__").split_once(':').expect("it has a port").1;
+            (label("job"), address, label("__metrics_path__"), label("namespace"))
+        })
+        .collect();
+    let expected = [("broadcaster", "7777", "/metrics", "project"), ("nats", "7777", "/metrics", "project")];
+    assert_eq!(found, BTreeSet::from(expected));
+}
+
+/// The targets that Prometheus finds by this configuration, as promtool tells.
+fn discover(config: &Value) -> Vec<Value> {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = directory.path().join("prometheus.json");
+    std::fs::write(&file, config.to_string()).expect("it is writable");
+    let mut promtool = Command::new(process::tool("promtool", "PROMTOOL"));
+    promtool.args(["check", "service-discovery", "--timeout=1s"]).arg(&file).arg("kubernetes-pods");
+    let output = promtool.output().expect("promtool runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("promtool: {error}: {said}"))
 }
 
 #[test]

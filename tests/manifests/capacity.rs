@@ -203,7 +203,7 @@ pub(crate) fn go(overlay: &Overlay) -> Findings {
 }
 
 /// All of it.
-fn check(overlay: &Overlay) -> Findings {
+pub(crate) fn check(overlay: &Overlay) -> Findings {
     let bounds =
         if overlay.find("Deployment/broadcaster").is_some() { bounds(overlay) } else { Findings::new() };
     [quotas(overlay), limit_ranges(overlay), bounds, go(overlay)].concat()

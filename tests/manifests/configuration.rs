@@ -30,9 +30,9 @@ pub(crate) fn effective(overlay: &Overlay) -> Result<toml::Table, String> {
 }
 
 /// What is in effect, held against the figures. (`broadcaster check` reads every file that is named, so each has to be mounted.)
-fn check(overlay: &Overlay) -> Findings {
+pub(crate) fn check(overlay: &Overlay) -> Findings {
     let environments = environment::environments();
-    let environment = environments.iter().find(|environment| environment.overlay == overlay.name);
+    let environment = environments.iter().find(|environment| environment.overlay == overlay.base());
     match effective(overlay) {
         Ok(effective) => figures::configured(environment.expect("it is an environment"), &effective),
         Err(finding) => vec![finding],

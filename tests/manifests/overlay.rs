@@ -17,6 +17,11 @@ pub(crate) struct Overlay {
 pub(crate) type Findings = Vec<String>;
 
 impl Overlay {
+    /// The overlay that it is, whatever components were chosen with it.
+    pub(crate) fn base(&self) -> &str {
+        self.name.split('+').next().unwrap_or_default()
+    }
+
     pub(crate) fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Object> {
         self.objects.iter().filter(move |object| object.kind() == kind)
     }

@@ -21,7 +21,7 @@ fn template() -> &'static Object {
 
 /// Whether the Secrets of this overlay are made by hand.
 fn by_hand(overlay: &Overlay) -> bool {
-    overlay.name.starts_with("staging") || overlay.name.starts_with("production")
+    ["staging", "production", "production-durable"].contains(&overlay.base())
 }
 
 /// The keys of this ConfigMap or Secret, or `None` where there is none.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::build::{self, Copy};
 use crate::object::{at, list, parse_yaml, text};
 use crate::overlay::{Findings, none};
-use crate::{capacity, references, schema, security, selectors, traffic};
+use crate::{capacity, configuration, references, schema, security, selectors, traffic};
 
 /// What no kustomization names, and why it is there.
 const ALONE: [&str; 2] = ["README.md", "base/broadcaster/secret-template.yaml"];
@@ -136,6 +136,23 @@ fn every_yaml_file_can_be_read() {
     }
 }
 
+/// Whatever k8s/README.md and the manifests themselves tell people to build or apply is there.
+#[test]
+fn every_folder_that_is_spoken_of_is_there() {
+    let root = build::k8s();
+    let mut spoken_of = 0;
+    for file in files(&root) {
+        let said = fs::read_to_string(root.join(&file)).expect("it is text");
+        for word in said.split(|sign: char| sign.is_whitespace() || "`,;:()\"".contains(sign)) {
+            let Some(path) = word.strip_prefix("k8s/") else { continue };
+            spoken_of += 1;
+            let path = path.trim_end_matches(['.', '/']);
+            assert!(root.join(path).exists(), "{} speaks of {word}, which is not there", file.display());
+        }
+    }
+    assert!(spoken_of > 10, "only {spoken_of} paths were found");
+}
+
 #[test]
 fn a_file_that_nothing_names_is_found() {
     let copy = Copy::new();
@@ -177,7 +194,8 @@ fn every_choice_of_components_is_good() {
     assert!(kinds.contains_key("azure-workload-identity"), "no option was tried but {kinds:?}");
     let overlays = build::build_all(&folders);
     let checks = [
-        capacity::quotas,
+        capacity::check,
+        configuration::check,
         references::check,
         schema::names,
         security::check,

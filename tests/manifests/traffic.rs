@@ -157,7 +157,7 @@ fn flows(overlay: &Overlay) -> Vec<(Peer<'static>, Peer<'static>, Port, bool)> {
     for from in prometheus {
         flows.extend([(from, BROADCASTER, tcp(7777), true), (from, NATS, tcp(7777), true)]);
     }
-    match overlay.name.as_str() {
+    match overlay.base() {
         "development" => {
             flows.push((BROADCASTER, Of("Deployment/echo"), tcp(8080), true));
             flows.push((Of("Deployment/todo-publisher"), NATS, tcp(4222), true));
