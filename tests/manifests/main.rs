@@ -19,6 +19,7 @@ mod figures;
 mod gitops;
 mod object;
 mod overlay;
+mod readme;
 mod references;
 mod rollout;
 mod running;
