@@ -15,6 +15,7 @@ test: lint ## all checks and all tests
 	cargo test --locked
 	cargo build --release --locked
 	$(count)
+	$(image)
 	@for file in config/*.toml; do \
 		case $$file in */demo.toml) url=http://127.0.0.1:8080 ;; *) url= ;; esac; \
 		echo "broadcaster check --config $$file"; \
@@ -26,12 +27,16 @@ instructions: build ## renew tests/instructions.toml: what a message costs the d
 	@tests/install-tools.sh nats valgrind
 	RENEW=1 $(count)
 
-lint: ## formatting, clippy and rustdoc, every warning an error
+lint: ## formatting, clippy, rustdoc, scripts, Dockerfile and workflows, every warning an error
+	@tests/install-tools.sh hadolint actionlint shellcheck
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || \
 		{ echo 'rustfmt or clippy is missing: rustup component add rustfmt clippy' >&2; exit 1; }
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	shellcheck .ci/run packaging/*.sh tests/*.sh
+	.tools/bin/hadolint Dockerfile
+	.tools/bin/actionlint '.github/workflows/*'
 
 build: ## the release binary: target/release/broadcaster
 	cargo build --release --locked
@@ -54,3 +59,6 @@ program = "$${CARGO_TARGET_DIR:-target}/$(1)"
 # Counts the instructions of the release build as it is shipped. (Not `cargo test --release`: that would build the daemon
 # with what only the tests want of its libraries.)
 count = BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test instructions -- --ignored --nocapture
+# Runs the release build in what the image holds. Containers take root.
+image = BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test image $(as_root) -- --ignored --nocapture
+as_root = $(if $(filter-out 0,$(shell id -u)),--config "target.'cfg(unix)'.runner = 'sudo --preserve-env=BROADCASTER'")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::{
-    health::Health,
+    health::{Health, Report},
     server::{Page, Pages},
 };
 
@@ -24,22 +24,16 @@ impl Api {
 
 impl Pages for Api {
     fn page(&self, path: &str, _accept: Option<&str>) -> Option<Page> {
-        const JSON: &str = "application/json";
         match path {
-            "/health" => {
-                let report = self.health.report();
-                let status =
-                    if report.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                let body = serde_json::to_string(&report).unwrap_or_default() + "\n";
-                Some(Page { status, content_type: JSON, body })
-            }
-            // The process answers: that is all there is to say.
-            "/healthz" => Some(Page {
-                status: StatusCode::OK,
-                content_type: JSON,
-                body: "{\"status\":\"alive\"}\n".to_owned(),
-            }),
+            "/health" => Some(told(&self.health.report())),
+            "/healthz" => Some(told(&self.health.liveness())),
             _ => None,
         }
     }
+}
+
+fn told(report: &Report) -> Page {
+    let status = if report.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = serde_json::to_string(report).unwrap_or_default() + "\n";
+    Page { status, content_type: "application/json", body }
 }

@@ -21,6 +21,7 @@ use crate::{
     route::{self, RouteShare},
     server::{BindError, Server},
     stats::Account,
+    supervisor::{self, Supervisor},
 };
 
 /// More lanes than this are only started when asked for: each has its own connection to NATS.
@@ -94,7 +95,8 @@ impl App {
         }
         drop(trust);
         let statuses: Vec<Arc<LaneStatus>> = shares.iter().map(|_| Arc::default()).collect();
-        let health = Arc::new(Health::new(statuses.clone(), &config.routes));
+        statuses.iter().for_each(|status| status.pulse.beat(clock.now()));
+        let health = Arc::new(Health::new(statuses.clone(), &config.routes, clock));
         let page = Metrics::new(Figures {
             routes: figures.clone(),
             lanes: statuses.clone(),
@@ -105,11 +107,13 @@ impl App {
         drop(spawn_local(metrics.serve(page)));
 
         let lanes = Lanes::start(&config, shares, statuses, desks.unwrap_or_default(), clock)?;
+        drop(spawn_local(Supervisor::new(Arc::clone(&health)).run()));
         tokio::select! {
             () = stop => {}
             () = lanes.ended.cancelled() => error!("a lane has ended, stopping"),
         }
         health.drain();
+        supervisor::stopping(config.shutdown.grace);
         if let Some(hand_over) = hand_over {
             hand_over.leave().await;
         }

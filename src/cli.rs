@@ -9,6 +9,7 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 use thiserror::Error;
+use url::Url;
 
 pub use self::dead_letters::{Action, DeadLetters, Selection};
 use crate::config::Sources;
@@ -40,6 +41,19 @@ pub enum Command {
     Check,
     /// Look at the dead letters in a stream, deliver them after all, or remove them.
     DeadLetters(DeadLetters),
+    /// Ask the running daemon whether it is ready: status 0 if it is, else 1 and the reasons.
+    Health(Health),
+}
+
+/// Which daemon is asked, and what.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Ask whether it is alive instead, as a supervisor does before it restarts a process.
+    #[arg(long)]
+    pub live: bool,
+    /// The API of the daemon, http://HOST:PORT; without it, the one that the configuration tells on this machine.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<Url>,
 }
 
 /// The settings that can be given as options.

@@ -29,6 +29,7 @@ use crate::{
     hand_over::{Desk, Giver},
     line::{Equipment, Line},
     nats::{Link, LinkError, LinkState},
+    pulse::Pulse,
     route::RouteShare,
     settle::Settle,
     source::{Feed, Session},
@@ -67,6 +68,8 @@ pub struct LaneStatus {
     streams: Mutex<Vec<Arc<durable::Status>>>,
     /// What tokio says about the lane's runtime, once it runs.
     pub runtime: OnceLock<RuntimeMetrics>,
+    /// Whether the lane moves.
+    pub pulse: Pulse,
     /// Messages that the NATS client dropped, because the lane was too slow.
     pub slow_consumer: Arc<Counter>,
 }
@@ -126,6 +129,8 @@ pub fn runtime() -> Result<LocalRuntime, LaneError> {
 pub async fn run(plan: Plan) -> Result<(), LaneError> {
     let Plan { number, config, shares, status, clock, stop, desk } = plan;
     status.runtime.get_or_init(|| Handle::current().metrics());
+    let moving = Arc::clone(&status);
+    drop(spawn_local(async move { moving.pulse.keep(clock).await }));
     let acks = Acks::default();
     let stats = shares.iter().map(|share| Arc::clone(&share.stats)).collect();
     let lines: Vec<_> = config
@@ -313,10 +318,11 @@ pub fn spawn(
     plan: Plan,
     ended: CancellationToken,
 ) -> std::io::Result<std::thread::JoinHandle<Result<(), LaneError>>> {
-    let number = plan.number;
+    let (number, status) = (plan.number, Arc::clone(&plan.status));
     std::thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
         let _ended = ended.drop_guard();
         let done = runtime().and_then(|runtime| runtime.block_on(run(plan)));
+        status.pulse.end();
         if let Err(error) = &done {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             error!(lane = number, %error, cause, "lane failed");

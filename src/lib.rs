@@ -32,20 +32,26 @@ pub mod commands;
 pub mod condition;
 pub mod health;
 pub mod metrics;
+pub mod pulse;
 pub mod server;
 pub mod signals;
 pub mod stats;
+pub mod supervisor;
 pub mod telemetry;
 pub mod throttle;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit this build was made from, with a `+` where the tree had changes; `unknown` outside a git checkout.
-pub const COMMIT: &str = git_version::git_version!(
-    args = ["--always", "--dirty=+", "--abbrev=9", "--exclude=*"],
-    fallback = "unknown"
-);
+/// The commit this build was made from, with a `+` where the tree had changes: what `BROADCASTER_COMMIT` says (the image
+/// is built without `.git`, which would spoil its cache), else what git says; `unknown` outside a git checkout.
+pub const COMMIT: &str = match option_env!("BROADCASTER_COMMIT") {
+    Some(commit) => commit,
+    None => git_version::git_version!(
+        args = ["--always", "--dirty=+", "--abbrev=9", "--exclude=*"],
+        fallback = "unknown"
+    ),
+};
 
 /// The version and the commit, as `--version` prints them.
 pub const LONG_VERSION: &str = const_format::concatcp!(VERSION, " (", COMMIT, ")");

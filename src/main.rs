@@ -7,9 +7,12 @@ use std::{
 
 use broadcaster::{
     app::{App, AppError},
-    cli::{Cli, Command, DeadLetters},
+    cli::{Cli, Command, DeadLetters, Health},
     clock::Clock,
-    commands::dead_letters::{self, CommandError, Done},
+    commands::{
+        dead_letters::{self, CommandError, Done},
+        health::{self, HealthError, Question},
+    },
     config::{self, Config},
     lane, signals, telemetry,
 };
@@ -30,6 +33,10 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_OPTION);
         }
     };
+    // Who names the daemon need not know how it is configured, or be allowed to read its secrets.
+    if let Some(Command::Health(Health { live, url: Some(url) })) = &cli.command {
+        return probe(health::named(url), *live);
+    }
     let config = match config::load(sources) {
         Ok(config) => config,
         Err(errors) => {
@@ -43,8 +50,24 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_closed) => ExitCode::FAILURE,
         },
+        Some(Command::Health(Health { live, .. })) => probe(Ok(health::local(config.server.api)), live),
         Some(Command::DeadLetters(command)) => see_to_dead_letters(&config, command),
         None => deliver(config),
+    }
+}
+
+fn probe(authority: Result<String, HealthError>, live: bool) -> ExitCode {
+    let question = if live { Question::Live } else { Question::Ready };
+    let ask = |authority: String| {
+        let runtime = lane::runtime()?;
+        runtime.block_on(health::ask(&authority, question))
+    };
+    match authority.and_then(ask) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(if matches!(error, HealthError::Url) { WRONG_OPTION } else { 1 })
+        }
     }
 }
 

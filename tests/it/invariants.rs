@@ -51,12 +51,13 @@ fn libraries_stay_where_they_belong() {
         }
     };
     only("async_nats", &["nats.rs", "nats/", "source.rs", "durable", "dead_letter/", "hand_over"]);
-    only("hyper", &["server.rs"]);
-    only("hyper_util", &["server.rs"]);
+    only("hyper", &["server.rs", "commands/health.rs"]);
+    only("hyper_util", &["server.rs", "commands/health.rs"]);
     only("httparse", &["deliver/response.rs"]);
     only("backoff", &["dispatch/backoff.rs"]);
     only("governor", &["dispatch/limiter.rs"]);
     only("figment", &["config/layers.rs"]);
+    only("sd_notify", &["supervisor.rs"]);
     only("indicatif", &["commands/"]);
 }
 

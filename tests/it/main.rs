@@ -16,5 +16,7 @@ mod kit;
 mod load;
 mod nats_auth;
 mod nats_faults;
+mod probe;
 mod shutdown;
+mod supervisor;
 mod telemetry;

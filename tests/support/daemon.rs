@@ -319,9 +319,11 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            let ended =
+                self.process.ended().map_or_else(|| "running".to_owned(), |status| status.to_string());
             self.process.kill();
             let lines = self.logs();
-            eprintln!("--- the daemon's last log lines, {} in all", lines.len());
+            eprintln!("--- the daemon's last log lines, {} in all ({ended})", lines.len());
             for line in lines.iter().skip(lines.len().saturating_sub(SHOWN)) {
                 eprintln!("{line}");
             }

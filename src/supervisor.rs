@@ -1,0 +1,87 @@
+//! What the service manager is told, where one listens: systemd, by `sd_notify(3)`.
+//!
+//! Signs of life for its watchdog come from the lanes: where one of them stands still there are none, however well the
+//! rest of the process is, and the service manager restarts it.
+
+use std::{io, sync::Arc, time::Duration};
+
+use sd_notify::NotifyState;
+use tokio::time::interval;
+use tracing::{error, warn};
+
+use crate::health::Health;
+
+/// How often the status is looked at, where the watchdog does not want to hear more often.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long a stop takes beyond the grace, at most.
+const AFTER_THE_GRACE: Duration = Duration::from_secs(30);
+
+/// The service manager. Where there is none, nothing is said.
+#[derive(Debug)]
+pub struct Supervisor {
+    health: Arc<Health>,
+    /// It restarts a process that it has not heard from for this long.
+    watchdog: Option<Duration>,
+    /// A telling has failed: that is not repeated in the log.
+    unheard: bool,
+}
+
+impl Supervisor {
+    /// The one that the environment names.
+    pub fn new(health: Arc<Health>) -> Self {
+        Self { health, watchdog: sd_notify::watchdog_enabled(), unheard: false }
+    }
+
+    /// Says that the start is done, and from then on how things are, for as long as it is polled.
+    pub async fn run(mut self) {
+        self.tell(&[NotifyState::Ready]);
+        let mut status = String::new();
+        let mut is_stuck = false;
+        // Heard three times within its patience, so that one late telling costs nothing.
+        let mut look = interval(self.watchdog.map_or(LOOK, |patience| LOOK.min(patience / 3)));
+        loop {
+            look.tick().await;
+            let report = self.health.report();
+            let now =
+                if report.reasons.is_empty() { report.status.to_owned() } else { report.reasons.join("; ") };
+            if now != status {
+                self.tell(&[NotifyState::Status(&now)]);
+                status = now;
+            }
+            let Some(patience) = self.watchdog else { continue };
+            let stuck = self.health.stuck(patience / 2);
+            if stuck.is_empty() {
+                self.tell(&[NotifyState::Watchdog]);
+            } else if !is_stuck {
+                error!(
+                    reasons = stuck.join("; "),
+                    "no more signs of life: the service manager will restart the process"
+                );
+            }
+            is_stuck = !stuck.is_empty();
+        }
+    }
+
+    fn tell(&mut self, states: &[NotifyState<'_>]) {
+        self.unheard = report(sd_notify::notify(states), self.unheard);
+    }
+}
+
+/// Says that a stop has begun, which may take the `grace` and what comes after, whatever the unit says.
+pub fn stopping(grace: Duration) {
+    let longest = u32::try_from((grace + AFTER_THE_GRACE).as_micros()).unwrap_or(u32::MAX);
+    report(sd_notify::notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(longest)]), false);
+}
+
+/// Whether a telling has failed, now or before; the first one is logged.
+fn report(told: io::Result<()>, before: bool) -> bool {
+    match told {
+        Ok(()) => before,
+        Err(error) => {
+            if !before {
+                warn!(%error, "cannot tell the service manager (NOTIFY_SOCKET)");
+            }
+            true
+        }
+    }
+}
