@@ -107,7 +107,9 @@ impl App {
         drop(spawn_local(metrics.serve(page)));
 
         let lanes = Lanes::start(&config, shares, statuses, desks.unwrap_or_default(), clock)?;
-        drop(spawn_local(Supervisor::new(Arc::clone(&health)).run()));
+        if let Some(supervisor) = Supervisor::listening(Arc::clone(&health)) {
+            drop(spawn_local(supervisor.run()));
+        }
         tokio::select! {
             () = stop => {}
             () = lanes.ended.cancelled() => error!("a lane has ended, stopping"),

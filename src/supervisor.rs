@@ -3,7 +3,7 @@
 //! Signs of life for its watchdog come from the lanes: where one of them stands still there are none, however well the
 //! rest of the process is, and the service manager restarts it.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{env, io, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio::time::interval;
@@ -12,11 +12,11 @@ use tracing::{error, warn};
 use crate::health::Health;
 
 /// How often the status is looked at, where the watchdog does not want to hear more often.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(500);
 /// How long a stop takes beyond the grace, at most.
 const AFTER_THE_GRACE: Duration = Duration::from_secs(30);
 
-/// The service manager. Where there is none, nothing is said.
+/// The service manager.
 #[derive(Debug)]
 pub struct Supervisor {
     health: Arc<Health>,
@@ -27,9 +27,10 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// The one that the environment names.
-    pub fn new(health: Arc<Health>) -> Self {
-        Self { health, watchdog: sd_notify::watchdog_enabled(), unheard: false }
+    /// The one that the environment names, if it does.
+    pub fn listening(health: Arc<Health>) -> Option<Self> {
+        let watchdog = sd_notify::watchdog_enabled();
+        env::var_os("NOTIFY_SOCKET").map(|_| Self { health, watchdog, unheard: false })
     }
 
     /// Says that the start is done, and from then on how things are, for as long as it is polled.

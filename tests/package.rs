@@ -22,11 +22,11 @@ const FILES: [&str; 14] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",
+    "-rw-r--r-- ./usr/share/broadcaster/prometheus-rules.yml",
     "-rw-r--r-- ./usr/share/doc/broadcaster/README.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/changelog.gz",
     "-rw-r--r-- ./usr/share/doc/broadcaster/copyright",
     "-rw-r--r-- ./usr/share/doc/broadcaster/examples/broadcaster.toml",
-    "-rw-r--r-- ./usr/share/doc/broadcaster/examples/prometheus-rules.yml",
     "-rw-r--r-- ./usr/share/doc/broadcaster/runbook.md",
     "-rw-r--r-- ./usr/share/fish/vendor_completions.d/broadcaster.fish",
     "-rw-r--r-- ./usr/share/lintian/overrides/broadcaster",
@@ -220,7 +220,7 @@ fn its_configuration_fits_the_secrets_that_the_unit_hands_over() {
 #[test]
 #[ignore = "looks at the package, which `make test` builds"]
 fn prometheus_reads_its_rules() {
-    let rules = PACKAGE.path("usr/share/doc/broadcaster/examples/prometheus-rules.yml");
+    let rules = PACKAGE.path("usr/share/broadcaster/prometheus-rules.yml");
     let promtool = process::tool("promtool", "PROMTOOL");
     let said = run(Command::new(promtool).args(["check", "rules", "--lint-fatal"]).arg(rules));
     assert!(said.contains("SUCCESS"), "{said}");
