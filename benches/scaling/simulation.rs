@@ -73,7 +73,7 @@ impl Run {
         Summary {
             replicas: replicas.clone().min().unwrap_or(0)..=replicas.clone().max().unwrap_or(0),
             pod_hours: float(replicas.sum()) / 3600.0,
-            overloaded: all().filter(|moment| moment.second.lag > 0.0).count(),
+            overloaded: all().filter(|moment| moment.second.lag >= 1.0).count(),
             delay: highest(|second| second.delay),
             lag: highest(|second| second.lag),
             turned_away: all().map(|moment| moment.second.turned_away).sum(),
