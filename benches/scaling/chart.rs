@@ -34,7 +34,7 @@ fn try_draw(title: &str, runs: &[Run], file: &Path) -> Result<(), Box<dyn Error>
     for (index, (panel, (name, figure))) in
         area.split_evenly((panels.len(), 1)).iter().zip(panels).enumerate()
     {
-        draw_panel(panel, name, runs, figure, index == 1)?;
+        draw_panel(panel, name, runs, figure, index == 3)?;
     }
     area.present()?;
     Ok(())
