@@ -46,12 +46,12 @@ build: ## the release binary: target/release/broadcaster
 package: build ## the Debian package: target/debian/broadcaster_*.deb
 	@tests/install-tools.sh cargo-deb
 	cargo run --locked --example assets -- target/assets
-	@$(MAKE) --silent rules >target/assets/prometheus-rules.yml
+	@$(plain_rules) >target/assets/prometheus-rules.yml
 	@rm -rf $(call program,debian)
 	.tools/bin/cargo-deb --no-build
 
 rules: ## print the recording rules and alerts as a rules file for a Prometheus without its operator
-	@sed '1,/^spec:$$/d; s/^  //' k8s/components/prometheus-operator/rules.yaml
+	@$(plain_rules)
 
 tools: ## install what the checks and tests need, into .tools where that is possible
 	@tests/install-tools.sh
@@ -63,6 +63,8 @@ bench: ## the benchmarks
 clean: ## remove what was built; .tools stays
 	cargo clean
 
+# What is below `spec` in a PrometheusRule is a rules file.
+plain_rules = sed '1,/^spec:$$/d; s/^  //' k8s/components/prometheus-operator/rules.yaml
 # What cargo built. (Not `cargo run`: without the tests' dependencies it would build everything anew.)
 program = "$${CARGO_TARGET_DIR:-target}/$(1)"
 # Counts the instructions of the release build as it is shipped. (Not `cargo test --release`: that would build the daemon
