@@ -1,7 +1,7 @@
 //! What the service manager is told, where one listens: systemd, by `sd_notify(3)`.
 //!
-//! Signs of life for its watchdog come from the lanes: where one of them stands still there are none, however well the
-//! rest of the process is, and the service manager restarts it.
+//! Its watchdog is meant for the lanes: where one of them stands still for as long as the watchdog has patience, that is
+//! reported, however well the rest of the process is, and the service manager restarts it.
 
 use std::{env, io, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use crate::health::Health;
 
 /// How often the status is looked at, where the watchdog does not want to hear more often.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(1);
 /// How long a stop takes beyond the grace, at most.
 const AFTER_THE_GRACE: Duration = Duration::from_secs(30);
 
@@ -37,7 +37,7 @@ impl Supervisor {
     pub async fn run(mut self) {
         self.tell(&[NotifyState::Ready]);
         let mut status = String::new();
-        let mut is_stuck = false;
+        let mut was_stuck = false;
         // Heard three times within its patience, so that one late telling costs nothing.
         let mut look = interval(self.watchdog.map_or(LOOK, |patience| LOOK.min(patience / 3)));
         loop {
@@ -50,16 +50,15 @@ impl Supervisor {
                 status = now;
             }
             let Some(patience) = self.watchdog else { continue };
-            let stuck = self.health.stuck(patience / 2);
+            let stuck = self.health.stuck(patience);
             if stuck.is_empty() {
                 self.tell(&[NotifyState::Watchdog]);
-            } else if !is_stuck {
-                error!(
-                    reasons = stuck.join("; "),
-                    "no more signs of life: the service manager will restart the process"
-                );
+            } else if was_stuck {
+                error!(reasons = stuck.join("; "), "asking the service manager for a restart");
+                self.tell(&[NotifyState::WatchdogTrigger]);
             }
-            is_stuck = !stuck.is_empty();
+            // At a first look the whole process may have been asleep, and the lane is about to move.
+            was_stuck = !stuck.is_empty();
         }
     }
 

@@ -116,7 +116,7 @@ soon '[[ $(systemctl show -P NRestarts broadcaster) == 1 ]] && broadcaster healt
 say "with a lane that stands still, it is started again"
 on_it 'timeout 90 halt-thread "$(systemctl show -P MainPID broadcaster)" lane-0'
 soon '[[ $(systemctl show -P NRestarts broadcaster) == 2 ]] && broadcaster health --url http://127.0.0.1:8002'
-on_it 'journalctl --unit broadcaster | grep -E "signs of life|Watchdog|signal SIGABRT"'
+on_it 'journalctl --unit broadcaster | grep -E "for a restart|[Ww]atchdog|signal SIGABRT"'
 
 say "a wrong configuration is not tried again"
 on_it 'echo nonsense = 1 >>/etc/broadcaster/broadcaster.toml; not systemctl restart broadcaster; sleep 5'
