@@ -115,7 +115,7 @@ impl App {
             () = lanes.ended.cancelled() => error!("a lane has ended, stopping"),
         }
         health.drain();
-        supervisor::stopping(config.shutdown.grace);
+        supervisor::stopping(config.shutdown.grace).await;
         if let Some(hand_over) = hand_over {
             hand_over.leave().await;
         }

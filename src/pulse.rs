@@ -10,7 +10,7 @@ use tokio::time::interval;
 use crate::clock::{Clock, Time};
 
 /// How often a lane gives a sign.
-const BEAT: Duration = Duration::from_secs(1);
+pub const BEAT: Duration = Duration::from_secs(1);
 
 /// When a lane last gave a sign.
 #[derive(Debug, Default)]

@@ -3,11 +3,13 @@
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::daemon::Daemon;
@@ -132,6 +134,60 @@ async fn a_service_manager_that_does_not_listen_is_no_reason_to_stop() {
     daemon.stop().await;
     let complaints = daemon.logs_containing("cannot tell the service manager");
     assert!(complaints.len() <= 2, "once while it runs, once at the stop: {complaints:?}");
+}
+
+#[tokio::test]
+async fn a_service_manager_that_reads_nothing_holds_up_nobody() {
+    let manager = Manager::new();
+    fill(&manager.directory.path().join("notify"));
+    let webhook = Webhook::start();
+    let mut stage = Stage::set(&webhook.url(), |daemon| manager.over(daemon)).await;
+    stage.publish("one").await;
+    stage.wait_processed(1).await;
+    assert_eq!(stage.close().await.delivered, 1);
+    assert_eq!(
+        stage.daemon.logs_containing("cannot tell the service manager").len(),
+        1,
+        "the stop could not be told"
+    );
+}
+
+#[tokio::test]
+async fn neither_a_short_patience_nor_a_sleep_of_the_process_is_a_lane_that_stands_still() {
+    let mut manager = Manager::new();
+    let nats = NatsServer::start().await;
+    let daemon = manager.over(Daemon::between(&nats, "http://127.0.0.1:1/")).env("WATCHDOG_USEC", "600000");
+    let daemon = daemon.start_ready().await;
+    // Several beats long: the time itself is what this is about, here and below.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    daemon.signal(Signal::STOP);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let awake = Instant::now();
+    daemon.signal(Signal::CONT);
+    manager.listen();
+    manager.hear("WATCHDOG=1", awake).await;
+    assert!(manager.heard.iter().all(|(_, line)| line != "WATCHDOG=trigger"), "{:?}", manager.heard);
+}
+
+#[tokio::test]
+async fn a_watchdog_without_any_patience_is_none() {
+    let nats = NatsServer::start().await;
+    let mut manager = Manager::new();
+    let daemon = manager.over(Daemon::between(&nats, "http://127.0.0.1:1/")).env("WATCHDOG_USEC", "0");
+    let mut daemon = daemon.start_ready().await;
+    manager.hear("STATUS=ready", Instant::now()).await;
+    daemon.stop().await;
+}
+
+/// Sends to the socket at `path` until it takes no more.
+fn fill(path: &Path) {
+    // The system bounds what a sender has under way, and what a receiver has waiting.
+    let full = (0..1000).any(|_| {
+        let sender = UnixDatagram::unbound().expect("a socket can be made");
+        sender.set_nonblocking(true).expect("it can be asked without waiting");
+        (0..1000).position(|_| sender.send_to(b"STATUS=full", path).is_err()) == Some(0)
+    });
+    assert!(full, "the socket takes everything");
 }
 
 /// A thread that stands still for as long as this is.
