@@ -83,12 +83,15 @@ async fn it_is_acknowledged_when_the_letter_is_stored_and_terminated_when_that_c
 
 #[tokio::test]
 async fn what_is_not_confirmed_before_the_end_comes_back() {
+    const ASKED: &str = "$JS.API.STREAM.NAMES";
     let nats = NatsServer::start().await;
     let give_up = CancellationToken::new();
     let stop = give_up.clone();
+    let mut questions = nats.client().await.subscribe(ASKED).await.expect("the server takes it");
+    nats.wait_subscriptions(ASKED, 1, SOON).await;
     let stopping = async {
-        // The stream is missing: the outbox has asked for it at least once by then.
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        // The stream is missing, and the outbox has asked for it.
+        next(&mut questions, SOON).await;
         stop.cancel();
     };
     let running = outcome(&nats, give_up, |outlet, stats| {
