@@ -3,7 +3,7 @@
 
 use std::{env, error::Error, fs, io, path::Path};
 
-use broadcaster::{VERSION, cli::Cli};
+use broadcaster::{VERSION, cli::options::Cli};
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::{

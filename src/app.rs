@@ -8,20 +8,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    api::Api,
-    clock::Clock,
+    base::clock::Clock,
     config::{Config, Threads},
+    control::{
+        api::Api,
+        health::Health,
+        metrics::{Figures, Metrics, RouteFigures},
+        server::{BindError, Server},
+        systemd::{self, Supervisor},
+    },
     dead_letter::{self, Outlet, Place, Post},
-    deliver::tls::Trust,
-    hand_over::{Desk, HandOver},
-    health::Health,
+    deliver::connect::tls::Trust,
+    handover::{Desk, HandOver},
     lane::{self, LaneError, LaneStatus, Plan},
-    metrics::{Figures, Metrics, RouteFigures},
     nats::{Link, LinkError, LinkState},
-    route::{self, RouteShare},
-    server::{BindError, Server},
+    route::shared::{self, RouteShare},
     stats::Account,
-    supervisor::{self, Supervisor},
 };
 
 /// More lanes than this are only started when asked for: each has its own connection to NATS.
@@ -80,7 +82,7 @@ impl App {
         let mut shares: Vec<Vec<RouteShare>> = (0..lanes.get()).map(|_| Vec::new()).collect();
         let mut figures = Vec::with_capacity(config.routes.len());
         for (route, outlet) in config.routes.iter().zip(&letters.outlets) {
-            let of_route = route::shares(route, lanes, &trust, outlet.as_ref());
+            let of_route = shared::shares(route, lanes, &trust, outlet.as_ref());
             let stats = of_route.iter().map(|share| Arc::clone(&share.stats)).collect();
             let breaker = of_route[0].breaker.clone();
             figures.push(RouteFigures {
@@ -115,7 +117,7 @@ impl App {
             () = lanes.ended.cancelled() => error!("a lane has ended, stopping"),
         }
         health.drain();
-        supervisor::stopping(config.shutdown.grace).await;
+        systemd::stopping(config.shutdown.grace).await;
         if let Some(hand_over) = hand_over {
             hand_over.leave().await;
         }

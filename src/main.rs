@@ -7,14 +7,15 @@ use std::{
 
 use broadcaster::{
     app::{App, AppError},
-    cli::{Cli, Command, DeadLetters, Health},
-    clock::Clock,
-    commands::{
+    base::clock::Clock,
+    cli::{
         dead_letters::{self, CommandError, Done},
         health::{self, HealthError, Question},
+        options::{Cli, Command, DeadLetters, Health},
     },
     config::{self, Config},
-    lane, signals, telemetry,
+    control::{log, signals},
+    lane,
 };
 use tracing::error;
 
@@ -93,7 +94,7 @@ fn see_to_dead_letters(config: &Config, command: DeadLetters) -> ExitCode {
 
 fn deliver(config: Config) -> ExitCode {
     // Held to the end: what it lets go of last is the rest of the log.
-    let _log = telemetry::start(&config.log);
+    let _log = log::start(&config.log);
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

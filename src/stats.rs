@@ -1,6 +1,6 @@
 //! What is counted, where it happens: one set of figures for each route in each lane.
 //!
-//! No two lanes write to the same figure, so counting is an uncontended addition. [`metrics`](crate::metrics) adds the
+//! No two lanes write to the same figure, so counting is an uncontended addition. [`metrics`](crate::control::metrics) adds the
 //! lanes up when somebody looks.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::outcome::Failure;
+use crate::message::outcome::Failure;
 
 /// A number that only grows.
 #[derive(Debug, Default)]

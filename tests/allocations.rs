@@ -6,11 +6,11 @@
 use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use broadcaster::{
-    clock::Clock,
+    base::clock::Clock,
     config::{self, Sources},
-    deliver::tls::Trust,
+    deliver::connect::tls::Trust,
     lane::{self, LaneStatus, Plan},
-    route,
+    route::shared,
 };
 use support::{nats::NatsServer, webhook::Webhook};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ fn allocations(messages: usize) -> u64 {
     let env = [("WEBHOOK_URL", hook.url()), ("NATS_URL", nats.url())];
     let env = env.map(|(name, value)| (name.into(), value.into())).to_vec();
     let config = config::load(Sources { env, ..Sources::default() }).expect("a good configuration");
-    let shares = route::shares(&config.routes[0], NonZeroUsize::MIN, &Trust::load(), None);
+    let shares = shared::shares(&config.routes[0], NonZeroUsize::MIN, &Trust::load(), None);
     let (status, stop) = (Arc::<LaneStatus>::default(), CancellationToken::new());
     let plan = Plan {
         number: 0,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broadcaster::{clock::Time, config, dispatch::breaker::Breaker, outcome::Failure};
+use broadcaster::{base::clock::Time, config, message::outcome::Failure, route::schedule::breaker::Breaker};
 use criterion::{Criterion, Throughput};
 
 pub(crate) fn bench(criterion: &mut Criterion) {

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use broadcaster::{
-    clock::Time,
-    dispatch::{
-        Dispatch, Pick, Verdict, breaker::Breaker, hold::Hold, policy::Policy, queue::Queue,
+    base::clock::Time,
+    message::{Message, outcome::Attempt},
+    route::schedule::{
+        Dispatch, Pick, Verdict, breaker::Breaker, pause::Hold, policy::Policy, queue::Queue,
         retry_queue::RetryQueue,
     },
-    message::Message,
-    outcome::Attempt,
 };
 use criterion::{Criterion, Throughput};
 

@@ -3,9 +3,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use broadcaster::{
-    clock::Time,
+    base::clock::Time,
     config::RateLimit,
-    dispatch::limiter::{Limiter, SharedLimit},
+    route::schedule::rate_limit::{Limiter, SharedLimit},
 };
 use criterion::{Criterion, Throughput};
 

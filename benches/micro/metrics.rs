@@ -4,10 +4,12 @@ use std::{hint::black_box, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use broadcaster::{
     config::Bounds,
-    dispatch::breaker::Breaker,
+    control::{
+        metrics::{Figures, Metrics, RouteFigures},
+        server::Pages as _,
+    },
     lane::LaneStatus,
-    metrics::{Figures, Metrics, RouteFigures},
-    server::Pages as _,
+    route::schedule::breaker::Breaker,
     stats::RouteStats,
 };
 use criterion::{BenchmarkId, Criterion, Throughput};

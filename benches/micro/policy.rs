@@ -3,9 +3,8 @@
 use std::hint::black_box;
 
 use broadcaster::{
-    deliver::answer::Answer,
-    dispatch::{backoff::Backoff, policy::Policy},
-    outcome::Failure,
+    base::backoff::Backoff, deliver::answer::Answer, message::outcome::Failure,
+    route::schedule::policy::Policy,
 };
 use criterion::{BenchmarkId, Criterion, Throughput};
 

@@ -1,6 +1,6 @@
 //! The queue: a burst goes in, and comes out again.
 
-use broadcaster::dispatch::queue::Queue;
+use broadcaster::route::schedule::queue::Queue;
 use criterion::{Criterion, Throughput};
 
 use crate::sample;

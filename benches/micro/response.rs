@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use broadcaster::deliver::response::{Malformed, Progress, Reader};
+use broadcaster::deliver::h1::response::{Malformed, Progress, Reader};
 use criterion::{Criterion, Throughput};
 
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nserver: nginx\r\ndate: Mon, 23 Nov 2026 12:00:00 GMT\r\n\

@@ -2,7 +2,9 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use broadcaster::{clock::Time, config::Bounds, dispatch::retry_queue::RetryQueue, message::Message};
+use broadcaster::{
+    base::clock::Time, config::Bounds, message::Message, route::schedule::retry_queue::RetryQueue,
+};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 use crate::sample;

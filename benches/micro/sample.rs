@@ -1,7 +1,7 @@
 //! What the benches work on: an ordinary message, on a route with the defaults.
 
 use broadcaster::{
-    clock::Time,
+    base::clock::Time,
     config::{self, Route, Sources},
     message::{Headers, Id, Message},
 };

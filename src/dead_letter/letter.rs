@@ -9,10 +9,12 @@ use async_nats::{HeaderMap, header};
 
 use super::headers::{self as names, put, put_original};
 use crate::{
-    clock::Clock,
+    base::clock::Clock,
     config::RouteName,
-    message::Message,
-    outcome::{Failure, Reason},
+    message::{
+        Message,
+        outcome::{Failure, Reason},
+    },
     stats::RouteStats,
 };
 
@@ -126,10 +128,9 @@ fn rfc3339(time: SystemTime) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::{
-        clock::Time,
-        dispatch::testing::message,
-        message::{Headers, Id, Setback},
-        receipt::Receipt,
+        base::clock::Time,
+        message::{Headers, Id, Setback, acknowledgement::Receipt},
+        route::schedule::testing::message,
     };
 
     pub(crate) fn letter(headers: &[(&str, &str)]) -> Letter {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::headers::{self as names, original};
 use crate::{
-    clock::Time,
+    base::clock::Time,
     message::{Headers, Id, Message},
 };
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::outcome::{Attempt, Failure};
+use crate::message::outcome::{Attempt, Failure};
 
 /// How much of the body of a refusal is kept, in bytes.
 const LONGEST_EXCERPT: usize = 1024;

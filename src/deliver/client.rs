@@ -14,17 +14,18 @@ use tokio_rustls::rustls::ClientConfig;
 use super::{
     Deliver,
     answer::Answer,
-    connection::{Buffers, Connection, Unanswered},
-    connector::Connector,
+    connect::{connector::Connector, stream::Stream},
+    h1::connection::{Buffers, Connection, Unanswered},
     request::Template,
-    stream::Stream,
-    timer::Timer,
 };
+use crate::base::timer::Timer;
 use crate::{
-    clock::{Clock, Time},
+    base::clock::{Clock, Time},
     config::Webhook,
-    message::Message,
-    outcome::{Attempt, Failure},
+    message::{
+        Message,
+        outcome::{Attempt, Failure},
+    },
 };
 
 /// Where a route's messages go. Shared by the route's workers in one lane.

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use broadcaster::deliver::connection::{Connection, Unanswered};
-use broadcaster::outcome::Failure;
+use broadcaster::deliver::h1::connection::{Connection, Unanswered};
+use broadcaster::message::outcome::Failure;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};

@@ -50,23 +50,25 @@ fn libraries_stay_where_they_belong() {
             assert!(allowed.iter().any(|prefix| file.starts_with(prefix)), "{file} names {library}");
         }
     };
-    only("async_nats", &["nats.rs", "nats/", "source.rs", "durable", "dead_letter/", "hand_over"]);
-    only("hyper", &["server.rs", "commands/health.rs"]);
-    only("hyper_util", &["server.rs", "commands/health.rs"]);
-    only("httparse", &["deliver/response.rs"]);
-    only("backoff", &["dispatch/backoff.rs"]);
-    only("governor", &["dispatch/limiter.rs"]);
+    only("async_nats", &["nats/", "source/", "dead_letter/", "handover/"]);
+    only("hyper", &["control/server.rs", "cli/health.rs"]);
+    only("hyper_util", &["control/server.rs", "cli/health.rs"]);
+    only("httparse", &["deliver/h1/response.rs"]);
+    only("backoff", &["base/backoff.rs"]);
+    only("governor", &["route/schedule/rate_limit.rs"]);
     only("figment", &["config/layers.rs"]);
-    only("sd_notify", &["supervisor.rs"]);
-    only("indicatif", &["commands/"]);
+    only("sd_notify", &["control/systemd.rs"]);
+    only("indicatif", &["cli/"]);
 }
 
 #[test]
 fn decisions_read_no_clock_and_do_no_io() {
     for word in ["SystemTime", "tokio::", "async fn", ".await", "std::fs", "std::net"] {
         let files = files_with(|line| line.contains(word));
-        let guilty: Vec<_> =
-            files.iter().filter(|file| file.starts_with("dispatch") && !file.contains("test")).collect();
+        let guilty: Vec<_> = files
+            .iter()
+            .filter(|file| file.starts_with("route/schedule") && !file.contains("test"))
+            .collect();
         assert!(guilty.is_empty(), "{guilty:?} have {word}");
     }
 }

@@ -1,6 +1,6 @@
 //! What must hold of reading any bytes at all as a response. Shared by the tests and the fuzz target.
 
-use broadcaster::deliver::response::{Malformed, Progress, Reader};
+use broadcaster::deliver::h1::response::{Malformed, Progress, Reader};
 
 /// Reads `bytes`, of which `step` more arrive each time, and then the end.
 fn read(bytes: &[u8], step: usize) -> Result<Progress, Malformed> {

@@ -4,13 +4,11 @@ use std::{rc::Rc, sync::Arc};
 
 use async_nats::Subscriber;
 use broadcaster::{
-    clock::{Clock, Time},
+    base::clock::{Clock, Time},
     config::{self, Config, Sources},
     dead_letter::{Letter, Outlet, Place, Post, outbox},
-    message::{Headers, Id, Message},
+    message::{Headers, Id, Message, acknowledgement::Receipt, outcome::Reason},
     nats::Link,
-    outcome::Reason,
-    receipt::Receipt,
     stats::{Account, RouteStats},
 };
 use tokio_util::sync::CancellationToken;

@@ -1,0 +1,6 @@
+//! What every part of the program may use, and what knows nothing of messages, routes or NATS.
+
+pub mod backoff;
+pub mod clock;
+pub mod throttle;
+pub(crate) mod timer;

@@ -1,0 +1,213 @@
+//! `broadcaster dead-letters`: looking at what was not delivered, delivering it after all, removing it.
+
+pub mod options;
+mod print;
+mod replay;
+mod selection;
+
+use std::{io, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::dead_letters::{print::Printer, replay::Replay, selection::Selected};
+use super::options::{Action, DeadLetters, Selection};
+use crate::{
+    base::clock::Clock,
+    config::{Config, PublishSubject, Route},
+    dead_letter::{Store, StoreError, Stored},
+    nats::{Link, LinkError},
+};
+
+/// How long NATS may take to be there.
+const CONNECTING: Duration = Duration::from_secs(10);
+
+/// Whether everything that was asked for was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It was.
+    Fully,
+    /// Something failed, and was reported.
+    InPart,
+}
+
+/// The command can't do its work.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// A name that no route has.
+    #[error("no route is called {0:?}")]
+    NoSuchRoute(String),
+    /// Nothing to look at.
+    #[error("{0}")]
+    NoDeadLetters(String),
+    /// Nothing has that id.
+    #[error("no dead letter has the id {0:?}")]
+    NoSuchLetter(String),
+    /// No connection.
+    #[error("cannot connect to NATS: {0}")]
+    Unreachable(String),
+    /// No client.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The stream.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No runtime, no signals, or nobody who reads the output.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Does what `command` asks for. Needs a runtime that takes local tasks.
+pub async fn run(config: &Config, command: DeadLetters, clock: Clock) -> Result<Done, CommandError> {
+    let (route, subject) = of_route(config, command.route.as_deref())?;
+    let link = connect(config).await?;
+    let store = Store::open(&link, subject).await?;
+    let selected = |selection| Selected::new(config, route, selection);
+    let mut printer = Printer::new(command.json);
+    match command.action {
+        Action::List => list(&store, &selected(None), &mut printer).await.map(|_| Done::Fully),
+        Action::Show { id } => show(&store, &selected(None), &id, &mut printer).await,
+        Action::Replay { selection, dry_run: true, .. } | Action::Purge { selection, dry_run: true } => {
+            let found = list(&store, &selected(Some(&selection)), &mut printer).await?;
+            any(found, &selection)
+        }
+        Action::Replay { selection, to_route, .. } => {
+            let to = to_route.map_or(Ok(route), |name| find(config, &name))?;
+            let (replay, stop) = Replay::new(store, selected(Some(&selection)), to, clock)?;
+            let summary = replay.run(stop).await?;
+            any(summary.seen(), &selection)?;
+            printer.replayed(&summary)?;
+            Ok(if summary.is_success() { Done::Fully } else { Done::InPart })
+        }
+        Action::Purge { selection, .. } => {
+            let removed = purge(&store, &selected(Some(&selection))).await?;
+            any(removed, &selection)?;
+            printer.purged(removed)?;
+            Ok(Done::Fully)
+        }
+    }
+}
+
+/// Nothing is an answer, but not where a certain letter was asked for.
+fn any(found: u64, selection: &Selection) -> Result<Done, CommandError> {
+    match &selection.id {
+        Some(id) if found == 0 => Err(CommandError::NoSuchLetter(id.clone())),
+        _ => Ok(Done::Fully),
+    }
+}
+
+/// The route that is meant, and the subject of its dead letters.
+fn of_route<'c>(
+    config: &'c Config,
+    name: Option<&str>,
+) -> Result<(&'c Route, &'c PublishSubject), CommandError> {
+    let none = |text: String| Err(CommandError::NoDeadLetters(text));
+    let subject = |route: &'c Route| Some((route, &route.dead_letter.as_ref()?.subject));
+    if let Some(name) = name {
+        let route = find(config, name)?;
+        return subject(route).map_or_else(|| none(format!("the route {name} has no dead letters")), Ok);
+    }
+    let candidates: Vec<_> = config.routes.iter().filter_map(subject).collect();
+    match candidates[..] {
+        [only] => Ok(only),
+        [] => none("no route has dead letters: set dead_letter.subject".to_owned()),
+        _ => {
+            let names: Vec<_> = candidates.iter().map(|(route, _)| route.name.as_str()).collect();
+            none(format!("several routes have dead letters, choose one with --route: {}", names.join(", ")))
+        }
+    }
+}
+
+fn find<'c>(config: &'c Config, name: &str) -> Result<&'c Route, CommandError> {
+    let found = config.routes.iter().find(|route| route.name.as_str() == name);
+    found.ok_or_else(|| CommandError::NoSuchRoute(name.to_owned()))
+}
+
+async fn connect(config: &Config) -> Result<Link, CommandError> {
+    let link = Link::open(&config.nats, "dead-letters", None).await?;
+    if timeout(CONNECTING, link.state().connection()).await.is_err() {
+        let trouble = link.state().trouble();
+        return Err(CommandError::Unreachable(trouble.unwrap_or_else(|| "no answer".to_owned())));
+    }
+    Ok(link)
+}
+
+/// Calls `each` with every selected letter, without its payload.
+async fn for_each(
+    store: &Store,
+    selected: &Selected,
+    mut each: impl AsyncFnMut(Stored) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let (mut after, last) = (0, store.last());
+    while after < last {
+        let letters = store.page(after).await?.letters;
+        let Some(end) = letters.last().map(|letter| letter.sequence) else { break };
+        for letter in letters {
+            if selected.has(&letter) {
+                each(letter).await?;
+            }
+        }
+        after = end;
+    }
+    Ok(())
+}
+
+/// Lists what is selected, and returns how many that are.
+async fn list(store: &Store, selected: &Selected, printer: &mut Printer) -> Result<u64, CommandError> {
+    let mut count = 0;
+    for_each(store, selected, async |letter| {
+        count += 1;
+        Ok(printer.row(&letter)?)
+    })
+    .await?;
+    printer.end(count)?;
+    Ok(count)
+}
+
+async fn show(
+    store: &Store,
+    selected: &Selected,
+    id: &str,
+    printer: &mut Printer,
+) -> Result<Done, CommandError> {
+    let mut found = false;
+    for_each(store, selected, async |letter| {
+        if letter.id() == id
+            && let Some(letter) = store.get(letter.sequence).await?
+        {
+            found = true;
+            printer.whole(&letter)?;
+        }
+        Ok(())
+    })
+    .await?;
+    if found { Ok(Done::Fully) } else { Err(CommandError::NoSuchLetter(id.to_owned())) }
+}
+
+async fn purge(store: &Store, selected: &Selected) -> Result<u64, CommandError> {
+    if selected.is_all() {
+        return Ok(store.purge().await?);
+    }
+    let bar = progress(store.page(0).await?.left);
+    let mut removed = 0;
+    for_each(store, selected, async |letter| {
+        store.remove(letter.sequence).await?;
+        removed += 1;
+        bar.inc(1);
+        Ok(())
+    })
+    .await?;
+    bar.finish_and_clear();
+    Ok(removed)
+}
+
+/// A bar on standard error, where that is a terminal.
+fn progress(length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} {per_sec} {eta} {msg}");
+    let bar = ProgressBar::new(length);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,281 @@
+//! Delivering dead letters after all.
+//!
+//! A crew as large as the route's concurrency. Each member takes a letter, delivers it and removes it from the stream before
+//! it takes the next: what an end in the middle repeats is no more than what was under way.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io,
+    num::NonZeroU32,
+    rc::Rc,
+};
+
+use indicatif::ProgressBar;
+use tokio::{sync::Mutex, task::spawn_local, time::sleep_until};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{CommandError, progress, selection::Selected};
+use crate::{
+    base::clock::{Clock, Time},
+    config::{Retry, Route},
+    control::signals::{self, Signals},
+    dead_letter::{Store, StoreError, Stored},
+    deliver::{Client, Deliver as _, Target, connect::tls::Trust},
+    message::{
+        Message,
+        outcome::{Attempt, Failure},
+    },
+    route::schedule::{
+        pause::Hold,
+        policy::{Next, Policy},
+        rate_limit::{Limiter, SharedLimit},
+    },
+};
+
+/// How often a letter is tried, where the route has no lower limit: whoever replays is there to see that it fails.
+const ATTEMPTS: NonZeroU32 = NonZeroU32::new(3).expect("3 is not 0");
+/// After so many letters in a row that found no webhook at all, the rest is left alone.
+const UNREACHABLE: u32 = 20;
+/// How many failures are named.
+const NAMED: u64 = 20;
+
+/// What a replay came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Summary {
+    /// Letters that the webhook accepted.
+    pub(super) delivered: u64,
+    /// Letters that it did not.
+    pub(super) failed: u64,
+    /// Letters that it accepted, and that are still in the stream.
+    pub(super) not_removed: u64,
+    /// Letters that are in the stream now.
+    pub(super) left: u64,
+    /// Whether some were not tried.
+    pub(super) interrupted: bool,
+    unreachable: u32,
+}
+
+impl Summary {
+    /// How many letters were found.
+    pub(super) const fn seen(&self) -> u64 {
+        self.delivered + self.failed
+    }
+
+    /// Whether nothing is left to do.
+    pub(super) const fn is_success(&self) -> bool {
+        self.failed == 0 && self.not_removed == 0 && !self.interrupted
+    }
+}
+
+/// See the module.
+pub(super) struct Replay {
+    store: Store,
+    selected: Selected,
+    target: Rc<Target>,
+    concurrency: usize,
+    policy: Policy,
+    limiter: Option<Limiter>,
+    hold: Hold,
+    clock: Clock,
+    /// Letters that were looked at and not taken yet.
+    ahead: Mutex<Ahead>,
+    /// Begins the end.
+    stop: CancellationToken,
+    summary: Cell<Summary>,
+    error: RefCell<Option<StoreError>>,
+    bar: ProgressBar,
+}
+
+#[derive(Default)]
+struct Ahead {
+    letters: VecDeque<Stored>,
+    after: u64,
+}
+
+impl Replay {
+    /// Delivers what is `selected` to the webhook of `to`. The signals that end it are listened to from now on.
+    pub(super) fn new(
+        store: Store,
+        selected: Selected,
+        to: &Route,
+        clock: Clock,
+    ) -> Result<(Rc<Self>, Signals), CommandError> {
+        let signals = signals::listen()?;
+        let tls = Trust::load().client_config(&to.webhook.tls.ca);
+        let retry = Retry { attempts: to.retry.attempts.min(ATTEMPTS), ..to.retry.clone() };
+        let replay = Self {
+            store,
+            selected,
+            target: Rc::new(Target::new(&to.webhook, tls, clock)),
+            concurrency: to.webhook.concurrency.get(),
+            policy: Policy::from(&retry),
+            limiter: to.rate_limit.map(SharedLimit::new).map(Limiter::new),
+            hold: Hold::default(),
+            clock,
+            ahead: Mutex::default(),
+            stop: signals.stop.clone(),
+            summary: Cell::default(),
+            error: RefCell::default(),
+            bar: progress(0),
+        };
+        Ok((Rc::new(replay), signals))
+    }
+
+    /// Runs to the end, or until a signal; what is under way is finished then, and with a second signal broken off.
+    pub(super) async fn run(self: Rc<Self>, signals: Signals) -> Result<Summary, CommandError> {
+        let all = self.store.page(0).await?.left;
+        self.bar.set_length(all);
+        let crew = TaskTracker::new();
+        let members = usize::try_from(all).unwrap_or(usize::MAX).min(self.concurrency);
+        for _ in 0..members {
+            drop(spawn_local(crew.track_future(Rc::clone(&self).work())));
+        }
+        crew.close();
+        tokio::select! {
+            () = crew.wait() => {}
+            () = signals.abort.cancelled() => return Err(io::Error::from(io::ErrorKind::Interrupted).into()),
+        }
+        self.bar.finish_and_clear();
+        if let Some(error) = self.error.take() {
+            eprintln!("error: {error}");
+        }
+        let left = self.store.page(0).await?.left;
+        Ok(Summary { left, interrupted: self.stop.is_cancelled(), ..self.summary.get() })
+    }
+
+    async fn work(self: Rc<Self>) {
+        let mut client = Client::new(Rc::clone(&self.target));
+        loop {
+            let done = match self.take().await {
+                Ok(Some(sequence)) => self.replay(sequence, &mut client).await,
+                Ok(None) => return,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                self.error.borrow_mut().get_or_insert(error);
+                self.stop.cancel();
+            }
+        }
+    }
+
+    /// The sequence of the next letter, as long as there is one and nobody has ended it.
+    async fn take(&self) -> Result<Option<u64>, StoreError> {
+        let mut ahead = self.ahead.lock().await;
+        while !self.stop.is_cancelled() {
+            if let Some(letter) = ahead.letters.pop_front() {
+                if self.selected.has(&letter) {
+                    return Ok(Some(letter.sequence));
+                }
+                self.bar.inc(1);
+                continue;
+            }
+            // What dies meanwhile is for another time.
+            if ahead.after >= self.store.last() {
+                break;
+            }
+            ahead.letters = self.store.page(ahead.after).await?.letters.into();
+            ahead.after = ahead.letters.back().map_or(u64::MAX, |letter| letter.sequence);
+        }
+        Ok(None)
+    }
+
+    async fn replay(&self, sequence: u64, client: &mut Client) -> Result<(), StoreError> {
+        // Another replay may have been faster.
+        let Some(letter) = self.store.get(sequence).await? else { return Ok(()) };
+        let mut message = letter.to_message(self.clock.now());
+        let delivered = self.deliver(&mut message, client).await;
+        self.bar.inc(1);
+        match delivered {
+            Some(Ok(())) => {
+                self.count(|summary| {
+                    summary.delivered += 1;
+                    summary.unreachable = 0;
+                });
+                let removed = self.store.remove(sequence).await;
+                if removed.is_err() {
+                    self.count(|summary| summary.not_removed += 1);
+                }
+                removed
+            }
+            Some(Err(failure)) => {
+                self.failed(&letter, failure);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Attempts to deliver `message` as often as the route's policy says. None where it ended before the first attempt.
+    async fn deliver(&self, message: &mut Message, client: &mut Client) -> Option<Result<(), Failure>> {
+        let mut last = None;
+        for number in 1.. {
+            if !self.permit().await {
+                break;
+            }
+            message.attempts += 1;
+            let now = self.clock.now();
+            let Attempt::Failed { failure, retry_after, .. } = client.deliver(message, now).await else {
+                return Some(Ok(()));
+            };
+            last = Some(Err(failure));
+            let Next::Retry { delay, hold } = self.policy.next(failure, number, retry_after) else { break };
+            let now = self.clock.now();
+            if let Some(hold) = hold {
+                self.hold.extend(now + hold);
+            }
+            if !self.wait_until(now + delay).await {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Waits until the route's limits allow an attempt. False where it was ended meanwhile.
+    async fn permit(&self) -> bool {
+        loop {
+            let now = self.clock.now();
+            let held = Some(self.hold.until()).filter(|until| *until > now);
+            let limited = || self.limiter.as_ref().and_then(|limiter| limiter.take(now).err());
+            let Some(until) = held.or_else(limited) else {
+                return !self.stop.is_cancelled();
+            };
+            if !self.wait_until(until).await {
+                return false;
+            }
+        }
+    }
+
+    async fn wait_until(&self, time: Time) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = sleep_until(self.clock.instant(time)) => true,
+        }
+    }
+
+    fn failed(&self, letter: &Stored, failure: Failure) {
+        let summary = self.count(|summary| {
+            summary.failed += 1;
+            summary.unreachable = if matches!(failure, Failure::Dns | Failure::Connect | Failure::Tls) {
+                summary.unreachable + 1
+            } else {
+                0
+            };
+        });
+        if summary.failed <= NAMED {
+            self.bar.suspend(|| eprintln!("failed: {} ({})", letter.id(), failure.label()));
+        }
+        if summary.unreachable == UNREACHABLE {
+            self.bar.suspend(|| eprintln!("the webhook can't be reached, stopping"));
+            self.stop.cancel();
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Summary)) -> Summary {
+        let mut summary = self.summary.get();
+        change(&mut summary);
+        self.summary.set(summary);
+        summary
+    }
+}

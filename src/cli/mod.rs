@@ -1,0 +1,5 @@
+//! The command line: its options, and what the program does beside delivering.
+
+pub mod dead_letters;
+pub mod health;
+pub mod options;

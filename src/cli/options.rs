@@ -1,0 +1,124 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
+use thiserror::Error;
+use url::Url;
+
+pub use super::dead_letters::options::{Action, DeadLetters, Selection};
+use crate::config::Sources;
+
+/// Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
+#[derive(Debug, Parser)]
+#[command(
+    name = "broadcaster",
+    version = crate::LONG_VERSION,
+    after_help = "Settings come from built-in defaults, the file, the environment (WEBHOOK_URL, NATS_URL, NATS_SUBJECT, \
+                  NATS_QUEUE_GROUP, LOG_LEVEL, and BROADCASTER__SECTION__KEY for everything else) and these options; \
+                  later ones win.\n\nSIGTERM and SIGINT stop it in order, a second one at once. \
+                  Exit status: 0 after a clean stop, 1 when it could not start or failed, 2 for a wrong option, \
+                  78 for a wrong configuration."
+)]
+pub struct Cli {
+    /// What to do; without a command, deliver.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings that are given here.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What else the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the configuration and print it as it would be used, with secrets masked.
+    Check,
+    /// Look at the dead letters in a stream, deliver them after all, or remove them.
+    DeadLetters(DeadLetters),
+    /// Ask the running daemon whether it is ready: status 0 if it is, else 1 and the reasons.
+    Health(Health),
+}
+
+/// Which daemon is asked, and what.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Ask whether it is alive instead, as a supervisor does before it restarts a process.
+    #[arg(long)]
+    pub live: bool,
+    /// The API of the daemon, http://HOST:PORT; without it, the one that the configuration tells on this machine.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<Url>,
+}
+
+/// The settings that can be given as options.
+#[derive(Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "these comments are the help text")]
+pub struct Settings {
+    /// The configuration file, in TOML. [env: BROADCASTER_CONFIG]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The webhook of the route `default`. [env: WEBHOOK_URL]
+    #[arg(long, value_name = "URL", global = true)]
+    webhook_url: Option<String>,
+    /// The NATS servers, separated by commas. [env: NATS_URL]
+    #[arg(long, value_name = "URL", global = true)]
+    nats_url: Option<String>,
+    /// The subject of the route `default`. [env: NATS_SUBJECT]
+    #[arg(long, value_name = "SUBJECT", global = true)]
+    subject: Option<String>,
+    /// The queue group of the route `default`. [env: NATS_QUEUE_GROUP]
+    #[arg(long, value_name = "NAME", global = true)]
+    queue_group: Option<String>,
+    /// error, warn, info, debug or trace. [env: LOG_LEVEL]
+    #[arg(long, value_name = "LEVEL", global = true)]
+    log_level: Option<String>,
+    /// Any setting by its key, such as routes.todos.webhook.timeout=5s; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    set: Vec<String>,
+}
+
+/// `--set` without `=`. What was given is not repeated: it may be a secret.
+#[derive(Debug, Error)]
+#[error("--set: expected KEY=VALUE, such as routes.todos.webhook.timeout=5s")]
+pub struct SetError;
+
+impl Cli {
+    /// The arguments of this process; where they are wrong, the process ends with a message. What is no option is not
+    /// repeated there: it may be a secret that lost its option, as in `--set nats.token= SECRET`.
+    pub fn from_arguments() -> Self {
+        Self::try_parse().unwrap_or_else(|mut error| {
+            for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
+                if matches!(error.get(kind), Some(ContextValue::String(word)) if !word.starts_with('-')) {
+                    error.insert(kind, ContextValue::String("…".to_owned()));
+                }
+            }
+            error.exit()
+        })
+    }
+}
+
+impl Settings {
+    /// All sources of settings: these options, and the environment of the process.
+    pub fn sources(self) -> Result<Sources, SetError> {
+        let named = [
+            ("routes.default.webhook.url", self.webhook_url, "--webhook-url"),
+            ("nats.url", self.nats_url, "--nats-url"),
+            ("routes.default.subject", self.subject, "--subject"),
+            ("routes.default.queue_group", self.queue_group, "--queue-group"),
+            ("log.level", self.log_level, "--log-level"),
+        ];
+        let named = named
+            .into_iter()
+            .filter_map(|(key, value, flag)| Some((key.to_owned(), value?, flag.to_owned())));
+        let mut flags: Vec<_> = named.collect();
+        for setting in self.set {
+            let (key, value) = setting.split_once('=').ok_or(SetError)?;
+            flags.push((key.trim().to_owned(), value.to_owned(), "--set".to_owned()));
+        }
+        Ok(Sources { file: self.config, env: std::env::vars_os().collect(), flags })
+    }
+}

@@ -1,0 +1,145 @@
+//! `GET /metrics`: what the lanes have counted, added up and written as text.
+
+mod classic;
+mod process;
+mod routes;
+mod runtime;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::Registry,
+};
+use tokio::runtime::RuntimeMetrics;
+
+pub use super::metrics::routes::RouteFigures;
+use super::server::{Page, Pages};
+use crate::{lane::LaneStatus, nats::LinkState};
+
+/// The metrics page.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+/// What the metrics are taken from.
+pub struct Figures {
+    /// The figures of each route.
+    pub routes: Vec<RouteFigures>,
+    /// The lanes.
+    pub lanes: Vec<Arc<LaneStatus>>,
+    /// The connections beside those of the lanes.
+    pub links: Vec<Arc<LinkState>>,
+    /// The runtime that serves everything but the lanes.
+    pub control: RuntimeMetrics,
+}
+
+impl Metrics {
+    /// Collects from `figures` whenever it is asked.
+    pub fn new(figures: Figures) -> Self {
+        let Figures { routes, lanes, links, control } = figures;
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(BuildInfo));
+        registry.register_collector(Box::new(routes::Routes(routes)));
+        registry.register_collector(Box::new(Nats { lanes: lanes.clone(), links }));
+        registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
+        registry.register_collector(Box::new(process::Process));
+        Self { registry }
+    }
+
+    /// The metrics now, as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut page = String::new();
+        // Writing to a string does not fail, and neither do the collectors.
+        if text::encode(&mut page, &self.registry).is_err() {
+            page.clear();
+        }
+        page
+    }
+}
+
+impl Pages for Metrics {
+    /// OpenMetrics for those who ask for it, as Prometheus does; the older text format for everybody else.
+    fn page(&self, path: &str, accept: Option<&str>) -> Option<Page> {
+        const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+        if path != "/metrics" {
+            return None;
+        }
+        let metrics = self.encode();
+        let (content_type, body) =
+            if accept.is_some_and(|types| types.contains("application/openmetrics-text")) {
+                (OPEN_METRICS, metrics)
+            } else {
+                (CLASSIC, classic::from_open_metrics(&metrics))
+            };
+        Some(Page { status: StatusCode::OK, content_type, body })
+    }
+}
+
+/// `metric` under `name`.
+fn single(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    metric: &impl EncodeMetric,
+) -> std::fmt::Result {
+    metric.encode(encoder.encode_descriptor(name, help, None, kind)?)
+}
+
+#[derive(Debug)]
+struct BuildInfo;
+
+impl Collector for BuildInfo {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "The version that is running";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_build_info", help, None, MetricType::Gauge)?;
+        let labels = [("version", crate::VERSION), ("commit", crate::COMMIT)];
+        ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)
+    }
+}
+
+#[derive(Debug)]
+struct Nats {
+    lanes: Vec<Arc<LaneStatus>>,
+    links: Vec<Arc<LinkState>>,
+}
+
+impl Collector for Nats {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        use prometheus_client::metrics::counter::ConstCounter;
+        let lanes_connected =
+            self.lanes.iter().all(|lane| lane.link().is_some_and(|link| link.is_connected()));
+        let connected = lanes_connected && self.links.iter().all(|link| link.is_connected());
+        let reconnects = self.lanes.iter().map(|lane| lane.reconnects()).sum::<u64>()
+            + self.links.iter().map(|link| link.reconnects()).sum::<u64>();
+        let lost = self.lanes.iter().map(|lane| lane.slow_consumer.get()).sum::<u64>();
+        single(
+            &mut encoder,
+            "broadcaster_nats_connected",
+            "1 while every connection to NATS is up, else 0",
+            MetricType::Gauge,
+            &ConstGauge::new(i64::from(connected)),
+        )?;
+        single(
+            &mut encoder,
+            "broadcaster_nats_reconnects",
+            "Connections to NATS that were lost and made again",
+            MetricType::Counter,
+            &ConstCounter::new(reconnects),
+        )?;
+        single(
+            &mut encoder,
+            "broadcaster_nats_slow_consumer",
+            "Messages that were lost before they were received, because a lane could not keep up with NATS",
+            MetricType::Counter,
+            &ConstCounter::new(lost),
+        )
+    }
+}

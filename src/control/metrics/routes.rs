@@ -1,0 +1,244 @@
+//! The figures of the routes, their lanes added up.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+use crate::{
+    config::{Bounds, RouteName},
+    route::schedule::breaker::Breaker,
+    stats::{Account, Histogram, Lag, RouteStats},
+};
+
+/// The figures of one route, lane by lane.
+#[derive(Clone, Debug)]
+pub struct RouteFigures {
+    /// Whose figures they are.
+    pub name: RouteName,
+    /// Those of each lane.
+    pub lanes: Vec<Arc<RouteStats>>,
+    /// Its breaker.
+    pub breaker: Breaker,
+    /// The bounds of its queue, over all lanes.
+    pub queue: Bounds,
+    /// The bounds of its retry queue, over all lanes.
+    pub retries: Bounds,
+    /// Whether its messages come from a stream.
+    pub is_durable: bool,
+}
+
+impl RouteFigures {
+    fn sum(&self, figure: impl Fn(&RouteStats) -> u64) -> u64 {
+        self.lanes.iter().map(|lane| figure(lane)).sum()
+    }
+
+    /// What became of all its messages.
+    pub fn account(&self) -> Account {
+        self.lanes.iter().fold(Account::default(), |sum, lane| sum + lane.account())
+    }
+}
+
+/// Statuses that are there from the start, so that their first increase is seen as one.
+const USUAL_STATUSES: [usize; 16] =
+    [200, 201, 202, 204, 301, 302, 400, 401, 403, 404, 410, 429, 500, 502, 503, 504];
+
+#[derive(Debug)]
+pub(super) struct Routes(pub(super) Vec<RouteFigures>);
+
+impl Collector for Routes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let encoder = &mut encoder;
+        self.messages(encoder)?;
+        self.requests(encoder)?;
+        self.load(encoder)?;
+        self.bounds(encoder)?;
+        self.breaker(encoder)?;
+        self.lag(encoder)?;
+        let help = "One attempt, from connecting to the last byte of the answer";
+        self.histogram(encoder, "broadcaster_request_duration_seconds", help, |s| &s.request_duration)?;
+        let help = "From receiving a message to delivering it, retries included";
+        self.histogram(encoder, "broadcaster_delivery_latency_seconds", help, |s| &s.delivery_latency)
+    }
+}
+
+impl Routes {
+    fn messages(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Messages taken from NATS";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_messages_received", help, None, MetricType::Counter)?;
+        for route in &self.0 {
+            let received = ConstCounter::new(route.account().received);
+            received.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+        }
+        let help = "Messages that are done with, by what became of them";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_messages_processed", help, None, MetricType::Counter)?;
+        for route in &self.0 {
+            let account = route.account();
+            let outcomes = [
+                ("delivered", account.delivered),
+                ("dead_lettered", account.dead_lettered),
+                ("dropped", account.dropped),
+                ("handed_over", account.handed_over),
+                ("returned", account.returned),
+            ];
+            for (outcome, count) in outcomes {
+                let labels = [("route", route.name.as_str()), ("outcome", outcome)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Attempts, by the status of the answer or by why there was none";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_webhook_requests", help, None, MetricType::Counter)?;
+        for route in &self.0 {
+            let mut write = |code: &str, count: u64| {
+                let labels = [("route", route.name.as_str()), ("code", code)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)
+            };
+            let mut statuses = [0; 1000];
+            for (status, count) in route.lanes.iter().flat_map(|lane| lane.requests.by_status()) {
+                statuses[status] += count;
+            }
+            for (status, count) in statuses.into_iter().enumerate() {
+                if count > 0 || USUAL_STATUSES.contains(&status) {
+                    write(&status.to_string(), count)?;
+                }
+            }
+            write("other", route.sum(|lane| lane.requests.odd_statuses()))?;
+            for (index, failure) in crate::message::outcome::Failure::TRANSPORT.into_iter().enumerate() {
+                let count = route.sum(|lane| {
+                    lane.requests.by_transport_failure().nth(index).map_or(0, |(_, count)| count)
+                });
+                write(&failure.label(), count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        type Figure = fn(&RouteStats) -> usize;
+        let gauges: [(&str, &str, Figure); 5] = [
+            ("broadcaster_in_flight", "Attempts under way", |s| s.in_flight.get()),
+            ("broadcaster_queue_messages", "Messages that wait for their first attempt", |s| {
+                s.queue_messages.get()
+            }),
+            ("broadcaster_queue_bytes", "The memory they take", |s| s.queue_bytes.get()),
+            ("broadcaster_retry_queue_messages", "Messages that wait for another attempt", |s| {
+                s.retry_messages.get()
+            }),
+            ("broadcaster_retry_queue_bytes", "The memory they take", |s| s.retry_bytes.get()),
+        ];
+        for (name, help, figure) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for route in &self.0 {
+                let value = route.sum(|lane| figure(lane) as u64);
+                let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Beside what the queues hold, so that a rule can say how full they are, whatever the configuration.
+    fn bounds(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        type Figure = fn(&RouteFigures) -> NonZeroUsize;
+        let gauges: [(&str, &str, Figure); 4] = [
+            ("broadcaster_queue_max_messages", "Messages that the queue has room for", |r| r.queue.messages),
+            ("broadcaster_queue_max_bytes", "Memory that the queue may take", |r| r.queue.bytes),
+            ("broadcaster_retry_queue_max_messages", "Messages that the retry queue has room for", |r| {
+                r.retries.messages
+            }),
+            ("broadcaster_retry_queue_max_bytes", "Memory that the retry queue may take", |r| {
+                r.retries.bytes
+            }),
+        ];
+        for (name, help, figure) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for route in &self.0 {
+                let value = ConstGauge::new(i64::try_from(figure(route).get()).unwrap_or(i64::MAX));
+                value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lag(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        type Figure = fn(&Lag) -> usize;
+        let gauges: [(&str, &str, Figure); 4] = [
+            ("broadcaster_consumer_pending", "Messages that the consumer has not delivered yet", |lag| {
+                lag.pending.get()
+            }),
+            ("broadcaster_consumer_ack_pending", "Messages that the consumer waits to hear of", |lag| {
+                lag.ack_pending.get()
+            }),
+            (
+                "broadcaster_consumer_max_ack_pending",
+                "How many of those it allows, 0 without a limit",
+                |lag| lag.max_ack_pending.get(),
+            ),
+            (
+                "broadcaster_consumer_last_pull_timestamp_seconds",
+                "When messages were last asked for, in seconds since 1970",
+                |lag| lag.last_pull.get(),
+            ),
+        ];
+        for (name, help, figure) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for route in self.0.iter().filter(|route| route.is_durable) {
+                // One lane asks for the lag, and each for messages.
+                let value = route.lanes.iter().map(|lane| figure(&lane.lag)).max().unwrap_or_default();
+                let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn breaker(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Whether the webhook is left alone: 0 closed, 1 half-open, 2 open";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_breaker_state", help, None, MetricType::Gauge)?;
+        for route in &self.0 {
+            let state = ConstGauge::new(route.breaker.state() as i64);
+            state.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        figure: fn(&RouteStats) -> &Histogram,
+    ) -> std::fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for route in &self.0 {
+            let histograms: Vec<_> = route.lanes.iter().map(|lane| figure(lane)).collect();
+            write_histogram(family.encode_family(&[("route", route.name.as_str())])?, &histograms)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_histogram(mut encoder: MetricEncoder<'_>, lanes: &[&Histogram]) -> std::fmt::Result {
+    let bounds = lanes.first().map_or(&[][..], |lane| lane.bounds());
+    let ends = bounds.iter().copied().chain([f64::INFINITY]);
+    let mut buckets: Vec<_> = ends.map(|end| (end, 0)).collect();
+    for lane in lanes {
+        for ((_, total), count) in buckets.iter_mut().zip(lane.counts()) {
+            *total += count;
+        }
+    }
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    let sum = lanes.iter().map(|lane| lane.sum()).sum();
+    encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}

@@ -1,0 +1,9 @@
+//! Looking at the process and steering it: the two HTTP servers, health, metrics, signals, systemd and the log.
+
+pub mod api;
+pub mod health;
+pub mod log;
+pub mod metrics;
+pub mod server;
+pub mod signals;
+pub mod systemd;

@@ -1,0 +1,142 @@
+//! Where dead letters wait until they are published.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Letter,
+    letter::Cut,
+    publisher::{Fate, Post},
+};
+use crate::message::Message;
+
+/// How many dead letters of a route may wait to be published.
+const WAITING_MESSAGES: usize = 32 * 1024;
+/// How many bytes they may take.
+const WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// How many are published before they are confirmed.
+const BATCH: usize = 2048;
+
+/// Where a route's lanes put its dead letters.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    waiting: mpsc::Sender<Waiting>,
+    bytes: Arc<Semaphore>,
+}
+
+/// A dead letter on its way, with its share of [`WAITING_BYTES`].
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) letter: Letter,
+    pub(super) cut: Cut,
+    pub(super) fate: Option<Fate>,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    /// It is too large as it is: leaves out more of it, as far as that goes.
+    pub(super) fn shorten(&mut self) {
+        match self.cut.more() {
+            Some(cut) => self.cut = cut,
+            None => self.fate = Some(Fate::TooLarge),
+        }
+    }
+}
+
+impl Outlet {
+    /// Hands `letter` over without waiting, or gives it back where too many are waiting already.
+    #[expect(clippy::result_large_err, reason = "the letter is moved either way")]
+    pub fn send(&self, letter: Letter) -> Result<(), Letter> {
+        let cost = u32::try_from(letter.message.cost()).unwrap_or(u32::MAX);
+        let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(cost) else {
+            return Err(letter);
+        };
+        let waiting = Waiting { letter, cut: Cut::Nothing, fate: None, _bytes: bytes };
+        self.waiting.try_send(waiting).map_err(|refused| refused.into_inner().letter)
+    }
+
+    /// Returns when there is room for a letter about `message`, as far as can be told while others send too; at once
+    /// where there will never be.
+    pub async fn room_for(&self, message: &Message) {
+        let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
+        if message.cost() > WAITING_BYTES {
+            return;
+        }
+        // What was acquired is given back here: `send` takes it again. So nothing is held, and nothing is lost with
+        // this future.
+        drop(self.bytes.acquire_many(cost).await);
+        drop(self.waiting.reserve().await);
+    }
+}
+
+/// Publishes the dead letters of a route for all lanes.
+#[derive(Debug)]
+pub struct Outbox {
+    waiting: mpsc::Receiver<Waiting>,
+}
+
+/// An outbox, and the outlet that leads to it.
+pub fn outbox() -> (Outlet, Outbox) {
+    let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
+    let bytes = Arc::new(Semaphore::new(WAITING_BYTES));
+    (Outlet { waiting: sender, bytes }, Outbox { waiting: receiver })
+}
+
+impl Outbox {
+    /// Publishes by `post` until all outlets are gone and everything is published, or until `give_up`, when the rest is
+    /// returned or dropped.
+    pub async fn run(mut self, mut post: Post, give_up: CancellationToken) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while self.fill(&mut batch, &mut post).await {
+            tokio::select! {
+                biased;
+                () = give_up.cancelled() => {}
+                () = post.deliver(&mut batch) => {}
+            }
+            post.abandon(&mut batch).await;
+        }
+        post.close().await;
+    }
+
+    /// Waits for the next letters. False when there will be none. Meanwhile the way is looked for, so that the log tells
+    /// of it before the first letter does.
+    async fn fill(&mut self, batch: &mut Vec<Waiting>, post: &mut Post) -> bool {
+        tokio::select! {
+            biased;
+            count = self.waiting.recv_many(batch, BATCH) => return count > 0,
+            () = post.get_ready() => {}
+        }
+        self.waiting.recv_many(batch, BATCH).await > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letter::letter::tests::letter;
+
+    #[test]
+    fn an_outlet_takes_no_more_than_fits() {
+        let (outlet, _outbox) = outbox();
+        let mut giant = letter(&[]);
+        giant.message.payload = vec![0; WAITING_BYTES].into();
+        assert!(outlet.send(giant).is_err());
+        let taken = (0..WAITING_MESSAGES + 10).filter(|_| outlet.send(letter(&[])).is_ok()).count();
+        assert_eq!(taken, WAITING_MESSAGES);
+    }
+
+    #[test]
+    fn a_letter_is_shortened_until_nothing_is_left_to_cut() {
+        let (outlet, mut outbox) = outbox();
+        assert!(outlet.send(letter(&[])).is_ok());
+        let mut waiting = outbox.waiting.try_recv().unwrap();
+        for cut in [Cut::Details, Cut::Headers] {
+            waiting.shorten();
+            assert_eq!((waiting.cut, waiting.fate), (cut, None));
+        }
+        waiting.shorten();
+        assert_eq!(waiting.fate, Some(Fate::TooLarge));
+    }
+}

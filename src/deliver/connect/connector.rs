@@ -1,0 +1,79 @@
+//! From a host's name to a stream that a request can be written to.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
+use tracing::debug;
+
+use super::{resolver::Resolver, stream::Stream};
+use crate::{base::clock::Clock, config::WebhookUrl, message::outcome::Failure};
+
+/// Opens connections to one webhook.
+pub(in crate::deliver) struct Connector {
+    resolver: Resolver,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    timeout: Duration,
+}
+
+impl Connector {
+    /// Connections to `url`'s host within `timeout` each. `tls` is for https.
+    pub(in crate::deliver) fn new(
+        url: &WebhookUrl,
+        tls: Arc<ClientConfig>,
+        timeout: Duration,
+        clock: Clock,
+    ) -> Self {
+        let tls = url.server_name().map(|name| (TlsConnector::from(tls), name.clone()));
+        Self { resolver: Resolver::new(url.host().clone(), url.port(), clock), tls, timeout }
+    }
+
+    /// A new connection. The failure names the stage at which it failed or the time ran out.
+    pub(in crate::deliver) async fn connect(&self) -> Result<Stream, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let addresses = timeout_at(deadline, self.resolver.addresses()).await.ok().flatten();
+        let addresses = addresses.ok_or(Failure::Dns)?;
+        let Some(tcp) = first_to_answer(&addresses, deadline).await else {
+            self.resolver.doubt().await;
+            return Err(Failure::Connect);
+        };
+        let Some((connector, name)) = &self.tls else {
+            return Ok(Stream::Plain(tcp));
+        };
+        match timeout_at(deadline, connector.connect(name.clone(), tcp)).await {
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => {
+                debug!(%error, "TLS handshake failed");
+                Err(Failure::Tls)
+            }
+            Err(_elapsed) => Err(Failure::Tls),
+        }
+    }
+}
+
+/// Tries one address after the other, each with its share of the time that is left.
+async fn first_to_answer(addresses: &[SocketAddr], deadline: Instant) -> Option<TcpStream> {
+    let mut untried = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in addresses {
+        let share = deadline.saturating_duration_since(Instant::now()) / untried.max(1);
+        untried -= 1;
+        match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => {
+                // A request goes out in one piece; waiting for more to send would only delay it.
+                if let Err(error) = tcp.set_nodelay(true) {
+                    debug!(%error, "cannot turn Nagle's algorithm off");
+                }
+                return Some(tcp);
+            }
+            Ok(Err(error)) => debug!(%address, %error, "connecting failed"),
+            Err(_elapsed) => debug!(%address, "connecting took too long"),
+        }
+    }
+    None
+}

@@ -1,0 +1,6 @@
+//! From the name of a webhook's host to a stream of bytes that a request can be written to.
+
+pub(super) mod connector;
+mod resolver;
+pub(super) mod stream;
+pub mod tls;

@@ -1,0 +1,31 @@
+//! One attempt: a message becomes a request, and the answer an [`Attempt`].
+
+pub mod answer;
+mod client;
+pub mod connect;
+pub mod h1;
+pub mod request;
+
+use std::{
+    future::Future,
+    task::{Context, Poll},
+};
+
+pub use self::client::{Client, Target};
+
+use crate::{
+    base::clock::Time,
+    message::{Message, outcome::Attempt},
+};
+
+/// Delivers messages one after the other, over a connection of its own.
+///
+/// The seam between a route's loops and the network: tests put a scripted receiver here.
+pub trait Deliver {
+    /// Attempts to deliver `message` from `now` on, in bounded time. Dropping the future breaks the attempt off, and the
+    /// connection with it.
+    fn deliver(&mut self, message: &Message, now: Time) -> impl Future<Output = Attempt>;
+
+    /// Looks after the connection while there is nothing to deliver. Ready when there is nothing left to look after.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}

@@ -1,0 +1,221 @@
+//! Offers what is left to other replicas, and keeps what nobody confirms.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_nats::{Message as Received, Subscriber, client::PublishErrorKind};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, info, warn};
+
+use super::{Answer, is_core, subject, wire};
+use crate::{
+    base::clock::Clock,
+    config::Route,
+    deliver::Deliver,
+    message::Message,
+    nats::{Echo, Link, LinkError, NoEcho, next},
+    route::pipeline::Line,
+};
+
+/// How long all of it may take, after the grace.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long NATS may take to show that it is there, and the others to say anything at all.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How many offers may be without an answer.
+const WINDOW: usize = 512;
+/// How many bytes those may have, about: a server cuts a connection off that is too far behind.
+const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// After so many refusals in a row nothing more is offered unless one of the open offers is taken: those that have no
+/// room are the quickest to say so.
+const REFUSALS: usize = 128;
+
+/// Hands over what is left in the lines of a lane.
+#[derive(Clone, Debug)]
+pub struct Giver {
+    link: Arc<Link>,
+    clock: Clock,
+}
+
+/// Why nothing can be offered.
+#[derive(Debug, thiserror::Error)]
+enum Impossible {
+    #[error("NATS is away")]
+    Away,
+    #[error(transparent)]
+    NoEcho(#[from] NoEcho),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl Giver {
+    pub(super) const fn new(link: Arc<Link>, clock: Clock) -> Self {
+        Self { link, clock }
+    }
+
+    /// Offers what is left in `lines`, which were cut, to other replicas with the same routes. Those that nobody
+    /// confirms are in the lines again when this ends, in bounded time.
+    pub async fn give<'a, D: Deliver + 'static>(
+        &self,
+        lines: impl Iterator<Item = (&'a Route, &'a Line<D>)>,
+    ) {
+        let lines: Vec<_> = lines.filter(|(route, line)| is_core(route) && !line.is_empty()).collect();
+        if lines.is_empty() {
+            return;
+        }
+        let end = Instant::now() + PATIENCE;
+        let mut inbox = match self.inbox().await {
+            Ok(inbox) => inbox,
+            Err(error) => return debug!(%error, "nothing can be handed over"),
+        };
+        for (route, line) in lines {
+            let mut offers = Offers::new(self, route, line, &mut inbox);
+            if timeout_at(end, offers.run()).await.is_err() {
+                debug!(route = route.name.as_str(), "no time is left to hand over");
+            }
+            offers.close();
+        }
+    }
+
+    /// A place for answers that are known to arrive.
+    async fn inbox(&self) -> Result<Inbox, Impossible> {
+        if !self.link.is_connected() {
+            return Err(Impossible::Away);
+        }
+        Echo::over(&self.link).await?.call(SILENCE).await?;
+        let client = self.link.client();
+        let name = client.new_inbox();
+        let answers = client.subscribe(format!("{name}.*")).await.map_err(LinkError::from)?;
+        Ok(Inbox { name, answers, offers: 0 })
+    }
+}
+
+struct Inbox {
+    name: String,
+    answers: Subscriber,
+    /// How many offers were made. Each has its own number, so that no answer can be taken for another.
+    offers: u64,
+}
+
+/// The offers of one route.
+struct Offers<'a, D> {
+    giver: &'a Giver,
+    subject: String,
+    route: &'a Route,
+    line: &'a Line<D>,
+    inbox: &'a mut Inbox,
+    /// Those without an answer, by their number.
+    open: HashMap<u64, Message>,
+    open_bytes: usize,
+    /// Those to be offered again.
+    refused: Vec<Message>,
+    /// Those that nobody takes.
+    kept: Vec<Message>,
+    refusals_in_a_row: usize,
+    handed_over: usize,
+    /// Whether somebody may be there.
+    hopeful: bool,
+}
+
+impl<'a, D: Deliver + 'static> Offers<'a, D> {
+    fn new(giver: &'a Giver, route: &'a Route, line: &'a Line<D>, inbox: &'a mut Inbox) -> Self {
+        Self {
+            giver,
+            subject: subject(&route.queue_group),
+            route,
+            line,
+            inbox,
+            open: HashMap::new(),
+            open_bytes: 0,
+            refused: Vec::new(),
+            kept: Vec::new(),
+            refusals_in_a_row: 0,
+            handed_over: 0,
+            hopeful: true,
+        }
+    }
+
+    /// Offers everything, until all have their answer or nobody says anything. Can be dropped at any time.
+    async fn run(&mut self) {
+        loop {
+            while let Some(message) = self.next() {
+                self.offer(message).await;
+            }
+            if self.open.is_empty() {
+                return;
+            }
+            let Ok(Some(answer)) = timeout(SILENCE, next(&mut self.inbox.answers)).await else { return };
+            self.hear(&answer);
+        }
+    }
+
+    /// The next message to offer, while there is hope and room in the window.
+    fn next(&mut self) -> Option<Message> {
+        let room = self.open.len() < WINDOW && self.open_bytes < WINDOW_BYTES;
+        let hopeful = self.hopeful && self.refusals_in_a_row < REFUSALS;
+        if !room || !hopeful || !self.giver.link.is_connected() {
+            return None;
+        }
+        self.line.take_left().or_else(|| self.refused.pop())
+    }
+
+    async fn offer(&mut self, message: Message) {
+        self.inbox.offers += 1;
+        let number = self.inbox.offers;
+        let headers = wire::pack(&message, self.route, self.giver.clock.now());
+        let payload = message.payload.clone();
+        self.open_bytes += message.cost();
+        self.open.insert(number, message);
+        let answer_to = format!("{}.{number}", self.inbox.name);
+        let client = self.giver.link.client();
+        let offered =
+            client.publish_with_reply_and_headers(self.subject.clone(), answer_to, headers, payload);
+        if let Err(error) = offered.await {
+            // One that is too large with its headers stays here, the others may go.
+            self.hopeful &= error.kind() == PublishErrorKind::MaxPayloadExceeded;
+            let unsent = self.close_offer(number);
+            self.kept.extend(unsent);
+        }
+    }
+
+    fn hear(&mut self, answer: &Received) {
+        let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+        let (Some(number), Some(said)) = (number, Answer::read(answer)) else { return };
+        let Some(message) = self.close_offer(number) else { return };
+        match said {
+            Answer::Taken => {
+                self.refusals_in_a_row = 0;
+                self.handed_over += 1;
+                self.line.handed_over(message);
+            }
+            Answer::Refused => {
+                self.refusals_in_a_row += 1;
+                self.refused.push(message);
+            }
+            Answer::Nobody => {
+                self.hopeful = false;
+                self.kept.push(message);
+            }
+        }
+    }
+
+    /// Takes an offer back, if it is still open.
+    fn close_offer(&mut self, number: u64) -> Option<Message> {
+        let message = self.open.remove(&number)?;
+        self.open_bytes -= message.cost();
+        Some(message)
+    }
+
+    /// Puts back what was not taken.
+    fn close(self) {
+        let (route, handed_over, unanswered) = (self.route.name.as_str(), self.handed_over, self.open.len());
+        if unanswered > 0 {
+            // Perhaps somebody has them, and only the answer was lost. Better twice, with the same id, than not at all.
+            warn!(route, unanswered, "offered to another replica without an answer");
+        }
+        for message in self.open.into_values().chain(self.refused).chain(self.kept) {
+            self.line.put_back(message);
+        }
+        if handed_over > 0 {
+            info!(route, handed_over, "handed over to other replicas");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A message as it travels from one replica to another: its payload as the payload, the rest in headers.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message as Received};
+use percent_encoding::percent_decode_str;
+
+use crate::{
+    base::clock::Time,
+    config::Route,
+    message::{Headers, Id, Message, header_safe, outcome::Failure},
+};
+
+const ROUTE: &str = "Broadcaster-Route";
+/// The subject of the route, which may have wildcards.
+const ROUTE_SUBJECT: &str = "Broadcaster-Route-Subject";
+const ID: &str = "Broadcaster-Id";
+const SUBJECT: &str = "Broadcaster-Subject";
+const ATTEMPTS: &str = "Broadcaster-Attempts";
+/// How long ago it was received, in milliseconds: the clocks of two machines differ.
+const AGE: &str = "Broadcaster-Age";
+const LAST_FAILURE: &str = "Broadcaster-Last-Failure";
+/// The publisher's headers, in one: under their own names, some would be commands to NATS.
+const HEADERS: &str = "Broadcaster-Headers";
+
+/// Everything of `message` but its payload, to be handed over at `now` to whoever has `route`.
+pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ROUTE, route.name.as_str());
+    headers.insert(ROUTE_SUBJECT, &*header_safe(route.subject.as_str()));
+    headers.insert(ID, message.id.to_string());
+    headers.insert(SUBJECT, &*header_safe(&message.subject));
+    headers.insert(ATTEMPTS, message.attempts.to_string());
+    headers.insert(AGE, now.since(message.received).as_millis().to_string());
+    if let Some(failure) = message.last_failure {
+        headers.insert(LAST_FAILURE, &*failure.label());
+    }
+    let publishers = message.headers.to_string();
+    if !publishers.is_empty() {
+        headers.insert(HEADERS, &*header_safe(&publishers));
+    }
+    headers
+}
+
+/// Whether `parcel` is for a route such as `route`.
+pub fn is_for(parcel: &Received, route: &Route) -> bool {
+    value(parcel, ROUTE) == Some(route.name.as_str())
+        && decoded(parcel, ROUTE_SUBJECT).as_deref() == Some(route.subject.as_str())
+}
+
+/// The message in `parcel`, which came at `now`. None where it makes no sense: anybody may publish to that subject.
+pub fn unpack(parcel: Received, now: Time) -> Option<Message> {
+    let id = Id::known(value(&parcel, ID)?)?;
+    let subject = decoded(&parcel, SUBJECT)?;
+    let headers = match value(&parcel, HEADERS) {
+        None => Headers::default(),
+        Some(_) => decoded(&parcel, HEADERS)?.parse().ok()?,
+    };
+    let age = Duration::from_millis(value(&parcel, AGE)?.parse().ok()?);
+    let attempts = value(&parcel, ATTEMPTS)?.parse().ok()?;
+    let last_failure = match value(&parcel, LAST_FAILURE) {
+        None => None,
+        Some(label) => Some(Failure::labelled(label)?),
+    };
+    let message = Message::new(id, subject.into(), headers, parcel.payload, now.before(age));
+    Some(Message { attempts, last_failure, ..message })
+}
+
+fn value<'a>(parcel: &'a Received, name: &str) -> Option<&'a str> {
+    parcel.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
+}
+
+fn decoded(parcel: &Received, name: &str) -> Option<String> {
+    let text = percent_decode_str(value(parcel, name)?).decode_utf8().ok()?;
+    Some(text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Sources, load},
+        route::schedule::testing::at,
+    };
+
+    fn route(subject: &str) -> Route {
+        let env = [("WEBHOOK_URL", "http://127.0.0.1/"), ("NATS_SUBJECT", subject)];
+        let env = env.map(|(name, value)| (name.into(), value.into())).to_vec();
+        load(Sources { env, ..Sources::default() }).unwrap().routes.remove(0)
+    }
+
+    fn message() -> Message {
+        let headers =
+            [("X-Tenant", "Zoë %41"), ("Nats-Expected-Stream", "a"), ("odd name", ""), ("x", "a:b")];
+        let message = Message::new(
+            Id::given("order 7%"),
+            "todos.Zoë%20".into(),
+            Headers::new(headers.into_iter()),
+            vec![0, 10, 255].into(),
+            at(100),
+        );
+        Message { attempts: 3, last_failure: Some(Failure::Status(503)), ..message }
+    }
+
+    fn parcel(message: &Message, route: &Route, now: Time) -> Received {
+        Received {
+            subject: "broadcaster.handover.workers".into(),
+            reply: None,
+            payload: message.payload.clone(),
+            headers: Some(pack(message, route, now)),
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    #[test]
+    fn everything_arrives_as_it_was() {
+        let (route, sent) = (route("todos.*"), message());
+        let parcel = parcel(&sent, &route, at(160));
+        assert!(is_for(&parcel, &route));
+        // The clock of the taker began much later.
+        let got = unpack(parcel, at(1000)).unwrap();
+        assert_eq!((got.id, got.subject, got.headers), (sent.id, sent.subject, sent.headers));
+        assert_eq!((got.payload, got.attempts), (sent.payload, 3));
+        assert_eq!((got.received, got.last_failure), (at(940), Some(Failure::Status(503))));
+    }
+
+    #[test]
+    fn a_message_that_is_new_and_bare_arrives_too() {
+        let sent = Message::new(Id::fresh(), "a".into(), Headers::default(), "x".into(), at(7));
+        let got = unpack(parcel(&sent, &route("a"), at(7)), at(9)).unwrap();
+        assert_eq!((got.id.to_string(), got.attempts), (sent.id.to_string(), 0));
+        assert_eq!((got.received, got.last_failure, got.headers), (at(9), None, Headers::default()));
+    }
+
+    #[test]
+    fn every_failure_arrives() {
+        let failures = [Failure::Status(408), Failure::Status(599)].into_iter().chain(Failure::TRANSPORT);
+        for failure in failures {
+            assert_eq!(Failure::labelled(&failure.label()), Some(failure));
+        }
+    }
+
+    #[test]
+    fn another_subject_is_another_route() {
+        let parcel = parcel(&message(), &route("todos.*"), at(160));
+        assert!(!is_for(&parcel, &route("todos.>")));
+    }
+
+    #[test]
+    fn what_is_no_parcel_is_no_message() {
+        let good = parcel(&message(), &route("a"), at(160));
+        let bad = [
+            (ID, ""),
+            (ID, "a b"),
+            (SUBJECT, "%FF"),
+            (ATTEMPTS, "-1"),
+            (AGE, "soon"),
+            (LAST_FAILURE, "bad luck"),
+            (HEADERS, "%FF"),
+        ];
+        for (name, value) in bad {
+            let mut parcel = good.clone();
+            parcel.headers.as_mut().unwrap().insert(name, value);
+            assert!(unpack(parcel, at(160)).is_none(), "{name}: {value:?}");
+        }
+        assert!(unpack(Received { headers: None, ..good }, at(160)).is_none());
+    }
+}

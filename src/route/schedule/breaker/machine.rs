@@ -1,0 +1,259 @@
+//! The states of a breaker and the ways between them.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{Change, State};
+use crate::{base::clock::Time, config};
+
+/// A share of failures means nothing before there were this many attempts.
+const LEAST_ATTEMPTS: u64 = 20;
+/// The window slides in this many steps.
+const STEPS: u32 = 10;
+/// How long to wait for the outcome of probes before looking again.
+const RECHECK: Duration = Duration::from_millis(50);
+/// A ramp begins with so many attempts a second, and doubles them in this time.
+const RAMP_START: f64 = 20.0;
+const RAMP_DOUBLING: Duration = Duration::from_millis(500);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Machine {
+    config: config::Breaker,
+    phase: Phase,
+    in_a_row: u32,
+    window: Window,
+    /// When it opened for the last time. What became of older attempts says nothing about the webhook of today.
+    opened: Time,
+    changed: Option<Change>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Closed,
+    Open {
+        until: Time,
+    },
+    /// So many probes were sent since `since`, and so many of them failed.
+    Probing {
+        since: Time,
+        sent: u32,
+        failed: u32,
+    },
+    /// So many attempts were begun since `since`.
+    Ramp {
+        since: Time,
+        begun: f64,
+    },
+}
+
+impl Machine {
+    pub(super) fn new(config: config::Breaker) -> Self {
+        let window = Window::new(config.window);
+        Self { config, phase: Phase::Closed, in_a_row: 0, window, opened: Time::START, changed: None }
+    }
+
+    pub(super) const fn state(&self) -> State {
+        match self.phase {
+            Phase::Closed => State::Closed,
+            Phase::Open { .. } => State::Open,
+            Phase::Probing { .. } | Phase::Ramp { .. } => State::HalfOpen,
+        }
+    }
+
+    /// Whether a success would change nothing.
+    pub(super) fn is_calm(&self) -> bool {
+        matches!(self.phase, Phase::Closed) && self.in_a_row == 0 && self.window.failed == 0
+    }
+
+    /// The last change that nobody was told of yet.
+    pub(super) const fn take_change(&mut self) -> Option<Change> {
+        self.changed.take()
+    }
+
+    /// From when on an attempt may begin, as far as is known at `now`.
+    pub(super) fn next(&self, now: Time) -> Time {
+        match self.phase {
+            Phase::Closed => Time::START,
+            Phase::Open { until } => until,
+            Phase::Probing { .. } if self.room(now) > 0 => Time::START,
+            // Their outcome changes the phase.
+            Phase::Probing { since, .. } => (now + RECHECK).min(since + self.config.open_for),
+            Phase::Ramp { since, begun } => since + ramp_time(begun + 1.0).min(self.config.ramp),
+        }
+    }
+
+    /// How many attempts may begin at `now`: some where [`Self::next`] is not after it, else none.
+    pub(super) fn room(&self, now: Time) -> usize {
+        let probes = self.config.half_open_probes.get();
+        let room = match self.phase {
+            Phase::Closed => return usize::MAX,
+            Phase::Open { until } if until > now => 0,
+            Phase::Open { .. } => probes,
+            // What was not heard of again was broken off, or takes longer than anybody waits.
+            Phase::Probing { since, .. } if now >= since + self.config.open_for => probes,
+            Phase::Probing { sent, .. } => probes.saturating_sub(sent),
+            Phase::Ramp { since, .. } if now >= since + self.config.ramp => return usize::MAX,
+            Phase::Ramp { .. } => u32::from(self.next(now) <= now),
+        };
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
+    /// Takes the permission for an attempt at `now`, or says when to ask again.
+    pub(super) fn admit(&mut self, now: Time) -> Result<(), Time> {
+        if self.room(now) == 0 {
+            return Err(self.next(now));
+        }
+        self.phase = match self.phase {
+            Phase::Closed => Phase::Closed,
+            Phase::Probing { since, sent, failed } if now < since + self.config.open_for => {
+                Phase::Probing { since, sent: sent + 1, failed }
+            }
+            Phase::Open { .. } | Phase::Probing { .. } => Phase::Probing { since: now, sent: 1, failed: 0 },
+            Phase::Ramp { since, begun } => Phase::Ramp { since, begun: begun + 1.0 },
+        };
+        Ok(())
+    }
+
+    /// When it closes by itself.
+    pub(super) fn closes(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Ramp { since, .. } => Some(since + self.config.ramp),
+            _ => None,
+        }
+    }
+
+    /// Closes at the end of the ramp.
+    pub(super) fn look(&mut self, now: Time) {
+        if self.closes().is_some_and(|end| end <= now) {
+            self.phase = Phase::Closed;
+            self.changed = Some(Change::Closed);
+        }
+    }
+
+    /// Time is short: lets probes begin at `now`, and lets no failed one cost more than `longest` any more.
+    pub(super) fn hurry(&mut self, now: Time, longest: Duration) {
+        self.config.open_for = self.config.open_for.min(longest);
+        if let Phase::Open { until } = &mut self.phase {
+            *until = now.min(*until);
+        }
+    }
+
+    /// Takes note of the success of an attempt that began at `began`.
+    pub(super) fn succeeded(&mut self, began: Time, now: Time) {
+        if began < self.opened {
+            return;
+        }
+        self.look(now);
+        self.in_a_row = 0;
+        match self.phase {
+            Phase::Closed | Phase::Ramp { .. } => self.window.add(now, false),
+            Phase::Open { .. } => {}
+            Phase::Probing { .. } => {
+                self.phase = Phase::Ramp { since: now, begun: 0.0 };
+                self.changed = Some(Change::Ramping);
+            }
+        }
+    }
+
+    /// Takes note of the failure of an attempt that began at `began`. Whether it is to be held against its message.
+    pub(super) fn failed(&mut self, began: Time, now: Time) -> bool {
+        if began < self.opened {
+            return false;
+        }
+        self.look(now);
+        match self.phase {
+            // In the ramp too: there, a message that always fails is what is wrong, more often than the webhook.
+            Phase::Closed | Phase::Ramp { .. } => {
+                self.in_a_row = self.in_a_row.saturating_add(1);
+                self.window.add(now, true);
+                if self.in_a_row >= self.config.failures.get() || self.window.fails(self.config.rate) {
+                    self.changed = Some(Change::Opened { wait: self.config.open_for });
+                    self.open(now);
+                }
+                true
+            }
+            Phase::Open { .. } => false,
+            Phase::Probing { since, sent, failed } => {
+                // One of them may fail whatever the webhook's condition: the others tell.
+                if failed + 1 < sent {
+                    self.phase = Phase::Probing { since, sent, failed: failed + 1 };
+                } else {
+                    self.open(now);
+                }
+                false
+            }
+        }
+    }
+
+    fn open(&mut self, now: Time) {
+        self.phase = Phase::Open { until: now + self.config.open_for };
+        self.opened = now;
+        self.in_a_row = 0;
+        self.window.clear();
+    }
+}
+
+/// When the ramp is at its `nth` attempt, after its beginning. With a rate that doubles in the time τ, the attempts up to
+/// the time t are r·τ/ln 2·(2^(t/τ) − 1).
+fn ramp_time(nth: f64) -> Duration {
+    let doubling = RAMP_DOUBLING.as_secs_f64();
+    let scale = RAMP_START * doubling / std::f64::consts::LN_2;
+    // The first one begins at once.
+    Duration::from_secs_f64(((nth - 1.0) / scale + 1.0).log2() * doubling)
+}
+
+/// The attempts of the last while, in steps.
+#[derive(Debug)]
+struct Window {
+    step: Duration,
+    steps: VecDeque<Step>,
+    attempts: u64,
+    failed: u64,
+}
+
+#[derive(Debug)]
+struct Step {
+    begin: Time,
+    attempts: u64,
+    failed: u64,
+}
+
+impl Window {
+    fn new(length: Duration) -> Self {
+        Self { step: length / STEPS, steps: VecDeque::new(), attempts: 0, failed: 0 }
+    }
+
+    fn add(&mut self, now: Time, failed: bool) {
+        self.forget(now);
+        if self.steps.back().is_none_or(|last| now.since(last.begin) >= self.step) {
+            self.steps.push_back(Step { begin: now, attempts: 0, failed: 0 });
+        }
+        if let Some(last) = self.steps.back_mut() {
+            last.attempts += 1;
+            last.failed += u64::from(failed);
+        }
+        self.attempts += 1;
+        self.failed += u64::from(failed);
+    }
+
+    fn forget(&mut self, now: Time) {
+        while let Some(first) = self.steps.front()
+            && now.since(first.begin) >= self.step * STEPS
+        {
+            self.attempts -= first.attempts;
+            self.failed -= first.failed;
+            self.steps.pop_front();
+        }
+    }
+
+    /// Whether this share of the attempts failed.
+    fn fails(&self, share: f64) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
+        let (attempts, failed) = (self.attempts as f64, self.failed as f64);
+        self.attempts >= LEAST_ATTEMPTS && failed >= share * attempts
+    }
+
+    fn clear(&mut self) {
+        *self = Self::new(self.step * STEPS);
+    }
+}

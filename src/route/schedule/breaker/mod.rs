@@ -1,0 +1,159 @@
+//! The circuit breaker of a route: after too many failures nothing is attempted for a while; then a few probes find out
+//! whether the webhook is back, and if it is, attempts come at a growing rate instead of all at once.
+//!
+//! Plain decisions that are told the time. The lanes of a route share one breaker; as long as all goes well that costs
+//! one load of an atomic for each attempt.
+
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use super::breaker::machine::Machine;
+
+use crate::{base::clock::Time, config, message::outcome::Failure};
+
+/// Where a breaker stands. The number is the value of the metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// All is well: everything is attempted.
+    Closed = 0,
+    /// The webhook is on trial: a few probes, or a ramp.
+    HalfOpen = 1,
+    /// Nothing is attempted.
+    Open = 2,
+}
+
+/// A change that is worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing will be attempted for `wait`.
+    Opened {
+        /// Until the first probe.
+        wait: Duration,
+    },
+    /// A probe has succeeded: attempts come at a growing rate.
+    Ramping,
+    /// All is well again.
+    Closed,
+}
+
+/// The breaker of a route, shared by its lanes. See the module.
+#[derive(Clone, Debug)]
+pub struct Breaker(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    machine: Mutex<Machine>,
+    state: AtomicU8,
+    /// Whether there was no failure lately, so that successes need not be counted.
+    calm: AtomicBool,
+}
+
+impl Breaker {
+    /// A breaker as configured, closed; one that never opens where none is wanted.
+    pub fn new(config: Option<&config::Breaker>) -> Self {
+        Self(config.map(|config| {
+            let machine = Mutex::new(Machine::new(*config));
+            Arc::new(Shared {
+                machine,
+                state: AtomicU8::new(State::Closed as u8),
+                calm: AtomicBool::new(true),
+            })
+        }))
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        match self.0.as_ref().map(|shared| shared.state.load(Relaxed)) {
+            Some(2) => State::Open,
+            Some(1) => State::HalfOpen,
+            _ => State::Closed,
+        }
+    }
+
+    /// What is not closed.
+    fn troubled(&self) -> Option<&Shared> {
+        self.0.as_deref().filter(|shared| shared.state.load(Relaxed) != State::Closed as u8)
+    }
+
+    /// From when on something may be attempted; in the past when that is now.
+    pub fn next(&self, now: Time) -> Time {
+        self.troubled().map_or(Time::START, |shared| shared.lock().next(now))
+    }
+
+    /// Takes the permission for an attempt at `now`, or says when to ask again.
+    pub fn admit(&self, now: Time) -> Result<(), Time> {
+        let Some(shared) = self.troubled() else { return Ok(()) };
+        shared.change(|machine| machine.admit(now)).0
+    }
+
+    /// How many attempts may begin at `now`.
+    pub fn room(&self, now: Time) -> usize {
+        self.troubled().map_or(usize::MAX, |shared| shared.lock().room(now))
+    }
+
+    /// When it closes by itself: at the end of the ramp.
+    pub fn closes(&self) -> Option<Time> {
+        self.troubled()?.lock().closes()
+    }
+
+    /// Closes it where that is due at `now`, though nothing is attempted.
+    pub fn look(&self, now: Time) -> Option<Change> {
+        self.troubled()?.change(|machine| machine.look(now)).1
+    }
+
+    /// Tries a webhook that is left alone at once, and again several times within `window`: whoever stops can't wait.
+    pub fn hurry(&self, now: Time, window: Duration) {
+        /// So that a webhook that is down is asked a few times and not in a loop.
+        const SHORTEST: Duration = Duration::from_millis(100);
+        if let Some(shared) = &self.0 {
+            shared.change(|machine| machine.hurry(now, (window / 10).max(SHORTEST)));
+        }
+    }
+
+    /// Takes note of an attempt that began at `began` and succeeded at `now`.
+    pub fn succeeded(&self, began: Time, now: Time) -> Option<Change> {
+        let shared = self.0.as_ref().filter(|shared| !shared.calm.load(Relaxed))?;
+        shared.change(|machine| machine.succeeded(began, now)).1
+    }
+
+    /// Takes note of an attempt that began at `began` and failed at `now`. False where the webhook was known to be down, or
+    /// on trial by probes: that attempt told about the webhook, and is not to be held against its message.
+    pub fn failed(&self, failure: Failure, began: Time, now: Time) -> (bool, Option<Change>) {
+        let Some(shared) = &self.0 else { return (true, None) };
+        if !tells_of_an_outage(failure) {
+            // The webhook works: it has an opinion about this message.
+            return (true, self.succeeded(began, now));
+        }
+        shared.change(|machine| machine.failed(began, now))
+    }
+}
+
+/// Whether a failure says something about the webhook, not about the message.
+fn tells_of_an_outage(failure: Failure) -> bool {
+    failure.status().is_none_or(|status| (500..600).contains(&status))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `step` and shows its consequences to those who only look at the atomics.
+    fn change<T>(&self, step: impl FnOnce(&mut Machine) -> T) -> (T, Option<Change>) {
+        let mut machine = self.lock();
+        let result = step(&mut machine);
+        self.state.store(machine.state() as u8, Relaxed);
+        self.calm.store(machine.is_calm(), Relaxed);
+        (result, machine.take_change())
+    }
+}

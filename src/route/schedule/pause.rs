@@ -1,0 +1,28 @@
+//! The pause of a whole route, after its webhook asked for one with `Retry-After`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::base::clock::Time;
+
+/// Until when nothing is attempted. Shared by all lanes of a route: the webhook means all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Hold(Arc<AtomicU64>);
+
+impl Hold {
+    /// Pauses the route until `until`, or longer where it is paused for longer already.
+    pub fn extend(&self, until: Time) {
+        let nanos = u64::try_from(until.since_start().as_nanos()).unwrap_or(u64::MAX);
+        self.0.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// When the pause ends; long past where there is none.
+    pub fn until(&self) -> Time {
+        Time::from_start(Duration::from_nanos(self.0.load(Ordering::Relaxed)))
+    }
+}

@@ -1,0 +1,178 @@
+//! The messages that wait for another attempt, ordered by when it is due. Bounded in messages and in bytes.
+//!
+//! A waiting retry is an entry in a heap: no task, no timer, no connection, no permit.
+
+use std::{cmp::Ordering, collections::BinaryHeap, time::Duration};
+
+use super::queue::{KEPT_CAPACITY, Load};
+use crate::{base::clock::Time, config::Bounds, message::Message};
+
+/// See the module.
+#[derive(Debug)]
+pub struct RetryQueue {
+    waiting: BinaryHeap<Entry>,
+    load: Load,
+    arrivals: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    due: Time,
+    /// Those due at the same time come out in the order they went in.
+    arrival: u64,
+    /// Boxed, because a heap moves its entries around: in a long queue that took longer than all else.
+    message: Box<Message>,
+}
+
+impl Entry {
+    /// The heap gives the greatest first, and we want the earliest.
+    fn rank(&self) -> (std::cmp::Reverse<Time>, std::cmp::Reverse<u64>) {
+        (std::cmp::Reverse(self.due), std::cmp::Reverse(self.arrival))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for Entry {}
+
+impl RetryQueue {
+    /// An empty retry queue.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { waiting: BinaryHeap::new(), load: Load::new(bounds), arrivals: 0 }
+    }
+
+    /// Keeps `message` until `due`, or gives it back where it does not fit.
+    pub fn push(&mut self, mut message: Message, due: Time) -> Result<(), Message> {
+        let cost = message.cost();
+        if !self.load.fits(cost) {
+            return Err(message);
+        }
+        message.detach();
+        self.load.add(cost);
+        self.arrivals += 1;
+        self.waiting.push(Entry { due, arrival: self.arrivals, message: Box::new(message) });
+        Ok(())
+    }
+
+    /// Takes the message that has been due for the longest, if one is due at `now`.
+    pub fn pop_due(&mut self, now: Time) -> Option<Message> {
+        if self.next_due()? <= now { self.pop() } else { None }
+    }
+
+    /// Takes the message that is due next, however far off that is.
+    pub fn pop(&mut self) -> Option<Message> {
+        let message = *self.waiting.pop()?.message;
+        self.load.remove(message.cost());
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
+            self.waiting.shrink_to(KEPT_CAPACITY);
+        }
+        Some(message)
+    }
+
+    /// When the next message is due.
+    pub fn next_due(&self) -> Option<Time> {
+        self.waiting.peek().map(|entry| entry.due)
+    }
+
+    /// Brings forward what is due too late, so that all of it is due within `window` from `now`: in the same order, evenly
+    /// spread, the first one at once.
+    pub fn compress(&mut self, now: Time, window: Duration) {
+        let mut entries = std::mem::take(&mut self.waiting).into_vec();
+        entries.sort_unstable_by(|one, other| other.cmp(one));
+        let step = window / u32::try_from(entries.len().max(1)).unwrap_or(u32::MAX);
+        let mut slot = now;
+        for entry in &mut entries {
+            entry.due = entry.due.min(slot);
+            slot = slot + step;
+        }
+        self.waiting = entries.into();
+    }
+
+    /// How many messages are waiting.
+    pub const fn len(&self) -> usize {
+        self.load.messages
+    }
+
+    /// Whether no message is waiting.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The memory that the waiting messages take, in bytes.
+    pub const fn bytes(&self) -> usize {
+        self.load.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::schedule::testing::{at, bounds, message, names};
+
+    #[test]
+    fn comes_out_by_due_time_and_not_before() {
+        let mut retries = RetryQueue::new(bounds(10, 1 << 20));
+        for (n, seconds) in [(0, 30), (1, 10), (2, 20), (3, 10)] {
+            retries.push(message(n), at(seconds)).unwrap();
+        }
+        assert!(retries.pop_due(at(9)).is_none());
+        assert_eq!(retries.next_due(), Some(at(10)));
+        let due: Vec<_> = std::iter::from_fn(|| retries.pop_due(at(20))).collect();
+        assert_eq!(names(&due), ["1", "3", "2"]);
+        assert_eq!(retries.len(), 1);
+    }
+
+    #[test]
+    fn full_gives_the_message_back() {
+        let cost = message(0).cost();
+        for bounds in [bounds(2, 1 << 20), bounds(10, 2 * cost)] {
+            let mut retries = RetryQueue::new(bounds);
+            retries.push(message(0), at(1)).unwrap();
+            retries.push(message(1), at(1)).unwrap();
+            assert_eq!(names(&[retries.push(message(2), at(1)).unwrap_err()]), ["2"]);
+            assert_eq!((retries.len(), retries.bytes()), (2, 2 * cost));
+        }
+    }
+
+    #[test]
+    fn compressing_keeps_the_order_and_fits_the_window() {
+        let mut retries = RetryQueue::new(bounds(10, 1 << 20));
+        for (n, seconds) in [(0, 400), (1, 100), (2, 400), (3, 200)] {
+            retries.push(message(n), at(seconds)).unwrap();
+        }
+        retries.compress(at(0), Duration::from_secs(8));
+        for (seconds, name) in [(0, "1"), (2, "3"), (4, "0"), (6, "2")] {
+            assert_eq!(retries.next_due(), Some(at(seconds)));
+            assert_eq!(names(&[retries.pop().unwrap()]), [name]);
+        }
+    }
+
+    #[test]
+    fn compressing_delays_nothing() {
+        let mut retries = RetryQueue::new(bounds(10, 1 << 20));
+        for (n, seconds) in [(0, 1), (1, 2), (2, 100), (3, 3)] {
+            retries.push(message(n), at(seconds)).unwrap();
+        }
+        retries.compress(at(0), Duration::from_secs(80));
+        for (seconds, name) in [(0, "0"), (2, "1"), (3, "3"), (60, "2")] {
+            assert_eq!(retries.next_due(), Some(at(seconds)));
+            assert_eq!(names(&[retries.pop().unwrap()]), [name]);
+        }
+    }
+}

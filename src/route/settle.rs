@@ -1,0 +1,126 @@
+//! The end of the line for every message: what became of it is counted here, exactly once.
+//!
+//! Messages are taken by value: one that was settled can't be settled again.
+
+use std::{cell::RefCell, sync::Arc, time::Duration};
+
+use tracing::{debug, warn};
+
+use crate::{
+    base::{
+        clock::{Clock, Time},
+        throttle::Throttle,
+    },
+    config::RouteName,
+    dead_letter::{Letter, Outlet},
+    message::{Message, ack_queue::Acks, acknowledgement::Word, outcome::Reason},
+    stats::RouteStats,
+};
+
+/// When a message comes back that found no room here. Soon, but not so soon that it does nothing else.
+const RETURN: Duration = Duration::from_secs(2);
+
+/// Settles the messages of one route in one lane.
+#[derive(Debug)]
+pub struct Settle {
+    route: RouteName,
+    stats: Arc<RouteStats>,
+    dead_letters: Option<Outlet>,
+    /// The way back to the streams. Not used by messages that come from none.
+    acks: Acks,
+    clock: Clock,
+    /// An overloaded route may drop a hundred thousand messages a second. The first of each second are named.
+    named_drops: RefCell<Throttle>,
+}
+
+impl Settle {
+    /// Counts in `stats`, and sends what is dead to `dead_letters` where there is such a place.
+    pub const fn new(
+        route: RouteName,
+        stats: Arc<RouteStats>,
+        dead_letters: Option<Outlet>,
+        acks: Acks,
+        clock: Clock,
+    ) -> Self {
+        let named_drops = RefCell::new(Throttle::new(20, Duration::from_secs(1)));
+        Self { route, stats, dead_letters, acks, clock, named_drops }
+    }
+
+    /// The webhook accepted `message` at `now`.
+    pub fn delivered(&self, mut message: Message, now: Time) {
+        self.stats.delivered.add(1);
+        self.stats.delivery_latency.observe(now.since(message.received));
+        debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "delivered");
+        if let Some(receipt) = message.receipt.take() {
+            self.acks.say(receipt.settle(Word::Ack));
+        }
+        drop(message);
+    }
+
+    /// `message` goes back to its stream, which delivers it again after `delay`.
+    pub fn returned(&self, mut message: Message, delay: Duration) {
+        self.stats.returned.add(1);
+        debug!(route = self.route.as_str(), id = %message.id, ?delay, "given back");
+        if let Some(receipt) = message.receipt.take() {
+            self.acks.say(receipt.settle(Word::Nak(delay)));
+        }
+        drop(message);
+    }
+
+    /// Another replica has taken `message` over.
+    pub fn handed_over(&self, message: Message) {
+        self.stats.handed_over.add(1);
+        debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "handed over");
+        drop(message);
+    }
+
+    /// `message` will not be delivered: it becomes a dead letter, or is dropped where there is no place for those. What
+    /// dies only for want of room or time goes back to its stream, where it came from one.
+    pub fn dead(&self, message: Message, reason: Reason, now: Time) {
+        if message.receipt.is_some() && reason.is_ours() {
+            return self.returned(message, RETURN);
+        }
+        let Some(outlet) = &self.dead_letters else {
+            return self.dropped(message, reason, now);
+        };
+        debug!(route = self.route.as_str(), id = %message.id, reason = reason.label(), "dead");
+        let letter = Letter::new(message, reason, &self.route, Arc::clone(&self.stats), &self.clock);
+        if let Err(letter) = outlet.send(letter) {
+            // Dead letters come faster than NATS takes them, or NATS is away for too long.
+            if letter.message.receipt.is_some() {
+                return self.returned(letter.message, RETURN);
+            }
+            self.dropped(letter.message, reason, now);
+        }
+    }
+
+    /// Returns when there is room for `message` among the dead letters, where those have a place and it has no stream to go
+    /// back to.
+    pub async fn room_for(&self, message: &Message) {
+        if let Some(outlet) = &self.dead_letters
+            && message.receipt.is_none()
+        {
+            outlet.room_for(message).await;
+        }
+    }
+
+    /// `message` is given up.
+    pub fn dropped(&self, mut message: Message, reason: Reason, now: Time) {
+        self.stats.dropped.add(1);
+        if let Some(unnamed) = self.named_drops.borrow_mut().pass(now) {
+            warn!(
+                route = self.route.as_str(),
+                id = %message.id,
+                reason = reason.label(),
+                last_failure = message.last_failure.map(|failure| failure.label()).as_deref(),
+                attempts = message.attempts,
+                more_before = (unnamed > 0).then_some(unnamed),
+                "message dropped"
+            );
+        }
+        if let Some(receipt) = message.receipt.take() {
+            self.acks.say(receipt.settle(Word::Term));
+        }
+        drop(message);
+    }
+}
