@@ -32,9 +32,9 @@ pub enum LogLevel {
 /// How a line of the log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// A line for people to read.
     Text,
-    /// One JSON object a line.
+    /// A JSON object.
     Json,
 }
 

@@ -1,4 +1,5 @@
-//! From a value as it was written to a value with a meaning. The problem says what would be right.
+//! Parsers that several sections use, from a value as it was written to one with a meaning. Their errors say what would be
+//! right; the reader adds the key and the place.
 
 use std::{
     fmt::Display,
@@ -13,7 +14,7 @@ use super::tree::Value;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A text, which may be a secret.
+/// A text that is not empty. It may be a secret, so that no error shows it.
 pub(super) fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) if !text.is_empty() => Ok(text.clone()),
@@ -21,12 +22,11 @@ pub(super) fn text(value: &Value) -> Result<String, String> {
     }
 }
 
-/// A name of some kind, which is no secret.
+/// A text with rules of its own. It is no secret: the error shows it.
 pub(super) fn name<T: FromStr<Err: Display>>(value: &Value) -> Result<T, String> {
     text(value)?.parse().map_err(|error: T::Err| format!("{error}, not {}", value.shown()))
 }
 
-/// One of a few words.
 pub(super) fn choice<T: Choice>(value: &Value) -> Result<T, String> {
     let wrong = || {
         let words: Vec<_> = T::ALL.iter().map(|(word, _)| format!("{word:?}")).collect();
@@ -38,7 +38,6 @@ pub(super) fn choice<T: Choice>(value: &Value) -> Result<T, String> {
     T::ALL.iter().find(|(word, _)| word == text).map(|(_, choice)| *choice).ok_or_else(wrong)
 }
 
-/// On or off.
 pub(super) fn switch(value: &Value) -> Result<bool, String> {
     match value {
         Value::Bool(on) => Some(*on),
@@ -48,20 +47,20 @@ pub(super) fn switch(value: &Value) -> Result<bool, String> {
     .ok_or_else(|| value.unexpected("true or false"))
 }
 
-/// A length of time that has to pass before something happens.
+/// A duration from 1 ms to 24 h. 0 is refused: here it would mean "at once" to one and "never" to another.
 pub(super) fn duration(value: &Value) -> Result<Duration, String> {
     let allowed = Duration::from_millis(1)..=DAY;
     let wrong = || value.unexpected("a duration from 1ms to 24h such as \"10s\"");
     length(value).filter(|length| allowed.contains(length)).ok_or_else(wrong)
 }
 
-/// A length of time without bounds.
+/// A duration without bounds; `None` for what is none.
 pub(super) fn length(value: &Value) -> Option<Duration> {
     let Value::Text(text) = value else { return None };
     humantime::parse_duration(text).ok()
 }
 
-/// A size in bytes.
+/// A size in bytes, from 64 KiB to 1 TiB.
 pub(super) fn size(value: &Value) -> Result<NonZeroUsize, String> {
     let bytes = match value {
         Value::Integer(bytes) => u64::try_from(*bytes).ok(),
@@ -92,7 +91,6 @@ fn whole(value: &Value) -> Option<NonZeroU32> {
     }
 }
 
-/// A number, whole or not.
 pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Float(number) => Some(*number),
@@ -106,10 +104,9 @@ pub(super) fn number(value: &Value) -> Option<f64> {
 
 /// A type that is written as one of a few words.
 pub(super) trait Choice: Copy + PartialEq + 'static {
-    /// Every choice, and how it is written.
+    /// Every choice with its word, in the order in which an error lists them.
     const ALL: &'static [(&'static str, Self)];
 
-    /// How this choice is written.
     fn word(self) -> &'static str {
         Self::ALL.iter().find(|(_, choice)| *choice == self).map_or("", |(word, _)| word)
     }
