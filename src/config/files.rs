@@ -5,7 +5,11 @@ use std::{fs::File, io::Read, path::PathBuf};
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::{SecretFile, parse, reader::Section, tree::Value};
+use super::{
+    SecretFile, parse,
+    reader::{Reported, Section},
+    tree::Value,
+};
 
 /// No secret and no bundle of certificates is larger, in bytes; `/dev/zero` is.
 const LIMIT: u64 = 4 << 20;
@@ -16,14 +20,14 @@ pub(super) fn secret<T>(
     key: &'static str,
     file_key: &'static str,
     parse: impl Fn(String) -> Result<T, String>,
-) -> Option<Option<T>> {
+) -> Result<Option<T>, Reported> {
     let direct = at.optional(key, |value| parse(parse::text(value)?));
     let from_file = at.optional(file_key, |value| parse(secret_file(value)?));
     if let (Some(place), Some(_)) = (at.place(key), at.place(file_key)) {
-        at.report(file_key, format!("expected only one of {file_key} and {key}, which is set in {place}"));
-        return None;
+        let problem = format!("expected only one of {file_key} and {key}, which is set in {place}");
+        return Err(at.report(file_key, problem));
     }
-    Some(direct?.or(from_file?))
+    Ok(direct?.or(from_file?))
 }
 
 /// The contents of a file that holds a secret, without the end of its last line.
@@ -37,7 +41,7 @@ pub(super) fn secret_file(value: &Value) -> Result<String, String> {
     Ok(secret.to_owned())
 }
 
-/// A NATS credentials file.
+/// A NATS credentials file, with a JWT and the seed that belongs to it.
 pub(super) fn credentials(value: &Value) -> Result<SecretFile, String> {
     let text = secret_file(value)?;
     let complete = text.contains("BEGIN NATS USER JWT") && text.contains("BEGIN USER NKEY SEED");
@@ -55,7 +59,7 @@ pub(super) fn nkey_seed(value: &Value) -> Result<SecretFile, String> {
     let seed = text.trim();
     let good = seed.starts_with("SU") && seed.bytes().all(|b| b.is_ascii_alphanumeric());
     if good {
-        Ok(SecretFile { path: path(value)?, contents: seed.into() })
+        Ok(SecretFile { path: path(value)?, contents: seed.to_owned().into() })
     } else {
         Err("expected a file with the nkey seed of a user, SU…".to_owned())
     }

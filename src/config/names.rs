@@ -130,7 +130,7 @@ impl FromStr for QueueGroup {
     }
 }
 
-// === reading ===
+// === as text ===
 
 macro_rules! reads_as_str {
     ($($name:ident)*) => {$(

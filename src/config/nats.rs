@@ -1,10 +1,65 @@
-//! Reading `[nats]`.
+//! `[nats]`.
 
-use secrecy::SecretString;
+use std::path::PathBuf;
 
-use super::{ClientCertificate, Nats, NatsAuth, NatsTls, NatsUrl, files, parse, reader::Section};
+use super::{
+    NatsUrl, NatsUrlError, Secret, SecretFile, files, parse,
+    reader::{Reported, Section},
+    tree::Value,
+};
 
-/// The keys that say how to authenticate, one kind a row.
+/// `[nats]`: the cluster that messages come from, and how to get in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nats {
+    /// `nats.url`: the servers of one cluster, comma-separated, never empty. Default `nats://127.0.0.1:4222`.
+    pub servers: Vec<NatsUrl>,
+    /// `nats.name`: the name of the connection, as the server's monitoring shows it. Default `broadcaster`.
+    pub name: String,
+    /// The login, from whichever keys of `[nats]` are set. Default: none.
+    pub auth: NatsAuth,
+    /// `[nats.tls]`: certificates for `tls://` servers.
+    pub tls: NatsTls,
+}
+
+/// How broadcaster logs in to NATS, in one way at most. User and password, or a token, may also stand in `nats.url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NatsAuth {
+    /// Without a login, but for one that a `nats.url` carries itself.
+    Anonymous,
+    /// `nats.credentials_file`: the contents of a `.creds` file (a user JWT and its nkey seed).
+    Credentials(SecretFile),
+    /// `nats.nkey_seed_file`: the seed of a user nkey (`SU…`).
+    NkeySeed(SecretFile),
+    /// `nats.user` with `nats.password` or `nats.password_file`.
+    Password {
+        /// `nats.user`.
+        user: String,
+        /// `nats.password`, or the contents of `nats.password_file`.
+        password: Secret,
+    },
+    /// `nats.token`, or the contents of `nats.token_file`.
+    Token(Secret),
+}
+
+/// `[nats.tls]`: PEM files, which were read and parsed once at load so that they are known to be good.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NatsTls {
+    /// `nats.tls.ca_file`: certificates of authorities that are trusted instead of the system's. Default: none.
+    pub ca_file: Option<PathBuf>,
+    /// `nats.tls.cert_file` and `nats.tls.key_file`, both or neither. Default: no client certificate.
+    pub client: Option<ClientCertificate>,
+}
+
+/// The certificate that broadcaster shows to NATS, and its key: PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// `nats.tls.cert_file`: the certificate, followed by its chain.
+    pub cert_file: PathBuf,
+    /// `nats.tls.key_file`: the private key (PKCS#8, PKCS#1 or SEC1), not encrypted.
+    pub key_file: PathBuf,
+}
+
+/// The keys that log in, one kind a row.
 const AUTH: [&[&str]; 4] = [
     &["credentials_file"],
     &["nkey_seed_file"],
@@ -12,36 +67,41 @@ const AUTH: [&[&str]; 4] = [
     &["token", "token_file"],
 ];
 
-/// The section.
-pub(super) fn read(at: &Section<'_>) -> Option<Nats> {
-    let servers = at.optional("url", parse::servers).map(|servers| servers.unwrap_or_else(local));
+pub(super) fn read(at: &Section<'_>) -> Result<Nats, Reported> {
+    let servers = at.optional("url", servers).map(|servers| servers.unwrap_or_else(local));
     let name = at.or("name", "broadcaster".to_owned(), parse::text);
     let auth = auth(at, servers.as_deref().unwrap_or_default());
     let tls = at.section("tls", tls);
-    Some(Nats { servers: servers?, name: name?, auth: auth?, tls: tls? })
+    Ok(Nats { servers: servers?, name: name?, auth: auth?, tls: tls? })
+}
+
+/// Servers with commas between them. The addresses may carry passwords, so that no mistake quotes them.
+fn servers(value: &Value) -> Result<Vec<NatsUrl>, String> {
+    let parse = |url: &str| url.trim().parse().map_err(|error: NatsUrlError| error.to_string());
+    parse::text(value)?.split(',').map(parse).collect()
 }
 
 fn local() -> Vec<NatsUrl> {
     vec!["nats://127.0.0.1:4222".parse().expect("the default address is valid")]
 }
 
-fn auth(at: &Section<'_>, servers: &[NatsUrl]) -> Option<NatsAuth> {
+fn auth(at: &Section<'_>, servers: &[NatsUrl]) -> Result<NatsAuth, Reported> {
     let credentials = at.optional("credentials_file", files::credentials);
     let seed = at.optional("nkey_seed_file", files::nkey_seed);
     let user = at.optional("user", parse::text);
-    let password = files::secret(at, "password", "password_file", |text| Ok(SecretString::from(text)));
-    let token = files::secret(at, "token", "token_file", |text| Ok(SecretString::from(text)));
+    let password = files::secret(at, "password", "password_file", |text| Ok(Secret::from(text)));
+    let token = files::secret(at, "token", "token_file", |text| Ok(Secret::from(text)));
     one_kind(at, servers);
     one_login(at, servers);
     match (user?, password?) {
-        (Some(user), Some(password)) => return Some(NatsAuth::Password { user, password }),
-        (Some(_), None) => return at.missing("password"),
-        (None, Some(_)) => return at.missing("user"),
+        (Some(user), Some(password)) => return Ok(NatsAuth::Password { user, password }),
+        (Some(_), None) => return Err(at.missing("password")),
+        (None, Some(_)) => return Err(at.missing("user")),
         (None, None) => {}
     }
     let credentials = credentials?.map(NatsAuth::Credentials);
     let other = seed?.map(NatsAuth::NkeySeed).or(token?.map(NatsAuth::Token));
-    Some(credentials.or(other).unwrap_or(NatsAuth::Anonymous))
+    Ok(credentials.or(other).unwrap_or(NatsAuth::Anonymous))
 }
 
 /// Two kinds at once would leave the server to choose, and the operator to wonder.
@@ -61,19 +121,19 @@ fn one_login(at: &Section<'_>, servers: &[NatsUrl]) {
     if let Some(first) = logins.next()
         && !logins.all(|other| other.has_login_of(first))
     {
-        at.report("url", "expected the same login for all servers".to_owned());
+        at.report("url", "expected the same login for all servers");
     }
 }
 
-fn tls(at: &Section<'_>) -> Option<NatsTls> {
+fn tls(at: &Section<'_>) -> Result<NatsTls, Reported> {
     let ca = at.optional("ca_file", files::certificates);
     let cert = at.optional("cert_file", files::certificates);
     let key = at.optional("key_file", files::private_key);
     let client = match (cert?, key?) {
         (Some((cert_file, _)), Some(key_file)) => Some(ClientCertificate { cert_file, key_file }),
-        (Some(_), None) => return at.missing("key_file"),
-        (None, Some(_)) => return at.missing("cert_file"),
+        (Some(_), None) => return Err(at.missing("key_file")),
+        (None, Some(_)) => return Err(at.missing("cert_file")),
         (None, None) => None,
     };
-    Some(NatsTls { ca_file: ca?.map(|(path, _)| path), client })
+    Ok(NatsTls { ca_file: ca?.map(|(path, _)| path), client })
 }

@@ -19,7 +19,7 @@ pub enum NatsUrlError {
     /// Not a URL with a host, or with another scheme.
     #[error("expected nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas")]
     NotNats,
-    /// There is something behind host and port.
+    /// A path, a query or a fragment behind the host and the port.
     #[error("expected nothing behind the host and port of a NATS server: no path, ? or #")]
     Rest,
 }

@@ -15,13 +15,18 @@ pub(super) struct Reader {
 
 /// A table that is being read. Every key that is asked for is known; what is left at the end is a mistake.
 ///
-/// The reading functions give `None` after they noted a mistake. So read all fields first, and use `?` after that.
+/// A mistake is noted where it is found, and [`Reported`] stands for the value from there on. So that all mistakes are
+/// found at once, read all fields first, and use `?` after that.
 pub(super) struct Section<'r> {
     reader: &'r Reader,
     path: String,
     table: &'r Table,
     known: RefCell<Vec<&'static str>>,
 }
+
+/// Stands where a value could not be read: the proof that the reason was noted, since only noting one makes it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reported(());
 
 static EMPTY: Table = Table::new();
 
@@ -32,8 +37,10 @@ impl Reader {
         Self { root, errors: RefCell::default() }
     }
 
-    /// Reads the whole tree.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Section<'_>) -> Option<T>) -> Option<T> {
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Section<'_>) -> Result<T, Reported>,
+    ) -> Result<T, Reported> {
         Section::read(self, String::new(), &self.root, read)
     }
 
@@ -43,9 +50,19 @@ impl Reader {
     }
 
     /// Notes a mistake about `key`, which is set where the tree says, or by default in the nearest table that is set.
-    pub(super) fn report(&self, key: String, problem: String) {
+    fn report(&self, key: String, problem: String) -> Reported {
         let place = self.place(&key);
-        self.errors.borrow_mut().push(ConfigError { key, place, problem });
+        self.note(ConfigError { key, place, problem })
+    }
+
+    /// Notes a mistake that has no place: something is not set.
+    fn report_unset(&self, key: String, problem: String) -> Reported {
+        self.note(ConfigError { key, place: Place::Unset, problem })
+    }
+
+    fn note(&self, error: ConfigError) -> Reported {
+        self.errors.borrow_mut().push(error);
+        Reported(())
     }
 
     fn place(&self, key: &str) -> Place {
@@ -59,11 +76,6 @@ impl Reader {
         }
         place.clone()
     }
-
-    /// Notes a mistake that has no place: something is not set.
-    fn report_unset(&self, key: String, problem: String) {
-        self.errors.borrow_mut().push(ConfigError { key, place: Place::Unset, problem });
-    }
 }
 
 // === impl Section ===
@@ -73,12 +85,17 @@ impl<'r> Section<'r> {
         reader: &'r Reader,
         path: String,
         table: &'r Table,
-        read: impl FnOnce(&Self) -> Option<T>,
-    ) -> Option<T> {
+        read: impl FnOnce(&Self) -> Result<T, Reported>,
+    ) -> Result<T, Reported> {
         let section = Section { reader, path, table, known: RefCell::default() };
         let result = read(&section);
         section.report_unknown();
         result
+    }
+
+    /// The path of this table.
+    pub(super) fn here(&self) -> &str {
+        &self.path
     }
 
     /// The path of a key of this table.
@@ -87,37 +104,31 @@ impl<'r> Section<'r> {
     }
 
     /// Notes a mistake about a key of this table.
-    pub(super) fn report(&self, key: &str, problem: impl Into<String>) {
-        self.reader.report(self.path(key), problem.into());
+    pub(super) fn report(&self, key: &str, problem: impl Into<String>) -> Reported {
+        self.reader.report(self.path(key), problem.into())
     }
 
     /// Notes a mistake about no key in particular.
-    pub(super) fn report_general(&self, problem: &str) {
-        self.reader.report_unset(String::new(), problem.to_owned());
+    pub(super) fn report_general(&self, problem: &str) -> Reported {
+        self.reader.report_unset(String::new(), problem.to_owned())
     }
 
     /// Notes a mistake about a key anywhere, by its whole path.
-    pub(super) fn report_at(&self, path: String, problem: String) {
-        self.reader.report(path, problem);
+    pub(super) fn report_at(&self, path: String, problem: String) -> Reported {
+        self.reader.report(path, problem)
     }
 
     /// Notes that a key has to be set, and how.
-    pub(super) fn report_missing(&self, key: &str) {
+    pub(super) fn missing(&self, key: &str) -> Reported {
         let key = self.path(key);
         let problem =
             format!("is missing: set it in the file or by environment variable {}", layers::variable(&key));
-        self.reader.report_unset(key, problem);
-    }
-
-    /// As [`Self::report_missing`], in place of the value that cannot be made without the key.
-    pub(super) fn missing<T>(&self, key: &str) -> Option<T> {
-        self.report_missing(key);
-        None
+        self.reader.report_unset(key, problem)
     }
 
     /// Notes a mistake about this table itself.
-    pub(super) fn report_table(&self, problem: &str) {
-        self.reader.report(self.path.clone(), problem.to_owned());
+    pub(super) fn report_table(&self, problem: &str) -> Reported {
+        self.reader.report(self.path.clone(), problem.to_owned())
     }
 
     /// The entry of a key, which is known from now on.
@@ -136,11 +147,11 @@ impl<'r> Section<'r> {
         &self,
         key: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<Option<T>> {
+    ) -> Result<Option<T>, Reported> {
         let Some(entry) = self.entry(key) else {
-            return Some(None);
+            return Ok(None);
         };
-        parse(&entry.value).map_err(|problem| self.report(key, problem)).ok().map(Some)
+        parse(&entry.value).map(Some).map_err(|problem| self.report(key, problem))
     }
 
     /// A key that has a default.
@@ -149,7 +160,7 @@ impl<'r> Section<'r> {
         key: &'static str,
         default: T,
         parse: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<T> {
+    ) -> Result<T, Reported> {
         self.optional(key, parse).map(|value| value.unwrap_or(default))
     }
 
@@ -158,16 +169,16 @@ impl<'r> Section<'r> {
         &self,
         key: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<T> {
-        let value = self.optional(key, parse)?;
-        if value.is_none() {
-            self.report_missing(key);
-        }
-        value
+    ) -> Result<T, Reported> {
+        self.optional(key, parse)?.ok_or_else(|| self.missing(key))
     }
 
     /// A table below this one; an absent one is read as if it were empty.
-    pub(super) fn section<T>(&self, key: &'static str, read: impl FnOnce(&Self) -> Option<T>) -> Option<T> {
+    pub(super) fn section<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Self) -> Result<T, Reported>,
+    ) -> Result<T, Reported> {
         match self.entry(key) {
             Some(entry) => self.below(key, entry, read),
             None => Section::read(self.reader, self.path(key), &EMPTY, read),
@@ -178,9 +189,9 @@ impl<'r> Section<'r> {
     pub(super) fn optional_section<T>(
         &self,
         key: &'static str,
-        read: impl FnOnce(&Self) -> Option<T>,
-    ) -> Option<Option<T>> {
-        self.entry(key).map_or(Some(None), |entry| self.below(key, entry, read).map(Some))
+        read: impl FnOnce(&Self) -> Result<T, Reported>,
+    ) -> Result<Option<T>, Reported> {
+        self.entry(key).map(|entry| self.below(key, entry, read)).transpose()
     }
 
     /// A table below this one, whose name is the operator's.
@@ -188,13 +199,12 @@ impl<'r> Section<'r> {
         &self,
         key: &str,
         entry: &'r Entry,
-        read: impl FnOnce(&Self) -> Option<T>,
-    ) -> Option<T> {
-        if let Value::Table(table) = &entry.value {
-            return Section::read(self.reader, self.path(key), table, read);
+        read: impl FnOnce(&Self) -> Result<T, Reported>,
+    ) -> Result<T, Reported> {
+        match &entry.value {
+            Value::Table(table) => Section::read(self.reader, self.path(key), table, read),
+            other => Err(self.report(key, other.unexpected_kind("a table"))),
         }
-        self.report(key, entry.value.unexpected_kind("a table"));
-        None
     }
 
     /// All entries of this table: the names are the operator's, so that none is unknown.

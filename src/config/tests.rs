@@ -1,5 +1,6 @@
 //! One test per rule; where the words matter, the whole error is compared.
 
+mod equality;
 mod layers;
 mod printing;
 mod rules;
@@ -11,7 +12,7 @@ use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Config, Sources};
+use super::{Config, Sources, load};
 
 /// A route that is right, at the start of many a file.
 const ROUTE: &str = "[routes.todos.webhook]\nurl = \"https://example.com/hook\"\n";
@@ -54,13 +55,13 @@ impl Given {
     }
 
     fn load(self) -> Config {
-        super::load(self.sources).unwrap_or_else(|errors| panic!("expected a good configuration: {errors}"))
+        load(self.sources).unwrap_or_else(|errors| panic!("expected a good configuration: {errors}"))
     }
 
     /// The mistakes, one by one, with `DIR/` for the folder.
     fn errors(self) -> Vec<String> {
         let folder = format!("{}/", self.folder.path().display());
-        match super::load(self.sources) {
+        match load(self.sources) {
             Ok(config) => panic!("expected mistakes, but this was loaded:\n{}", config.to_toml()),
             Err(errors) => errors.iter().map(|error| error.to_string().replace(&folder, "DIR/")).collect(),
         }
@@ -72,4 +73,24 @@ impl Given {
         assert_eq!(errors.len(), 1, "expected one mistake: {errors:#?}");
         errors.remove(0)
     }
+}
+
+/// Every key that the reader knows, those of a route as `routes.todos.KEY`. It is the reader itself that lists them.
+fn every_key() -> Vec<String> {
+    let keys = |table| keys_below(table).expect("an unknown key is answered by those that are known");
+    let outside = keys("").into_iter().filter(|key| key != "routes");
+    outside.chain(keys("routes.todos.")).collect()
+}
+
+/// The keys below a table, all the way down; `None` for what is no table, or one whose names are the operator's.
+fn keys_below(table: &str) -> Option<Vec<String>> {
+    let unknown = format!("{table}a_key_that_no_table_has");
+    let errors = load(given(&format!("{unknown} = 1\n")).sources).unwrap_err();
+    let error = errors.iter().find(|error| error.key == unknown)?;
+    let names = error.problem.strip_prefix("unknown key, expected one of ")?;
+    let below = |name| {
+        let key = format!("{table}{name}");
+        keys_below(&format!("{key}.")).unwrap_or_else(|| vec![key])
+    };
+    Some(names.split(", ").flat_map(below).collect())
 }

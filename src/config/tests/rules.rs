@@ -145,6 +145,14 @@ fn routes_are_compared_even_when_something_else_is_wrong_with_them() {
 }
 
 #[test]
+fn a_route_of_a_stream_that_is_missing_is_not_taken_for_one_of_a_queue_group() {
+    let error =
+        given(&format!("{ROUTE}[routes.a]\nwebhook.url = \"http://x/\"\njetstream.ack_wait = \"1s\"\n"))
+            .error();
+    assert!(error.starts_with("routes.a.jetstream.stream is missing: "), "{error}");
+}
+
+#[test]
 fn a_dead_letter_never_comes_back() {
     let with = |subject: &str| {
         given(&format!("{ROUTE}[routes.todos]\nsubject = \"todos.>\"\ndead_letter.subject = \"{subject}\"\n"))

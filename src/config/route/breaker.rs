@@ -2,7 +2,11 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{parse, reader::Section};
+use crate::config::{
+    parse,
+    reader::{Reported, Section},
+    tree::Value,
+};
 
 /// `[routes.NAME.breaker]`: when a webhook is left alone for a while, and how it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,11 +40,11 @@ impl Default for Breaker {
 }
 
 /// The breaker of a route; none where it is switched off.
-pub(super) fn read(at: &Section<'_>) -> Option<Option<Breaker>> {
+pub(super) fn read(at: &Section<'_>) -> Result<Option<Breaker>, Reported> {
     let default = Breaker::default();
     let enabled = at.or("enabled", true, parse::switch);
     let failures = at.or("failures", default.failures, parse::count(1_000_000));
-    let rate = at.or("rate", default.rate, parse::share);
+    let rate = at.or("rate", default.rate, share);
     let window = at.or("window", default.window, parse::duration);
     let open_for = at.or("open_for", default.open_for, parse::duration);
     let half_open_probes = at.or("half_open_probes", default.half_open_probes, parse::count(1_000));
@@ -53,5 +57,10 @@ pub(super) fn read(at: &Section<'_>) -> Option<Option<Breaker>> {
         half_open_probes: half_open_probes?,
         ramp: ramp?,
     };
-    Some(enabled?.then_some(breaker))
+    Ok(enabled?.then_some(breaker))
+}
+
+fn share(value: &Value) -> Result<f64, String> {
+    let wrong = || value.unexpected("a number above 0 and at most 1 such as 0.5");
+    parse::number(value).filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(wrong)
 }

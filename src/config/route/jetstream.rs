@@ -2,7 +2,11 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{RouteName, names::StreamName, parse, reader::Section};
+use crate::config::{
+    StreamName,
+    parse::{self, Choice},
+    reader::{Reported, Section},
+};
 
 /// `[routes.NAME.jetstream]`: the route takes its messages from a stream, by a durable pull consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,18 +39,18 @@ pub enum DeliverPolicy {
     New,
 }
 
-pub(super) fn read(at: &Section<'_>, route: Option<&RouteName>) -> Option<Jetstream> {
+const MAX_ACK_PENDING: NonZeroU32 = NonZeroU32::new(10_000).expect("it is not 0");
+
+/// Reads the section of the route that is called `route`.
+pub(super) fn read(at: &Section<'_>, route: &str) -> Result<Jetstream, Reported> {
     let stream = at.required("stream", parse::name);
-    // A route whose name is wrong is reported for that.
-    let default = || format!("broadcaster-{}", route.map_or("route", RouteName::as_str));
-    let consumer = at.optional("consumer", parse::name).map(|consumer| {
-        consumer.unwrap_or_else(|| default().parse().expect("a route's name is good for a consumer's"))
-    });
+    let default = || format!("broadcaster-{route}").parse().expect("a route's name is good for a consumer's");
+    let consumer = at.optional("consumer", parse::name).map(|consumer| consumer.unwrap_or_else(default));
     let create = at.or("create", false, parse::switch);
     let ack_wait = at.or("ack_wait", Duration::from_secs(30), parse::duration);
-    let max_ack_pending = at.or("max_ack_pending", ten_thousand(), parse::count(1_000_000));
+    let max_ack_pending = at.or("max_ack_pending", MAX_ACK_PENDING, parse::count(1_000_000));
     let deliver_policy = at.or("deliver_policy", DeliverPolicy::All, parse::choice);
-    Some(Jetstream {
+    Ok(Jetstream {
         stream: stream?,
         consumer: consumer?,
         create: create?,
@@ -56,6 +60,7 @@ pub(super) fn read(at: &Section<'_>, route: Option<&RouteName>) -> Option<Jetstr
     })
 }
 
-fn ten_thousand() -> NonZeroU32 {
-    NonZeroU32::new(10_000).expect("it is not 0")
+impl Choice for DeliverPolicy {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("all", Self::All), ("last", Self::Last), ("new", Self::New)];
 }

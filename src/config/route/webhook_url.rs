@@ -10,7 +10,7 @@ use url::{Host, Url};
 ///
 /// Many services put a secret into the path or the query. So `Debug` and `Display` print no more than
 /// `https://host:port/…`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl {
     /// The name that the webhook's certificate must be for; `None` for plain `http`.
     server_name: Option<ServerName<'static>>,

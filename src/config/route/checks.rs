@@ -1,0 +1,111 @@
+//! What has to hold between the routes, and between them and the threads.
+
+use std::num::NonZeroUsize;
+
+use super::Jetstream;
+use crate::config::{
+    PublishSubject, QueueGroup, StreamName, Subject,
+    reader::{Reported, Section},
+};
+
+/// What a route is compared with the others by, each part of it that was right: so a mistake anywhere else in a route
+/// hides none between routes.
+pub(super) struct Outline {
+    /// The path of the route's table.
+    pub(super) path: String,
+    /// What the route receives.
+    pub(super) subject: Option<Subject>,
+    pub(super) source: Option<Source>,
+    /// What the route publishes dead letters to, if it does.
+    pub(super) dead_letter: Option<PublishSubject>,
+    /// The numbers that threads divide between them, each with its key.
+    pub(super) divided: Vec<(&'static str, NonZeroUsize)>,
+}
+
+/// What splits messages: two routes that have it in common get each message only once.
+#[derive(PartialEq)]
+pub(super) enum Source {
+    /// Of core NATS, as far as the subjects overlap.
+    QueueGroup(QueueGroup),
+    /// Of JetStream, always.
+    Consumer { stream: StreamName, consumer: StreamName },
+}
+
+impl Source {
+    pub(super) fn of(
+        jetstream: &Result<Option<Jetstream>, Reported>,
+        queue_group: &Result<QueueGroup, Reported>,
+    ) -> Option<Self> {
+        match (jetstream, queue_group) {
+            (Ok(Some(Jetstream { stream, consumer, .. })), _) => {
+                Some(Self::Consumer { stream: stream.clone(), consumer: consumer.clone() })
+            }
+            (Ok(None), Ok(group)) => Some(Self::QueueGroup(group.clone())),
+            _ => None,
+        }
+    }
+}
+
+/// No two routes take the messages of each other, and no dead letter comes back.
+pub(super) fn compare(at: &Section<'_>, outlines: &[Outline]) {
+    for (i, route) in outlines.iter().enumerate() {
+        for earlier in &outlines[..i] {
+            share(at, earlier, route);
+        }
+        for receiver in outlines {
+            loops(at, route, receiver);
+        }
+    }
+}
+
+/// Two routes with one source would split the messages between two webhooks.
+fn share(at: &Section<'_>, earlier: &Outline, route: &Outline) {
+    if earlier.source != route.source {
+        return;
+    }
+    match (&route.source, &earlier.subject, &route.subject) {
+        (Some(Source::Consumer { .. }), ..) => {
+            let problem = format!(
+                "expected another consumer than {}: with the same consumer, each message would reach only one of the two",
+                earlier.path
+            );
+            at.report_at(format!("{}.jetstream.consumer", route.path), problem);
+        }
+        (Some(Source::QueueGroup(group)), Some(a), Some(b)) if a.overlaps(b) => {
+            let problem = format!(
+                "expected another subject or another queue_group than {}: with \"{a}\" and \"{b}\" in the same group \
+                 \"{group}\", each message would reach only one of the two",
+                earlier.path
+            );
+            at.report_at(format!("{}.subject", route.path), problem);
+        }
+        _ => {}
+    }
+}
+
+/// A dead letter that a route receives would be delivered, fail and die again.
+fn loops(at: &Section<'_>, route: &Outline, receiver: &Outline) {
+    let (Some(letters), Some(subject)) = (&route.dead_letter, &receiver.subject) else {
+        return;
+    };
+    if subject.matches(letters) {
+        let problem = format!(
+            "expected a subject that no route receives: \"{letters}\" would come back by {}.subject = \"{subject}\"",
+            receiver.path
+        );
+        at.report_at(format!("{}.dead_letter.subject", route.path), problem);
+    }
+}
+
+/// Each number is divided among the threads, and has to be enough for all of them.
+pub(super) fn threads(at: &Section<'_>, threads: NonZeroUsize, outlines: &[Outline]) {
+    for Outline { path, divided, .. } in outlines {
+        for (key, number) in divided.iter().filter(|(_, number)| *number < threads) {
+            let problem = format!(
+                "expected no more threads than {path}.{key}, which they divide between them: {threads} are more than \
+                 {number}"
+            );
+            at.report_at("runtime.threads".to_owned(), problem);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `[routes.NAME.webhook]`.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use super::{WebhookUrl, WebhookUrlError};
+use crate::config::{
+    files, parse,
+    reader::{Reported, Section},
+    tree::Value,
+};
+
+const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
+
+/// Headers that broadcaster or HTTP itself sets on every request.
+const RESERVED: [&str; 13] = [
+    "broadcaster-attempt",
+    "broadcaster-subject",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "webhook-id",
+];
+
+/// `[routes.NAME.webhook]`: the address that messages are posted to, and how.
+///
+/// Durations are 1 ms to 24 h.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// `url` or `url_file`: the address that messages are posted to. Required. A secret.
+    pub url: WebhookUrl,
+    /// `headers`: sent with every request. The values are secrets, and marked sensitive. Default: none.
+    pub headers: HeaderMap,
+    /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
+    pub timeout: Duration,
+    /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
+    pub connect_timeout: Duration,
+    /// `idle_timeout`: how long a connection may be unused before it is closed. Default `50s`: below the 60 s after
+    /// which common load balancers drop it.
+    pub idle_timeout: Duration,
+    /// `max_connection_age`: after this a connection is replaced, so that changes of DNS are seen. Default `5m`.
+    pub max_connection_age: Duration,
+    /// `concurrency`: how many requests at the same time, 1 to 10,000, over all threads of this process. Default 64.
+    pub concurrency: NonZeroUsize,
+    /// `[routes.NAME.webhook.tls]`: the authorities that are trusted.
+    pub tls: WebhookTls,
+}
+
+/// `[routes.NAME.webhook.tls]`: which authorities may vouch for the webhook.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookTls {
+    /// `ca_file`: the PEM file that [`Self::ca`] was read from. Default: none.
+    pub ca_file: Option<PathBuf>,
+    /// The certificates in `ca_file`, trusted in addition to the system's roots; empty when no file is set.
+    pub ca: Vec<CertificateDer<'static>>,
+}
+
+pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
+    let url = files::secret(at, "url", "url_file", |text| {
+        text.parse().map_err(|error: WebhookUrlError| error.to_string())
+    })
+    .and_then(|url| url.ok_or_else(|| at.missing("url")));
+    let headers = at.section("headers", headers);
+    let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
+    let limit = timeout.unwrap_or(Duration::MAX);
+    let connect_timeout = at.or("connect_timeout", Duration::from_secs(5).min(limit), parse::duration);
+    if connect_timeout.is_ok_and(|connect| connect > limit) {
+        at.report("connect_timeout", "expected no more than timeout, which it is a part of");
+    }
+    let idle_timeout = at.or("idle_timeout", Duration::from_secs(50), parse::duration);
+    let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
+    let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
+    let tls = at.section("tls", tls);
+    Ok(Webhook {
+        url: url?,
+        headers: headers?,
+        timeout: timeout?,
+        connect_timeout: connect_timeout?,
+        idle_timeout: idle_timeout?,
+        max_connection_age: max_connection_age?,
+        concurrency: concurrency?,
+        tls: tls?,
+    })
+}
+
+fn headers(at: &Section<'_>) -> Result<HeaderMap, Reported> {
+    let mut headers = HeaderMap::new();
+    for (name, entry) in at.entries() {
+        // A name that is none may hold a whole header with its secret, so it is not shown.
+        let Ok(header) = name.parse::<HeaderName>() else {
+            at.report_table("expected names of headers such as \"x-token\" as the keys of this table");
+            continue;
+        };
+        match header_value(&entry.value) {
+            _ if RESERVED.contains(&header.as_str()) => {
+                at.report(name, "expected another header: broadcaster sets this one itself");
+            }
+            _ if headers.contains_key(&header) => {
+                at.report(
+                    name,
+                    "expected each header once: write it in lower case, case makes no difference",
+                );
+            }
+            Ok(value) => drop(headers.insert(header, value)),
+            Err(problem) => {
+                at.report(name, problem);
+            }
+        }
+    }
+    Ok(headers)
+}
+
+fn header_value(value: &Value) -> Result<HeaderValue, String> {
+    let wrong = |_| "expected printable ASCII".to_owned();
+    let mut header = HeaderValue::from_str(&parse::text(value)?).map_err(wrong)?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+fn tls(at: &Section<'_>) -> Result<WebhookTls, Reported> {
+    let file = at.optional("ca_file", files::certificates)?;
+    Ok(file.map_or_else(WebhookTls::default, |(path, ca)| WebhookTls { ca_file: Some(path), ca }))
+}

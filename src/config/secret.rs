@@ -1,0 +1,49 @@
+//! Texts that must not be seen.
+
+use std::{fmt, path::PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::MASK;
+
+/// A text that only [`ExposeSecret::expose_secret`] shows: `Debug` masks it, and its memory is wiped when it goes.
+///
+/// Two are equal when they hold the same: so a reload sees that a secret was rotated.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+/// A file that holds a secret, and what it held when the configuration was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretFile {
+    /// The path as it was written; not a secret.
+    pub path: PathBuf,
+    /// The secret that was read from it.
+    pub contents: Secret,
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl ExposeSecret<str> for Secret {
+    fn expose_secret(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+// The comparison takes longer the more is equal. That tells nobody anything: both sides are the operator's own.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose_secret() == other.expose_secret()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({MASK})")
+    }
+}

@@ -1,0 +1,39 @@
+//! `[server]`.
+
+use std::net::SocketAddr;
+
+use super::{
+    reader::{Reported, Section},
+    tree::Value,
+};
+
+/// `[server]`: the addresses that broadcaster itself listens on. Port 0 takes a free port, which the log names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// `server.api`: health and management. Default `0.0.0.0:8002`.
+    pub api: SocketAddr,
+    /// `server.metrics`: `GET /metrics`. Default `0.0.0.0:7777`.
+    pub metrics: SocketAddr,
+}
+
+pub(super) fn read(at: &Section<'_>) -> Result<Server, Reported> {
+    let api = at.or("api", SocketAddr::from(([0, 0, 0, 0], 8002)), address);
+    let metrics = at.or("metrics", SocketAddr::from(([0, 0, 0, 0], 7777)), address);
+    let server = Server { api: api?, metrics: metrics? };
+    if server.api.port() == server.metrics.port() && server.api.port() != 0 {
+        let key = if at.place("metrics").is_some() { "metrics" } else { "api" };
+        return Err(at.report(
+            key,
+            format!("expected two ports, but server.api and server.metrics are both {}", server.api.port()),
+        ));
+    }
+    Ok(server)
+}
+
+fn address(value: &Value) -> Result<SocketAddr, String> {
+    let parsed = match value {
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
+    };
+    parsed.ok_or_else(|| value.unexpected("an address and port such as \"0.0.0.0:8002\""))
+}

@@ -1,0 +1,28 @@
+//! `[shutdown]`.
+
+use std::time::Duration;
+
+use super::{
+    parse,
+    reader::{Reported, Section},
+    tree::Value,
+};
+
+/// `[shutdown]`: how long a stop may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shutdown {
+    /// `shutdown.grace`: how long a stop goes on delivering what is in hand, at most one hour. 0 does not wait: what
+    /// is in hand is dead-lettered or dropped at once. Keep it below the supervisor's patience (Kubernetes:
+    /// `terminationGracePeriodSeconds`). Default `25s`.
+    pub grace: Duration,
+}
+
+pub(super) fn read(at: &Section<'_>) -> Result<Shutdown, Reported> {
+    Ok(Shutdown { grace: at.or("grace", Duration::from_secs(25), grace)? })
+}
+
+fn grace(value: &Value) -> Result<Duration, String> {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let wrong = || value.unexpected("a duration from 0s to 1h such as \"25s\"");
+    parse::length(value).filter(|length| *length <= HOUR).ok_or_else(wrong)
+}

@@ -1,0 +1,143 @@
+//! A configuration equals another when every setting does: what a reload goes by.
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+use super::{Given, every_key, given, no_file};
+use crate::config::{Config, load};
+
+/// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
+type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
+
+const SETTINGS: [Setting; 58] = [
+    ("log.level", ["info", "debug"], &[]),
+    ("log.format", ["text", "json"], &[]),
+    ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
+    ("server.metrics", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
+    ("nats.url", ["nats://a", "nats://b"], &[]),
+    ("nats.name", ["a", "b"], &[]),
+    ("nats.credentials_file", ["DIR/a.creds", "DIR/b.creds"], &[]),
+    ("nats.nkey_seed_file", ["DIR/a.seed", "DIR/b.seed"], &[]),
+    ("nats.user", ["a", "b"], &[("nats.password", "x")]),
+    ("nats.password", ["a", "b"], &[("nats.user", "x")]),
+    ("nats.password_file", ["DIR/a", "DIR/b"], &[("nats.user", "x")]),
+    ("nats.token", ["a", "b"], &[]),
+    ("nats.token_file", ["DIR/a", "DIR/b"], &[]),
+    ("nats.tls.ca_file", ["DIR/a.pem", "DIR/b.pem"], &[]),
+    ("nats.tls.cert_file", ["DIR/a.pem", "DIR/b.pem"], &[("nats.tls.key_file", "DIR/a.key")]),
+    ("nats.tls.key_file", ["DIR/a.key", "DIR/b.key"], &[("nats.tls.cert_file", "DIR/a.pem")]),
+    ("runtime.threads", ["1", "2"], &[]),
+    ("shutdown.grace", ["1s", "2s"], &[]),
+    ("routes.todos.subject", ["a", "b"], &[]),
+    ("routes.todos.queue_group", ["a", "b"], &[]),
+    ("routes.todos.jetstream.stream", ["A", "B"], &[]),
+    ("routes.todos.jetstream.consumer", ["a", "b"], STREAM),
+    ("routes.todos.jetstream.create", ["false", "true"], STREAM),
+    ("routes.todos.jetstream.ack_wait", ["1s", "2s"], STREAM),
+    ("routes.todos.jetstream.max_ack_pending", ["1", "2"], STREAM),
+    ("routes.todos.jetstream.deliver_policy", ["all", "new"], STREAM),
+    ("routes.todos.webhook.url", ["https://a/", "https://b/"], &[]),
+    ("routes.todos.webhook.url_file", ["DIR/a.url", "DIR/b.url"], &[]),
+    ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
+    ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
+    ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
+    ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
+    ("routes.todos.webhook.max_connection_age", ["1s", "2s"], &[]),
+    ("routes.todos.webhook.concurrency", ["1", "2"], &[]),
+    ("routes.todos.webhook.tls.ca_file", ["DIR/a.pem", "DIR/b.pem"], &[]),
+    ("routes.todos.queue.messages", ["1", "2"], &[]),
+    ("routes.todos.queue.bytes", ["64KiB", "65KiB"], &[]),
+    ("routes.todos.queue.overflow", ["drop_newest", "drop_oldest"], &[]),
+    ("routes.todos.retry.attempts", ["1", "2"], &[]),
+    ("routes.todos.retry.initial", ["1s", "2s"], &[]),
+    ("routes.todos.retry.max", ["1s", "2s"], &[]),
+    ("routes.todos.retry.multiplier", ["1.0", "1.5"], &[]),
+    ("routes.todos.retry.jitter", ["full", "none"], &[]),
+    ("routes.todos.retry.messages", ["1", "2"], &[]),
+    ("routes.todos.retry.bytes", ["64KiB", "65KiB"], &[]),
+    ("routes.todos.retry.statuses", ["5xx", "5xx,429"], &[]),
+    ("routes.todos.rate_limit.per_second", ["1", "2"], &[("routes.todos.rate_limit.burst", "1")]),
+    ("routes.todos.rate_limit.burst", ["1", "2"], &[("routes.todos.rate_limit.per_second", "1")]),
+    ("routes.todos.breaker.enabled", ["true", "false"], &[]),
+    ("routes.todos.breaker.failures", ["1", "2"], &[]),
+    ("routes.todos.breaker.rate", ["0.1", "0.2"], &[]),
+    ("routes.todos.breaker.window", ["1s", "2s"], &[]),
+    ("routes.todos.breaker.open_for", ["1s", "2s"], &[]),
+    ("routes.todos.breaker.half_open_probes", ["1", "2"], &[]),
+    ("routes.todos.breaker.ramp", ["1s", "2s"], &[]),
+    ("routes.todos.dead_letter.subject", ["dead.a", "dead.b"], &[]),
+    ("routes.todos.dead_letter.stream", ["A", "B"], &[]),
+    ("routes.todos.dead_letter.create", ["false", "true"], &[("routes.todos.dead_letter.stream", "A")]),
+];
+
+const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
+
+/// Keys whose value is masked where the configuration is printed, so that two of them look the same.
+const MASKED: [&str; 5] = [
+    "nats.password",
+    "nats.password_file",
+    "nats.token",
+    "nats.token_file",
+    "routes.todos.webhook.headers.x-token",
+];
+
+#[test]
+fn a_difference_in_any_setting_makes_two_configurations_unequal_and_is_printed() {
+    for key in every_key() {
+        let tried = |(tried, ..): &Setting| *tried == key || tried.starts_with(&format!("{key}."));
+        assert!(SETTINGS.iter().any(tried), "{key} is not tried");
+    }
+    let folder = files();
+    for (key, [value, other], needed) in SETTINGS {
+        let [before, same, after] =
+            [value, value, other].map(|value| load_with(&folder, &[&[(key, value)], needed].concat()));
+        assert!(before == same, "{key} = {value} is not equal to itself");
+        assert!(before != after, "{key} = {value} is equal to {key} = {other}");
+        let told = before.to_toml() != after.to_toml();
+        assert_eq!(told, !MASKED.contains(&key), "whether {key} shows:\n{}", after.to_toml());
+    }
+}
+
+#[test]
+fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
+    for (key, file, other) in [
+        ("nats.credentials_file", "a.creds", "b.creds"),
+        ("nats.nkey_seed_file", "a.seed", "b.seed"),
+        ("nats.token_file", "a", "b"),
+        ("routes.todos.webhook.url_file", "a.url", "b.url"),
+        ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
+    ] {
+        let folder = files();
+        let path = format!("DIR/{file}");
+        let before = load_with(&folder, &[(key, &path)]);
+        let contents = std::fs::read(folder.folder.path().join(other)).unwrap();
+        folder.beside(file, contents);
+        assert!(before != load_with(&folder, &[(key, &path)]), "{key} is compared by its path alone");
+    }
+}
+
+/// The configuration that flags make of `settings`, with some webhook where they name none.
+fn load_with(folder: &Given, settings: &[(&str, &str)]) -> Config {
+    let dir = format!("{}/", folder.folder.path().display());
+    let url = ("routes.todos.webhook.url", "https://example.com/");
+    let has_url = settings.iter().any(|(key, _)| key.starts_with(url.0));
+    let all = settings.iter().copied().chain((!has_url).then_some(url));
+    let flags =
+        all.fold(no_file(), |given, (key, value)| given.flag(key, &value.replace("DIR/", &dir), "--set"));
+    load(flags.sources).unwrap_or_else(|errors| panic!("{settings:?}: {errors}"))
+}
+
+/// A folder with two files of each kind, different in what they hold.
+fn files() -> Given {
+    let given = given("");
+    for name in ["a", "b"] {
+        given.beside(name, name);
+        given.beside(&format!("{name}.url"), format!("https://{name}/"));
+        given.beside(&format!("{name}.seed"), format!("SU{name}"));
+        let creds = format!("BEGIN NATS USER JWT {name} BEGIN USER NKEY SEED");
+        given.beside(&format!("{name}.creds"), creds);
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
+        given.beside(&format!("{name}.pem"), cert.pem());
+        given.beside(&format!("{name}.key"), signing_key.serialize_pem());
+    }
+    given
+}
