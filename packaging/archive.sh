@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Packs a binary and what belongs to it: the licence, the README, the manual, completions, a commented configuration.
+# Packs a binary and what belongs to it: the licence, the documents, the manual, completions, a commented
+# configuration. The documents lie as they do here, so that their links work there too.
 # usage: packaging/archive.sh BINARY ASSETS NAME.tar.gz       (ASSETS is what packaging/assets.rs has written)
 # The same files give the same archive, with the time SOURCE_DATE_EPOCH (default 0).
 set -euo pipefail
@@ -16,7 +17,10 @@ trap 'rm -rf "$work"' EXIT
 
 install -D --mode=0755 "$binary" "$work/$name/broadcaster"
 put() { install -D --mode=0644 --target-directory="$work/$name/$1" "${@:2}"; }
-put . "$project"/{LICENSE,README.md,CHANGELOG.md,config/broadcaster.toml} "$assets/broadcaster.1"
+put . "$project"/{LICENSE,{README,ARCHITECTURE,CHANGELOG,CONTRIBUTING,SECURITY}.md} "$assets/broadcaster.1"
+put docs "$project"/docs/*.{md,svg}
+put k8s "$project/k8s/README.md"
+put config "$project/config/broadcaster.toml"
 put completions "$assets"/{broadcaster.bash,_broadcaster,broadcaster.fish}
 
 tar --create --directory="$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@${SOURCE_DATE_EPOCH:-0}" "$name" |

@@ -8,6 +8,7 @@ mod breaker;
 mod cli;
 mod dead_letters;
 mod delivery;
+mod documents;
 mod durable;
 mod hand_over;
 mod http1;

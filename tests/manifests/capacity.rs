@@ -12,7 +12,8 @@ use crate::overlay::{Findings, Overlay, broken_at, none};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What the process has beside what its bounds count, by README.md; and of dead letters that wait, 16 MiB of a route.
+/// What the process has beside what its bounds count, by docs/performance.md; and of dead letters that wait, 16 MiB of a
+/// route, by docs/dead-letters.md.
 const IDLE: f64 = 10.0 * MIB;
 const LETTERS: f64 = 16.0 * MIB;
 

@@ -13,7 +13,7 @@ use crate::support::background::Background;
 use crate::support::daemon::{Daemon, Running};
 use crate::support::nats::NatsServer;
 use crate::support::webhook::{Reply, Webhook};
-use crate::{dashboard, read, read_yaml, runbook};
+use crate::{dashboard, read, read_yaml, repository, runbook};
 
 const DEPLOYMENT: &str = "k8s/base/broadcaster/deployment.yaml";
 const AZURE: &str = "k8s/overlays/azure-production/ama-metrics-prometheus-config.yaml";
@@ -235,10 +235,16 @@ fn no_series_is_there_twice(page: &str) {
     }
 }
 
-/// What the runbook and the README's table name as code.
+/// What the documents name as code.
 async fn the_metrics_in_the_documents_are_there(prometheus: &Prometheus) {
-    for document in ["docs/runbook.md", "README.md"] {
-        for code in runbook::code(&read(document)) {
+    let docs = repository("docs").read_dir().expect("docs can be read");
+    let docs = docs.map(|entry| entry.expect("docs can be read").path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+    let mut named = 0;
+    for page in pages.chain([repository("README.md")]) {
+        let document = page.display();
+        let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{document}: {error}"));
+        for code in runbook::code(&text) {
             let is_name =
                 code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c));
             let is_metric =
@@ -250,8 +256,10 @@ async fn the_metrics_in_the_documents_are_there(prometheus: &Prometheus) {
             // A histogram is named as a whole.
             series.extend(prometheus.series(&format!("{code}_bucket")).await);
             assert!(!series.is_empty(), "{document}: there is no {code}");
+            named += 1;
         }
     }
+    assert!(named > 30, "only {named} metrics are named");
 }
 
 /// The metrics of others that are listed.
