@@ -264,7 +264,7 @@ fn what_the_fuzzer_found_worth_keeping_reads_the_same_however_it_arrives() {
     let mut inputs = 0;
     for entry in std::fs::read_dir(corpus).expect("the corpus is checked in") {
         let input = std::fs::read(entry.expect("a file").path()).expect("a file");
-        crate::support::reading::check(&input);
+        crate::reading::check(&input);
         inputs += 1;
     }
     assert!(inputs > 200, "{inputs} inputs: this looks at the wrong folder");

@@ -10,18 +10,18 @@ use super::nats::NatsServer;
 const SOON: Duration = Duration::from_secs(20);
 
 /// A daemon with the route `default`, which takes `todos.events` to a webhook.
-pub(crate) struct Stage {
+pub struct Stage {
     /// The server.
-    pub(crate) nats: NatsServer,
+    pub nats: NatsServer,
     /// A client of it.
-    pub(crate) client: async_nats::Client,
+    pub client: async_nats::Client,
     /// The daemon.
-    pub(crate) daemon: Running,
+    pub daemon: Running,
 }
 
 impl Stage {
     /// Delivers to `webhook_url` by a daemon that is `described` further; it is ready for messages.
-    pub(crate) async fn set(webhook_url: &str, described: impl FnOnce(Daemon) -> Daemon) -> Self {
+    pub async fn set(webhook_url: &str, described: impl FnOnce(Daemon) -> Daemon) -> Self {
         let nats = NatsServer::start().await;
         let daemon = described(Daemon::between(&nats, webhook_url)).start_ready().await;
         let client = nats.client().await;
@@ -29,13 +29,13 @@ impl Stage {
     }
 
     /// Publishes one message without headers.
-    pub(crate) async fn publish(&self, payload: impl Into<bytes::Bytes>) {
+    pub async fn publish(&self, payload: impl Into<bytes::Bytes>) {
         let published = self.client.publish("todos.events", payload.into()).await;
         published.expect("the client takes a message");
     }
 
     /// Publishes one message with these headers.
-    pub(crate) async fn publish_with(&self, headers: &[(&str, &str)], payload: impl Into<bytes::Bytes>) {
+    pub async fn publish_with(&self, headers: &[(&str, &str)], payload: impl Into<bytes::Bytes>) {
         let mut map = async_nats::HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, *value);
@@ -45,7 +45,7 @@ impl Stage {
     }
 
     /// Waits until this many messages are done with, whatever became of them.
-    pub(crate) async fn wait_processed(&self, count: u32) {
+    pub async fn wait_processed(&self, count: u32) {
         let done = |metrics: &super::metrics::Metrics| {
             metrics.sum("broadcaster_messages_processed_total", &[]) >= f64::from(count)
         };
@@ -53,19 +53,19 @@ impl Stage {
     }
 
     /// What came of the attempts so far, by status or reason: those that are not 0.
-    pub(crate) async fn codes(&self) -> BTreeMap<String, u64> {
+    pub async fn codes(&self) -> BTreeMap<String, u64> {
         let metrics = self.daemon.metrics().await;
         metrics.counted("broadcaster_webhook_requests_total", "code")
     }
 
     /// A panic unless the attempts so far came to exactly this.
-    pub(crate) async fn assert_codes<const N: usize>(&self, expected: [(&str, u64); N]) {
+    pub async fn assert_codes<const N: usize>(&self, expected: [(&str, u64); N]) {
         let expected = expected.map(|(code, count)| (code.to_owned(), count));
         assert_eq!(self.codes().await, BTreeMap::from(expected), "attempts by their code");
     }
 
     /// Stops the daemon; a panic unless it ends well with nothing in hand. Gives its account.
-    pub(crate) async fn close(&mut self) -> Account {
+    pub async fn close(&mut self) -> Account {
         let account = self.daemon.stop().await;
         assert!(account.adds_up() && account.in_hand == 0, "the account does not add up: {account:?}");
         let panics = self.daemon.logs_containing("panicked");

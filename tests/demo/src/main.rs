@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use support::daemon::{Account, Daemon, Running};
-use support::nats::NatsServer;
-use support::webhook::{Received, Webhook};
-
-#[path = "../support/mod.rs"]
-mod support;
+use testkit::daemon::{Account, Daemon, Running};
+use testkit::nats::NatsServer;
+use testkit::webhook::{Received, Webhook};
 
 const SUBJECT: &str = "todos.events";
 /// How many events are published while all is well.
@@ -80,7 +77,7 @@ fn title(text: &str) {
 
 async fn start_daemon(nats: &NatsServer, hook: &Webhook) -> Running {
     let daemon = Daemon::new()
-        .config_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.toml"))
+        .config_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/demo.toml"))
         .env("NATS_URL", nats.url())
         .env("BROADCASTER__ROUTES__TODOS__WEBHOOK__URL", hook.url())
         .start()

@@ -11,20 +11,20 @@ use super::Received;
 
 /// One answer.
 #[derive(Clone)]
-pub(crate) struct Reply {
+pub struct Reply {
     /// The status.
-    pub(crate) status: StatusCode,
+    pub status: StatusCode,
     /// Headers beside those that HTTP needs.
-    pub(crate) headers: HeaderMap,
+    pub headers: HeaderMap,
     /// The body.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
     /// How long the webhook waits before it answers.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
 }
 
 impl Reply {
     /// An answer with this status, at once and without a body.
-    pub(crate) fn status(status: u16) -> Self {
+    pub fn status(status: u16) -> Self {
         Self {
             status: StatusCode::from_u16(status).expect("a status has three digits"),
             headers: HeaderMap::new(),
@@ -34,27 +34,27 @@ impl Reply {
     }
 
     /// With a header: `retry-after`, `location`, `keep-alive`, `connection: close`, …
-    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
         let value = HeaderValue::from_str(value).expect("the value fits a header");
         self.headers.append(HeaderName::from_static(name), value);
         self
     }
 
     /// With a body.
-    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
     /// After this time.
-    pub(crate) fn after(mut self, delay: Duration) -> Self {
+    pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 }
 
 /// How a webhook answers.
-pub(crate) enum Behaviour {
+pub enum Behaviour {
     /// Always like this.
     Always(Reply),
     /// One after the other, and always with the last one from then on.
@@ -65,7 +65,7 @@ pub(crate) enum Behaviour {
 
 impl Behaviour {
     /// As `decide` says for each request.
-    pub(crate) fn by(decide: impl FnMut(&Received) -> Reply + Send + 'static) -> Self {
+    pub fn by(decide: impl FnMut(&Received) -> Reply + Send + 'static) -> Self {
         Self::By(Box::new(decide))
     }
 

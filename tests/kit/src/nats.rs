@@ -17,15 +17,15 @@ use tokio::net::TcpStream;
 
 use super::{http, process};
 
-pub(crate) mod cluster;
-pub(crate) mod streams;
+pub mod cluster;
+pub mod streams;
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a server is to be started.
 #[derive(Default)]
-pub(crate) struct Setup {
+pub struct Setup {
     core_only: bool,
     extra: String,
     port: Option<u16>,
@@ -34,7 +34,7 @@ pub(crate) struct Setup {
 }
 
 /// A nats-server that keeps streams unless it is told not to, with its own ports and its own directory; killed on drop.
-pub(crate) struct NatsServer {
+pub struct NatsServer {
     setup: Setup,
     directory: TempDir,
     process: process::Process,
@@ -44,32 +44,32 @@ pub(crate) struct NatsServer {
 
 impl Setup {
     /// Adds lines to the server's configuration: `authorization`, `tls`, `lame_duck_duration`, …
-    pub(crate) fn config(mut self, extra: &str) -> Self {
+    pub fn config(mut self, extra: &str) -> Self {
         self.extra.push_str(extra);
         self.extra.push('\n');
         self
     }
 
     /// Without streams, which a cluster of two can't have.
-    pub(crate) fn core_only(mut self) -> Self {
+    pub fn core_only(mut self) -> Self {
         self.core_only = true;
         self
     }
 
     /// Listens on this port for clients, not on a free one.
-    pub(crate) fn port(mut self, port: u16) -> Self {
+    pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
     /// Keeps the streams here, not in a directory that ends with the server.
-    pub(crate) fn store_dir(mut self, directory: &Path) -> Self {
+    pub fn store_dir(mut self, directory: &Path) -> Self {
         self.store_dir = Some(directory.to_owned());
         self
     }
 
     /// Starts the server and waits until it takes connections.
-    pub(crate) async fn start(self) -> NatsServer {
+    pub async fn start(self) -> NatsServer {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let (process, port, monitor) = launch(&self, directory.path(), self.port, None).await;
         NatsServer { setup: self, directory, process, port, monitor }
@@ -78,45 +78,45 @@ impl Setup {
 
 impl NatsServer {
     /// Starts a server with nothing special about it.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::builder().start().await
     }
 
     /// A server to be described, then started.
-    pub(crate) fn builder() -> Setup {
+    pub fn builder() -> Setup {
         Setup::default()
     }
 
     /// The URL for clients, without credentials.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// The port for clients; a restart keeps it.
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// The URL for other servers of its cluster, where the setup has a `cluster`.
-    pub(crate) fn cluster_url(&self) -> String {
+    pub fn cluster_url(&self) -> String {
         let ports =
             read_ports(self.directory.path(), &self.process).expect("a running server lists its ports");
         format!("nats://127.0.0.1:{}", listed_port(&ports["cluster"]))
     }
 
     /// SIGKILL: connections break, nothing is flushed.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.process.kill();
     }
 
     /// SIGTERM, and waits for the end.
-    pub(crate) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         self.process.signal(Signal::TERM);
         self.process.wait(PATIENCE).await;
     }
 
     /// Starts it again on the same ports, with the same streams; kills it first when it still runs.
-    pub(crate) async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         self.kill();
         let (port, monitor) = (Some(self.port), Some(self.monitor));
         (self.process, ..) = launch(&self.setup, self.directory.path(), port, monitor).await;
@@ -124,12 +124,12 @@ impl NatsServer {
 
     /// Tells the server to send its clients away and to end (SIGUSR2). The setup's `lame_duck_grace_period` and
     /// `lame_duck_duration` (30 s or more) say how fast.
-    pub(crate) fn lame_duck(&self) {
+    pub fn lame_duck(&self) {
         self.process.signal(Signal::USR2);
     }
 
     /// Stops the server for `pause` every now and then, as a limit on its CPU time does; for ever.
-    pub(crate) async fn stutter(&self, pause: Duration) {
+    pub async fn stutter(&self, pause: Duration) {
         loop {
             self.process.signal(Signal::STOP);
             tokio::time::sleep(pause).await;
@@ -139,17 +139,17 @@ impl NatsServer {
     }
 
     /// Waits for an end that came by itself or by a signal; a panic when it takes longer than `deadline`.
-    pub(crate) async fn ended(&mut self, deadline: Duration) {
+    pub async fn ended(&mut self, deadline: Duration) {
         self.process.wait(deadline).await;
     }
 
     /// A client without credentials.
-    pub(crate) async fn client(&self) -> async_nats::Client {
+    pub async fn client(&self) -> async_nats::Client {
         self.client_with(async_nats::ConnectOptions::new()).await
     }
 
     /// A client with these options.
-    pub(crate) async fn client_with(&self, options: async_nats::ConnectOptions) -> async_nats::Client {
+    pub async fn client_with(&self, options: async_nats::ConnectOptions) -> async_nats::Client {
         options
             .connect(self.url())
             .await
@@ -157,7 +157,7 @@ impl NatsServer {
     }
 
     /// Sends this in the NATS protocol as a client that checks nothing, and waits until the server has read it.
-    pub(crate) async fn say(&self, commands: &[u8]) {
+    pub async fn say(&self, commands: &[u8]) {
         const FIRST: &[u8] = b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n";
         let mut stream = TcpStream::connect(loopback(self.port)).await.expect("the server listens");
         let everything = [FIRST, commands, b"PING\r\n"].concat();
@@ -174,14 +174,14 @@ impl NatsServer {
     }
 
     /// What the monitoring port says at `path`: `/connz`, `/subsz?subs=1`, `/varz`, …
-    pub(crate) async fn monitor(&self, path: &str) -> Value {
+    pub async fn monitor(&self, path: &str) -> Value {
         let answer = http::get(loopback(self.monitor), path).await;
         let answer = answer.unwrap_or_else(|error| panic!("nats-server's {path}: {error}"));
         serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("nats-server's {path}: {error}"))
     }
 
     /// How many subscriptions there are on exactly this subject.
-    pub(crate) async fn subscriptions(&self, subject: &str) -> usize {
+    pub async fn subscriptions(&self, subject: &str) -> usize {
         let all = self.monitor("/subsz?subs=1&limit=100000").await;
         let list = all["subscriptions_list"].as_array().map_or(&[][..], Vec::as_slice);
         list.iter().filter(|subscription| subscription["subject"] == subject).count()
@@ -189,7 +189,7 @@ impl NatsServer {
 
     /// Waits until there are `count` subscriptions on exactly this subject: a client's `flush` returns before the server
     /// has seen its subscription.
-    pub(crate) async fn wait_subscriptions(&self, subject: &str, count: usize, deadline: Duration) {
+    pub async fn wait_subscriptions(&self, subject: &str, count: usize, deadline: Duration) {
         let end = Instant::now() + deadline;
         loop {
             let found = self.subscriptions(subject).await;
@@ -205,22 +205,19 @@ impl NatsServer {
     }
 
     /// How many clients are connected.
-    pub(crate) async fn connections(&self) -> usize {
+    pub async fn connections(&self) -> usize {
         let open = self.monitor("/connz").await;
         open["connections"].as_array().map_or(0, Vec::len)
     }
 
     /// The server's own log so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         read_log(self.directory.path())
     }
 }
 
 /// The next message of a subscription; a panic when none comes before `deadline`.
-pub(crate) async fn next(
-    subscription: &mut async_nats::Subscriber,
-    deadline: Duration,
-) -> async_nats::Message {
+pub async fn next(subscription: &mut async_nats::Subscriber, deadline: Duration) -> async_nats::Message {
     let message = poll_fn(|context| Pin::new(&mut *subscription).poll_next(context));
     let message = tokio::time::timeout(deadline, message).await;
     let message =

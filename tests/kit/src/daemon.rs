@@ -1,6 +1,6 @@
 //! The daemon under test: the real binary, as a child process.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,19 +29,19 @@ const SHOWN: usize = 60;
 ///
 /// It gets nothing of the test's environment but `PATH`, and it is told to take free ports and to log JSON. What it is
 /// told by [`Self::env`] comes last and wins. The kit learns the ports from the log: a level above `info` hides them.
-pub(crate) struct Daemon {
+pub struct Daemon {
     command: Command,
     directory: Option<TempDir>,
 }
 
 impl Daemon {
     /// The binary without any configuration.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::run_by(Command::new(binary()))
     }
 
     /// The binary that this command runs, without any configuration: another build, or one within another program.
-    pub(crate) fn run_by(mut command: Command) -> Self {
+    pub fn run_by(mut command: Command) -> Self {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -55,33 +55,33 @@ impl Daemon {
     }
 
     /// One route named `default`, from this server to this URL.
-    pub(crate) fn between(nats: &NatsServer, webhook_url: &str) -> Self {
+    pub fn between(nats: &NatsServer, webhook_url: &str) -> Self {
         Self::new().env("NATS_URL", nats.url()).env("WEBHOOK_URL", webhook_url)
     }
 
     /// With an environment variable.
-    pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
     /// With a setting of the route `default`: its key within the route.
-    pub(crate) fn route(self, key: &str, value: &str) -> Self {
+    pub fn route(self, key: &str, value: &str) -> Self {
         self.arg("--set").arg(format!("routes.default.{key}={value}"))
     }
 
     /// With retries of the route `default` that follow within milliseconds.
-    pub(crate) fn impatient(self) -> Self {
+    pub fn impatient(self) -> Self {
         self.route("retry.initial", "5ms").route("retry.max", "20ms")
     }
 
     /// Without the breaker of the route `default`: for tests of what it would interrupt.
-    pub(crate) fn without_breaker(self) -> Self {
+    pub fn without_breaker(self) -> Self {
         self.route("breaker.enabled", "false")
     }
 
     /// With a configuration file that holds this text.
-    pub(crate) fn config(mut self, toml: &str) -> Self {
+    pub fn config(mut self, toml: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let file = directory.path().join("config.toml");
         std::fs::write(&file, toml).expect("the directory is writable");
@@ -90,18 +90,18 @@ impl Daemon {
     }
 
     /// With this configuration file.
-    pub(crate) fn config_file(self, file: &Path) -> Self {
+    pub fn config_file(self, file: &Path) -> Self {
         self.arg("--config").arg(file)
     }
 
     /// With one more argument.
-    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.command.arg(argument);
         self
     }
 
     /// Starts it and waits until both ports are open; a panic with its log when it ends before.
-    pub(crate) async fn start(self) -> Running {
+    pub async fn start(self) -> Running {
         let mut running = self.spawn();
         let open = super::poll(PATIENCE, || {
             let open = running.address("api").is_some() && running.address("metrics").is_some();
@@ -112,14 +112,14 @@ impl Daemon {
     }
 
     /// Starts it and waits until it takes messages.
-    pub(crate) async fn start_ready(self) -> Running {
+    pub async fn start_ready(self) -> Running {
         let running = self.start().await;
         running.ready(PATIENCE).await;
         running
     }
 
     /// Starts it and waits for nothing: for starts that are to fail.
-    pub(crate) fn spawn(mut self) -> Running {
+    pub fn spawn(mut self) -> Running {
         let mut process = Process::spawn("broadcaster", &mut self.command);
         let stderr = BufReader::new(process.take_stderr());
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -135,7 +135,7 @@ impl Daemon {
 }
 
 /// A running daemon; killed on drop. When the test is failing, its last log lines are printed then.
-pub(crate) struct Running {
+pub struct Running {
     process: Process,
     lines: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
@@ -144,26 +144,26 @@ pub(crate) struct Running {
 
 /// What the daemon says at its end that it did, in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) struct Account {
+pub struct Account {
     /// Came from NATS.
-    pub(crate) received: u64,
+    pub received: u64,
     /// Were answered 2xx.
-    pub(crate) delivered: u64,
+    pub delivered: u64,
     /// Were published to the dead-letter subject.
-    pub(crate) dead_lettered: u64,
+    pub dead_lettered: u64,
     /// Were given up.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
     /// Were taken by another replica.
-    pub(crate) handed_over: u64,
+    pub handed_over: u64,
     /// Were given back to their stream.
-    pub(crate) returned: u64,
+    pub returned: u64,
     /// Were none of these when the process ended.
-    pub(crate) in_hand: u64,
+    pub in_hand: u64,
 }
 
 impl Account {
     /// Is every received message accounted for?
-    pub(crate) fn adds_up(&self) -> bool {
+    pub fn adds_up(&self) -> bool {
         let settled = self.delivered + self.dead_lettered + self.dropped + self.handed_over + self.returned;
         self.received == settled + self.in_hand
     }
@@ -178,29 +178,29 @@ impl Running {
     }
 
     /// Where the API listens.
-    pub(crate) fn api(&self) -> SocketAddr {
+    pub fn api(&self) -> SocketAddr {
         self.address("api").expect("a started daemon listens")
     }
 
     /// Where the metrics are.
-    pub(crate) fn metrics_address(&self) -> SocketAddr {
+    pub fn metrics_address(&self) -> SocketAddr {
         self.address("metrics").expect("a started daemon listens")
     }
 
     /// GET on the API.
-    pub(crate) async fn get(&self, path: &str) -> http::Answer {
+    pub async fn get(&self, path: &str) -> http::Answer {
         let answer = http::get(self.api(), path).await;
         answer.unwrap_or_else(|error| panic!("GET {path} on the daemon: {error}"))
     }
 
     /// The status and the body of `/health`.
-    pub(crate) async fn health(&self) -> (u16, String) {
+    pub async fn health(&self) -> (u16, String) {
         let answer = self.get("/health").await;
         (answer.status.as_u16(), answer.body)
     }
 
     /// Waits until `/health` says 200; a panic with its last answer when it takes longer than `deadline`.
-    pub(crate) async fn ready(&self, deadline: Duration) {
+    pub async fn ready(&self, deadline: Duration) {
         let end = Instant::now() + deadline;
         loop {
             let (status, body) = self.health().await;
@@ -213,13 +213,13 @@ impl Running {
     }
 
     /// A scrape of the metrics.
-    pub(crate) async fn metrics(&self) -> Metrics {
+    pub async fn metrics(&self) -> Metrics {
         let answer = http::get(self.metrics_address(), "/metrics").await;
         Metrics::parse(answer.unwrap_or_else(|error| panic!("the daemon's /metrics: {error}")).body)
     }
 
     /// Waits until the metrics fulfil `condition`; a panic with the last scrape when it takes longer than `deadline`.
-    pub(crate) async fn wait_metrics(&self, condition: impl Fn(&Metrics) -> bool, deadline: Duration) {
+    pub async fn wait_metrics(&self, condition: impl Fn(&Metrics) -> bool, deadline: Duration) {
         let end = Instant::now() + deadline;
         loop {
             let metrics = self.metrics().await;
@@ -233,17 +233,17 @@ impl Running {
     }
 
     /// The process id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
     /// The resident memory in KiB.
-    pub(crate) fn rss_kib(&self) -> u64 {
+    pub fn rss_kib(&self) -> u64 {
         self.proc().status().ok().and_then(|status| status.vmrss).expect("a running process has memory")
     }
 
     /// The CPU time used since the start, by user and system.
-    pub(crate) fn cpu_time(&self) -> Duration {
+    pub fn cpu_time(&self) -> Duration {
         let stat = self.proc().stat().expect("a running process has statistics");
         Duration::from_millis((stat.utime + stat.stime) * 1_000 / procfs::ticks_per_second())
     }
@@ -254,46 +254,46 @@ impl Running {
     }
 
     /// The log lines so far, as they were written.
-    pub(crate) fn logs(&self) -> Vec<String> {
+    pub fn logs(&self) -> Vec<String> {
         self.lines.lock().expect("no holder panics").clone()
     }
 
     /// The log lines so far that hold `text`.
-    pub(crate) fn logs_containing(&self, text: &str) -> Vec<String> {
+    pub fn logs_containing(&self, text: &str) -> Vec<String> {
         let lines = self.lines.lock().expect("no holder panics");
         lines.iter().filter(|line| line.contains(text)).cloned().collect()
     }
 
     /// The log events so far with this message, with their fields.
-    pub(crate) fn events(&self, message: &str) -> Vec<Value> {
+    pub fn events(&self, message: &str) -> Vec<Value> {
         let lines = self.logs_containing(message);
         let events = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         events.filter(|event| event["message"] == message).collect()
     }
 
     /// Waits for a log line that holds `text`.
-    pub(crate) async fn wait_log(&self, text: &str, deadline: Duration) -> String {
+    pub async fn wait_log(&self, text: &str, deadline: Duration) -> String {
         let line = super::poll(deadline, || self.logs_containing(text).into_iter().next()).await;
         line.unwrap_or_else(|| panic!("no log line holds {text:?} after {deadline:?}"))
     }
 
     /// SIGTERM.
-    pub(crate) fn term(&self) {
+    pub fn term(&self) {
         self.signal(Signal::TERM);
     }
 
     /// Any signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
     /// SIGKILL, and waits until it is gone.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.process.kill();
     }
 
     /// Waits for the end of the process and of its log; a panic when it takes longer than `deadline`.
-    pub(crate) async fn wait(&mut self, deadline: Duration) -> ExitStatus {
+    pub async fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let status = self.process.wait(deadline).await;
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the reader does not panic");
@@ -302,7 +302,7 @@ impl Running {
     }
 
     /// SIGTERM, and waits for the end; a panic unless it is clean. Gives what the daemon says that it did.
-    pub(crate) async fn stop(&mut self) -> Account {
+    pub async fn stop(&mut self) -> Account {
         self.term();
         let status = self.wait(PATIENCE).await;
         assert!(status.success(), "the daemon ended with {status}");
@@ -310,7 +310,7 @@ impl Running {
     }
 
     /// What the daemon, which has ended, said that it did.
-    pub(crate) fn account(&self) -> Account {
+    pub fn account(&self) -> Account {
         let line = self.events("stopped").pop().expect("the daemon gives its account at the end");
         serde_json::from_value(line.clone()).unwrap_or_else(|error| panic!("no account, {error}: {line}"))
     }
@@ -333,7 +333,7 @@ impl Drop for Running {
 }
 
 /// Runs the binary to its end: for `check`, `--help`, `--version`. It gets these variables and `PATH`.
-pub(crate) fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+pub fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     Command::new(binary())
         .args(arguments)
         .env_clear()
@@ -344,12 +344,19 @@ pub(crate) fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
         .expect("the binary runs")
 }
 
-/// Cargo tells tests where the binary is; an example finds it beside its own folder.
-fn binary() -> OsString {
-    if let Some(path) = option_env!("CARGO_BIN_EXE_broadcaster") {
+/// The build that the variable `BROADCASTER` names, else what cargo built for the same profile as the running program.
+/// Cargo puts a binary beside other binaries, and in the folder above that of tests, benchmarks and examples.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("BROADCASTER") {
         return path.into();
     }
     let own = std::env::current_exe().expect("a program knows its path");
-    let folder = own.parent().and_then(Path::parent).map(PathBuf::from);
-    folder.expect("an example lies in a folder of the target directory").join("broadcaster").into_os_string()
+    let mut near = own.ancestors().skip(1).take(2).map(|folder| folder.join("broadcaster"));
+    near.find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!(
+            "there is no broadcaster beside {} nor in the folder above: \
+             build it by `cargo build --bin broadcaster`, or name one by BROADCASTER",
+            own.display()
+        )
+    })
 }

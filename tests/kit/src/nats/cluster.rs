@@ -30,13 +30,13 @@ impl Place {
 }
 
 /// Three servers on this machine, each with a directory and ports of its own, which it keeps over a restart.
-pub(crate) struct Cluster {
+pub struct Cluster {
     nodes: Vec<NatsServer>,
 }
 
 impl Cluster {
     /// Starts the servers, one after the other, and waits until they have a leader.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         // A server has to know at its start how many they will be. Nobody listens on these ports, which stand for those
         // that are not there yet: they will say where they are.
         const NOWHERE: [u16; 2] = [1, 2];
@@ -63,12 +63,12 @@ impl Cluster {
     }
 
     /// The URLs for clients, comma-separated.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",")
     }
 
     /// A client that goes to another server when it loses its own.
-    pub(crate) async fn client(&self) -> async_nats::Client {
+    pub async fn client(&self) -> async_nats::Client {
         let url = self.url();
         let servers: Vec<_> = url.split(',').collect();
         let client = async_nats::ConnectOptions::new().connect(servers).await;
@@ -76,43 +76,43 @@ impl Cluster {
     }
 
     /// Makes a stream of these subjects that each server has a replica of.
-    pub(crate) async fn stream(&self, name: &str, subjects: &[&str]) -> Stream {
+    pub async fn stream(&self, name: &str, subjects: &[&str]) -> Stream {
         Stream::make(self.client().await, name, subjects, self.nodes.len()).await
     }
 
     /// The server with this name.
-    pub(crate) fn node(&mut self, name: &str) -> &mut NatsServer {
+    pub fn node(&mut self, name: &str) -> &mut NatsServer {
         let node = self.nodes.iter_mut().find(|node| node.place().name == name);
         node.unwrap_or_else(|| panic!("the cluster has no server {name}"))
     }
 
     /// Kills the server with this name (SIGKILL), most likely one that leads.
-    pub(crate) fn kill(&mut self, name: &str) {
+    pub fn kill(&mut self, name: &str) {
         self.node(name).kill();
     }
 
     /// Starts the server with this name again, with the streams that it had, and waits until the cluster is whole.
-    pub(crate) async fn restart(&mut self, name: &str) {
+    pub async fn restart(&mut self, name: &str) {
         self.node(name).restart().await;
         self.wait_whole().await;
     }
 
     /// Kills the server that leads this stream. Gives its name.
-    pub(crate) async fn kill_leader(&mut self, stream: &Stream) -> String {
+    pub async fn kill_leader(&mut self, stream: &Stream) -> String {
         let leader = stream.leader().await;
         self.kill(&leader);
         leader
     }
 
     /// Kills the server that leads this consumer. Gives its name.
-    pub(crate) async fn kill_consumer_leader(&mut self, stream: &Stream, consumer: &str) -> String {
+    pub async fn kill_consumer_leader(&mut self, stream: &Stream, consumer: &str) -> String {
         let leader = stream.consumer_leader(consumer).await;
         self.kill(&leader);
         leader
     }
 
     /// Waits until one of the servers leads all others, and they keep up with it.
-    pub(crate) async fn wait_whole(&self) {
+    pub async fn wait_whole(&self) {
         let end = Instant::now() + 2 * PATIENCE;
         loop {
             let mut states = Vec::new();

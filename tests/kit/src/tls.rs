@@ -13,21 +13,21 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A certificate authority, made for one test.
-pub(crate) struct Authority {
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate with its private key, both as PEM.
-pub(crate) struct TlsIdentity {
+pub struct TlsIdentity {
     /// The certificate.
-    pub(crate) certificate: String,
+    pub certificate: String,
     /// Its private key.
-    pub(crate) key: String,
+    pub key: String,
 }
 
 impl Authority {
     /// A new authority, which nobody trusts yet.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "broadcaster test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -38,27 +38,27 @@ impl Authority {
     }
 
     /// The authority's own certificate as PEM: what a client must trust.
-    pub(crate) fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
     /// Writes [`Self::pem`] to `ca.pem` in `directory`.
-    pub(crate) fn write_to(&self, directory: &Path) -> PathBuf {
+    pub fn write_to(&self, directory: &Path) -> PathBuf {
         write(directory, "ca.pem", &self.pem())
     }
 
     /// A good certificate for these names and addresses, fit for servers and for clients.
-    pub(crate) fn issue(&self, names: &[&str]) -> TlsIdentity {
+    pub fn issue(&self, names: &[&str]) -> TlsIdentity {
         self.sign(&params(names))
     }
 
     /// A certificate for the loopback address.
-    pub(crate) fn issue_loopback(&self) -> TlsIdentity {
+    pub fn issue_loopback(&self) -> TlsIdentity {
         self.issue(&["127.0.0.1", "localhost"])
     }
 
     /// A certificate that was good until the year 2021.
-    pub(crate) fn issue_expired(&self, names: &[&str]) -> TlsIdentity {
+    pub fn issue_expired(&self, names: &[&str]) -> TlsIdentity {
         let mut params = params(names);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
@@ -74,7 +74,7 @@ impl Authority {
 
 impl TlsIdentity {
     /// A server that shows this certificate and asks for none.
-    pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
+    pub fn server_config(&self) -> Arc<ServerConfig> {
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("it is PEM");
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is PEM");
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -87,7 +87,7 @@ impl TlsIdentity {
     }
 
     /// Writes `NAME.pem` and `NAME.key` to `directory`; gives both paths, the certificate's first.
-    pub(crate) fn write_to(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+    pub fn write_to(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
         let certificate = write(directory, &format!("{name}.pem"), &self.certificate);
         (certificate, write(directory, &format!("{name}.key"), &self.key))
     }

@@ -11,7 +11,7 @@ const SHOWN: usize = 10;
 
 /// A set of message numbers, and the list of those that came again.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// One bit for each number.
     seen: Vec<u64>,
     unique: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Counts the message with this body.
-    pub(crate) fn add(&mut self, body: &[u8]) {
+    pub fn add(&mut self, body: &[u8]) {
         let Some(number) = number(body) else {
             self.unnumbered += 1;
             return;
@@ -39,22 +39,22 @@ impl Tally {
     }
 
     /// How many different messages came; one without a number counts as different from all others.
-    pub(crate) fn distinct(&self) -> usize {
+    pub fn distinct(&self) -> usize {
         self.unique + self.unnumbered
     }
 
     /// How many different numbers came.
-    pub(crate) fn unique(&self) -> usize {
+    pub fn unique(&self) -> usize {
         self.unique
     }
 
     /// The numbers that came when they had come before: a number that came three times is here twice.
-    pub(crate) fn again(&self) -> &[u64] {
+    pub fn again(&self) -> &[u64] {
         &self.again
     }
 
     /// The numbers of `expected` that did not come.
-    pub(crate) fn missing(&self, expected: Range<u64>) -> Vec<u64> {
+    pub fn missing(&self, expected: Range<u64>) -> Vec<u64> {
         expected.filter(|&number| !self.contains(number)).collect()
     }
 
@@ -70,7 +70,7 @@ fn place(number: u64) -> (usize, u64) {
 }
 
 /// The number of the message with this body: the digits it starts with, or those after a JSON `"n":`.
-pub(crate) fn number(body: &[u8]) -> Option<u64> {
+pub fn number(body: &[u8]) -> Option<u64> {
     const KEY: &[u8] = b"\"n\":";
     let body = if body.first() == Some(&b'{') {
         let at = body.windows(KEY.len()).position(|window| window == KEY)?;
@@ -84,7 +84,7 @@ pub(crate) fn number(body: &[u8]) -> Option<u64> {
 }
 
 /// How many numbers these are, and the first few of them.
-pub(crate) struct Numbers(pub(crate) Vec<u64>);
+pub struct Numbers(pub Vec<u64>);
 
 impl fmt::Display for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

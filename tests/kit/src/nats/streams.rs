@@ -15,14 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// A stream, by its name: what is asked of it is asked again while its server is away or its leader is being elected.
-pub(crate) struct Stream {
+pub struct Stream {
     context: Context,
     name: String,
 }
 
 impl NatsServer {
     /// Makes a stream of these subjects, in the server's directory.
-    pub(crate) async fn stream(&self, name: &str, subjects: &[&str]) -> Stream {
+    pub async fn stream(&self, name: &str, subjects: &[&str]) -> Stream {
         Stream::make(self.client().await, name, subjects, 1).await
     }
 }
@@ -44,32 +44,32 @@ impl Stream {
     }
 
     /// What the server says about it.
-    pub(crate) async fn info(&self) -> stream::Info {
+    pub async fn info(&self) -> stream::Info {
         let stream = patiently("no stream", || self.context.get_stream(&self.name)).await;
         stream.cached_info().clone()
     }
 
     /// How many messages it holds.
-    pub(crate) async fn messages(&self) -> u64 {
+    pub async fn messages(&self) -> u64 {
         self.info().await.state.messages
     }
 
     /// Makes a durable consumer of this name with what else `config` says, or has it as it is.
-    pub(crate) async fn make_consumer(&self, name: &str, config: consumer::pull::Config) {
+    pub async fn make_consumer(&self, name: &str, config: consumer::pull::Config) {
         let config = consumer::pull::Config { durable_name: Some(name.to_owned()), ..config };
         let make = || self.context.create_consumer_on_stream(config.clone(), &self.name);
         patiently("the consumer can't be made", make).await;
     }
 
     /// Deletes a consumer, which has to be there.
-    pub(crate) async fn delete_consumer(&self, name: &str) {
+    pub async fn delete_consumer(&self, name: &str) {
         let deleted = self.context.delete_consumer_from_stream(name, &self.name).await;
         deleted.unwrap_or_else(|error| panic!("the consumer {name} can't be deleted: {error}"));
     }
 
     /// What the server says about a consumer, or `None` where there is none: how many messages are pending, wait for an
     /// ack, were delivered again.
-    pub(crate) async fn find_consumer(&self, name: &str) -> Option<consumer::Info> {
+    pub async fn find_consumer(&self, name: &str) -> Option<consumer::Info> {
         use jetstream::context::ConsumerInfoErrorKind::NotFound;
         let stream = patiently("no stream", || self.context.get_stream_no_info(&self.name)).await;
         let info = || async {
@@ -82,12 +82,12 @@ impl Stream {
     }
 
     /// The same of a consumer that is there.
-    pub(crate) async fn consumer(&self, name: &str) -> consumer::Info {
+    pub async fn consumer(&self, name: &str) -> consumer::Info {
         self.find_consumer(name).await.unwrap_or_else(|| panic!("{} has no consumer {name}", self.name))
     }
 
     /// Waits until a consumer fulfils `condition`; a panic with what it is when it takes longer than `deadline`.
-    pub(crate) async fn wait_consumer(
+    pub async fn wait_consumer(
         &self,
         name: &str,
         condition: impl Fn(&consumer::Info) -> bool,
@@ -105,13 +105,13 @@ impl Stream {
     }
 
     /// Waits until all messages of the stream are delivered by a consumer and acknowledged.
-    pub(crate) async fn wait_acknowledged(&self, consumer: &str, deadline: Duration) {
+    pub async fn wait_acknowledged(&self, consumer: &str, deadline: Duration) {
         let all = |info: &consumer::Info| info.num_pending == 0 && info.num_ack_pending == 0;
         self.wait_consumer(consumer, all, deadline).await;
     }
 
     /// The name of the server that leads the stream, once there is one.
-    pub(crate) async fn leader(&self) -> String {
+    pub async fn leader(&self) -> String {
         patiently("no leader", || async {
             let leader = self.info().await.cluster.and_then(|cluster| cluster.leader);
             leader.ok_or("the stream has none")
@@ -120,7 +120,7 @@ impl Stream {
     }
 
     /// The name of the server that leads a consumer, once there is one.
-    pub(crate) async fn consumer_leader(&self, name: &str) -> String {
+    pub async fn consumer_leader(&self, name: &str) -> String {
         patiently("no leader", || async {
             let leader = self.consumer(name).await.cluster.and_then(|cluster| cluster.leader);
             leader.ok_or("the consumer has none")

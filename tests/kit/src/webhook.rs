@@ -18,7 +18,7 @@ mod behaviour;
 mod record;
 mod server;
 
-pub(crate) use behaviour::{Behaviour, Reply};
+pub use behaviour::{Behaviour, Reply};
 use record::Record;
 use server::Order;
 
@@ -27,43 +27,43 @@ const KEPT_WHEN_COUNTING: usize = 1_000;
 
 /// A request that the webhook received.
 #[derive(Clone)]
-pub(crate) struct Received {
+pub struct Received {
     /// When it was complete.
-    pub(crate) at: Instant,
+    pub at: Instant,
     /// Which connection it came on: 1 is the first that was accepted.
-    pub(crate) connection: usize,
+    pub connection: usize,
     /// The method.
-    pub(crate) method: Method,
+    pub method: Method,
     /// The path and the query.
-    pub(crate) path: String,
+    pub path: String,
     /// The headers.
-    pub(crate) headers: HeaderMap,
+    pub headers: HeaderMap,
     /// The body.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
     /// The status it was answered with; `None` while the webhook takes its time.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
 }
 
 impl Received {
     /// A header's value, or "" when it is not there.
-    pub(crate) fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The body as text; bytes that are not UTF-8 are replaced.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The message's number: the digits that the body starts with, or those after a JSON `"n":`.
-    pub(crate) fn number(&self) -> Option<u64> {
+    pub fn number(&self) -> Option<u64> {
         tally::number(&self.body)
     }
 }
 
 /// A running webhook. Messages are told apart by their number, see [`Received::number`]; *delivered* are the requests
 /// that were answered 2xx.
-pub(crate) struct Webhook {
+pub struct Webhook {
     address: SocketAddr,
     scheme: &'static str,
     record: Arc<Mutex<Record>>,
@@ -73,24 +73,24 @@ pub(crate) struct Webhook {
 
 impl Webhook {
     /// A webhook that answers 200.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::new(Record::new(usize::MAX), None)
     }
 
     /// A webhook that answers with these statuses, one after the other, and for ever with the last one.
-    pub(crate) fn answering<const N: usize>(statuses: [u16; N]) -> Self {
+    pub fn answering<const N: usize>(statuses: [u16; N]) -> Self {
         let hook = Self::start();
         hook.answer(statuses);
         hook
     }
 
     /// A webhook for many messages: it counts all requests and keeps only the last 1,000 whole.
-    pub(crate) fn counting() -> Self {
+    pub fn counting() -> Self {
         Self::new(Record::new(KEPT_WHEN_COUNTING), None)
     }
 
     /// An https webhook that shows this certificate.
-    pub(crate) fn start_tls(identity: &TlsIdentity) -> Self {
+    pub fn start_tls(identity: &TlsIdentity) -> Self {
         let tls = TlsAcceptor::from(identity.server_config());
         Self::new(Record::new(usize::MAX), Some(tls))
     }
@@ -107,32 +107,32 @@ impl Webhook {
     }
 
     /// The URL to POST to.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("{}://{}/hook", self.scheme, self.address)
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// From now on requests are answered like this; those that wait for their answer are not changed.
-    pub(crate) fn answer(&self, behaviour: impl Into<Behaviour>) {
+    pub fn answer(&self, behaviour: impl Into<Behaviour>) {
         self.lock().behaviour = behaviour.into();
     }
 
     /// Goes away: every connection is cut and the port is closed.
-    pub(crate) async fn down(&self) {
+    pub async fn down(&self) {
         self.order(Order::Down).await;
     }
 
     /// Comes back on the same port.
-    pub(crate) async fn up(&self) {
+    pub async fn up(&self) {
         self.order(Order::Up).await;
     }
 
     /// Closes every connection, as a server does with those that were idle for too long.
-    pub(crate) async fn close_connections(&self) {
+    pub async fn close_connections(&self) {
         self.order(Order::CloseConnections).await;
     }
 
@@ -143,69 +143,69 @@ impl Webhook {
     }
 
     /// How many requests came, whatever the answer.
-    pub(crate) fn received(&self) -> usize {
+    pub fn received(&self) -> usize {
         self.lock().received
     }
 
     /// How many requests were answered 2xx.
-    pub(crate) fn delivered(&self) -> usize {
+    pub fn delivered(&self) -> usize {
         self.lock().delivered
     }
 
     /// How many different messages were delivered; those without a number all count as different.
-    pub(crate) fn distinct(&self) -> usize {
+    pub fn distinct(&self) -> usize {
         self.lock().tally.distinct()
     }
 
     /// The numbers that were delivered when they had been delivered before.
-    pub(crate) fn duplicates(&self) -> Vec<u64> {
+    pub fn duplicates(&self) -> Vec<u64> {
         self.lock().tally.again().to_vec()
     }
 
     /// The numbers of `expected` that were not delivered.
-    pub(crate) fn missing(&self, expected: Range<u64>) -> Vec<u64> {
+    pub fn missing(&self, expected: Range<u64>) -> Vec<u64> {
         self.lock().tally.missing(expected)
     }
 
     /// The requests that are kept, the oldest first.
-    pub(crate) fn requests(&self) -> Vec<Received> {
+    pub fn requests(&self) -> Vec<Received> {
         self.lock().requests.iter().cloned().collect()
     }
 
     /// The bodies of [`Self::requests`].
-    pub(crate) fn bodies(&self) -> Vec<Bytes> {
+    pub fn bodies(&self) -> Vec<Bytes> {
         self.lock().requests.iter().map(|request| request.body.clone()).collect()
     }
 
     /// The `webhook-id` of each of [`Self::requests`], "" where there was none.
-    pub(crate) fn ids(&self) -> Vec<String> {
+    pub fn ids(&self) -> Vec<String> {
         self.lock().requests.iter().map(|request| request.header("webhook-id").to_owned()).collect()
     }
 
     /// How many connections were accepted since the start.
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.lock().accepted
     }
 
     /// How many connections are open.
-    pub(crate) fn open_connections(&self) -> usize {
+    pub fn open_connections(&self) -> usize {
         self.lock().open
     }
 
     /// How many requests waited for their answer at the same time, at most.
-    pub(crate) fn most_in_flight(&self) -> usize {
+    pub fn most_in_flight(&self) -> usize {
         self.lock().most_in_flight
     }
 
     /// Waits until `condition` holds; a panic that says what came when it takes longer than `deadline`.
-    pub(crate) async fn wait_for(&self, condition: impl Fn(&Self) -> bool, deadline: Duration) {
+    pub async fn wait_for(&self, condition: impl Fn(&Self) -> bool, deadline: Duration) {
         if super::poll(deadline, || condition(self).then_some(())).await.is_none() {
             panic!("the webhook still waits after {deadline:?}: {}", self.summary());
         }
     }
 
     /// Waits until `count` different messages are delivered; a panic that names the missing ones of `0..count`.
-    pub(crate) async fn wait_delivered(&self, count: usize, deadline: Duration) {
+    pub async fn wait_delivered(&self, count: usize, deadline: Duration) {
         if super::poll(deadline, || (self.distinct() >= count).then_some(())).await.is_none() {
             let missing = Numbers(self.missing(0..count as u64));
             panic!(
@@ -216,7 +216,7 @@ impl Webhook {
     }
 
     /// A panic unless each number of `expected` was delivered once, and nothing else was.
-    pub(crate) fn assert_exactly_once(&self, expected: Range<u64>) {
+    pub fn assert_exactly_once(&self, expected: Range<u64>) {
         let (missing, again) = (self.missing(expected.clone()), self.duplicates());
         let count = usize::try_from(expected.end - expected.start).expect("it is a count");
         if !missing.is_empty() || self.delivered() != count {
@@ -226,7 +226,7 @@ impl Webhook {
     }
 
     /// What came so far, in a sentence for failure messages.
-    pub(crate) fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         self.lock().summary()
     }
 

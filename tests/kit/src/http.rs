@@ -11,30 +11,30 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// Any failure: the caller prints it.
-pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// What was answered, read to its end.
-pub(crate) struct Answer {
+pub struct Answer {
     /// The status code.
-    pub(crate) status: StatusCode,
+    pub status: StatusCode,
     /// The response headers.
-    pub(crate) headers: hyper::HeaderMap,
+    pub headers: hyper::HeaderMap,
     /// The body; bytes that are not UTF-8 are replaced.
-    pub(crate) body: String,
+    pub body: String,
 }
 
 /// One request on a connection of its own, given five seconds.
-pub(crate) async fn request(method: Method, address: SocketAddr, path: &str) -> Result<Answer, Error> {
+pub async fn request(method: Method, address: SocketAddr, path: &str) -> Result<Answer, Error> {
     exchange(Request::builder().method(method).uri(path), address).await
 }
 
 /// A GET by a client that accepts this.
-pub(crate) async fn get_accepting(address: SocketAddr, path: &str, accept: &str) -> Result<Answer, Error> {
+pub async fn get_accepting(address: SocketAddr, path: &str, accept: &str) -> Result<Answer, Error> {
     exchange(Request::get(path).header("accept", accept), address).await
 }
 
 /// A GET.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Answer, Error> {
+pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, Error> {
     request(Method::GET, address, path).await
 }
 

@@ -12,31 +12,31 @@ use tokio::net::{TcpListener, TcpStream};
 use super::background::Background;
 
 /// A good answer that keeps the connection open.
-pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// No HTTP at all.
-pub(crate) const GARBAGE: &[u8] = b"\x00\xff\x16\x03 this is not HTTP\r\n\r\n";
+pub const GARBAGE: &[u8] = b"\x00\xff\x16\x03 this is not HTTP\r\n\r\n";
 /// A good answer of the old version, its body ended by the end of the connection.
-pub(crate) const HTTP_1_0: &[u8] = b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nok";
+pub const HTTP_1_0: &[u8] = b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nok";
 /// The begin of an answer.
-pub(crate) const HALF_AN_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nonly this";
+pub const HALF_AN_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nonly this";
 /// The begin of an answer's head.
-pub(crate) const HALF_A_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-le";
+pub const HALF_A_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-le";
 /// A body in chunks, the size of one of them no number.
-pub(crate) const BAD_CHUNK: &[u8] =
+pub const BAD_CHUNK: &[u8] =
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nxyz\r\n??\r\n0\r\n\r\n";
 /// An informational answer first, the good one after it.
-pub(crate) const CONTINUE_FIRST: &[u8] =
+pub const CONTINUE_FIRST: &[u8] =
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// Two answers to one request: the second must not be taken for the answer to the next request.
-pub(crate) const TWO_ANSWERS: &[u8] =
+pub const TWO_ANSWERS: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 /// A change of the protocol that nobody asked for.
-pub(crate) const SWITCHING_PROTOCOLS: &[u8] =
+pub const SWITCHING_PROTOCOLS: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
 
 /// What is done with one connection.
 #[derive(Clone, Copy)]
-pub(crate) enum Misbehaviour {
+pub enum Misbehaviour {
     /// Says this to every request, and keeps the connection open.
     Say(&'static [u8]),
     /// Says this to the first request and closes the connection.
@@ -70,7 +70,7 @@ struct Seen {
 }
 
 /// A listener whose connections are treated badly.
-pub(crate) struct RawPeer {
+pub struct RawPeer {
     address: SocketAddr,
     seen: Arc<Seen>,
     _server: Background,
@@ -78,7 +78,7 @@ pub(crate) struct RawPeer {
 
 impl RawPeer {
     /// Treats the first connection as the first of `script` says, the next as the next, and all later ones as the last.
-    pub(crate) fn start(script: impl Into<Vec<Misbehaviour>>) -> Self {
+    pub fn start(script: impl Into<Vec<Misbehaviour>>) -> Self {
         let script = script.into();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("the system has a free port");
         let address = listener.local_addr().expect("a listener has an address");
@@ -89,43 +89,43 @@ impl RawPeer {
     }
 
     /// The URL to POST to.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// How many connections were accepted.
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.seen.connections.load(Relaxed)
     }
 
     /// The requests that were read whole, head and body.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         let requests = self.seen.requests.lock().expect("no holder panics");
         requests.iter().map(|request| String::from_utf8_lossy(request).into_owned()).collect()
     }
 
     /// How many bytes of its answers the system took: what the client read, and up to some megabytes in buffers.
-    pub(crate) fn bytes_sent(&self) -> u64 {
+    pub fn bytes_sent(&self) -> u64 {
         self.seen.sent.load(Relaxed)
     }
 
     /// How many connections the client closed, of those that were left open for it or that had no end.
-    pub(crate) fn closed_by_client(&self) -> usize {
+    pub fn closed_by_client(&self) -> usize {
         self.seen.closed_by_client.load(Relaxed)
     }
 
     /// How many connections this side has closed.
-    pub(crate) fn closed_by_peer(&self) -> usize {
+    pub fn closed_by_peer(&self) -> usize {
         self.seen.closed_by_peer.load(Relaxed)
     }
 
     /// Waits until `condition` holds; a panic that says what came when it takes longer than `deadline`.
-    pub(crate) async fn wait_for(&self, condition: impl Fn(&Self) -> bool, deadline: Duration) {
+    pub async fn wait_for(&self, condition: impl Fn(&Self) -> bool, deadline: Duration) {
         if super::poll(deadline, || condition(self).then_some(())).await.is_none() {
             panic!(
                 "the raw peer still waits after {deadline:?}: {} connections, {} of them closed by the client, \

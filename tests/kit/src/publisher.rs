@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Publishes messages whose bodies are the numbers from 0 on, each with the time of its publication kept.
-pub(crate) struct Publisher {
+pub struct Publisher {
     client: Client,
     subject: String,
     padding: usize,
@@ -26,39 +26,39 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// To `subject`, over `client`.
-    pub(crate) fn new(client: Client, subject: &str) -> Self {
+    pub fn new(client: Client, subject: &str) -> Self {
         Self { client, subject: subject.to_owned(), padding: 0, published: Vec::new() }
     }
 
     /// Bodies of `bytes` more than the number takes.
-    pub(crate) fn padded(mut self, bytes: usize) -> Self {
+    pub fn padded(mut self, bytes: usize) -> Self {
         self.padding = bytes;
         self
     }
 
     /// From now on over another client.
-    pub(crate) fn switch_to(&mut self, client: Client) {
+    pub fn switch_to(&mut self, client: Client) {
         self.client = client;
     }
 
     /// How many messages were published so far; the next one has this number.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.published.len() as u64
     }
 
     /// When the message with this number was published.
-    pub(crate) fn published_at(&self, number: u64) -> Instant {
+    pub fn published_at(&self, number: u64) -> Instant {
         self.published[usize::try_from(number).expect("it is an index")]
     }
 
     /// Publishes `count` messages as fast as it goes, and waits until the server has them.
-    pub(crate) async fn burst(&mut self, count: u64) {
+    pub async fn burst(&mut self, count: u64) {
         self.publish(count).await;
         self.settle().await;
     }
 
     /// Publishes `count` messages to a stream, and waits until it has said of each that it keeps it.
-    pub(crate) async fn store(&mut self, count: u64) {
+    pub async fn store(&mut self, count: u64) {
         /// So many may be unconfirmed: enough to hide the way to the server and back.
         const WINDOW: usize = 1_000;
         let stream = jetstream::new(self.client.clone());
@@ -79,7 +79,7 @@ impl Publisher {
     }
 
     /// Publishes `count` messages, no more than `ahead` of what `arrived` says, and waits until the server has them.
-    pub(crate) async fn paced(&mut self, count: u64, ahead: u64, arrived: impl Fn() -> u64) {
+    pub async fn paced(&mut self, count: u64, ahead: u64, arrived: impl Fn() -> u64) {
         const STEP: u64 = 100;
         let (begin, end) = (Instant::now(), self.count() + count);
         while self.count() < end {
@@ -94,7 +94,7 @@ impl Publisher {
     }
 
     /// Publishes so many messages a second, until it is told to stop.
-    pub(crate) fn steadily(mut self, per_second: u32) -> Steady {
+    pub fn steadily(mut self, per_second: u32) -> Steady {
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let begin = Instant::now();
@@ -113,7 +113,7 @@ impl Publisher {
     }
 
     /// Waits until the server has what was published: a client's `flush` returns before.
-    pub(crate) async fn settle(&self) {
+    pub async fn settle(&self) {
         // Nobody listens there, and the server says so at once: a round trip behind all that was published.
         let answer = timeout(PATIENCE, self.client.request("nobody.listens.here", Bytes::new()));
         let answer = answer.await.expect("the server answers");
@@ -147,21 +147,21 @@ async fn confirm(published: Option<(u64, jetstream::context::PublishAckFuture)>)
 }
 
 /// A publisher at work.
-pub(crate) struct Steady {
+pub struct Steady {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Publisher>,
 }
 
 impl Steady {
     /// Ends the publishing, and waits until the server has all of it.
-    pub(crate) async fn stop(self) -> Publisher {
+    pub async fn stop(self) -> Publisher {
         let publisher = self.halt().await;
         publisher.settle().await;
         publisher
     }
 
     /// Ends the publishing whatever has become of the server.
-    pub(crate) fn halt(self) -> impl Future<Output = Publisher> {
+    pub fn halt(self) -> impl Future<Output = Publisher> {
         let _told = self.stop.send(());
         async { self.task.await.expect("the publisher does not panic") }
     }

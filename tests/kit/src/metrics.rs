@@ -10,14 +10,14 @@ struct Sample {
 }
 
 /// A scrape.
-pub(crate) struct Metrics {
+pub struct Metrics {
     samples: Vec<Sample>,
     text: String,
 }
 
 impl Metrics {
     /// Reads the text format; a panic at a line that is not understood.
-    pub(crate) fn parse(text: String) -> Self {
+    pub fn parse(text: String) -> Self {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let samples =
             lines.map(|line| sample(line).unwrap_or_else(|| panic!("not a metric: {line}"))).collect();
@@ -25,32 +25,32 @@ impl Metrics {
     }
 
     /// The scrape as it was.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// The value of the one sample with this name and, among others, these labels; a panic when there is none, or more
     /// than one.
-    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let found = self.found(name, labels);
         assert!(found.len() == 1, "{} samples are {name}{labels:?}, not one", found.len());
         found[0].value
     }
 
     /// The sum of all samples with this name and, among others, these labels; a panic when there is none.
-    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.found(name, labels).iter().map(|sample| sample.value).sum()
     }
 
     /// The values of one label of all samples with this name, each with the sample's value, in the order of the scrape.
-    pub(crate) fn by(&self, name: &str, label: &str) -> Vec<(String, f64)> {
+    pub fn by(&self, name: &str, label: &str) -> Vec<(String, f64)> {
         let found = self.found(name, &[]);
         let pairs = found.iter().filter_map(|sample| Some((sample.label(label)?.to_owned(), sample.value)));
         pairs.collect()
     }
 
     /// The values of one label, in their order, where the samples that have them together are not 0.
-    pub(crate) fn counted(&self, name: &str, label: &str) -> BTreeMap<String, u64> {
+    pub fn counted(&self, name: &str, label: &str) -> BTreeMap<String, u64> {
         let mut counted = BTreeMap::new();
         for (value, count) in self.by(name, label) {
             if count != 0.0 {
@@ -62,7 +62,7 @@ impl Metrics {
     }
 
     /// Is there a sample with this name, whatever its labels?
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.samples.iter().any(|sample| sample.name == name)
     }
 

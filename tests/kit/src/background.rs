@@ -5,17 +5,14 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// A future that runs in a runtime of its own, on a thread of its own, until this is dropped.
-pub(crate) struct Background {
+pub struct Background {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Background {
     /// Runs what `start` makes. It is made on the new thread, where sockets can be registered with the new runtime.
-    pub(crate) fn run<F: Future<Output = ()>>(
-        name: &str,
-        start: impl FnOnce() -> F + Send + 'static,
-    ) -> Self {
+    pub fn run<F: Future<Output = ()>>(name: &str, start: impl FnOnce() -> F + Send + 'static) -> Self {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
