@@ -7,8 +7,8 @@ help: ## show this list
 
 demo: ## see it work: nats-server, the daemon and a webhook, told step by step
 	@tests/install-tools.sh nats
-	cargo build --release --locked --package broadcaster --package demo --bins
-	@$(call program,release/demo)
+	cargo build --profile demo --locked --package broadcaster --package demo --bins
+	@$(call program,demo/demo)
 
 test: lint ## all checks and all tests
 	@tests/install-tools.sh
