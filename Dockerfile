@@ -7,11 +7,14 @@ ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
 FROM docker.io/library/rust:1.95-slim-bookworm AS build
 WORKDIR /build
 
-# The dependencies, a layer that stays as long as Cargo.toml and Cargo.lock do. Cargo wants a file for every target of the
-# manifest, so each gets an empty program. What was built of those is removed again: the sources that come next may be
-# older, and cargo would take the empty program for up to date.
+# The dependencies, a layer that stays as long as the manifests and Cargo.lock do. Cargo reads the manifests of the whole
+# workspace and wants a file for every target, so each gets an empty program. What was built of those is removed again:
+# the sources that come next may be older, and cargo would take the empty program for up to date.
 COPY Cargo.toml Cargo.lock ./
-RUN for file in src/lib.rs $(sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml); do \
+COPY tests/demo/Cargo.toml tests/demo/
+COPY tests/kit/Cargo.toml tests/kit/
+RUN for file in src/lib.rs tests/demo/src/main.rs tests/kit/src/lib.rs \
+            $(sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml); do \
         mkdir -p "${file%/*}" && echo 'fn main() {}' >"$file" || exit; \
     done && \
     cargo build --release --locked --bin broadcaster && \

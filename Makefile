@@ -1,44 +1,61 @@
 # One entry for people and for CI. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test instructions lint build package rules tools bench clean
+.PHONY: help demo check test suite shipped configurations instructions lint build package rules tools bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see it work: nats-server, the daemon and a webhook, told step by step
 	@tests/install-tools.sh nats
-	cargo build --release --locked --bin broadcaster --example demo
-	@$(call program,release/examples/demo)
+	cargo build --profile demo --locked --package broadcaster --package demo --bins
+	@$(call program,demo/demo)
 
-test: lint ## all checks and all tests
-	@tests/install-tools.sh
-	cargo test --locked
-	cargo build --release --locked
-	$(count)
-	$(image)
-	$(MAKE) package
-	PACKAGES=$(call program,debian) cargo test --locked --test package -- --ignored
+check: ## what is quick to say: formatting, clippy and the unit tests
+	@$(step) formatting cargo fmt --all --check
+	@$(step) clippy $(clippy)
+	@$(step) 'unit tests' cargo test --locked --lib
+
+test: lint suite shipped ## all checks and all tests
+
+suite: ## the tests of the development build
+	@$(step) 'tools for tests' tests/install-tools.sh
+	@$(step) 'building the tests' cargo test --locked --no-run
+	@$(step) tests env RUST_TEST_THREADS=$(test_threads) cargo test --locked
+
+shipped: ## the tests of the release build: its instructions, its image, its package, its configurations
+	@$(step) 'tools for tests' tests/install-tools.sh
+	@$(step) 'release build' cargo build --release --locked
+	@$(step) 'instructions per message' $(count)
+	@$(step) image $(image)
+	@$(step) package $(MAKE) --no-print-directory package
+	@$(step) 'tests of the package' env PACKAGES=$(call program,debian) \
+		cargo test --locked --test package -- --ignored
+	@$(step) configurations $(MAKE) --no-print-directory configurations
+
+configurations:
 	@for file in config/*.toml; do \
 		case $$file in */demo.toml) url=http://127.0.0.1:8080 ;; *) url= ;; esac; \
 		echo "broadcaster check --config $$file"; \
 		env BROADCASTER__ROUTES__TODOS__WEBHOOK__URL=$$url \
-			$(call program,debug/broadcaster) check --config "$$file" >/dev/null || exit; \
+			$(call program,release/broadcaster) check --config "$$file" >/dev/null || exit; \
 	done
 
 instructions: build ## renew tests/instructions.toml: what a message costs the daemon, which `make test` compares
 	@tests/install-tools.sh nats valgrind
-	RENEW=1 $(count)
+	env RENEW=1 $(count)
 
-lint: ## formatting, clippy, rustdoc, scripts, Dockerfile and workflows, every warning an error
-	@tests/install-tools.sh hadolint actionlint shellcheck
+lint: ## formatting, clippy, rustdoc, dependencies, scripts, Dockerfile and workflows, every warning an error
+	@$(step) 'tools for checks' tests/install-tools.sh hadolint actionlint shellcheck cargo-deny
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || \
 		{ echo 'rustfmt or clippy is missing: rustup component add rustfmt clippy' >&2; exit 1; }
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
-	shellcheck .ci/run packaging/*.sh packaging/deb/*.sh packaging/deb/post* tests/*.sh
-	.tools/bin/hadolint Dockerfile
-	.tools/bin/actionlint '.github/workflows/*'
+	@$(step) formatting cargo fmt --all --check
+	@$(step) clippy $(clippy)
+	@$(step) rustdoc env RUSTDOCFLAGS='-D warnings' \
+		cargo doc --locked --workspace --lib --examples --no-deps --document-private-items
+	@$(step) dependencies .tools/bin/cargo-deny --locked check bans licenses sources
+	@$(step) scripts shellcheck .ci/run .ci/step packaging/*.sh packaging/deb/*.sh packaging/deb/post* tests/*.sh
+	@$(step) Dockerfile .tools/bin/hadolint Dockerfile
+	@$(step) workflows .tools/bin/actionlint '.github/workflows/*'
 
 build: ## the release binary: target/release/broadcaster
 	cargo build --release --locked
@@ -63,13 +80,18 @@ bench: ## the benchmarks
 clean: ## remove what was built; .tools stays
 	cargo clean
 
+# Says what runs, how long it took, and what broke.
+step = .ci/step
+clippy = cargo clippy --locked --workspace --all-targets -- -D warnings
+# The tests wait for parts and clocks more than they compute.
+test_threads = $$((2 * $$(nproc)))
 # What is below `spec` in a PrometheusRule is a rules file.
 plain_rules = sed '1,/^spec:$$/d; s/^  //' k8s/components/prometheus-operator/rules.yaml
 # What cargo built. (Not `cargo run`: without the tests' dependencies it would build everything anew.)
 program = "$${CARGO_TARGET_DIR:-target}/$(1)"
 # Counts the instructions of the release build as it is shipped. (Not `cargo test --release`: that would build the daemon
 # with what only the tests want of its libraries.)
-count = BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test instructions -- --ignored --nocapture
+count = env BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test instructions -- --ignored --nocapture
 # Runs the release build in what the image holds. Containers take root.
-image = BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test image $(as_root) -- --ignored --nocapture
+image = env BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test image $(as_root) -- --ignored --nocapture
 as_root = $(if $(filter-out 0,$(shell id -u)),--config "target.'cfg(unix)'.runner = 'sudo --preserve-env=BROADCASTER'")

@@ -12,11 +12,8 @@ use broadcaster::{
     lane::{self, LaneStatus, Plan},
     route::shared,
 };
-use support::{nats::NatsServer, webhook::Webhook};
+use testkit::{nats::NatsServer, webhook::Webhook};
 use tokio_util::sync::CancellationToken;
-
-#[path = "support/mod.rs"]
-mod support;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many messages are under way at the same time.
@@ -43,7 +40,7 @@ fn allocations(messages: usize) -> u64 {
     };
     let publisher = thread::spawn(move || {
         runtime.block_on(async {
-            support::poll(PATIENCE, || status.is_subscribed().then_some(()))
+            testkit::poll(PATIENCE, || status.is_subscribed().then_some(()))
                 .await
                 .expect("the lane subscribes");
             let client = nats.client().await;

@@ -10,10 +10,7 @@
 use std::{env, fs, process::Command, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use support::{daemon::Daemon, nats::NatsServer, process, webhook::Webhook};
-
-#[path = "support/mod.rs"]
-mod support;
+use testkit::{daemon::Daemon, nats::NatsServer, process, webhook::Webhook};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MESSAGE_BYTES: usize = 256;

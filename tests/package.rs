@@ -11,11 +11,8 @@ use std::{
     sync::LazyLock,
 };
 
-use support::process;
 use tempfile::TempDir;
-
-#[path = "support/mod.rs"]
-mod support;
+use testkit::process;
 
 /// Every file, with its mode; all belong to root.
 const FILES: [&str; 36] = [

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use testkit::nats::NatsServer;
 
 use crate::{
     daemon::{self, Shape},
@@ -13,7 +14,6 @@ use crate::{
     publisher::{Pace, Publisher},
     receiver::{Manner, Receiver},
     relay, standing,
-    support::{self, nats::NatsServer},
 };
 
 /// How long the runs of paced cases take, in seconds.
@@ -259,7 +259,7 @@ impl Case {
         let arrived = async || receiver.delivered() - before;
         publisher.publish(0..self.messages, Pace::Steady(rate), arrived, progress).await;
         let all = || (receiver.delivered() - before >= self.messages).then_some(());
-        support::poll(PATIENCE, all).await.expect("the bare loop relays all");
+        testkit::poll(PATIENCE, all).await.expect("the bare loop relays all");
         let messages = float(self.messages as u64);
         let cpu = crate::machine::cpu_time(&process) - cpu;
         Sample {

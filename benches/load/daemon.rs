@@ -7,6 +7,11 @@ use std::{
 
 use indicatif::ProgressBar;
 use procfs::process::Process;
+use testkit::{
+    daemon::{Daemon, Running},
+    metrics::Metrics,
+    nats::NatsServer,
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -17,11 +22,6 @@ use crate::{
     publisher::{Pace, Publisher},
     quota::Quota,
     receiver::{Manner, Receiver},
-    support::{
-        daemon::{Daemon, Running},
-        metrics::Metrics,
-        nats::NatsServer,
-    },
 };
 
 /// The stream of durable routes.

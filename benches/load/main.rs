@@ -32,9 +32,6 @@ use machine::Processors;
 use options::Options;
 use report::Report;
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     // The yardsticks are processes too: this program, run again.

@@ -10,6 +10,7 @@ use std::{
 
 use hdrhistogram::Histogram;
 use tempfile::TempDir;
+use testkit::{background::Background, tally::Tally, tls::Authority};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -17,10 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    figures::float,
-    support::{background::Background, tally::Tally, tls::Authority},
-};
+use crate::figures::float;
 
 /// How the receiver treats its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

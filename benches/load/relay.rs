@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::process::Process;
+use testkit::process::Process;
 
 /// The environment variable by which this program is told to be the bare loop.
 const TASK: &str = "BROADCASTER_BENCH_RELAY";

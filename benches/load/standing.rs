@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use indicatif::ProgressBar;
+use testkit::nats::NatsServer;
 
 use crate::{
     case::PATIENCE,
@@ -13,7 +14,6 @@ use crate::{
     options::Options,
     publisher::{Pace, Publisher},
     receiver::{Manner, Receiver},
-    support::nats::NatsServer,
 };
 
 /// The default bound of each queue.
@@ -47,9 +47,8 @@ pub(crate) async fn run(options: &Options, processors: &Processors, progress: &P
         waiting
     };
     publisher.publish(0..BOUND, Pace::Window(10_000), waiting, progress).await;
-    let full = |metrics: &crate::support::metrics::Metrics, name: &str| {
-        metrics.sum(name, &[]) >= float(BOUND as u64)
-    };
+    let full =
+        |metrics: &testkit::metrics::Metrics, name: &str| metrics.sum(name, &[]) >= float(BOUND as u64);
     daemon.wait_metrics(|metrics| full(metrics, "broadcaster_retry_queue_messages"), PATIENCE).await;
     receiver.behave(Manner::Hang);
     publisher.publish(BOUND..MESSAGES, Pace::Steady(100_000), waiting, progress).await;

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../tests/support/reading.rs"]
+#[path = "../../tests/it/reading.rs"]
 mod reading;
 
 fuzz_target!(|input: &[u8]| reading::check(input));

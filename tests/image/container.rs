@@ -11,8 +11,8 @@ use procfs::process::{MountInfo, Status};
 use serde_json::{Value, json};
 
 use crate::image::Image;
-use crate::support::daemon::{Account, Daemon, Running};
-use crate::support::{poll, process};
+use testkit::daemon::{Account, Daemon, Running};
+use testkit::{poll, process};
 
 /// How much memory it may take, as in the manifests.
 pub(crate) const MEMORY: u64 = 128 * 1024 * 1024;

@@ -12,16 +12,14 @@ use std::time::Duration;
 use container::{Contained, Container, MEMORY, SECRETS, USER};
 use image::Image;
 use name_server::NameServer;
-use support::nats::NatsServer;
-use support::publisher::Publisher;
-use support::tls::Authority;
-use support::webhook::{Reply, Webhook};
+use testkit::nats::NatsServer;
+use testkit::publisher::Publisher;
+use testkit::tls::Authority;
+use testkit::webhook::{Reply, Webhook};
 
 mod container;
 mod image;
 mod name_server;
-#[path = "../support/mod.rs"]
-mod support;
 
 const SOON: Duration = Duration::from_secs(30);
 /// When a queue counts as full: nearly at the default of `queue.bytes` and `retry.bytes`.
@@ -192,7 +190,7 @@ async fn fill(container: &Contained, publisher: &mut Publisher, queue: &str) {
 
 /// Waits until the daemon has as many messages as were published.
 async fn received(container: &Contained, count: u64) {
-    let all = |metrics: &support::metrics::Metrics| {
+    let all = |metrics: &testkit::metrics::Metrics| {
         metrics.value("broadcaster_messages_received_total", &[]) >= count as f64
     };
     container.daemon.wait_metrics(all, SOON).await;

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use tokio::net::UdpSocket;
 
-use crate::support::background::Background;
+use testkit::background::Background;
 
 /// Clients ask no other port.
 const PORT: u16 = 53;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::daemon::{Daemon, Running};
-use crate::support::metrics::Metrics;
-use crate::support::nats::{NatsServer, next};
-use crate::support::publisher::Publisher;
-use crate::support::webhook::{Behaviour, Received, Reply, Webhook};
+use testkit::daemon::{Daemon, Running};
+use testkit::metrics::Metrics;
+use testkit::nats::{NatsServer, next};
+use testkit::publisher::Publisher;
+use testkit::webhook::{Behaviour, Received, Reply, Webhook};
 
 const SUBJECT: &str = "todos.events";
 const SOON: Duration = Duration::from_secs(20);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Output;
 
-use crate::support::daemon::run;
+use testkit::daemon::run;
 
 /// What the program writes to its standard output, after a good end.
 fn stdout_of(arguments: &[&str], env: &[(&str, &str)]) -> String {

@@ -11,7 +11,7 @@ use async_nats::jetstream::{
     stream::{Info, StorageType, Stream},
 };
 
-use crate::support::{daemon::Daemon, nats::NatsServer, stage::Stage};
+use testkit::{daemon::Daemon, nats::NatsServer, stage::Stage};
 
 const SOON: Duration = Duration::from_secs(20);
 const STREAM: &str = "DEAD";
@@ -63,7 +63,7 @@ async fn wait_count(nats: &NatsServer, expected: u64) {
 /// A daemon whose webhook refuses everything, and so many dead letters in the stream; both are stopped then.
 async fn graveyard(url: &str, letters: u64) -> NatsServer {
     let mut stage = Stage::set(url, kept).await;
-    crate::support::publisher::Publisher::new(stage.client.clone(), "todos.events").burst(letters).await;
+    testkit::publisher::Publisher::new(stage.client.clone(), "todos.events").burst(letters).await;
     wait_count(&stage.nats, letters).await;
     assert_eq!(stage.close().await.dead_lettered, letters);
     stage.nats

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer, stream};
 
-use crate::support::{
+use testkit::{
     daemon::{Daemon, Running},
     nats::NatsServer,
     tally::Numbers,

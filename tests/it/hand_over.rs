@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::daemon::{Account, Daemon, Running};
-use crate::support::nats::{NatsServer, next};
-use crate::support::publisher::Publisher;
-use crate::support::webhook::{Reply, Webhook};
+use testkit::daemon::{Account, Daemon, Running};
+use testkit::nats::{NatsServer, next};
+use testkit::publisher::Publisher;
+use testkit::webhook::{Reply, Webhook};
 
 const SUBJECT: &str = "todos.events";
 const HAND_OVER: &str = "broadcaster.handover.broadcaster-workers";
@@ -198,9 +198,8 @@ async fn a_message_keeps_its_identity_and_its_past() {
     headers.insert("Content-Type", "text/plain");
     client.publish_with_headers("todos.created", headers, "0".into()).await.unwrap();
     hook.wait_for(|hook| hook.received() == 1, SOON).await;
-    let attempted = |metrics: &crate::support::metrics::Metrics| {
-        metrics.sum("broadcaster_retry_queue_messages", &[]) == 1.0
-    };
+    let attempted =
+        |metrics: &testkit::metrics::Metrics| metrics.sum("broadcaster_retry_queue_messages", &[]) == 1.0;
     leaving.wait_metrics(attempted, SOON).await;
     let mut staying = replica("0s").start_ready().await;
     wait_takers(&nats, 2).await;
@@ -379,7 +378,7 @@ async fn replicas_that_stop_together_stop_in_time() {
     let (mut one, mut two) = (replica().start_ready().await, replica().start_ready().await);
     wait_takers(&nats, 2).await;
     publisher(&nats).await.burst(5_000).await;
-    let in_hand = |metrics: &crate::support::metrics::Metrics| metrics.sum(RECEIVED, &[]) > 0.0;
+    let in_hand = |metrics: &testkit::metrics::Metrics| metrics.sum(RECEIVED, &[]) > 0.0;
     one.wait_metrics(in_hand, SOON).await;
     let began = Instant::now();
     let (one, two) = tokio::join!(stop(&mut one), stop(&mut two));

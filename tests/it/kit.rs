@@ -11,11 +11,11 @@ use tokio::net::TcpStream;
 
 mod streams;
 
-use crate::support::metrics::Metrics;
-use crate::support::nats::{NatsServer, next};
-use crate::support::raw::{self, Misbehaviour, RawPeer};
-use crate::support::tls::Authority;
-use crate::support::webhook::{Behaviour, Reply, Webhook};
+use testkit::metrics::Metrics;
+use testkit::nats::{NatsServer, next};
+use testkit::raw::{self, Misbehaviour, RawPeer};
+use testkit::tls::Authority;
+use testkit::webhook::{Behaviour, Reply, Webhook};
 
 const SOON: Duration = Duration::from_secs(10);
 

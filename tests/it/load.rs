@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use async_nats::Subscriber;
 
-use crate::support::daemon::{Account, Daemon, Running};
-use crate::support::metrics::Metrics;
-use crate::support::nats::{NatsServer, next};
-use crate::support::publisher::Publisher;
-use crate::support::webhook::{Reply, Webhook};
+use testkit::daemon::{Account, Daemon, Running};
+use testkit::metrics::Metrics;
+use testkit::nats::{NatsServer, next};
+use testkit::publisher::Publisher;
+use testkit::webhook::{Reply, Webhook};
 
 const SUBJECT: &str = "todos.events";
 const SOON: Duration = Duration::from_secs(30);
@@ -245,7 +245,7 @@ async fn latencies_beside(slow: &Webhook) -> Vec<Duration> {
     good.wait_delivered(usize::try_from(published.count()).expect("a count fits"), SOON).await;
     drop(burden.stop().await);
     good.assert_exactly_once(0..published.count());
-    let took = |request: &crate::support::webhook::Received| {
+    let took = |request: &testkit::webhook::Received| {
         let number = request.number().expect("it has a number");
         request.at.saturating_duration_since(published.published_at(number))
     };

@@ -1,8 +1,5 @@
 //! The tests of broadcaster as a whole: real parts, counted from outside.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod bad_input;
 mod breaker;
 mod cli;
@@ -18,6 +15,7 @@ mod load;
 mod nats_auth;
 mod nats_faults;
 mod probe;
+mod reading;
 mod shutdown;
 mod supervisor;
 mod telemetry;

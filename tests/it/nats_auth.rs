@@ -8,11 +8,11 @@ use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Daemon, Running};
-use crate::support::nats::{NatsServer, Setup};
-use crate::support::publisher::Publisher;
-use crate::support::tls::Authority;
-use crate::support::webhook::Webhook;
+use testkit::daemon::{Daemon, Running};
+use testkit::nats::{NatsServer, Setup};
+use testkit::publisher::Publisher;
+use testkit::tls::Authority;
+use testkit::webhook::Webhook;
 
 const SOON: Duration = Duration::from_secs(20);
 const SECRET: &str = "correct-horse-battery";

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::daemon::{Account, Daemon, Running};
-use crate::support::metrics::Metrics;
-use crate::support::nats::NatsServer;
-use crate::support::publisher::Publisher;
-use crate::support::webhook::Webhook;
+use testkit::daemon::{Account, Daemon, Running};
+use testkit::metrics::Metrics;
+use testkit::nats::NatsServer;
+use testkit::publisher::Publisher;
+use testkit::webhook::Webhook;
 
 const SUBJECT: &str = "todos.events";
 const SOON: Duration = Duration::from_secs(20);

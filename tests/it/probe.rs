@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::process::Output;
 use std::time::Instant;
 
-use crate::support::daemon::{Daemon, run};
-use crate::support::stage::Stage;
+use testkit::daemon::{Daemon, run};
+use testkit::stage::Stage;
 
 /// Asks the API at this address.
 fn probe(arguments: &[&str], api: impl std::fmt::Display) -> (Option<i32>, String) {

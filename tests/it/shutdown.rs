@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::daemon::{Account, Daemon, Running};
-use crate::support::nats::{NatsServer, next};
-use crate::support::poll;
-use crate::support::publisher::Publisher;
-use crate::support::webhook::{Behaviour, Reply, Webhook};
+use testkit::daemon::{Account, Daemon, Running};
+use testkit::nats::{NatsServer, next};
+use testkit::poll;
+use testkit::publisher::Publisher;
+use testkit::webhook::{Behaviour, Reply, Webhook};
 
 const SUBJECT: &str = "todos.events";
 const SOON: Duration = Duration::from_secs(20);

@@ -12,9 +12,9 @@ use nix::unistd::Pid;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::daemon::Daemon;
-use crate::support::nats::NatsServer;
-use crate::support::{poll, stage::Stage, webhook::Webhook};
+use testkit::daemon::Daemon;
+use testkit::nats::NatsServer;
+use testkit::{poll, stage::Stage, webhook::Webhook};
 
 const SOON: Duration = Duration::from_secs(20);
 /// Of the watchdog in these tests: long enough for a machine under load.

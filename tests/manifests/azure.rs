@@ -9,7 +9,7 @@ use crate::build;
 use crate::environment;
 use crate::object::{at, entries, list, parse_yaml, text};
 use crate::overlay::{Findings, Overlay, broken_at, none};
-use crate::support::process;
+use testkit::process;
 
 const CONFIG: &str = "ConfigMap/ama-metrics-prometheus-config";
 const SETTINGS: &str = "ConfigMap/ama-metrics-settings";

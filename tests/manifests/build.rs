@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::object::Object;
 use crate::overlay::Overlay;
-use crate::support::process;
+use testkit::process;
 
 /// What stands for a branch in the overlays of feature branches, and the branch that the checks put there.
 pub(crate) const BRANCH: (&str, &str) = ("BRANCH_NAME", "ex-c4-e6");

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::container::Container;
 use crate::overlay::Overlay;
-use crate::support::process::{self, Process};
-use crate::support::{http, poll};
+use testkit::process::{self, Process};
+use testkit::{http, poll};
 
 const STATEFUL_SET: &str = "StatefulSet/nats";
 

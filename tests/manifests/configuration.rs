@@ -6,7 +6,7 @@ use crate::environment;
 use crate::figures;
 use crate::object::Object;
 use crate::overlay::{Findings, Overlay, none};
-use crate::support::daemon;
+use testkit::daemon;
 
 const DEPLOYMENT: &str = "Deployment/broadcaster";
 const VARIABLE: &str = "BROADCASTER_CONFIG";

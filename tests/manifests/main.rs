@@ -5,9 +5,6 @@
 #![allow(clippy::doc_markdown, reason = "the kinds of Kubernetes are words here")]
 #![expect(clippy::panic, reason = "a test fails by a panic that says what is missing")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod azure;
 mod build;
 mod bus;

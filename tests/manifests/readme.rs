@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::build::{BRANCH, k8s};
 use crate::object::Object;
-use crate::support::process;
+use testkit::process;
 
 /// The commands that build something and send it to a cluster: without the sending.
 fn commands() -> Vec<String> {

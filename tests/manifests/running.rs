@@ -13,8 +13,8 @@ use crate::configuration;
 use crate::container::Container;
 use crate::environment;
 use crate::overlay::{Overlay, none};
-use crate::support::daemon::{Daemon, Running};
-use crate::support::webhook::Webhook;
+use testkit::daemon::{Daemon, Running};
+use testkit::webhook::Webhook;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -46,7 +46,7 @@ async fn delivers(overlay: &Overlay, publish: impl AsyncFn(&async_nats::Client, 
     hook.wait_delivered(10, SOON).await;
     hook.answer([400]);
     publish(&client, 10).await;
-    let dead = |metrics: &crate::support::metrics::Metrics| {
+    let dead = |metrics: &testkit::metrics::Metrics| {
         metrics.sum("broadcaster_messages_processed_total", &[("outcome", "dead_lettered")]) >= 1.0
     };
     daemon.wait_metrics(dead, SOON).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::build;
 use crate::object::{Object, Pod, entries, list, text};
 use crate::overlay::{Findings, Overlay, broken, none};
-use crate::support::process;
+use testkit::process;
 
 /// The schemas of custom resources; crds/README.md says where they are from.
 const CUSTOM: &[(&str, &str, &str)] = &[

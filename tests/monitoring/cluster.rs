@@ -7,8 +7,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::rules::Rules;
-use crate::support::process;
 use crate::{read, read_yaml, repository};
+use testkit::process;
 
 const COMPONENT: &str = "k8s/components/prometheus-operator";
 

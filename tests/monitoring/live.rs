@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use crate::names::Names;
 use crate::prometheus::Prometheus;
 use crate::rules::Rules;
-use crate::support::background::Background;
-use crate::support::daemon::{Daemon, Running};
-use crate::support::nats::NatsServer;
-use crate::support::webhook::{Reply, Webhook};
 use crate::{dashboard, read, read_yaml, repository, runbook};
+use testkit::background::Background;
+use testkit::daemon::{Daemon, Running};
+use testkit::nats::NatsServer;
+use testkit::webhook::{Reply, Webhook};
 
 const DEPLOYMENT: &str = "k8s/base/broadcaster/deployment.yaml";
 const AZURE: &str = "k8s/overlays/azure-production/ama-metrics-prometheus-config.yaml";

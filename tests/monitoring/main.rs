@@ -2,9 +2,6 @@
 //! promtool, and by a real Prometheus against a running daemon.
 #![expect(clippy::panic, reason = "a test fails by a panic that says what is wrong")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod cluster;
 mod dashboard;
 mod live;

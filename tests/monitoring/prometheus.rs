@@ -10,8 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::rules::Rules;
-use crate::support::metrics::Metrics;
-use crate::support::{http, poll, process};
+use testkit::metrics::Metrics;
+use testkit::{http, poll, process};
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);

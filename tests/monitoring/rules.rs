@@ -7,8 +7,8 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::support::process;
 use crate::{read, read_yaml, repository};
+use testkit::process;
 
 const MANIFEST: &str = "k8s/components/prometheus-operator/rules.yaml";
 const TESTS: &str = "tests/monitoring/rules.test.yaml";

@@ -3,11 +3,11 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::support::daemon::Daemon;
-use crate::support::raw::{self, Misbehaviour, RawPeer};
-use crate::support::stage::Stage;
-use crate::support::tls::{Authority, TlsIdentity};
-use crate::support::webhook::Webhook;
+use testkit::daemon::Daemon;
+use testkit::raw::{self, Misbehaviour, RawPeer};
+use testkit::stage::Stage;
+use testkit::tls::{Authority, TlsIdentity};
+use testkit::webhook::Webhook;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -36,7 +36,7 @@ async fn a_refused_connection_is_retried_until_somebody_listens() {
     let mut stage =
         Stage::set(&hook.url(), |daemon| daemon.impatient().route("retry.attempts", "1000000")).await;
     stage.publish("0").await;
-    let refused = |metrics: &crate::support::metrics::Metrics| {
+    let refused = |metrics: &testkit::metrics::Metrics| {
         metrics.value("broadcaster_webhook_requests_total", &[("code", "connect")]) >= 3.0
     };
     stage.daemon.wait_metrics(refused, SOON).await;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::support::stage::Stage;
-use crate::support::webhook::{Received, Webhook};
+use testkit::stage::Stage;
+use testkit::webhook::{Received, Webhook};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::daemon::Daemon;
-use crate::support::raw::{self, Misbehaviour, RawPeer};
-use crate::support::stage::Stage;
-use crate::support::webhook::{Reply, Webhook};
+use testkit::daemon::Daemon;
+use testkit::raw::{self, Misbehaviour, RawPeer};
+use testkit::stage::Stage;
+use testkit::webhook::{Reply, Webhook};
 
 const SOON: Duration = Duration::from_secs(20);
 

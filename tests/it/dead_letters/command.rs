@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{SOON, count, graveyard};
-use crate::support::{
+use testkit::{
     daemon::{Daemon, run},
     nats::NatsServer,
     webhook::{Behaviour, Reply, Webhook},
@@ -98,7 +98,7 @@ async fn without_a_stream_the_command_says_what_is_missing() {
 #[tokio::test]
 async fn a_replay_delivers_as_the_daemon_does_and_removes_what_was_delivered() {
     let hook = Webhook::answering([400]);
-    let mut stage = crate::support::stage::Stage::set(&hook.url(), super::kept).await;
+    let mut stage = testkit::stage::Stage::set(&hook.url(), super::kept).await;
     let headers = [("Nats-Msg-Id", "order-7"), ("Content-Type", "text/x-todo"), ("X-Tenant", "a")];
     stage.publish_with(&headers, "7 \u{1f41f}").await;
     super::wait_count(&stage.nats, 1).await;
@@ -194,7 +194,7 @@ async fn a_replay_that_is_interrupted_finishes_what_is_under_way() {
     assert!(hook.duplicates().is_empty());
 }
 
-fn replaying(nats: &NatsServer, hook: &Webhook) -> crate::support::daemon::Running {
+fn replaying(nats: &NatsServer, hook: &Webhook) -> testkit::daemon::Running {
     Daemon::between(nats, &hook.url())
         .route("dead_letter.stream", "DEAD")
         .arg("dead-letters")

@@ -3,7 +3,7 @@
 use async_nats::{HeaderMap, HeaderValue, jetstream};
 
 use super::{SOON, STREAM, count, kept, make_stream, stream, wait_count};
-use crate::support::{
+use testkit::{
     daemon::Daemon,
     nats::NatsServer,
     publisher::Publisher,

@@ -14,7 +14,7 @@ use broadcaster::{
 use tokio_util::sync::CancellationToken;
 
 use super::{SOON, count, make_stream};
-use crate::support::nats::{NatsServer, next};
+use testkit::nats::{NatsServer, next};
 
 fn config(nats: &NatsServer) -> Config {
     let flag = |key: &str, value: &str| (key.to_owned(), value.to_owned(), "--set".to_owned());

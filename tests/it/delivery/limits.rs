@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::support::daemon::Daemon;
-use crate::support::metrics::Metrics;
-use crate::support::nats::next;
-use crate::support::stage::Stage;
-use crate::support::webhook::{Behaviour, Reply, Webhook};
+use testkit::daemon::Daemon;
+use testkit::metrics::Metrics;
+use testkit::nats::next;
+use testkit::stage::Stage;
+use testkit::webhook::{Behaviour, Reply, Webhook};
 
 const SOON: Duration = Duration::from_secs(20);
 

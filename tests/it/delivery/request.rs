@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::support::stage::Stage;
-use crate::support::tls::Authority;
-use crate::support::webhook::Webhook;
+use testkit::stage::Stage;
+use testkit::tls::Authority;
+use testkit::webhook::Webhook;
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use crate::support::daemon::Daemon;
-use crate::support::nats::next;
-use crate::support::stage::Stage;
-use crate::support::webhook::{Behaviour, Received, Reply, Webhook};
+use testkit::daemon::Daemon;
+use testkit::nats::next;
+use testkit::stage::Stage;
+use testkit::webhook::{Behaviour, Received, Reply, Webhook};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -162,7 +162,7 @@ async fn requests_around(
     let mut stage =
         Stage::set(&hook.url(), |daemon| describe(two(daemon).route("retry.initial", "5ms"))).await;
     stage.publish("0").await;
-    let asked = |metrics: &crate::support::metrics::Metrics| {
+    let asked = |metrics: &testkit::metrics::Metrics| {
         metrics.value("broadcaster_webhook_requests_total", &[("code", "429")]) >= 1.0
     };
     stage.daemon.wait_metrics(asked, SOON).await;

@@ -1,7 +1,7 @@
 //! What durable mode does while nothing fails but the webhook.
 
 use super::*;
-use crate::support::{metrics::Metrics, publisher::Publisher, webhook::Reply};
+use testkit::{metrics::Metrics, publisher::Publisher, webhook::Reply};
 
 #[tokio::test]
 async fn what_is_in_the_stream_is_delivered_once_and_acknowledged() {

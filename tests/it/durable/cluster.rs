@@ -1,7 +1,7 @@
 //! Durable mode on three servers, of which one after the other goes away.
 
 use super::*;
-use crate::support::{nats::cluster::Cluster, webhook::Reply};
+use testkit::{nats::cluster::Cluster, webhook::Reply};
 
 /// How long it may take to go on, once there is a leader.
 const RECOVERY: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! Durable mode while processes are killed and connections break.
 
 use super::*;
-use crate::support::webhook::Reply;
+use testkit::webhook::Reply;
 
 #[tokio::test]
 async fn replicas_that_are_killed_every_second_lose_nothing() {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::{self, AckKind, consumer::pull::Config};
 
 use super::SOON;
-use crate::support::nats::cluster::Cluster;
-use crate::support::nats::streams::Stream;
-use crate::support::nats::{NatsServer, next};
-use crate::support::publisher::Publisher;
+use testkit::nats::cluster::Cluster;
+use testkit::nats::streams::Stream;
+use testkit::nats::{NatsServer, next};
+use testkit::publisher::Publisher;
 
 /// How long a cluster may need to elect a leader, on a busy machine.
 const ELECTION: Duration = Duration::from_secs(60);

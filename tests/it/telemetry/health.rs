@@ -6,10 +6,10 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::support::daemon::Running;
-use crate::support::http::{self, Answer};
-use crate::support::raw::{Misbehaviour, RawPeer};
-use crate::support::stage::Stage;
+use testkit::daemon::Running;
+use testkit::http::{self, Answer};
+use testkit::raw::{Misbehaviour, RawPeer};
+use testkit::stage::Stage;
 
 const SOON: Duration = Duration::from_secs(20);
 const WEBHOOK: &str = "http://127.0.0.1:1/";
@@ -53,8 +53,7 @@ async fn health_follows_nats_and_healthz_does_not() {
     let reasons = unready(&stage.daemon).await;
     assert!(reasons[0].contains("not connected to NATS"), "{reasons:?}");
     assert_alive(&stage.daemon).await;
-    let connected =
-        |metrics: &crate::support::metrics::Metrics| metrics.value("broadcaster_nats_connected", &[]);
+    let connected = |metrics: &testkit::metrics::Metrics| metrics.value("broadcaster_nats_connected", &[]);
     assert_eq!(connected(&stage.daemon.metrics().await).to_string(), "0");
 
     stage.nats.restart().await;

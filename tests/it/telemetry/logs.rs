@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::daemon::Daemon;
-use crate::support::metrics::Metrics;
-use crate::support::nats::NatsServer;
-use crate::support::stage::Stage;
-use crate::support::webhook::Webhook;
+use testkit::daemon::Daemon;
+use testkit::metrics::Metrics;
+use testkit::nats::NatsServer;
+use testkit::stage::Stage;
+use testkit::webhook::Webhook;
 
 const SOON: Duration = Duration::from_secs(20);
 

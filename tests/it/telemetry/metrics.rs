@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::metrics::Metrics;
-use crate::support::stage::Stage;
-use crate::support::webhook::Webhook;
-use crate::support::{http, process};
+use testkit::metrics::Metrics;
+use testkit::stage::Stage;
+use testkit::webhook::Webhook;
+use testkit::{http, process};
 
 const SOON: Duration = Duration::from_secs(20);
 

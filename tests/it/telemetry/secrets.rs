@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::daemon::{Daemon, Running, run};
-use crate::support::nats::NatsServer;
-use crate::support::raw::{self, Misbehaviour, RawPeer};
+use testkit::daemon::{Daemon, Running, run};
+use testkit::nats::NatsServer;
+use testkit::raw::{self, Misbehaviour, RawPeer};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -1,0 +1,41 @@
+//! The test kit: real parts, started by a test and ended with it.
+//!
+//! A [`nats::NatsServer`], the [`daemon::Daemon`] under test as a child process, and a [`webhook::Webhook`] that counts
+//! what arrives. A [`raw::RawPeer`] does to the daemon what no HTTP server would do.
+#![expect(clippy::panic, reason = "a test fails by a panic that says what was lost")]
+#![expect(
+    clippy::new_without_default,
+    reason = "nothing here is made in passing, as part of another's default"
+)]
+
+use std::time::{Duration, Instant};
+
+pub mod background;
+pub mod daemon;
+pub mod http;
+pub mod metrics;
+pub mod nats;
+pub mod process;
+pub mod publisher;
+pub mod raw;
+pub mod stage;
+pub mod tally;
+pub mod tls;
+pub mod webhook;
+
+/// How often a condition is looked at: often enough to be quick, seldom enough to cost no CPU that the daemon needs.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Waits until `look` finds something; `None` when `deadline` has passed without it.
+pub async fn poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
