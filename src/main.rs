@@ -7,15 +7,14 @@ use std::{
 
 use broadcaster::{
     app::{App, AppError},
-    base::clock::Clock,
+    base::{clock::Clock, error_chain::ErrorChain, runtime},
     cli::{
         dead_letters::{self, CommandError, Done},
         health::{self, HealthError, Question},
-        options::{Cli, Command, DeadLetters, Health},
+        options::{Cli, Command, DeadLettersOptions, HealthOptions},
     },
     config::{self, Config},
     control::{log, signals},
-    lane,
 };
 use tracing::error;
 
@@ -35,7 +34,7 @@ fn main() -> ExitCode {
         }
     };
     // Who names the daemon need not know how it is configured, or be allowed to read its secrets.
-    if let Some(Command::Health(Health { live, url: Some(url) })) = &cli.command {
+    if let Some(Command::Health(HealthOptions { live, url: Some(url) })) = &cli.command {
         return probe(health::named(url), *live);
     }
     let config = match config::load(sources) {
@@ -51,7 +50,9 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_closed) => ExitCode::FAILURE,
         },
-        Some(Command::Health(Health { live, .. })) => probe(Ok(health::local(config.server.api)), live),
+        Some(Command::Health(HealthOptions { live, .. })) => {
+            probe(Ok(health::local(config.server.api)), live)
+        }
         Some(Command::DeadLetters(command)) => see_to_dead_letters(&config, command),
         None => deliver(config),
     }
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
 fn probe(authority: Result<String, HealthError>, live: bool) -> ExitCode {
     let question = if live { Question::Live } else { Question::Ready };
     let ask = |authority: String| {
-        let runtime = lane::runtime()?;
+        let runtime = runtime::local()?;
         runtime.block_on(health::ask(&authority, question))
     };
     match authority.and_then(ask) {
@@ -72,10 +73,10 @@ fn probe(authority: Result<String, HealthError>, live: bool) -> ExitCode {
     }
 }
 
-fn see_to_dead_letters(config: &Config, command: DeadLetters) -> ExitCode {
+fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode {
     let run = || {
         let clock = Clock::start();
-        let runtime = lane::runtime().map_err(io::Error::other)?;
+        let runtime = runtime::local()?;
         let done = runtime.block_on(dead_letters::run(config, command, clock));
         runtime.shutdown_background();
         done
@@ -98,13 +99,7 @@ fn deliver(config: Config) -> ExitCode {
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut causes = String::new();
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                causes.push_str(&format!(": {error}"));
-                cause = error.source();
-            }
-            error!("{error}{causes}");
+            error!("{}", ErrorChain(&error));
             ExitCode::FAILURE
         }
     }
@@ -113,9 +108,9 @@ fn deliver(config: Config) -> ExitCode {
 fn run(config: Config) -> Result<(), AppError> {
     let clock = Clock::start();
     // Health, metrics and dead letters: a runtime like a lane's, but on this thread.
-    let runtime = lane::runtime()?;
+    let runtime = runtime::local().map_err(AppError::Runtime)?;
     let done = runtime.block_on(async {
-        let signals = signals::listen().map_err(lane::LaneError::from)?;
+        let signals = signals::listen().map_err(AppError::Runtime)?;
         let app = App::bind(config, clock).await?;
         tokio::select! {
             done = app.run(signals.stop.cancelled()) => done.map(drop),

@@ -5,11 +5,14 @@
 
 use std::{
     array,
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use crate::message::outcome::Failure;
+use crate::message::outcome::{Failure, Outcome};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -104,12 +107,7 @@ impl Requests {
     pub fn failed(&self, failure: Failure) {
         match failure {
             Failure::Status(status) => self.answered(status),
-            Failure::Timeout => self.transport[0].add(1),
-            Failure::Dns => self.transport[1].add(1),
-            Failure::Connect => self.transport[2].add(1),
-            Failure::Tls => self.transport[3].add(1),
-            Failure::Reset => self.transport[4].add(1),
-            Failure::Protocol => self.transport[5].add(1),
+            other => other.transport_index().into_iter().for_each(|index| self.transport[index].add(1)),
         }
     }
 
@@ -123,9 +121,9 @@ impl Requests {
         self.odd_statuses.get()
     }
 
-    /// The count for each failure that is not a status.
-    pub fn by_transport_failure(&self) -> impl Iterator<Item = (Failure, u64)> {
-        Failure::TRANSPORT.into_iter().zip(self.transport.iter().map(Counter::get))
+    /// The counts of the failures that are not a status, each at the place it has in [`Failure::TRANSPORT`].
+    pub fn by_transport_failure(&self) -> [u64; Failure::TRANSPORT.len()] {
+        self.transport.each_ref().map(Counter::get)
     }
 }
 
@@ -165,21 +163,9 @@ impl Flag {
     }
 }
 
-/// The figures of one route in one lane.
-#[derive(Debug)]
-pub struct RouteStats {
-    /// Messages taken from the source.
-    pub received: Counter,
-    /// Messages that the webhook accepted.
-    pub delivered: Counter,
-    /// Messages that were published as dead letters.
-    pub dead_lettered: Counter,
-    /// Messages that were given up.
-    pub dropped: Counter,
-    /// Messages that another replica took over.
-    pub handed_over: Counter,
-    /// Messages that were given back to the stream they came from.
-    pub returned: Counter,
+/// What one pipeline holds at the moment.
+#[derive(Debug, Default)]
+pub struct Load {
     /// Attempts under way.
     pub in_flight: Gauge,
     /// Messages in the queue.
@@ -190,6 +176,38 @@ pub struct RouteStats {
     pub retry_messages: Gauge,
     /// Bytes in the retry queue.
     pub retry_bytes: Gauge,
+}
+
+/// The loads of the pipelines of one route on one lane: one, and while a changed route goes over from its former
+/// settings to its new ones, two. A load leaves with its pipeline.
+#[derive(Debug, Default)]
+pub struct Loads(Mutex<Vec<Weak<Load>>>);
+
+impl Loads {
+    /// The load of one more pipeline.
+    pub fn add(&self) -> Arc<Load> {
+        let load = Arc::default();
+        let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.retain(|load| load.strong_count() > 0);
+        loads.push(Arc::downgrade(&load));
+        load
+    }
+
+    /// One figure of all pipelines together.
+    pub fn sum(&self, figure: impl Fn(&Load) -> &Gauge) -> usize {
+        let loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.iter().filter_map(Weak::upgrade).map(|load| figure(&load).get()).sum()
+    }
+}
+
+/// The figures of one route on one lane. They outlive a change of the route's settings.
+#[derive(Debug)]
+pub struct RouteStats {
+    /// Messages taken from the source.
+    pub received: Counter,
+    outcomes: [Counter; Outcome::ALL.len()],
+    /// What is in hand at the moment.
+    pub loads: Loads,
     /// How far a durable route is behind its stream.
     pub lag: Lag,
     /// Attempts by what came of them.
@@ -201,16 +219,14 @@ pub struct RouteStats {
 }
 
 impl RouteStats {
+    /// Counts a message that came to this end.
+    pub fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].add(1);
+    }
+
     /// What became of its messages.
-    pub fn account(&self) -> Account {
-        Account {
-            received: self.received.get(),
-            delivered: self.delivered.get(),
-            dead_lettered: self.dead_lettered.get(),
-            dropped: self.dropped.get(),
-            handed_over: self.handed_over.get(),
-            returned: self.returned.get(),
-        }
+    pub fn tally(&self) -> Tally {
+        Tally { received: self.received.get(), outcomes: self.outcomes.each_ref().map(Counter::get) }
     }
 }
 
@@ -222,16 +238,8 @@ impl Default for RouteStats {
             &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
         Self {
             received: Counter::default(),
-            delivered: Counter::default(),
-            dead_lettered: Counter::default(),
-            dropped: Counter::default(),
-            handed_over: Counter::default(),
-            returned: Counter::default(),
-            in_flight: Gauge::default(),
-            queue_messages: Gauge::default(),
-            queue_bytes: Gauge::default(),
-            retry_messages: Gauge::default(),
-            retry_bytes: Gauge::default(),
+            outcomes: Default::default(),
+            loads: Loads::default(),
             lag: Lag::default(),
             requests: Requests::default(),
             request_duration: Histogram::new(REQUEST),
@@ -240,43 +248,39 @@ impl Default for RouteStats {
     }
 }
 
-/// The sum that has to come out even: received = delivered + dead-lettered + dropped + handed over + returned + in hand.
+/// The sum that has to come out even: what was received is what came to one of the [outcomes](Outcome), and what is in
+/// hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
+pub struct Tally {
     /// Messages taken from the source.
     pub received: u64,
-    /// Messages that the webhook accepted.
-    pub delivered: u64,
-    /// Messages that were published as dead letters.
-    pub dead_lettered: u64,
-    /// Messages that were given up.
-    pub dropped: u64,
-    /// Messages that another replica took over.
-    pub handed_over: u64,
-    /// Messages that were given back to the stream they came from.
-    pub returned: u64,
+    outcomes: [u64; Outcome::ALL.len()],
 }
 
-impl Account {
-    /// What is neither delivered nor dead yet. When everything has stopped, anything but 0 is a bug.
-    pub const fn in_hand(&self) -> i64 {
-        let settled = self.delivered + self.dead_lettered + self.dropped + self.handed_over + self.returned;
-        self.received.wrapping_sub(settled).cast_signed()
+impl Tally {
+    /// How many messages came to this end.
+    pub const fn of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    /// What came to no end yet. When everything has stopped, anything but 0 is a bug.
+    pub fn in_hand(&self) -> i64 {
+        self.received.wrapping_sub(self.outcomes.iter().sum()).cast_signed()
     }
 }
 
-impl std::ops::Add for Account {
+impl std::ops::Add for Tally {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            received: self.received + other.received,
-            delivered: self.delivered + other.delivered,
-            dead_lettered: self.dead_lettered + other.dead_lettered,
-            dropped: self.dropped + other.dropped,
-            handed_over: self.handed_over + other.handed_over,
-            returned: self.returned + other.returned,
-        }
+        let outcomes = array::from_fn(|index| self.outcomes[index] + other.outcomes[index]);
+        Self { received: self.received + other.received, outcomes }
+    }
+}
+
+impl std::iter::Sum for Tally {
+    fn sum<I: Iterator<Item = Self>>(tallies: I) -> Self {
+        tallies.fold(Self::default(), std::ops::Add::add)
     }
 }
 
@@ -309,18 +313,31 @@ mod tests {
         for failure in Failure::TRANSPORT {
             let requests = Requests::default();
             requests.failed(failure);
-            let counted: Vec<_> = requests.by_transport_failure().filter(|(_, count)| *count == 1).collect();
+            let counts = Failure::TRANSPORT.into_iter().zip(requests.by_transport_failure());
+            let counted: Vec<_> = counts.filter(|(_, count)| *count == 1).collect();
             assert_eq!(counted, [(failure, 1)]);
         }
     }
 
     #[test]
-    fn the_account_shows_what_is_in_hand() {
+    fn the_tally_shows_what_is_in_hand() {
         let stats = RouteStats::default();
         stats.received.add(10);
-        stats.delivered.add(4);
-        stats.dead_lettered.add(3);
-        stats.dropped.add(2);
-        assert_eq!(stats.account().in_hand(), 1);
+        for (outcome, count) in [(Outcome::Delivered, 4), (Outcome::DeadLettered, 3), (Outcome::Dropped, 2)] {
+            (0..count).for_each(|_| stats.count(outcome));
+            assert_eq!(stats.tally().of(outcome), count);
+        }
+        assert_eq!((stats.tally().in_hand(), (stats.tally() + stats.tally()).in_hand()), (1, 2));
+    }
+
+    #[test]
+    fn a_load_counts_for_as_long_as_its_pipeline_is_there() {
+        let loads = Loads::default();
+        let (former, present) = (loads.add(), loads.add());
+        former.in_flight.set(3);
+        present.in_flight.set(4);
+        assert_eq!(loads.sum(|load| &load.in_flight), 7);
+        drop(former);
+        assert_eq!(loads.sum(|load| &load.in_flight), 4);
     }
 }

@@ -3,17 +3,16 @@
 //! A program of its own, because it counts with an allocator of its own. It counts those of one thread: a whole lane runs
 //! on it, and nothing else.
 
-use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use broadcaster::{
-    base::clock::Clock,
+    base::{clock::Clock, runtime},
     config::{self, Sources},
     deliver::connect::tls::Trust,
     lane::{self, LaneStatus, Plan},
-    route::shared,
+    route::{registry::Registry, shared::Route},
 };
 use testkit::{nats::NatsServer, webhook::Webhook};
-use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many messages are under way at the same time.
@@ -27,22 +26,25 @@ fn allocations(messages: usize) -> u64 {
     let env = [("WEBHOOK_URL", hook.url()), ("NATS_URL", nats.url())];
     let env = env.map(|(name, value)| (name.into(), value.into())).to_vec();
     let config = config::load(Sources { env, ..Sources::default() }).expect("a good configuration");
-    let shares = shared::shares(&config.routes[0], NonZeroUsize::MIN, &Trust::load(), None);
-    let (status, stop) = (Arc::<LaneStatus>::default(), CancellationToken::new());
+    let registry = Arc::new(Registry::new(1));
+    let settings = config.routes.into_iter().next().expect("there is a route");
+    let (stats, transport) =
+        (registry.stats_of(&settings.name), Trust::default().transport(&settings.webhook));
+    let generation =
+        registry.publish([Arc::new(Route::new(settings, stats, transport, None))], config.shutdown.grace);
+    let status = Arc::<LaneStatus>::default();
     let plan = Plan {
         number: 0,
-        config: Arc::new(config),
-        shares,
+        nats: config.nats,
+        routes: registry.subscribe(),
         status: Arc::clone(&status),
+        handover: None,
         clock: Clock::start(),
-        stop: stop.clone(),
-        desk: None,
     };
     let publisher = thread::spawn(move || {
         runtime.block_on(async {
-            testkit::poll(PATIENCE, || status.is_subscribed().then_some(()))
-                .await
-                .expect("the lane subscribes");
+            status.applied(generation).await;
+            nats.wait_subscriptions("todos.events", 1, PATIENCE).await;
             let client = nats.client().await;
             for number in 0..messages {
                 if number % 50 == 0 {
@@ -52,10 +54,10 @@ fn allocations(messages: usize) -> u64 {
                 client.publish("todos.events", body).await.expect("NATS takes it");
             }
             hook.wait_delivered(messages, PATIENCE).await;
-            stop.cancel();
+            registry.close(Duration::ZERO);
         });
     });
-    let lane = lane::runtime().expect("a runtime");
+    let lane = runtime::local().expect("a runtime");
     let counted = allocation_counter::measure(|| lane.block_on(lane::run(plan)).expect("the lane runs"));
     publisher.join().expect("the publisher does its work");
     counted.count_total

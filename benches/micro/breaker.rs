@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use broadcaster::{base::clock::Time, config, message::outcome::Failure, route::schedule::breaker::Breaker};
+use broadcaster::{
+    base::clock::Time,
+    config,
+    message::outcome::Failure,
+    route::schedule::{breaker::Breaker, gate::Gate as _},
+};
 use criterion::{Criterion, Throughput};
 
 pub(crate) fn bench(criterion: &mut Criterion) {

@@ -5,7 +5,10 @@ use std::{num::NonZeroU32, time::Duration};
 use broadcaster::{
     base::clock::Time,
     config::RateLimit,
-    route::schedule::rate_limit::{Limiter, SharedLimit},
+    route::schedule::{
+        gate::Gate as _,
+        rate_limit::{Limiter, SharedLimit},
+    },
 };
 use criterion::{Criterion, Throughput};
 
@@ -19,14 +22,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("permit", |bencher| {
         bencher.iter(|| {
             now = now + Duration::from_micros(1);
-            frequent.take(now).expect("there is a permit each microsecond");
+            frequent.admit(now).expect("there is a permit each microsecond");
         });
     });
 
     let rare = limiter(NonZeroU32::MIN);
-    rare.take(now).expect("the first is free");
+    rare.admit(now).expect("the first is free");
     group.bench_function("refusal", |bencher| {
-        bencher.iter(|| rare.take(now).expect_err("there is one permit a second"));
+        bencher.iter(|| rare.admit(now).expect_err("there is one permit a second"));
     });
     group.finish();
 }

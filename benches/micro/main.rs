@@ -4,7 +4,6 @@
 
 mod breaker;
 mod config;
-mod dispatch;
 mod id;
 mod limiter;
 mod metrics;
@@ -14,6 +13,7 @@ mod request;
 mod response;
 mod retry_queue;
 mod sample;
+mod schedule;
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn main() {
         limiter::bench,
         breaker::bench,
         policy::bench,
-        dispatch::bench,
+        schedule::bench,
         request::bench,
         response::bench,
         metrics::bench,

@@ -1,33 +1,41 @@
 //! Counting, and what a scrape costs.
 
-use std::{hint::black_box, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use broadcaster::{
-    config::Bounds,
+    config::Route as Settings,
     control::{
-        metrics::{Figures, Metrics, RouteFigures},
+        metrics::{Metrics, Observed},
         server::Pages as _,
     },
+    deliver::connect::tls::Trust,
     lane::LaneStatus,
-    route::schedule::breaker::Breaker,
-    stats::RouteStats,
+    message::outcome::Outcome,
+    route::{registry::Registry, shared::Route},
+    stats::{Load, RouteStats},
 };
 use criterion::{BenchmarkId, Criterion, Throughput};
+
+use crate::sample;
 
 const LANES: usize = 2;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("metrics");
     let stats = RouteStats::default();
+    let load = stats.loads.add();
     group.throughput(Throughput::Elements(1));
-    group.bench_function("count", |bencher| bencher.iter(|| count_delivered(black_box(&stats))));
+    group.bench_function("count", |bencher| bencher.iter(|| count_delivered(black_box(&stats), &load)));
 
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     for routes in [1, 32] {
-        let metrics = Metrics::new(Figures {
-            routes: (0..routes).map(figures).collect(),
+        let registry = Arc::new(Registry::new(LANES));
+        let all: Vec<_> = (0..routes).map(|number| route(&registry, number)).collect();
+        registry.publish(all, Duration::ZERO);
+        let metrics = Metrics::new(Observed {
+            registry,
             lanes: (0..LANES).map(|_| Arc::<LaneStatus>::default()).collect(),
-            links: Vec::new(),
+            connections: Arc::default(),
             control: runtime.metrics(),
         });
         group.throughput(Throughput::Elements(routes));
@@ -40,38 +48,32 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Counts all that a line and `Settle` count about a message that is delivered at once.
-fn count_delivered(stats: &RouteStats) {
+/// Counts all that a pipeline and `Settle` count about a message that is delivered at once.
+fn count_delivered(stats: &RouteStats, load: &Load) {
     stats.received.add(1);
     // The load is shown when the message is offered, taken and finished.
     for messages in [1, 0, 0] {
-        stats.queue_messages.set(messages);
-        stats.queue_bytes.set(messages * 512);
-        stats.retry_messages.set(0);
-        stats.retry_bytes.set(0);
-        stats.in_flight.set(1);
+        load.queue_messages.set(messages);
+        load.queue_bytes.set(messages * 512);
+        load.retry_messages.set(0);
+        load.retry_bytes.set(0);
+        load.in_flight.set(1);
     }
     stats.request_duration.observe(black_box(Duration::from_micros(300)));
     stats.requests.answered(200);
-    stats.delivered.add(1);
+    stats.count(Outcome::Delivered);
     stats.delivery_latency.observe(black_box(Duration::from_micros(1300)));
 }
 
-/// The figures of a route after some work.
-fn figures(number: u64) -> RouteFigures {
-    let lane = || {
-        let stats = RouteStats::default();
-        (0..1000).for_each(|_| count_delivered(&stats));
-        Arc::new(stats)
-    };
+/// A route after some work.
+fn route(registry: &Registry, number: u64) -> Arc<Route> {
     let name = format!("route-{number}").parse().expect("a good name");
-    let bounds = Bounds { messages: NonZeroUsize::MAX, bytes: NonZeroUsize::MAX };
-    RouteFigures {
-        name,
-        lanes: (0..LANES).map(|_| lane()).collect(),
-        breaker: Breaker::new(None),
-        queue: bounds,
-        retries: bounds,
-        is_durable: false,
+    let settings = Settings { name, ..sample::route() };
+    let stats = registry.stats_of(&settings.name);
+    for lane in &*stats {
+        let load = lane.loads.add();
+        (0..1000).for_each(|_| count_delivered(lane, &load));
     }
+    let transport = Trust::default().transport(&settings.webhook);
+    Arc::new(Route::new(settings, stats, transport, None))
 }

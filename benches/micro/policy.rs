@@ -19,7 +19,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("attempt", |bencher| bencher.iter(|| black_box(&answer).clone().attempt()));
     group.bench_function("status", |bencher| bencher.iter(|| retry.statuses.contains(black_box(503))));
 
-    let backoff = Backoff::from(&retry);
+    let backoff = Backoff::new(retry.initial, retry.max, retry.multiplier, retry.jitter);
     group.bench_function("delay", |bencher| bencher.iter(|| backoff.delay(black_box(3))));
 
     let policy = Policy::from(&retry);

@@ -2,14 +2,19 @@
 
 use std::hint::black_box;
 
-use broadcaster::deliver::request::Template;
+use broadcaster::{
+    base::clock::Time,
+    deliver::{h1::head::HeadWriter, request::Template},
+    message::batch::Batch,
+};
 use criterion::{Criterion, Throughput};
 
 use crate::sample;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let template = Template::new(&sample::route().webhook);
-    let message = sample::message();
+    let head_writer = HeadWriter::new(&template);
+    let batch = Batch::from(sample::message());
     let mut head = Vec::new();
 
     let mut group = criterion.benchmark_group("request");
@@ -17,7 +22,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("head", |bencher| {
         bencher.iter(|| {
             head.clear();
-            template.write(black_box(&message), &mut head);
+            let request = template.prepare(black_box(&batch), Time::START);
+            head_writer.write(&request, &mut head);
             black_box(&head);
         });
     });

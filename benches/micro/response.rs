@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use broadcaster::deliver::h1::response::{Malformed, Progress, Reader};
+use broadcaster::deliver::h1::response::{Malformed, Progress, ResponseReader};
 use criterion::{Criterion, Throughput};
 
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nserver: nginx\r\ndate: Mon, 23 Nov 2026 12:00:00 GMT\r\n\
@@ -29,7 +29,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
 /// Reads `response`, the `first` bytes of which come before the rest.
 fn read(response: &[u8], first: usize) -> Result<Progress, Malformed> {
-    let mut reader = Reader::default();
+    let mut reader = ResponseReader::default();
     match reader.read(&response[..first], false)? {
         (taken, Progress::More) => reader.read(&response[taken..], false).map(|(_, progress)| progress),
         (_, complete) => Ok(complete),

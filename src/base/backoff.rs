@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use backoff::{backoff::Backoff as _, exponential::ExponentialBackoff};
 
-use crate::config::{Jitter, Retry};
+/// Whether waits are spread by chance, so that what failed together does not come back together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jitter {
+    /// A wait is anything between 0 and what the schedule says.
+    Full,
+    /// A wait is exactly what the schedule says.
+    None,
+}
 
 /// The schedule: exponential, capped, with full jitter.
 ///
@@ -55,12 +62,6 @@ impl Backoff {
         let seconds = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
         // A float above the cap, infinity included, is the cap.
         if seconds < self.max.as_secs_f64() { Duration::from_secs_f64(seconds) } else { self.max }
-    }
-}
-
-impl From<&Retry> for Backoff {
-    fn from(retry: &Retry) -> Self {
-        Self::new(retry.initial, retry.max, retry.multiplier, retry.jitter)
     }
 }
 

@@ -2,5 +2,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod error_chain;
+pub mod runtime;
 pub mod throttle;
 pub(crate) mod timer;

@@ -16,8 +16,6 @@ use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
 use url::Url;
 
-use crate::lane::LaneError;
-
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of an answer is read.
@@ -36,8 +34,8 @@ pub enum Question {
 #[derive(Debug, Error)]
 pub enum HealthError {
     /// No runtime.
-    #[error(transparent)]
-    Runtime(#[from] LaneError),
+    #[error("cannot start a runtime: {0}")]
+    Runtime(#[from] io::Error),
     /// A URL that names no API.
     #[error("error: --url: expected http://HOST:PORT")]
     Url,

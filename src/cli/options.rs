@@ -9,7 +9,7 @@ use clap::{
 use thiserror::Error;
 use url::Url;
 
-pub use super::dead_letters::options::{Action, DeadLetters, Selection};
+pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
 use crate::config::Sources;
 
 /// Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
@@ -38,14 +38,14 @@ pub enum Command {
     /// Check the configuration and print it as it would be used, with secrets masked.
     Check,
     /// Look at the dead letters in a stream, deliver them after all, or remove them.
-    DeadLetters(DeadLetters),
+    DeadLetters(DeadLettersOptions),
     /// Ask the running daemon whether it is ready: status 0 if it is, else 1 and the reasons.
-    Health(Health),
+    Health(HealthOptions),
 }
 
 /// Which daemon is asked, and what.
 #[derive(Debug, Args)]
-pub struct Health {
+pub struct HealthOptions {
     /// Ask whether it is alive instead, as a supervisor does before it restarts a process.
     #[arg(long)]
     pub live: bool,

@@ -12,7 +12,7 @@ impl Config {
     ///
     /// A secret that came from a file is shown by the key it could stand under itself, where there is one.
     pub fn to_toml(&self) -> String {
-        let mut page = Page::default();
+        let mut page = TomlWriter::default();
         page.section("log");
         page.text("level", self.log.level.word());
         page.text("format", self.log.format.word());
@@ -36,9 +36,9 @@ impl Config {
 
 /// A page of TOML that is being written.
 #[derive(Default)]
-struct Page(String);
+struct TomlWriter(String);
 
-impl Page {
+impl TomlWriter {
     fn section(&mut self, name: &str) {
         let gap = if self.0.is_empty() { "" } else { "\n" };
         self.0.push_str(&format!("{gap}[{name}]\n"));

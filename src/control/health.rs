@@ -10,7 +10,11 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{base::clock::Clock, config::Route, lane::LaneStatus};
+use crate::{
+    base::clock::Clock,
+    lane::LaneStatus,
+    route::registry::{Registry, Routes},
+};
 
 /// A lane that gave no sign for so long will hardly move again.
 const STUCK: Duration = Duration::from_secs(30);
@@ -20,7 +24,7 @@ const STUCK: Duration = Duration::from_secs(30);
 pub struct Health {
     draining: AtomicBool,
     lanes: Vec<Arc<LaneStatus>>,
-    routes: Vec<(String, String)>,
+    registry: Arc<Registry>,
     clock: Clock,
 }
 
@@ -34,11 +38,9 @@ pub struct Report {
 }
 
 impl Health {
-    /// Ready when all `lanes` serve all `routes`.
-    pub fn new(lanes: Vec<Arc<LaneStatus>>, routes: &[Route], clock: Clock) -> Self {
-        let core = routes.iter().filter(|route| route.jetstream.is_none());
-        let routes = core.map(|r| (r.name.to_string(), r.subject.as_str().to_owned())).collect();
-        Self { draining: AtomicBool::new(false), lanes, routes, clock }
+    /// Ready when all `lanes` serve what `registry` says should run.
+    pub const fn new(lanes: Vec<Arc<LaneStatus>>, registry: Arc<Registry>, clock: Clock) -> Self {
+        Self { draining: AtomicBool::new(false), lanes, registry, clock }
     }
 
     /// From now on the process is stopping, and not ready.
@@ -52,8 +54,9 @@ impl Health {
         if self.draining.load(Relaxed) {
             reasons.push("the process is stopping".to_owned());
         }
+        let routes = self.registry.current();
         for (number, lane) in self.lanes.iter().enumerate() {
-            self.examine(number, lane, &mut reasons);
+            examine(number, lane, &routes, &mut reasons);
         }
         let status = if reasons.is_empty() { "ready" } else { "unready" };
         Report { status, reasons }
@@ -69,28 +72,28 @@ impl Health {
     /// The lanes that have given no sign for longer than `patience`.
     pub fn stuck(&self, patience: Duration) -> Vec<String> {
         let now = self.clock.now();
-        let silences = self.lanes.iter().map(|lane| lane.pulse.silence(now)).enumerate();
+        let silences = self.lanes.iter().map(|lane| lane.heartbeat.silence(now)).enumerate();
         let stuck = silences.filter(|(_, silence)| *silence > patience);
         stuck
             .map(|(number, silence)| format!("lane {number} has not moved for {} s", silence.as_secs()))
             .collect()
     }
+}
 
-    fn examine(&self, number: usize, lane: &LaneStatus, reasons: &mut Vec<String>) {
-        let Some(link) = lane.link().filter(|link| link.is_connected()) else {
-            let trouble = lane.link().and_then(|link| link.trouble());
-            let trouble = trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
-            reasons.push(format!("lane {number} is not connected to NATS{trouble}"));
-            return;
-        };
-        if !lane.is_subscribed() {
-            reasons.push(format!("lane {number} has not subscribed yet"));
-        }
-        reasons.extend(lane.streams_in_trouble());
-        for (name, subject) in &self.routes {
-            if link.refused_subscription(subject) {
-                reasons.push(format!("route {name}: NATS refuses the subscription to {subject}"));
-            }
+/// Why one of `routes` gets no messages on a lane.
+fn examine(number: usize, lane: &LaneStatus, routes: &Routes, reasons: &mut Vec<String>) {
+    let connection = lane.connection();
+    let Some(connection) = connection.as_ref().filter(|connection| connection.is_connected()) else {
+        let trouble = connection.and_then(|connection| connection.trouble());
+        let trouble = trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
+        return reasons.push(format!("lane {number} is not connected to NATS{trouble}"));
+    };
+    for route in routes.iter() {
+        let Some(source) = route.source(number) else { continue };
+        reasons.extend(source.reason());
+        let subject = route.settings.subject.as_str();
+        if !route.is_durable() && connection.refused_subscription(subject) {
+            reasons.push(format!("route {}: NATS refuses the subscription to {subject}", route.name()));
         }
     }
 }
@@ -103,14 +106,14 @@ mod tests {
     fn only_a_lane_that_stands_still_is_a_reason_for_a_restart() {
         let clock = Clock::start();
         let lanes = [Arc::new(LaneStatus::default()), Arc::new(LaneStatus::default())];
-        lanes[0].pulse.beat(clock.now());
-        lanes[1].pulse.beat(clock.now().before(STUCK + Duration::from_millis(1)));
-        let health = Health::new(lanes.to_vec(), &[], clock);
+        lanes[0].heartbeat.beat(clock.now());
+        lanes[1].heartbeat.beat(clock.now().before(STUCK + Duration::from_millis(1)));
+        let health = Health::new(lanes.to_vec(), Arc::new(Registry::new(2)), clock);
         let stuck = Report { status: "stuck", reasons: vec!["lane 1 has not moved for 30 s".to_owned()] };
         assert_eq!(health.liveness(), stuck);
         assert!(health.report().reasons.contains(&stuck.reasons[0]), "{:?}", health.report());
 
-        lanes[1].pulse.end();
+        lanes[1].heartbeat.end();
         let alive = Report { status: "alive", reasons: Vec::new() };
         assert_eq!(health.liveness(), alive, "nothing is expected of a lane that has ended");
         health.drain();

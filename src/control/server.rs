@@ -72,6 +72,11 @@ impl Server {
         Ok(Self { name, listener })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
     /// Answers with `pages`, for as long as it is polled.
     pub async fn serve(self, pages: impl Pages) {
         let pages = Arc::new(pages);

@@ -26,7 +26,7 @@ const HEARING: Duration = Duration::from_secs(1);
 
 /// The service manager.
 #[derive(Debug)]
-pub struct Supervisor {
+pub struct ServiceManager {
     health: Arc<Health>,
     /// It restarts a process that it has not heard from for this long.
     watchdog: Option<Duration>,
@@ -34,7 +34,7 @@ pub struct Supervisor {
     unheard: bool,
 }
 
-impl Supervisor {
+impl ServiceManager {
     /// The one that the environment names, if it does.
     pub fn listening(health: Arc<Health>) -> Option<Self> {
         let watchdog = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero());

@@ -8,18 +8,26 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::time::sleep;
 
-use super::Place;
 use crate::{
-    config::StreamName,
-    nats::{LinkState, Replies},
+    config::{DeadLetter, RouteName, StreamName},
+    nats::{ConnectionState, Replies},
 };
 
 /// How long JetStream may take to answer a question.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where the dead letters of a route go.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The route.
+    pub route: RouteName,
+    /// Its settings.
+    pub to: DeadLetter,
+}
+
 /// How letters are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Mode {
     /// To this stream, which confirms each.
     Stream(Box<str>),
     /// As plain messages, for whoever listens.
@@ -43,7 +51,7 @@ pub(super) enum NoWay {
 
 /// What JetStream answers, as far as it matters here.
 #[derive(Deserialize)]
-struct Answer {
+struct ApiResponse {
     #[serde(default)]
     streams: Option<Vec<String>>,
     error: Option<Refusal>,
@@ -74,34 +82,38 @@ enum Keeper {
 /// Asks JetStream about the way to `place`, and makes the stream where that is wanted. `before` is the way that was taken
 /// before.
 pub(super) async fn find(
-    place: &Place,
-    before: Option<&Way>,
+    destination: &Destination,
+    before: Option<&Mode>,
     replies: &mut Replies,
-    state: &LinkState,
-) -> Result<Way, NoWay> {
-    let keeper = keeper(place, replies, state).await?;
-    match (keeper, &place.to.stream) {
+    state: &ConnectionState,
+) -> Result<Mode, NoWay> {
+    let keeper = keeper(destination, replies, state).await?;
+    match (keeper, &destination.to.stream) {
         (Keeper::Stream(found), Some(wanted)) if found != wanted.as_str() => {
             Err(NoWay::Elsewhere { found, wanted: wanted.clone() })
         }
-        (Keeper::Stream(found), _) => Ok(Way::Stream(found.into())),
-        (Keeper::Nobody, Some(wanted)) if place.to.create => create(wanted, place, replies).await,
+        (Keeper::Stream(found), _) => Ok(Mode::Stream(found.into())),
+        (Keeper::Nobody, Some(wanted)) if destination.to.create => create(wanted, destination, replies).await,
         (Keeper::Nobody, Some(wanted)) => Err(NoWay::Missing(wanted.clone())),
         // The acknowledgements will show whether it is there.
-        (Keeper::Forbidden, Some(wanted)) => Ok(Way::Stream(wanted.as_str().into())),
-        (Keeper::NoJetStream, None) if matches!(before, Some(Way::Stream(_))) => {
+        (Keeper::Forbidden, Some(wanted)) => Ok(Mode::Stream(wanted.as_str().into())),
+        (Keeper::NoJetStream, None) if matches!(before, Some(Mode::Stream(_))) => {
             Err(NoWay::Unavailable("it is gone from this server".to_owned()))
         }
         (Keeper::NoJetStream, Some(_)) => {
             Err(NoWay::Unavailable("it is not enabled on this server, or for this account".to_owned()))
         }
-        (Keeper::Nobody | Keeper::NoJetStream | Keeper::Forbidden, None) => Ok(Way::Core),
+        (Keeper::Nobody | Keeper::NoJetStream | Keeper::Forbidden, None) => Ok(Mode::Core),
     }
 }
 
-async fn keeper(place: &Place, replies: &mut Replies, state: &LinkState) -> Result<Keeper, NoWay> {
+async fn keeper(
+    destination: &Destination,
+    replies: &mut Replies,
+    state: &ConnectionState,
+) -> Result<Keeper, NoWay> {
     const NAMES: &str = "$JS.API.STREAM.NAMES";
-    let question = json!({ "subject": place.to.subject.as_str() }).to_string();
+    let question = json!({ "subject": destination.to.subject.as_str() }).to_string();
     let answer = tokio::select! {
         biased;
         () = refused(state, NAMES) => return Ok(Keeper::Forbidden),
@@ -111,11 +123,11 @@ async fn keeper(place: &Place, replies: &mut Replies, state: &LinkState) -> Resu
         return Ok(Keeper::NoJetStream);
     }
     match read(&answer.payload)? {
-        Answer { error: Some(refusal), .. } if NOT_ENABLED.contains(&refusal.err_code) => {
+        ApiResponse { error: Some(refusal), .. } if NOT_ENABLED.contains(&refusal.err_code) => {
             Ok(Keeper::NoJetStream)
         }
-        Answer { error: Some(refusal), .. } => Err(NoWay::Unavailable(refusal.description)),
-        Answer { streams, .. } => {
+        ApiResponse { error: Some(refusal), .. } => Err(NoWay::Unavailable(refusal.description)),
+        ApiResponse { streams, .. } => {
             let found = streams.unwrap_or_default().into_iter().next();
             Ok(found.map_or(Keeper::Nobody, Keeper::Stream))
         }
@@ -123,30 +135,30 @@ async fn keeper(place: &Place, replies: &mut Replies, state: &LinkState) -> Resu
 }
 
 /// Returns when the server has said that we may not publish to `subject`. It says so beside the answers.
-async fn refused(state: &LinkState, subject: &str) {
+async fn refused(state: &ConnectionState, subject: &str) {
     while !state.refused_publication(subject) {
         sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// Makes the stream. One of that name that is there already is never changed: then the server refuses.
-async fn create(name: &StreamName, place: &Place, replies: &mut Replies) -> Result<Way, NoWay> {
+async fn create(name: &StreamName, destination: &Destination, replies: &mut Replies) -> Result<Mode, NoWay> {
     let api = format!("$JS.API.STREAM.CREATE.{name}");
     let config = json!({
         "name": name.as_str(),
-        "subjects": [place.to.subject.as_str()],
+        "subjects": [destination.to.subject.as_str()],
         "storage": "file",
         "retention": "limits",
         "description": "dead letters of broadcaster",
     });
     let answer = replies.ask(api, config.to_string().into(), PATIENCE).await.ok_or(NoWay::Silence)?;
     match read(&answer.payload)?.error {
-        None => Ok(Way::Stream(name.as_str().into())),
+        None => Ok(Mode::Stream(name.as_str().into())),
         Some(refusal) => Err(NoWay::NotCreated(name.clone(), refusal.description)),
     }
 }
 
-fn read(payload: &[u8]) -> Result<Answer, NoWay> {
+fn read(payload: &[u8]) -> Result<ApiResponse, NoWay> {
     serde_json::from_slice(payload).map_err(|_| NoWay::Unavailable("its answer makes no sense".to_owned()))
 }
 

@@ -2,35 +2,7 @@
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 
-/// The message's id.
-pub(super) const ID: &str = "Broadcaster-Id";
-/// Why it died.
-pub(super) const REASON: &str = "Broadcaster-Reason";
-/// Of which route.
-pub(super) const ROUTE: &str = "Broadcaster-Route";
-/// What it was published to.
-pub(super) const SUBJECT: &str = "Broadcaster-Subject";
-/// How often it was tried.
-pub(super) const ATTEMPTS: &str = "Broadcaster-Attempts";
-/// When it came out of NATS.
-pub(super) const RECEIVED: &str = "Broadcaster-Received";
-/// When the last attempt ended.
-pub(super) const LAST_ATTEMPT: &str = "Broadcaster-Last-Attempt";
-/// When it became a dead letter.
-pub(super) const DIED: &str = "Broadcaster-Died";
-/// How the last attempt failed.
-pub(super) const LAST_FAILURE: &str = "Broadcaster-Last-Failure";
-/// The status that the last attempt was answered with.
-pub(super) const LAST_STATUS: &str = "Broadcaster-Last-Status";
-/// How that answer began.
-pub(super) const LAST_ANSWER: &str = "Broadcaster-Last-Answer";
-/// The stream it came from.
-pub(super) const STREAM: &str = "Broadcaster-Stream";
-/// Its place in that stream.
-pub(super) const SEQUENCE: &str = "Broadcaster-Sequence";
-
-/// Stands before a header of the publisher that would not be taken for the publisher's.
-const KEPT: &str = "Broadcaster-Original-";
+use crate::message::header_names::nats::{ORIGINAL_PREFIX, is_reserved};
 
 /// Adds a header with any text as its value; a line break in it becomes a blank.
 pub(super) fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
@@ -44,7 +16,7 @@ pub(super) fn put_original(headers: &mut HeaderMap, name: &str, value: &str) {
     if !is_token {
         return;
     }
-    let kept = if is_special(name) { format!("{KEPT}{name}") } else { name.to_owned() };
+    let kept = if is_reserved(name) { format!("{ORIGINAL_PREFIX}{name}") } else { name.to_owned() };
     if let Ok(name) = kept.parse::<HeaderName>() {
         headers.append(name, value_of(value));
     }
@@ -52,15 +24,10 @@ pub(super) fn put_original(headers: &mut HeaderMap, name: &str, value: &str) {
 
 /// The name that the publisher gave to a header of a dead letter. None where the header is not the publisher's.
 pub(super) fn original(name: &str) -> Option<&str> {
-    match name.get(..KEPT.len()) {
-        Some(start) if start.eq_ignore_ascii_case(KEPT) => name.get(KEPT.len()..),
-        _ => (!is_special(name)).then_some(name),
+    match name.get(..ORIGINAL_PREFIX.len()) {
+        Some(start) if start.eq_ignore_ascii_case(ORIGINAL_PREFIX) => name.get(ORIGINAL_PREFIX.len()..),
+        _ => (!is_reserved(name)).then_some(name),
     }
-}
-
-fn is_special(name: &str) -> bool {
-    let starts_with = |prefix: &str| name.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
-    starts_with("nats-") || starts_with("broadcaster-")
 }
 
 fn value_of(text: &str) -> HeaderValue {

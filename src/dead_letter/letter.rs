@@ -5,14 +5,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_nats::{HeaderMap, header};
+use async_nats::HeaderMap;
 
-use super::headers::{self as names, put, put_original};
+use super::headers::{put, put_original};
 use crate::{
     base::clock::Clock,
     config::RouteName,
     message::{
         Message,
+        header_names::nats as names,
         outcome::{Failure, Reason},
     },
     stats::RouteStats,
@@ -94,7 +95,7 @@ impl Letter {
         let message = &self.message;
         let id = message.id.to_string();
         // Two routes may keep their letters about one message in one stream, which drops what it takes for a duplicate.
-        headers.insert(header::NATS_MESSAGE_ID, format!("{}:{id}", self.route));
+        headers.insert(names::MESSAGE_ID, format!("{}:{id}", self.route));
         put(headers, names::ID, &id);
         put(headers, names::REASON, self.reason.label());
         put(headers, names::ROUTE, self.route.as_str());
@@ -111,7 +112,7 @@ impl Letter {
                 put(headers, names::LAST_STATUS, &status.to_string());
             }
         }
-        if let Some(origin) = message.receipt.as_ref().and_then(|receipt| receipt.origin()) {
+        if let Some(origin) = message.ack.as_ref().and_then(|ack| ack.origin()) {
             put(headers, names::STREAM, origin.stream);
             put(headers, names::SEQUENCE, &origin.sequence.to_string());
         }
@@ -129,7 +130,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         base::clock::Time,
-        message::{Headers, Id, Setback, acknowledgement::Receipt},
+        message::{Headers, Id, Setback, acknowledgement::AckHandle},
         route::schedule::testing::message,
     };
 
@@ -140,7 +141,7 @@ pub(super) mod tests {
         message.last_failure = Some(Failure::Status(503));
         message.setback = Some(Box::new(Setback { at: Time::START, excerpt: Some("no room".into()) }));
         message.headers = Headers::new(headers.iter().copied());
-        message.receipt = Some(Receipt::new("$JS.ACK.TODOS.worker.1.17.18.1700000000000000000.5"));
+        message.ack = Some(AckHandle::new("$JS.ACK.TODOS.worker.1.17.18.1700000000000000000.5"));
         let route = "todos".parse().unwrap();
         Letter::new(message, Reason::AttemptsExhausted, &route, Arc::default(), &Clock::start())
     }

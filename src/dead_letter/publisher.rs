@@ -1,10 +1,9 @@
-//! The way of dead letters into NATS, a batch at a time.
+//! Publishes dead letters, a batch at a time, and learns of each what became of it.
 
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use async_nats::{
     client::{PublishErrorKind, traits::Publisher as _},
-    header,
     message::OutboundMessage,
 };
 use thiserror::Error;
@@ -12,20 +11,23 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use super::{
-    Letter, Place,
-    destination::{self, NoWay, PubAck, Way},
+    Letter,
+    destination::{self, Destination, Mode, NoWay, PubAck},
     letter::Cut,
     queue::Waiting,
 };
 use crate::{
     base::{
-        backoff::Backoff,
+        backoff::{Backoff, Jitter},
         clock::{Clock, Time},
         throttle::Throttle,
     },
-    config::Jitter,
-    message::acknowledgement::{Notice, Word},
-    nats::{Echo, Link, LinkError, NoEcho, Replies},
+    message::{
+        acknowledgement::{Ack, AckKind},
+        header_names::nats as names,
+        outcome::Outcome,
+    },
+    nats::{Barrier, BarrierError, NatsConnection, Replies, SetUpError},
 };
 
 /// How long NATS may take to confirm a batch.
@@ -56,7 +58,7 @@ enum Unconfirmed {
     #[error("NATS does not take them")]
     Publish(#[source] async_nats::PublishError),
     #[error("NATS does not confirm them")]
-    Echo(#[from] NoEcho),
+    Barrier(#[from] BarrierError),
     #[error("the connection was lost meanwhile")]
     Reconnected,
     #[error("the stream does not confirm them")]
@@ -65,42 +67,46 @@ enum Unconfirmed {
     Stream(String),
 }
 
-/// See the module. Of one route.
+/// Publishes the dead letters of one route.
 #[derive(Debug)]
-pub struct Post {
-    place: Place,
-    link: Rc<Link>,
-    echo: Echo,
+pub struct Publisher {
+    destination: Destination,
+    connection: Rc<NatsConnection>,
+    barrier: Barrier,
     replies: Replies,
     clock: Clock,
     backoff: Backoff,
     /// The way that works, as far as is known.
-    way: Option<Way>,
+    mode: Option<Mode>,
     /// When that was found out.
     found: Time,
     /// The way that the log was told of.
-    announced: Option<Way>,
+    announced: Option<Mode>,
     /// What is to be said to the streams that messages came from.
-    notices: VecDeque<Notice>,
+    acks: VecDeque<Ack>,
     in_trouble: bool,
     reports: Throttle,
     named_drops: Throttle,
 }
 
-impl Post {
-    /// Over `link`, which may not be connected yet.
-    pub async fn over(link: Rc<Link>, place: Place, clock: Clock) -> Result<Self, LinkError> {
+impl Publisher {
+    /// Over `connection`, which may not be connected yet.
+    pub async fn over(
+        connection: Rc<NatsConnection>,
+        destination: Destination,
+        clock: Clock,
+    ) -> Result<Self, SetUpError> {
         Ok(Self {
-            echo: Echo::over(&link).await?,
-            replies: Replies::over(&link).await?,
-            place,
-            link,
+            barrier: Barrier::over(&connection).await?,
+            replies: Replies::over(&connection).await?,
+            destination,
+            connection,
             clock,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(5), 2.0, Jitter::None),
-            way: None,
+            mode: None,
             found: Time::START,
             announced: None,
-            notices: VecDeque::new(),
+            acks: VecDeque::new(),
             in_trouble: false,
             reports: Throttle::new(1, Duration::from_secs(30)),
             named_drops: Throttle::new(20, Duration::from_secs(1)),
@@ -110,7 +116,7 @@ impl Post {
     /// Looks for the way until one is found.
     pub(super) async fn get_ready(&mut self) {
         let mut failures = 0;
-        while let Err(error) = self.find_way().await {
+        while let Err(error) = self.find_mode().await {
             // Until NATS is there for the first time, its absence is reported elsewhere.
             if !matches!(error, Unconfirmed::Disconnected) {
                 self.report(&error);
@@ -126,14 +132,14 @@ impl Post {
         loop {
             let published = self.publish(batch).await;
             self.settle(batch);
-            self.say().await;
+            self.publish_acks().await;
             match published {
                 Ok(()) if batch.is_empty() => return self.recovered(),
                 // Some have to be shortened.
                 Ok(()) => {}
                 Err(error) => {
                     self.report(&error);
-                    self.way = None;
+                    self.mode = None;
                     failures += 1;
                     sleep(self.backoff.delay(failures)).await;
                 }
@@ -145,77 +151,78 @@ impl Post {
     pub(super) async fn abandon(&mut self, batch: &mut Vec<Waiting>) {
         self.settle(batch);
         for mut waiting in batch.drain(..) {
-            match waiting.letter.message.receipt.take() {
-                Some(receipt) => {
-                    waiting.letter.stats.returned.add(1);
-                    self.notices.push_back(receipt.settle(Word::Nak(RETURN)));
+            match waiting.letter.message.ack.take() {
+                Some(ack) => {
+                    waiting.letter.stats.count(Outcome::Returned);
+                    self.acks.push_back(ack.settle(AckKind::Nak(RETURN)));
                 }
                 None => self.drop(&waiting.letter, "NATS did not confirm it in time"),
             }
         }
-        self.say().await;
+        self.publish_acks().await;
     }
 
     /// Sees to it that what was said has arrived.
     pub(super) async fn close(mut self) {
-        self.say().await;
-        if self.link.is_connected() && self.echo.call(CONFIRMATION).await.is_err() {
-            warn!(route = self.place.route.as_str(), "NATS does not confirm the last acknowledgements");
+        self.publish_acks().await;
+        if self.connection.is_connected() && self.barrier.pass(CONFIRMATION).await.is_err() {
+            warn!(route = self.destination.route.as_str(), "NATS does not confirm the last acknowledgements");
         }
     }
 
-    async fn find_way(&mut self) -> Result<Way, Unconfirmed> {
+    async fn find_mode(&mut self) -> Result<Mode, Unconfirmed> {
         let now = self.clock.now();
-        match &self.way {
-            Some(Way::Core) if now.since(self.found) > CORE_FOR => {}
-            Some(way) => return Ok(way.clone()),
+        match &self.mode {
+            Some(Mode::Core) if now.since(self.found) > CORE_FOR => {}
+            Some(mode) => return Ok(mode.clone()),
             None => {}
         }
-        if !self.link.is_connected() {
+        if !self.connection.is_connected() {
             return Err(Unconfirmed::Disconnected);
         }
         let before = self.announced.as_ref();
-        let way = destination::find(&self.place, before, &mut self.replies, self.link.state()).await?;
-        self.announce(&way);
+        let mode =
+            destination::find(&self.destination, before, &mut self.replies, self.connection.state()).await?;
+        self.announce(&mode);
         self.found = now;
-        Ok(self.way.insert(way).clone())
+        Ok(self.mode.insert(mode).clone())
     }
 
     /// Says which way they go, and again when it changes.
-    fn announce(&mut self, way: &Way) {
-        if self.announced.as_ref() == Some(way) {
+    fn announce(&mut self, mode: &Mode) {
+        if self.announced.as_ref() == Some(mode) {
             return;
         }
-        let route = self.place.route.as_str();
-        let subject = self.place.to.subject.as_str();
-        match way {
-            Way::Stream(stream) => {
+        let route = self.destination.route.as_str();
+        let subject = self.destination.to.subject.as_str();
+        match mode {
+            Mode::Stream(stream) => {
                 info!(route, subject, %stream, "dead letters go through JetStream: the stream confirms each");
             }
-            Way::Core => {
+            Mode::Core => {
                 info!(route, subject, "dead letters go by core publish: no stream keeps the subject");
             }
         }
-        self.announced = Some(way.clone());
+        self.announced = Some(mode.clone());
     }
 
     /// Publishes `batch` and waits until NATS has it. What is certain of a letter by then is its fate; the others have to
     /// be published again.
     async fn publish(&mut self, batch: &mut [Waiting]) -> Result<(), Unconfirmed> {
-        match self.find_way().await? {
-            Way::Stream(stream) => self.publish_to(&stream, batch).await,
-            Way::Core => self.publish_plainly(batch).await,
+        match self.find_mode().await? {
+            Mode::Stream(stream) => self.publish_to(&stream, batch).await,
+            Mode::Core => self.publish_plainly(batch).await,
         }
     }
 
     async fn publish_plainly(&mut self, batch: &mut [Waiting]) -> Result<(), Unconfirmed> {
-        let connections = self.link.connections();
+        let connections = self.connection.connections();
         for waiting in batch.iter_mut() {
             self.hand_over(waiting, None).await?;
         }
-        self.echo.call(CONFIRMATION).await?;
-        // What was written to a connection that broke is lost with it, and an echo over the next one says nothing.
-        if self.link.connections() != connections {
+        self.barrier.pass(CONFIRMATION).await?;
+        // What was written to a connection that broke is lost with it, and an barrier over the next one says nothing.
+        if self.connection.connections() != connections {
             return Err(Unconfirmed::Reconnected);
         }
         let fate = if self.is_refused() { Fate::Refused } else { Fate::Stored };
@@ -230,8 +237,8 @@ impl Post {
             numbers.push(number);
             self.hand_over(waiting, Some(reply)).await?;
         }
-        self.echo.call(CONFIRMATION).await?;
-        // The refusal came before the echo.
+        self.barrier.pass(CONFIRMATION).await?;
+        // The refusal came before the barrier.
         if self.is_refused() {
             batch.iter_mut().for_each(|waiting| waiting.fate = waiting.fate.or(Some(Fate::Refused)));
             return Ok(());
@@ -260,13 +267,13 @@ impl Post {
     async fn hand_over(&self, waiting: &mut Waiting, reply: Option<String>) -> Result<(), Unconfirmed> {
         while waiting.fate.is_none() {
             let message = OutboundMessage {
-                subject: self.place.to.subject.as_str().into(),
+                subject: self.destination.to.subject.as_str().into(),
                 reply: reply.as_deref().map(Into::into),
                 payload: waiting.letter.message.payload.clone(),
                 headers: self.headers(&waiting.letter, waiting.cut),
             };
             // The client blocks when it is disconnected and its queue is full.
-            match timeout(CONFIRMATION, self.link.client().publish_message(message)).await {
+            match timeout(CONFIRMATION, self.connection.client().publish_message(message)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => waiting.shorten(),
                 Ok(Err(error)) => return Err(Unconfirmed::Publish(error)),
@@ -278,51 +285,53 @@ impl Post {
 
     fn headers(&self, letter: &Letter, cut: Cut) -> Option<async_nats::HeaderMap> {
         let mut headers = letter.headers(cut)?;
-        if let Some(stream) = &self.place.to.stream {
-            headers.insert(header::NATS_EXPECTED_STREAM, stream.as_str());
+        if let Some(stream) = &self.destination.to.stream {
+            headers.insert(names::EXPECTED_STREAM, stream.as_str());
         }
         Some(headers)
     }
 
     fn is_refused(&self) -> bool {
-        self.link.state().refused_publication(self.place.to.subject.as_str())
+        self.connection.state().refused_publication(self.destination.to.subject.as_str())
     }
 
     /// Counts the letters whose fate is certain and takes them out of `batch`.
     fn settle(&mut self, batch: &mut Vec<Waiting>) {
-        let (settled, open): (Vec<_>, _) =
-            std::mem::take(batch).into_iter().partition(|waiting| waiting.fate.is_some());
-        *batch = open;
-        for mut waiting in settled {
-            let receipt = waiting.letter.message.receipt.take();
-            let word = match waiting.fate {
-                None | Some(Fate::Stored) => {
-                    waiting.letter.stats.dead_lettered.add(1);
-                    Word::Ack
-                }
-                Some(Fate::TooLarge) => {
-                    self.drop(&waiting.letter, "it is larger than NATS takes");
-                    Word::Term
-                }
-                Some(Fate::Refused) => {
-                    self.drop(
-                        &waiting.letter,
-                        "NATS refuses it: the user needs the permission to publish it",
-                    );
-                    Word::Term
-                }
-            };
-            self.notices.extend(receipt.map(|receipt| receipt.settle(word)));
+        for waiting in std::mem::take(batch) {
+            match waiting.fate {
+                None => batch.push(waiting),
+                Some(fate) => self.settle_letter(waiting.letter, fate),
+            }
         }
     }
 
+    /// Counts a letter that came to `fate`, and has the stream of its message told.
+    fn settle_letter(&mut self, mut letter: Letter, fate: Fate) {
+        let ack = letter.message.ack.take();
+        let kind = match fate {
+            Fate::Stored => {
+                letter.stats.count(Outcome::DeadLettered);
+                AckKind::Ack
+            }
+            Fate::TooLarge => {
+                self.drop(&letter, "it is larger than NATS takes");
+                AckKind::Term
+            }
+            Fate::Refused => {
+                self.drop(&letter, "NATS refuses it: the user needs the permission to publish it");
+                AckKind::Term
+            }
+        };
+        self.acks.extend(ack.map(|ack| ack.settle(kind)));
+    }
+
     /// Tells the streams, as far as NATS takes it now. What is left is said the next time.
-    async fn say(&mut self) {
-        let Self { notices, link, .. } = self;
+    async fn publish_acks(&mut self) {
+        let Self { acks, connection, .. } = self;
         let all = async {
-            while let Some(notice) = notices.front() {
-                let said = link.client().publish(notice.subject.clone(), notice.payload.clone()).await;
-                notices.pop_front();
+            while let Some(ack) = acks.front() {
+                let said = connection.client().publish(ack.subject.clone(), ack.payload.clone()).await;
+                acks.pop_front();
                 if said.is_err() {
                     break;
                 }
@@ -336,20 +345,20 @@ impl Post {
         self.in_trouble = true;
         if let Some(unreported) = self.reports.pass(self.clock.now()) {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            let route = self.place.route.as_str();
+            let route = self.destination.route.as_str();
             error!(route, %error, cause, unreported, "dead letters can't be published, trying again");
         }
     }
 
     fn recovered(&mut self) {
         if std::mem::take(&mut self.in_trouble) {
-            info!(route = self.place.route.as_str(), "dead letters are published again");
+            info!(route = self.destination.route.as_str(), "dead letters are published again");
         }
     }
 
     /// Gives a letter up after all.
     fn drop(&mut self, letter: &Letter, cause: &str) {
-        letter.stats.dropped.add(1);
+        letter.stats.count(Outcome::Dropped);
         if let Some(unnamed) = self.named_drops.pass(self.clock.now()) {
             warn!(
                 route = letter.route.as_str(),

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Letter,
     letter::Cut,
-    publisher::{Fate, Post},
+    publisher::{Fate, Publisher},
 };
 use crate::message::Message;
 
@@ -21,7 +21,7 @@ const BATCH: usize = 2048;
 
 /// Where a route's lanes put its dead letters.
 #[derive(Clone, Debug)]
-pub struct Outlet {
+pub struct Sender {
     waiting: mpsc::Sender<Waiting>,
     bytes: Arc<Semaphore>,
 }
@@ -45,7 +45,7 @@ impl Waiting {
     }
 }
 
-impl Outlet {
+impl Sender {
     /// Hands `letter` over without waiting, or gives it back where too many are waiting already.
     #[expect(clippy::result_large_err, reason = "the letter is moved either way")]
     pub fn send(&self, letter: Letter) -> Result<(), Letter> {
@@ -73,40 +73,40 @@ impl Outlet {
 
 /// Publishes the dead letters of a route for all lanes.
 #[derive(Debug)]
-pub struct Outbox {
+pub struct LetterQueue {
     waiting: mpsc::Receiver<Waiting>,
 }
 
-/// An outbox, and the outlet that leads to it.
-pub fn outbox() -> (Outlet, Outbox) {
+/// A queue of letters, and the sender that leads to it.
+pub fn queue() -> (Sender, LetterQueue) {
     let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
     let bytes = Arc::new(Semaphore::new(WAITING_BYTES));
-    (Outlet { waiting: sender, bytes }, Outbox { waiting: receiver })
+    (Sender { waiting: sender, bytes }, LetterQueue { waiting: receiver })
 }
 
-impl Outbox {
-    /// Publishes by `post` until all outlets are gone and everything is published, or until `give_up`, when the rest is
-    /// returned or dropped.
-    pub async fn run(mut self, mut post: Post, give_up: CancellationToken) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while self.fill(&mut batch, &mut post).await {
+impl LetterQueue {
+    /// Publishes by `publisher` until all senders are gone and everything is published, or until `give_up`, when the rest
+    /// is returned or dropped.
+    pub async fn run(mut self, mut publisher: Publisher, give_up: CancellationToken) {
+        let mut batch = Vec::new();
+        while self.fill(&mut batch, &mut publisher).await {
             tokio::select! {
                 biased;
                 () = give_up.cancelled() => {}
-                () = post.deliver(&mut batch) => {}
+                () = publisher.deliver(&mut batch) => {}
             }
-            post.abandon(&mut batch).await;
+            publisher.abandon(&mut batch).await;
         }
-        post.close().await;
+        publisher.close().await;
     }
 
-    /// Waits for the next letters. False when there will be none. Meanwhile the way is looked for, so that the log tells
+    /// Waits for the next letters. False when there will be none. Meanwhile the mode is found out, so that the log tells
     /// of it before the first letter does.
-    async fn fill(&mut self, batch: &mut Vec<Waiting>, post: &mut Post) -> bool {
+    async fn fill(&mut self, batch: &mut Vec<Waiting>, publisher: &mut Publisher) -> bool {
         tokio::select! {
             biased;
             count = self.waiting.recv_many(batch, BATCH) => return count > 0,
-            () = post.get_ready() => {}
+            () = publisher.get_ready() => {}
         }
         self.waiting.recv_many(batch, BATCH).await > 0
     }
@@ -118,20 +118,20 @@ mod tests {
     use crate::dead_letter::letter::tests::letter;
 
     #[test]
-    fn an_outlet_takes_no_more_than_fits() {
-        let (outlet, _outbox) = outbox();
+    fn a_sender_takes_no_more_than_fits() {
+        let (sender, _queue) = queue();
         let mut giant = letter(&[]);
         giant.message.payload = vec![0; WAITING_BYTES].into();
-        assert!(outlet.send(giant).is_err());
-        let taken = (0..WAITING_MESSAGES + 10).filter(|_| outlet.send(letter(&[])).is_ok()).count();
+        assert!(sender.send(giant).is_err());
+        let taken = (0..WAITING_MESSAGES + 10).filter(|_| sender.send(letter(&[])).is_ok()).count();
         assert_eq!(taken, WAITING_MESSAGES);
     }
 
     #[test]
     fn a_letter_is_shortened_until_nothing_is_left_to_cut() {
-        let (outlet, mut outbox) = outbox();
-        assert!(outlet.send(letter(&[])).is_ok());
-        let mut waiting = outbox.waiting.try_recv().unwrap();
+        let (sender, mut queue) = queue();
+        assert!(sender.send(letter(&[])).is_ok());
+        let mut waiting = queue.waiting.try_recv().unwrap();
         for cut in [Cut::Details, Cut::Headers] {
             waiting.shorten();
             assert_eq!((waiting.cut, waiting.fate), (cut, None));

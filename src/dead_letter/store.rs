@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::Stored;
-use crate::{config::PublishSubject, nats::Link};
+use crate::{config::PublishSubject, nats::NatsConnection};
 
 /// How many letters are looked at in one go, without their payloads.
 const PAGE: usize = 1000;
@@ -59,7 +59,7 @@ pub struct Store {
 
 /// Some letters without their payloads, in the order of the stream.
 #[derive(Debug)]
-pub struct Page {
+pub struct Listing {
     /// The letters; none at the end.
     pub letters: Vec<Stored>,
     /// How many there are from the first of these on.
@@ -68,8 +68,8 @@ pub struct Page {
 
 impl Store {
     /// Finds the stream that keeps `subject`.
-    pub async fn open(link: &Link, subject: &PublishSubject) -> Result<Self, StoreError> {
-        let context = jetstream::new(link.client().clone());
+    pub async fn open(connection: &NatsConnection, subject: &PublishSubject) -> Result<Self, StoreError> {
+        let context = jetstream::new(connection.client().clone());
         let name = context.stream_by_subject(subject.as_str()).await.map_err(|error| match error.kind() {
             GetStreamByNameErrorKind::NotFound => StoreError::NoStream(subject.clone()),
             _ => failed("ask JetStream for the stream")(error),
@@ -90,7 +90,7 @@ impl Store {
 
     /// The next letters after the sequence `after`. Each page is asked for by itself, so that a connection that breaks in
     /// between leaves nothing behind.
-    pub async fn page(&self, after: u64) -> Result<Page, StoreError> {
+    pub async fn page(&self, after: u64) -> Result<Listing, StoreError> {
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
             ack_policy: AckPolicy::None,
@@ -118,7 +118,7 @@ impl Store {
         let name = &consumer.cached_info().name;
         // One that is not deleted goes away by itself.
         drop(self.stream.delete_consumer(name).await);
-        Ok(Page { letters, left })
+        Ok(Listing { letters, left })
     }
 
     fn look_at(&self, message: &jetstream::Message) -> Result<Stored, StoreError> {

@@ -5,14 +5,11 @@ use std::time::SystemTime;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
-use super::headers::{self as names, original};
+use super::headers::original;
 use crate::{
     base::clock::Time,
-    message::{Headers, Id, Message},
+    message::{Headers, Id, Message, header_names::nats as names},
 };
-
-/// The size of a payload that was left out, as the server tells it.
-const SIZE: &str = "Nats-Msg-Size";
 
 /// A dead letter in a stream.
 #[derive(Clone, Debug)]
@@ -41,14 +38,14 @@ impl Stored {
         headers: Option<&HeaderMap>,
         payload: Bytes,
     ) -> Self {
-        let size = headers.and_then(|headers| headers.get(SIZE));
+        let size = headers.and_then(|headers| headers.get(names::MESSAGE_SIZE));
         let size = size.and_then(|size| size.as_str().parse().ok()).unwrap_or(payload.len());
         let headers = headers.map_or_else(Headers::default, |headers| {
             // Which comes first means nothing there: sorted, they are the same each time.
             let mut all: Vec<_> = headers
                 .iter()
                 .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
-                .filter(|(name, _): &(&str, &str)| !name.eq_ignore_ascii_case(SIZE))
+                .filter(|(name, _): &(&str, &str)| !name.eq_ignore_ascii_case(names::MESSAGE_SIZE))
                 .collect();
             all.sort_by_key(|(name, _)| *name);
             Headers::new(all.into_iter())
@@ -58,7 +55,7 @@ impl Stored {
 
     /// The message's id. A letter without headers goes by its place in the stream.
     pub fn id(&self) -> String {
-        let given = self.headers.get(names::ID).or_else(|| self.headers.get("Nats-Msg-Id"));
+        let given = self.headers.get(names::ID).or_else(|| self.headers.get(names::MESSAGE_ID));
         given.map_or_else(|| format!("{}:{}", self.stream, self.sequence), ToOwned::to_owned)
     }
 

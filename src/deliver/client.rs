@@ -4,26 +4,28 @@ use std::{
     future::poll_fn,
     pin::pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio_rustls::rustls::ClientConfig;
-
 use super::{
     Deliver,
     answer::Answer,
-    connect::{connector::Connector, stream::Stream},
-    h1::connection::{Buffers, Connection, Unanswered},
-    request::Template,
+    connect::{connector::Connector, stream::Stream, tls::Transport},
+    h1::{
+        connection::{Buffers, HttpConnection, Unanswered},
+        head::HeadWriter,
+    },
+    request::{Request, Template},
 };
-use crate::base::timer::Timer;
 use crate::{
-    base::clock::{Clock, Time},
+    base::{
+        clock::{Clock, Time},
+        timer::Timer,
+    },
     config::Webhook,
     message::{
-        Message,
+        batch::Batch,
         outcome::{Attempt, Failure},
     },
 };
@@ -31,6 +33,7 @@ use crate::{
 /// Where a route's messages go. Shared by the route's workers in one lane.
 pub struct Target {
     template: Template,
+    head: HeadWriter,
     connector: Connector,
     buffers: Rc<Buffers>,
     timeout: Duration,
@@ -40,12 +43,14 @@ pub struct Target {
 }
 
 impl Target {
-    /// The webhook as configured; `tls` is for https.
-    pub fn new(webhook: &Webhook, tls: Arc<ClientConfig>, clock: Clock) -> Self {
+    /// The webhook as configured, which `transport` leads to. `buffers` are those of the lane.
+    pub fn new(webhook: &Webhook, transport: Transport, buffers: Rc<Buffers>, clock: Clock) -> Self {
+        let template = Template::new(webhook);
         Self {
-            template: Template::new(webhook),
-            connector: Connector::new(&webhook.url, tls, webhook.connect_timeout, clock),
-            buffers: Rc::default(),
+            head: HeadWriter::new(&template),
+            template,
+            connector: Connector::new(&webhook.url, transport, webhook.connect_timeout, clock),
+            buffers,
             timeout: webhook.timeout,
             idle_timeout: webhook.idle_timeout,
             max_age: webhook.max_connection_age,
@@ -54,7 +59,7 @@ impl Target {
     }
 }
 
-/// See the module.
+/// The client of one worker.
 pub struct Client {
     target: Rc<Target>,
     kept: Option<Kept>,
@@ -63,7 +68,7 @@ pub struct Client {
 
 /// A connection that is in order and waits for its next request.
 struct Kept {
-    connection: Connection<Stream>,
+    connection: HttpConnection<Stream>,
     opened: Time,
     /// When it has been idle for too long or has become too old.
     expires: Time,
@@ -77,25 +82,39 @@ impl Client {
     }
 }
 
+/// What an attempt came to.
+struct Ended {
+    attempt: Attempt,
+    kept: Option<Kept>,
+    at: Time,
+}
+
+/// A whole answer, and what it came over.
+struct Answered {
+    answer: Answer,
+    connection: HttpConnection<Stream>,
+    opened: Time,
+}
+
 impl Deliver for Client {
-    async fn deliver(&mut self, message: &Message, now: Time) -> Attempt {
-        let deadline = now + self.target.timeout;
+    async fn deliver(&mut self, batch: &Batch, now: Time) -> (Attempt, Time) {
+        let request = self.target.template.prepare(batch, now);
+        let deadline = request.began + self.target.timeout;
         // The connection is given away for the attempt and comes back only in good order: one that was broken off in
         // the middle, at the deadline or because this future was dropped, must never be used again.
         let kept = self.kept.take().filter(|kept| kept.expires > now);
-        let (attempt, kept) = {
-            let mut attempt = pin!(self.target.attempt(kept, message));
+        let ended = {
+            let mut attempt = pin!(self.target.attempt(kept, &request));
             poll_fn(|cx| {
-                if let Poll::Ready(done) = attempt.as_mut().poll(cx) {
-                    return Poll::Ready(done);
+                if let Poll::Ready(ended) = attempt.as_mut().poll(cx) {
+                    return Poll::Ready(ended);
                 }
-                let passed = self.timer.poll_passed(cx, deadline);
-                passed.map(|()| (Attempt::failed(Failure::Timeout), None))
+                self.timer.poll_passed(cx, deadline).map(|()| self.target.failed(Failure::Timeout))
             })
             .await
         };
-        self.kept = kept;
-        attempt
+        self.kept = ended.kept;
+        (ended.attempt, ended.at)
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -112,49 +131,62 @@ impl Deliver for Client {
 }
 
 impl Target {
-    /// One attempt, over `kept` where that is still good, else over a new connection.
-    async fn attempt(&self, kept: Option<Kept>, message: &Message) -> (Attempt, Option<Kept>) {
-        if let Some(mut kept) = kept {
-            match self.exchange(&mut kept.connection, message).await {
-                Ok(answer) => {
-                    let kept = self.keep(kept.connection, kept.opened, &answer);
-                    return (answer.attempt(), kept);
-                }
-                Err(Unanswered::Failed(failure)) => return (Attempt::failed(failure), None),
+    async fn attempt(&self, kept: Option<Kept>, request: &Request<'_>) -> Ended {
+        match self.answer(kept, request).await {
+            Err(failure) => self.failed(failure),
+            Ok(Answered { answer, connection, opened }) => {
+                let now = self.clock.now();
+                let kept = self.keep(connection, opened, &answer, now);
+                Ended { attempt: answer.attempt(), kept, at: now }
+            }
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> Ended {
+        Ended { attempt: Attempt::failed(failure), kept: None, at: self.clock.now() }
+    }
+
+    /// The answer to `request`, over `kept` where that is still good, else over a new connection.
+    async fn answer(&self, kept: Option<Kept>, request: &Request<'_>) -> Result<Answered, Failure> {
+        if let Some(Kept { mut connection, opened, .. }) = kept {
+            match self.exchange(&mut connection, request).await {
+                Ok(answer) => return Ok(Answered { answer, connection, opened }),
+                Err(Unanswered::Failed(failure)) => return Err(failure),
                 // The webhook closed the connection while it was idle. That is its right, and no failure.
-                Err(Unanswered::NotTaken) => {}
+                Err(Unanswered::NotSent) => {}
             }
         }
         let opened = self.clock.now();
         // Boxed, because this is seldom and its state is large: a worker that has a connection shall not carry it along.
-        let mut connection = match Box::pin(self.connector.connect()).await {
-            Ok(stream) => Connection::new(stream, Rc::clone(&self.buffers)),
-            Err(failure) => return (Attempt::failed(failure), None),
-        };
-        match self.exchange(&mut connection, message).await {
-            Ok(answer) => {
-                let kept = self.keep(connection, opened, &answer);
-                (answer.attempt(), kept)
-            }
-            Err(Unanswered::Failed(failure)) => (Attempt::failed(failure), None),
-            Err(Unanswered::NotTaken) => (Attempt::failed(Failure::Reset), None),
+        let stream = Box::pin(self.connector.connect()).await?;
+        let mut connection = HttpConnection::new(stream, Rc::clone(&self.buffers));
+        match self.exchange(&mut connection, request).await {
+            Ok(answer) => Ok(Answered { answer, connection, opened }),
+            Err(Unanswered::Failed(failure)) => Err(failure),
+            Err(Unanswered::NotSent) => Err(Failure::Reset),
         }
     }
 
     async fn exchange(
         &self,
-        connection: &mut Connection<Stream>,
-        message: &Message,
+        connection: &mut HttpConnection<Stream>,
+        request: &Request<'_>,
     ) -> Result<Answer, Unanswered> {
-        connection.exchange(|head| self.template.write(message, head), &message.payload).await
+        connection.exchange(|head| self.head.write(request, head), request.body).await
     }
 
-    /// Keeps `connection` for the next message, where that makes sense.
-    fn keep(&self, connection: Connection<Stream>, opened: Time, answer: &Answer) -> Option<Kept> {
+    /// Keeps `connection` from `now` on for the next request, where that makes sense.
+    fn keep(
+        &self,
+        connection: HttpConnection<Stream>,
+        opened: Time,
+        answer: &Answer,
+        now: Time,
+    ) -> Option<Kept> {
         // A second before the webhook closes it, so that no request meets the closing half-way.
         let announced = answer.keep_alive.map(|timeout| timeout.saturating_sub(Duration::from_secs(1)));
         let idle = announced.map_or(self.idle_timeout, |announced| announced.min(self.idle_timeout));
-        let expires = (self.clock.now() + idle).min(opened + self.max_age);
+        let expires = (now + idle).min(opened + self.max_age);
         connection.is_open().then_some(Kept { connection, opened, expires })
     }
 }

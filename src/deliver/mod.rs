@@ -1,4 +1,4 @@
-//! One attempt: a message becomes a request, and the answer an [`Attempt`].
+//! One attempt: a batch of messages becomes a request, and the answer an [`Attempt`].
 
 pub mod answer;
 mod client;
@@ -15,16 +15,16 @@ pub use self::client::{Client, Target};
 
 use crate::{
     base::clock::Time,
-    message::{Message, outcome::Attempt},
+    message::{batch::Batch, outcome::Attempt},
 };
 
-/// Delivers messages one after the other, over a connection of its own.
+/// Delivers batches one after the other, over a connection of its own.
 ///
 /// The seam between a route's loops and the network: tests put a scripted receiver here.
 pub trait Deliver {
-    /// Attempts to deliver `message` from `now` on, in bounded time. Dropping the future breaks the attempt off, and the
+    /// Attempts to deliver `batch` from `now` on, in bounded time: what came of it, and when it was over. Dropping the future breaks the attempt off, and the
     /// connection with it.
-    fn deliver(&mut self, message: &Message, now: Time) -> impl Future<Output = Attempt>;
+    fn deliver(&mut self, batch: &Batch, now: Time) -> impl Future<Output = (Attempt, Time)>;
 
     /// Looks after the connection while there is nothing to deliver. Ready when there is nothing left to look after.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()>;

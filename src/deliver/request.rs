@@ -1,62 +1,119 @@
-//! From a message to the head of a request. The body is the payload as it is.
+//! What a request says, apart from how it is written: the fields that all requests of a route have in common, and those of
+//! one attempt, which are prepared once for it.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue};
+use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::{
+    base::clock::Time,
     config::Webhook,
-    message::{Id, Message, header_safe},
+    message::{Id, batch::Batch, header_names::http as names, header_safe},
 };
 
-/// What all requests of a route have in common, ready to be sent.
+/// What all requests of a route have in common.
 #[derive(Debug)]
 pub struct Template {
-    /// The request line and the header fields that are always the same.
-    head: Vec<u8>,
+    /// `POST`.
+    pub method: &'static str,
+    /// Path and query.
+    pub target: Box<str>,
+    /// Host and port, as the field `Host` has them.
+    pub authority: Box<str>,
+    /// The fields that are always the same, the operator's among them.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
     sets_content_type: bool,
 }
 
-impl Template {
-    /// The requests to `webhook`.
-    pub fn new(webhook: &Webhook) -> Self {
-        let url = &webhook.url;
-        let mut head = Vec::with_capacity(512);
-        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
-        put(&[b"POST ", url.path_and_query().as_bytes(), b" HTTP/1.1\r\n"]);
-        put(&[b"host: ", url.authority().as_bytes(), b"\r\n"]);
-        // The operator's headers win over ours; those that must not be touched are refused by the configuration.
-        if !webhook.headers.contains_key("user-agent") {
-            put(&[b"user-agent: ", USER_AGENT.as_bytes(), b"\r\n"]);
-        }
-        for (name, value) in &webhook.headers {
-            put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
-        }
-        Self { head, sets_content_type: webhook.headers.contains_key("content-type") }
-    }
+/// The request of one attempt.
+#[derive(Debug)]
+pub struct Request<'b> {
+    /// When the attempt began.
+    pub began: Time,
+    /// The body, byte for byte.
+    pub body: &'b [u8],
+    content_type: Option<&'b str>,
+    id: IdText<'b>,
+    subject: Cow<'b, str>,
+    attempt: u32,
+}
 
-    /// Appends the head of the request for the present attempt at `message` to `out`.
-    pub fn write(&self, message: &Message, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.head);
-        if !self.sets_content_type {
-            let given = message.headers.get("content-type").filter(|given| is_content_type(given));
-            field(out, "content-type", given.unwrap_or("application/json"));
-        }
-        let mut buffer = uuid::Uuid::encode_buffer();
-        let id = match &message.id {
-            Id::Given(id) => id,
-            Id::Made(id) => &*id.hyphenated().encode_lower(&mut buffer),
-        };
-        field(out, "webhook-id", id);
-        field(out, "broadcaster-subject", &header_safe(&message.subject));
-        let mut digits = itoa::Buffer::new();
-        field(out, "broadcaster-attempt", digits.format(message.attempts));
-        field(out, "content-length", digits.format(message.payload.len()));
-        out.extend_from_slice(b"\r\n");
-    }
+/// An id as text, without an allocation.
+#[derive(Debug)]
+enum IdText<'b> {
+    Given(&'b str),
+    Made([u8; Hyphenated::LENGTH]),
 }
 
 const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
 
-fn field(out: &mut Vec<u8>, name: &str, value: &str) {
-    for part in [name, ": ", value, "\r\n"] {
-        out.extend_from_slice(part.as_bytes());
+impl Template {
+    /// The requests to `webhook`.
+    pub fn new(webhook: &Webhook) -> Self {
+        let mut fields = Vec::with_capacity(webhook.headers.len() + 1);
+        // The operator's headers win over ours; those that must not be touched are refused by the configuration.
+        if !webhook.headers.contains_key(names::USER_AGENT) {
+            fields.push((http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
+        }
+        fields.extend(webhook.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Self {
+            method: "POST",
+            target: webhook.url.path_and_query().into(),
+            authority: webhook.url.authority().into(),
+            fields,
+            sets_content_type: webhook.headers.contains_key(names::CONTENT_TYPE),
+        }
+    }
+
+    /// Prepares the request of the attempt at `batch` that begins at `began`.
+    pub fn prepare<'b>(&self, batch: &'b Batch, began: Time) -> Request<'b> {
+        debug_assert_eq!(batch.count(), 1, "one message is one body");
+        let message = batch.first();
+        let given = || message.headers.get(names::CONTENT_TYPE).filter(|given| is_content_type(given));
+        Request {
+            began,
+            body: &message.payload,
+            content_type: (!self.sets_content_type).then(|| given().unwrap_or("application/json")),
+            id: IdText::from(&message.id),
+            subject: header_safe(&message.subject),
+            attempt: message.attempts,
+        }
+    }
+}
+
+impl Request<'_> {
+    /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The length
+    /// of the body is left to the wire format.
+    pub fn each_field(&self, mut put: impl FnMut(&'static str, &[u8])) {
+        if let Some(content_type) = self.content_type {
+            put(names::CONTENT_TYPE, content_type.as_bytes());
+        }
+        put(names::WEBHOOK_ID, self.id.as_bytes());
+        put(names::SUBJECT, self.subject.as_bytes());
+        put(names::ATTEMPT, itoa::Buffer::new().format(self.attempt).as_bytes());
+    }
+}
+
+impl<'b> From<&'b Id> for IdText<'b> {
+    fn from(id: &'b Id) -> Self {
+        match id {
+            Id::Given(id) => Self::Given(id),
+            Id::Made(id) => {
+                let mut text = [0; Hyphenated::LENGTH];
+                Uuid::hyphenated(*id).encode_lower(&mut text);
+                Self::Made(text)
+            }
+        }
+    }
+}
+
+impl IdText<'_> {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Given(id) => id.as_bytes(),
+            Self::Made(text) => text,
+        }
     }
 }
 

@@ -1,19 +1,22 @@
 //! Hand-over: what a replica could not deliver before it stops goes to another one of the same queue group.
 //!
 //! Each replica listens on `broadcaster.handover.<queue group>`, as a member of that queue group, so that exactly one
-//! of them gets a request. One that stops leaves first, and then offers what is left, each message as a request: the
-//! payload is the payload, the rest travels in headers ([`parcel`]). A replica that takes it into a queue of its own
-//! says so; one that has no room says that too, and the request is made again. What nobody confirms stays with the
-//! giver.
+//! of them gets a request. One that stops leaves first, and then [offers](send) what is left, each message as a request: the
+//! payload is the payload, the rest travels in headers ([`wire`]). A replica that takes it into a queue of its own
+//! says so; one that has no room says that too, and the request is made again. What nobody confirms stays where it is.
 //!
-//! All of this uses one connection of the process, which does nothing else: what the lanes count on theirs stays true,
-//! and a user without the permission for this subject loses nothing but the hand-over.
+//! All of this uses one connection of the process, which does nothing else and is opened for the first route that needs it:
+//! what the lanes count on theirs stays true, and a user without the permission for this subject loses nothing but the
+//! hand-over.
 
 mod receive;
 mod send;
 pub mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_nats::{Message as Received, StatusCode};
 use bytes::Bytes;
@@ -26,12 +29,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::receive::Taker;
-pub use self::{receive::LaneTaker, send::Giver};
+use self::receive::OfferReceiver;
+pub use self::{receive::LaneReceiver, send::Offerer};
 use crate::{
     base::clock::Clock,
-    config::{Config, PublishSubject, QueueGroup, Route},
-    nats::{Echo, Link, LinkError, LinkState},
+    config::{Nats, PublishSubject, QueueGroup, Route},
+    nats::{Connections, NatsConnection},
+    route::registry::Registry,
 };
 
 /// How many messages may be on their way from the connection to a lane.
@@ -39,58 +43,59 @@ const ON_THE_WAY: usize = 1024;
 /// How long leaving may take.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// This process's part in handing over. See the module.
+/// The connection for handing over, once there is one.
+type SharedConnection = Arc<OnceLock<Arc<NatsConnection>>>;
+
+/// This process's part in handing over.
 #[derive(Debug)]
 pub struct HandOver {
-    link: Arc<Link>,
     stop: CancellationToken,
-    taker: JoinHandle<()>,
+    receiver: JoinHandle<()>,
 }
 
 /// A lane's part in handing over.
 #[derive(Debug)]
-pub struct Desk {
+pub struct LaneHandOver {
     /// Takes what others offer.
-    pub taker: LaneTaker,
+    pub receiver: LaneReceiver,
     /// Offers what is left.
-    pub giver: Giver,
+    pub offerer: Offerer,
 }
 
 impl HandOver {
-    /// Begins to take for so many `lanes`, over a connection that may take its time. Nothing where no route could hand
-    /// anything over: what comes from a stream goes back there.
-    pub async fn start(
-        config: &Arc<Config>,
+    /// Begins to receive for so many `lanes`, as soon as `registry` has a route whose messages can be handed over: what
+    /// comes from a stream goes back there.
+    pub fn start(
+        nats: &Nats,
+        registry: &Registry,
+        connections: &Arc<Connections>,
         lanes: usize,
         clock: Clock,
-    ) -> Result<Option<(Self, Vec<Desk>)>, LinkError> {
-        if !config.routes.iter().any(is_core) {
-            return Ok(None);
-        }
-        let link = Arc::new(Link::open(&config.nats, "hand-over", None).await?);
-        let echo = Echo::over(&link).await?;
+    ) -> (Self, Vec<LaneHandOver>) {
+        let connection = SharedConnection::default();
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..lanes).map(|_| mpsc::channel(ON_THE_WAY)).unzip();
+        let for_lane = |offers| LaneHandOver {
+            receiver: LaneReceiver::new(offers, Arc::clone(&connection)),
+            offerer: Offerer::new(Arc::clone(&connection), clock),
+        };
+        let for_lanes = receivers.into_iter().map(for_lane).collect();
+        let receiver = OfferReceiver::new(
+            nats.clone(),
+            registry.subscribe(),
+            Arc::clone(connections),
+            Arc::clone(&connection),
+            senders,
+            clock,
+        );
         let stop = CancellationToken::new();
-        let (mut doors, mut desks) = (Vec::with_capacity(lanes), Vec::with_capacity(lanes));
-        for _ in 0..lanes {
-            let (door, offers) = mpsc::channel(ON_THE_WAY);
-            doors.push(door);
-            let taker = LaneTaker::new(offers, link.client().clone());
-            desks.push(Desk { taker, giver: Giver::new(Arc::clone(&link), clock) });
-        }
-        let taker = Taker::new(Arc::clone(config), Arc::clone(&link), doors, clock);
-        let taker = spawn_local(taker.run(echo, stop.clone()));
-        Ok(Some((Self { link, stop, taker }, desks)))
-    }
-
-    /// What is known of the connection.
-    pub fn link(&self) -> Arc<LinkState> {
-        Arc::clone(self.link.state())
+        let receiver = spawn_local(receiver.run(stop.clone()));
+        (Self { stop, receiver }, for_lanes)
     }
 
     /// Takes nothing more, and has told NATS so: what is offered from now on over this connection comes to others.
     pub async fn leave(self) {
         self.stop.cancel();
-        if timeout(LEAVING, self.taker).await.is_err() {
+        if timeout(LEAVING, self.receiver).await.is_err() {
             debug!("NATS takes its time to end the subscriptions for the hand-over");
         }
     }
@@ -115,7 +120,7 @@ fn subject(group: &QueueGroup) -> String {
 
 /// What is said to an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum Reply {
     /// It is in good hands.
     Taken,
     /// It was not taken, for want of room or of such a route. Another replica may take it.
@@ -124,7 +129,7 @@ enum Answer {
     Nobody,
 }
 
-impl Answer {
+impl Reply {
     const TAKEN: &[u8] = b"taken";
     const REFUSED: &[u8] = b"refused";
 

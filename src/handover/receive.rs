@@ -1,40 +1,44 @@
 //! Takes what other replicas offer, and says so to them.
 
-use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, task::Poll, thread, time::Duration};
+use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use async_nats::{Client, Message as Received, Subject, Subscriber};
 use futures_core::Stream as _;
-use tokio::{sync::mpsc, task::coop::unconstrained, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, error};
 
-use super::{Answer, is_core, subject, wire};
+use super::{Reply, SharedConnection, is_core, subject, wire};
 use crate::{
     base::clock::Clock,
-    config::{Config, QueueGroup},
+    config::{Nats, QueueGroup, RouteName},
     deliver::Deliver,
     message::Message,
-    nats::{Echo, Link, LinkError},
-    route::pipeline::Line,
+    nats::{Barrier, Connections, NatsConnection, SetUpError, end_subscription},
+    route::{pipeline::Pipeline, registry::Routes, shared::Route},
 };
 
-/// How long the server may take for an echo.
-const ECHO: Duration = Duration::from_secs(2);
+/// How long the server may take for a round trip.
+const ROUND_TRIP: Duration = Duration::from_secs(2);
 
 /// A message on its way to a lane.
 #[derive(Debug)]
 pub(super) struct Offer {
-    /// Which route it is for, in the order of the configuration.
-    route: usize,
+    route: RouteName,
     message: Message,
     /// Who wants to know what became of it.
-    giver: Subject,
+    offerer: Subject,
 }
 
 /// Listens for all lanes, and passes on to them in turn.
-pub(super) struct Taker {
-    config: Arc<Config>,
-    link: Arc<Link>,
+pub(super) struct OfferReceiver {
+    nats: Nats,
+    routes: watch::Receiver<Arc<Routes>>,
+    connections: Arc<Connections>,
+    shared: SharedConnection,
     lanes: Vec<mpsc::Sender<Offer>>,
     /// Whose turn it is.
     turn: usize,
@@ -42,128 +46,174 @@ pub(super) struct Taker {
 }
 
 /// The subscription of a queue group.
-struct Intake {
+struct Subscription {
     group: QueueGroup,
     /// None when it has ended.
     subscriber: Option<Subscriber>,
 }
 
-impl Taker {
-    pub(super) fn new(
-        config: Arc<Config>,
-        link: Arc<Link>,
+impl OfferReceiver {
+    pub(super) const fn new(
+        nats: Nats,
+        routes: watch::Receiver<Arc<Routes>>,
+        connections: Arc<Connections>,
+        shared: SharedConnection,
         lanes: Vec<mpsc::Sender<Offer>>,
         clock: Clock,
     ) -> Self {
-        Self { config, link, lanes, turn: 0, clock }
+        Self { nats, routes, connections, shared, lanes, turn: 0, clock }
     }
 
-    /// Takes until `stop`, and until NATS knows that.
-    pub(super) async fn run(mut self, mut echo: Echo, stop: CancellationToken) {
+    /// Receives until `stop`, and until NATS knows that.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = self.can_answer(&mut echo) => {}
+            () = self.needed() => {}
         }
-        let Ok(mut intakes) = self.subscribe().await else { return };
+        let (connection, mut barrier) = match self.connect().await {
+            Ok(connected) => connected,
+            Err(error) => return error!(%error, "nothing can be handed over"),
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = can_answer(&connection, &mut barrier) => {}
+        }
+        let mut subscriptions = Vec::new();
+        self.routes.mark_changed();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                request = next(&mut intakes) => match request {
-                    Some((group, request)) => self.pass_on(&group, request).await,
-                    None => return,
-                },
+                _ = self.routes.changed() => {
+                    let routes = Arc::clone(&self.routes.borrow_and_update());
+                    if self.follow(&routes, &connection, &mut subscriptions, &mut barrier).await.is_err() {
+                        return;
+                    }
+                }
+                Some((group, request)) = next(&mut subscriptions) => {
+                    self.pass_on(&connection, &group, request).await;
+                }
             }
         }
-        if self.unsubscribe(&mut intakes, &mut echo).await {
-            while let Some((_, request)) = next(&mut intakes).await {
-                self.refuse(request.reply).await;
+        leave(&connection, subscriptions, &mut barrier).await;
+    }
+
+    /// Returns when there is a route that can hand over.
+    async fn needed(&mut self) {
+        while !self.routes.borrow_and_update().iter().any(|route| is_core(&route.settings)) {
+            if self.routes.changed().await.is_err() {
+                return std::future::pending().await;
             }
         }
     }
 
-    /// Waits until it is certain that an answer would reach its giver: one that takes a message and can't say so would
-    /// have it delivered twice.
-    async fn can_answer(&self, echo: &mut Echo) {
-        while !self.link.is_connected() || echo.call(ECHO).await.is_err() {
-            // The event of it may get lost.
-            drop(timeout(Duration::from_secs(1), self.link.state().connection()).await);
-        }
+    async fn connect(&self) -> Result<(Arc<NatsConnection>, Barrier), SetUpError> {
+        let connection = Arc::new(NatsConnection::open(&self.nats, "hand-over", None).await?);
+        self.connections.add(Arc::clone(connection.state()));
+        let barrier = Barrier::over(&connection).await?;
+        let shared = self.shared.get_or_init(|| Arc::clone(&connection));
+        debug_assert!(Arc::ptr_eq(shared, &connection), "it is opened once");
+        Ok((connection, barrier))
     }
 
-    async fn subscribe(&self) -> Result<Vec<Intake>, LinkError> {
-        let mut intakes: Vec<Intake> = Vec::new();
-        for route in self.config.routes.iter().filter(|route| is_core(route)) {
-            let group = &route.queue_group;
-            if intakes.iter().all(|intake| intake.group != *group) {
-                let client = self.link.client();
+    /// Listens for the queue groups of `routes`, and leaves those that have no route any more.
+    async fn follow(
+        &self,
+        routes: &Routes,
+        connection: &NatsConnection,
+        subscriptions: &mut Vec<Subscription>,
+        barrier: &mut Barrier,
+    ) -> Result<(), SetUpError> {
+        let core = || routes.iter().filter(|route| is_core(&route.settings));
+        for route in core() {
+            let group = &route.settings.queue_group;
+            if subscriptions.iter().all(|subscription| subscription.group != *group) {
+                let client = connection.client();
                 let subscriber = client.queue_subscribe(subject(group), group.as_str().to_owned()).await?;
-                intakes.push(Intake { group: group.clone(), subscriber: Some(subscriber) });
+                subscriptions.push(Subscription { group: group.clone(), subscriber: Some(subscriber) });
             }
         }
-        Ok(intakes)
+        let is_needed = |subscription: &Subscription| {
+            core().any(|route| route.settings.queue_group == subscription.group)
+        };
+        let (needed, others) = std::mem::take(subscriptions).into_iter().partition(is_needed);
+        *subscriptions = needed;
+        leave(connection, others, barrier).await;
+        Ok(())
     }
 
     /// Passes a request to the next lane that has a hand free.
-    async fn pass_on(&mut self, group: &QueueGroup, request: Received) {
-        let Some(giver) = request.reply.clone() else {
+    async fn pass_on(&mut self, connection: &NatsConnection, group: &QueueGroup, request: Received) {
+        let Some(offerer) = request.reply.clone() else {
             return debug!("a message was offered by nobody");
         };
-        let mut routes = self.config.routes.iter();
-        let route = routes
-            .position(|route| is_core(route) && route.queue_group == *group && wire::is_for(&request, route));
+        let route = self.route_of(group, &request);
         let message = route.zip(wire::unpack(request, self.clock.now()));
         let Some((route, message)) = message else {
-            return self.refuse(Some(giver)).await;
+            return answer(connection.client(), offerer, Reply::Refused).await;
         };
-        let mut offer = Offer { route, message, giver };
-        for _ in 0..self.lanes.len() {
-            self.turn = (self.turn + 1) % self.lanes.len();
+        let mut offer = Offer { route: route.name().clone(), message, offerer };
+        // The first ones run it.
+        let lanes = route.lanes().min(self.lanes.len());
+        for _ in 0..lanes {
+            self.turn = (self.turn + 1) % lanes;
             match self.lanes[self.turn].try_send(offer) {
                 Ok(()) => return,
                 Err(refused) => offer = refused.into_inner(),
             }
         }
-        self.refuse(Some(offer.giver)).await;
+        answer(connection.client(), offer.offerer, Reply::Refused).await;
     }
 
-    async fn refuse(&self, giver: Option<Subject>) {
-        if let Some(giver) = giver {
-            answer(self.link.client(), giver, Answer::Refused).await;
-        }
+    fn route_of(&self, group: &QueueGroup, request: &Received) -> Option<Arc<Route>> {
+        let routes = Arc::clone(&self.routes.borrow());
+        let name = wire::route_name(request)?;
+        let route = routes.get(&name)?;
+        let settings = &route.settings;
+        let fits = is_core(settings) && settings.queue_group == *group && wire::is_for(request, settings);
+        fits.then(|| Arc::clone(route))
     }
+}
 
-    /// Leaves the queue groups. True when what the server has sent before will still come, to be refused.
-    async fn unsubscribe(&self, intakes: &mut [Intake], echo: &mut Echo) -> bool {
-        if !self.link.is_connected() {
-            return false;
+/// Waits until it is certain that an answer would reach its offerer: one that takes a message and can't say so would
+/// have it delivered twice.
+async fn can_answer(connection: &NatsConnection, barrier: &mut Barrier) {
+    while !connection.is_connected() || barrier.pass(ROUND_TRIP).await.is_err() {
+        // The event of it may get lost.
+        drop(timeout(Duration::from_secs(1), connection.state().connected()).await);
+    }
+}
+
+/// Leaves queue groups, and refuses what the server has sent before it heard of that.
+async fn leave(connection: &NatsConnection, mut subscriptions: Vec<Subscription>, barrier: &mut Barrier) {
+    if subscriptions.is_empty() || !connection.is_connected() {
+        return;
+    }
+    for subscriber in subscriptions.iter_mut().filter_map(|subscription| subscription.subscriber.as_mut()) {
+        end_subscription(subscriber).await;
+    }
+    if barrier.pass(ROUND_TRIP).await.is_err() {
+        debug!("NATS does not confirm the end of the subscriptions for the hand-over");
+    }
+    // All of it has arrived, so none of this waits.
+    while let Ok(Some((_, request))) = timeout(Duration::ZERO, next(&mut subscriptions)).await {
+        if let Some(offerer) = request.reply {
+            answer(connection.client(), offerer, Reply::Refused).await;
         }
-        let Ok(round_trip) = echo.call(ECHO / 4).await else { return false };
-        // All commands reach the client in one go, and it may not wake up until everything has arrived: see
-        // `Session::leave_connected`.
-        let told = unconstrained(async {
-            for subscriber in intakes.iter_mut().filter_map(|intake| intake.subscriber.as_mut()) {
-                if subscriber.drain().await.is_err() {
-                    return false;
-                }
-            }
-            matches!(timeout(Duration::from_secs(1), self.link.client().flush()).await, Ok(Ok(())))
-        })
-        .await;
-        thread::sleep((round_trip * 4).clamp(Duration::from_millis(10), Duration::from_millis(500)));
-        told
     }
 }
 
 /// The next request of any group; None when all have ended.
-async fn next(intakes: &mut [Intake]) -> Option<(QueueGroup, Received)> {
+async fn next(subscriptions: &mut [Subscription]) -> Option<(QueueGroup, Received)> {
     poll_fn(|cx| {
         let mut ended = true;
-        for intake in intakes.iter_mut() {
-            let Some(subscriber) = &mut intake.subscriber else { continue };
+        for subscription in subscriptions.iter_mut() {
+            let Some(subscriber) = &mut subscription.subscriber else { continue };
             match Pin::new(subscriber).poll_next(cx) {
-                Poll::Ready(Some(request)) => return Poll::Ready(Some((intake.group.clone(), request))),
-                Poll::Ready(None) => intake.subscriber = None,
+                Poll::Ready(Some(request)) => {
+                    return Poll::Ready(Some((subscription.group.clone(), request)));
+                }
+                Poll::Ready(None) => subscription.subscriber = None,
                 Poll::Pending => ended = false,
             }
         }
@@ -172,29 +222,34 @@ async fn next(intakes: &mut [Intake]) -> Option<(QueueGroup, Received)> {
     .await
 }
 
-async fn answer(client: &Client, giver: Subject, answer: Answer) {
-    if let Err(error) = client.publish(giver, answer.payload()).await {
-        debug!(%error, ?answer, "an offer can't be answered");
+async fn answer(client: &Client, offerer: Subject, reply: Reply) {
+    if let Err(error) = client.publish(offerer, reply.payload()).await {
+        debug!(%error, ?reply, "an offer can't be answered");
     }
 }
 
-/// Takes into the lines of a lane.
+/// Takes into the pipelines of a lane.
 #[derive(Debug)]
-pub struct LaneTaker {
+pub struct LaneReceiver {
     offers: mpsc::Receiver<Offer>,
-    client: Client,
+    connection: SharedConnection,
 }
 
-impl LaneTaker {
-    pub(super) const fn new(offers: mpsc::Receiver<Offer>, client: Client) -> Self {
-        Self { offers, client }
+impl LaneReceiver {
+    pub(super) const fn new(offers: mpsc::Receiver<Offer>, connection: SharedConnection) -> Self {
+        Self { offers, connection }
     }
 
-    /// Takes into `lines`, which are in the order of the configuration, until the process takes nothing more.
-    pub async fn run<D: Deliver + 'static>(mut self, lines: Vec<Rc<Line<D>>>) {
-        while let Some(Offer { route, message, giver }) = self.offers.recv().await {
-            let taken = lines[route].take_over(message).is_ok();
-            answer(&self.client, giver, if taken { Answer::Taken } else { Answer::Refused }).await;
+    /// Takes into what `pipeline` finds for a route on this lane, until the process takes nothing more.
+    pub async fn run<D: Deliver + 'static>(
+        mut self,
+        pipeline: impl Fn(&RouteName) -> Option<Rc<Pipeline<D>>>,
+    ) {
+        while let Some(Offer { route, message, offerer }) = self.offers.recv().await {
+            let taken = pipeline(&route).is_some_and(|pipeline| pipeline.take_over(message).is_ok());
+            if let Some(connection) = self.connection.get() {
+                answer(connection.client(), offerer, if taken { Reply::Taken } else { Reply::Refused }).await;
+            }
         }
     }
 }

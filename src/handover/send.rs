@@ -3,17 +3,20 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_nats::{Message as Received, Subscriber, client::PublishErrorKind};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout, timeout_at},
+};
 use tracing::{debug, info, warn};
 
-use super::{Answer, is_core, subject, wire};
+use super::{Reply, SharedConnection, is_core, subject, wire};
 use crate::{
     base::clock::Clock,
     config::Route,
     deliver::Deliver,
     message::Message,
-    nats::{Echo, Link, LinkError, NoEcho, next},
-    route::pipeline::Line,
+    nats::{Barrier, BarrierError, NatsConnection, SetUpError, next},
+    route::pipeline::Pipeline,
 };
 
 /// How long all of it may take, after the grace.
@@ -28,10 +31,12 @@ const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 /// room are the quickest to say so.
 const REFUSALS: usize = 128;
 
-/// Hands over what is left in the lines of a lane.
-#[derive(Clone, Debug)]
-pub struct Giver {
-    link: Arc<Link>,
+/// Hands over what is left in the pipelines of a lane.
+#[derive(Debug)]
+pub struct Offerer {
+    connection: SharedConnection,
+    /// One route after the other makes its offers.
+    inbox: Mutex<Option<Inbox>>,
     clock: Clock,
 }
 
@@ -41,67 +46,68 @@ enum Impossible {
     #[error("NATS is away")]
     Away,
     #[error(transparent)]
-    NoEcho(#[from] NoEcho),
+    Barrier(#[from] BarrierError),
     #[error(transparent)]
-    Link(#[from] LinkError),
+    SetUp(#[from] SetUpError),
 }
 
-impl Giver {
-    pub(super) const fn new(link: Arc<Link>, clock: Clock) -> Self {
-        Self { link, clock }
-    }
-
-    /// Offers what is left in `lines`, which were cut, to other replicas with the same routes. Those that nobody
-    /// confirms are in the lines again when this ends, in bounded time.
-    pub async fn give<'a, D: Deliver + 'static>(
-        &self,
-        lines: impl Iterator<Item = (&'a Route, &'a Line<D>)>,
-    ) {
-        let lines: Vec<_> = lines.filter(|(route, line)| is_core(route) && !line.is_empty()).collect();
-        if lines.is_empty() {
-            return;
-        }
-        let end = Instant::now() + PATIENCE;
-        let mut inbox = match self.inbox().await {
-            Ok(inbox) => inbox,
-            Err(error) => return debug!(%error, "nothing can be handed over"),
-        };
-        for (route, line) in lines {
-            let mut offers = Offers::new(self, route, line, &mut inbox);
-            if timeout_at(end, offers.run()).await.is_err() {
-                debug!(route = route.name.as_str(), "no time is left to hand over");
-            }
-            offers.close();
-        }
-    }
-
-    /// A place for answers that are known to arrive.
-    async fn inbox(&self) -> Result<Inbox, Impossible> {
-        if !self.link.is_connected() {
-            return Err(Impossible::Away);
-        }
-        Echo::over(&self.link).await?.call(SILENCE).await?;
-        let client = self.link.client();
-        let name = client.new_inbox();
-        let answers = client.subscribe(format!("{name}.*")).await.map_err(LinkError::from)?;
-        Ok(Inbox { name, answers, offers: 0 })
-    }
-}
-
+/// Where the answers come.
+#[derive(Debug)]
 struct Inbox {
+    connection: Arc<NatsConnection>,
     name: String,
     answers: Subscriber,
     /// How many offers were made. Each has its own number, so that no answer can be taken for another.
     offers: u64,
 }
 
+impl Offerer {
+    pub(super) fn new(connection: SharedConnection, clock: Clock) -> Self {
+        Self { connection, inbox: Mutex::default(), clock }
+    }
+
+    /// Offers what is left in `pipeline` of `route`, which was aborted, to other replicas with the same route. What nobody
+    /// confirms is in the pipeline again when this ends, in bounded time.
+    pub async fn offer<D: Deliver + 'static>(&self, route: &Route, pipeline: &Pipeline<D>) {
+        if pipeline.is_empty() || !is_core(route) {
+            return;
+        }
+        let end = Instant::now() + PATIENCE;
+        let mut slot = self.inbox.lock().await;
+        let inbox = match slot.take() {
+            Some(inbox) => Ok(inbox),
+            None => self.inbox().await,
+        };
+        let inbox = match inbox {
+            Ok(inbox) => slot.insert(inbox),
+            Err(error) => return debug!(%error, "nothing can be handed over"),
+        };
+        let mut offers = Offers::new(route, pipeline, inbox, self.clock);
+        if timeout_at(end, offers.run()).await.is_err() {
+            debug!(route = route.name.as_str(), "no time is left to hand over");
+        }
+        offers.close();
+    }
+
+    /// A place for answers that are known to arrive.
+    async fn inbox(&self) -> Result<Inbox, Impossible> {
+        let connection = self.connection.get().filter(|connection| connection.is_connected());
+        let connection = Arc::clone(connection.ok_or(Impossible::Away)?);
+        Barrier::over(&connection).await?.pass(SILENCE).await?;
+        let client = connection.client();
+        let name = client.new_inbox();
+        let answers = client.subscribe(format!("{name}.*")).await.map_err(SetUpError::from)?;
+        Ok(Inbox { connection, name, answers, offers: 0 })
+    }
+}
+
 /// The offers of one route.
 struct Offers<'a, D> {
-    giver: &'a Giver,
     subject: String,
     route: &'a Route,
-    line: &'a Line<D>,
+    pipeline: &'a Pipeline<D>,
     inbox: &'a mut Inbox,
+    clock: Clock,
     /// Those without an answer, by their number.
     open: HashMap<u64, Message>,
     open_bytes: usize,
@@ -116,13 +122,13 @@ struct Offers<'a, D> {
 }
 
 impl<'a, D: Deliver + 'static> Offers<'a, D> {
-    fn new(giver: &'a Giver, route: &'a Route, line: &'a Line<D>, inbox: &'a mut Inbox) -> Self {
+    fn new(route: &'a Route, pipeline: &'a Pipeline<D>, inbox: &'a mut Inbox, clock: Clock) -> Self {
         Self {
-            giver,
             subject: subject(&route.queue_group),
             route,
-            line,
+            pipeline,
             inbox,
+            clock,
             open: HashMap::new(),
             open_bytes: 0,
             refused: Vec::new(),
@@ -151,21 +157,21 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
     fn next(&mut self) -> Option<Message> {
         let room = self.open.len() < WINDOW && self.open_bytes < WINDOW_BYTES;
         let hopeful = self.hopeful && self.refusals_in_a_row < REFUSALS;
-        if !room || !hopeful || !self.giver.link.is_connected() {
+        if !room || !hopeful || !self.inbox.connection.is_connected() {
             return None;
         }
-        self.line.take_left().or_else(|| self.refused.pop())
+        self.pipeline.take_left().or_else(|| self.refused.pop())
     }
 
     async fn offer(&mut self, message: Message) {
         self.inbox.offers += 1;
         let number = self.inbox.offers;
-        let headers = wire::pack(&message, self.route, self.giver.clock.now());
+        let headers = wire::pack(&message, self.route, self.clock.now());
         let payload = message.payload.clone();
         self.open_bytes += message.cost();
         self.open.insert(number, message);
         let answer_to = format!("{}.{number}", self.inbox.name);
-        let client = self.giver.link.client();
+        let client = self.inbox.connection.client();
         let offered =
             client.publish_with_reply_and_headers(self.subject.clone(), answer_to, headers, payload);
         if let Err(error) = offered.await {
@@ -178,19 +184,19 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
 
     fn hear(&mut self, answer: &Received) {
         let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        let (Some(number), Some(said)) = (number, Answer::read(answer)) else { return };
+        let (Some(number), Some(said)) = (number, Reply::read(answer)) else { return };
         let Some(message) = self.close_offer(number) else { return };
         match said {
-            Answer::Taken => {
+            Reply::Taken => {
                 self.refusals_in_a_row = 0;
                 self.handed_over += 1;
-                self.line.handed_over(message);
+                self.pipeline.handed_over(message);
             }
-            Answer::Refused => {
+            Reply::Refused => {
                 self.refusals_in_a_row += 1;
                 self.refused.push(message);
             }
-            Answer::Nobody => {
+            Reply::Nobody => {
                 self.hopeful = false;
                 self.kept.push(message);
             }
@@ -212,7 +218,7 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
             warn!(route, unanswered, "offered to another replica without an answer");
         }
         for message in self.open.into_values().chain(self.refused).chain(self.kept) {
-            self.line.put_back(message);
+            self.pipeline.put_back(message);
         }
         if handed_over > 0 {
             info!(route, handed_over, "handed over to other replicas");

@@ -7,71 +7,64 @@ use percent_encoding::percent_decode_str;
 
 use crate::{
     base::clock::Time,
-    config::Route,
-    message::{Headers, Id, Message, header_safe, outcome::Failure},
+    config::{Route, RouteName},
+    message::{Headers, Id, Message, header_names::nats as names, header_safe, outcome::Failure},
 };
-
-const ROUTE: &str = "Broadcaster-Route";
-/// The subject of the route, which may have wildcards.
-const ROUTE_SUBJECT: &str = "Broadcaster-Route-Subject";
-const ID: &str = "Broadcaster-Id";
-const SUBJECT: &str = "Broadcaster-Subject";
-const ATTEMPTS: &str = "Broadcaster-Attempts";
-/// How long ago it was received, in milliseconds: the clocks of two machines differ.
-const AGE: &str = "Broadcaster-Age";
-const LAST_FAILURE: &str = "Broadcaster-Last-Failure";
-/// The publisher's headers, in one: under their own names, some would be commands to NATS.
-const HEADERS: &str = "Broadcaster-Headers";
 
 /// Everything of `message` but its payload, to be handed over at `now` to whoever has `route`.
 pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(ROUTE, route.name.as_str());
-    headers.insert(ROUTE_SUBJECT, &*header_safe(route.subject.as_str()));
-    headers.insert(ID, message.id.to_string());
-    headers.insert(SUBJECT, &*header_safe(&message.subject));
-    headers.insert(ATTEMPTS, message.attempts.to_string());
-    headers.insert(AGE, now.since(message.received).as_millis().to_string());
+    headers.insert(names::ROUTE, route.name.as_str());
+    headers.insert(names::ROUTE_SUBJECT, &*header_safe(route.subject.as_str()));
+    headers.insert(names::ID, message.id.to_string());
+    headers.insert(names::SUBJECT, &*header_safe(&message.subject));
+    headers.insert(names::ATTEMPTS, message.attempts.to_string());
+    headers.insert(names::AGE, now.since(message.received).as_millis().to_string());
     if let Some(failure) = message.last_failure {
-        headers.insert(LAST_FAILURE, &*failure.label());
+        headers.insert(names::LAST_FAILURE, &*failure.label());
     }
     let publishers = message.headers.to_string();
     if !publishers.is_empty() {
-        headers.insert(HEADERS, &*header_safe(&publishers));
+        headers.insert(names::HEADERS, &*header_safe(&publishers));
     }
     headers
 }
 
-/// Whether `parcel` is for a route such as `route`.
-pub fn is_for(parcel: &Received, route: &Route) -> bool {
-    value(parcel, ROUTE) == Some(route.name.as_str())
-        && decoded(parcel, ROUTE_SUBJECT).as_deref() == Some(route.subject.as_str())
+/// The name of the route that `offer` is for, where it is one.
+pub fn route_name(offer: &Received) -> Option<RouteName> {
+    value(offer, names::ROUTE)?.parse().ok()
 }
 
-/// The message in `parcel`, which came at `now`. None where it makes no sense: anybody may publish to that subject.
-pub fn unpack(parcel: Received, now: Time) -> Option<Message> {
-    let id = Id::known(value(&parcel, ID)?)?;
-    let subject = decoded(&parcel, SUBJECT)?;
-    let headers = match value(&parcel, HEADERS) {
+/// Whether `offer` is for a route such as `route`.
+pub fn is_for(offer: &Received, route: &Route) -> bool {
+    value(offer, names::ROUTE) == Some(route.name.as_str())
+        && decoded(offer, names::ROUTE_SUBJECT).as_deref() == Some(route.subject.as_str())
+}
+
+/// The message in `offer`, which came at `now`. None where it makes no sense: anybody may publish to that subject.
+pub fn unpack(offer: Received, now: Time) -> Option<Message> {
+    let id = Id::known(value(&offer, names::ID)?)?;
+    let subject = decoded(&offer, names::SUBJECT)?;
+    let headers = match value(&offer, names::HEADERS) {
         None => Headers::default(),
-        Some(_) => decoded(&parcel, HEADERS)?.parse().ok()?,
+        Some(_) => decoded(&offer, names::HEADERS)?.parse().ok()?,
     };
-    let age = Duration::from_millis(value(&parcel, AGE)?.parse().ok()?);
-    let attempts = value(&parcel, ATTEMPTS)?.parse().ok()?;
-    let last_failure = match value(&parcel, LAST_FAILURE) {
+    let age = Duration::from_millis(value(&offer, names::AGE)?.parse().ok()?);
+    let attempts = value(&offer, names::ATTEMPTS)?.parse().ok()?;
+    let last_failure = match value(&offer, names::LAST_FAILURE) {
         None => None,
         Some(label) => Some(Failure::labelled(label)?),
     };
-    let message = Message::new(id, subject.into(), headers, parcel.payload, now.before(age));
+    let message = Message::new(id, subject.into(), headers, offer.payload, now.before(age));
     Some(Message { attempts, last_failure, ..message })
 }
 
-fn value<'a>(parcel: &'a Received, name: &str) -> Option<&'a str> {
-    parcel.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
+fn value<'a>(offer: &'a Received, name: &str) -> Option<&'a str> {
+    offer.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
 }
 
-fn decoded(parcel: &Received, name: &str) -> Option<String> {
-    let text = percent_decode_str(value(parcel, name)?).decode_utf8().ok()?;
+fn decoded(offer: &Received, name: &str) -> Option<String> {
+    let text = percent_decode_str(value(offer, name)?).decode_utf8().ok()?;
     Some(text.into_owned())
 }
 
@@ -102,7 +95,7 @@ mod tests {
         Message { attempts: 3, last_failure: Some(Failure::Status(503)), ..message }
     }
 
-    fn parcel(message: &Message, route: &Route, now: Time) -> Received {
+    fn offer(message: &Message, route: &Route, now: Time) -> Received {
         Received {
             subject: "broadcaster.handover.workers".into(),
             reply: None,
@@ -117,10 +110,10 @@ mod tests {
     #[test]
     fn everything_arrives_as_it_was() {
         let (route, sent) = (route("todos.*"), message());
-        let parcel = parcel(&sent, &route, at(160));
-        assert!(is_for(&parcel, &route));
+        let offer = offer(&sent, &route, at(160));
+        assert!(is_for(&offer, &route));
         // The clock of the taker began much later.
-        let got = unpack(parcel, at(1000)).unwrap();
+        let got = unpack(offer, at(1000)).unwrap();
         assert_eq!((got.id, got.subject, got.headers), (sent.id, sent.subject, sent.headers));
         assert_eq!((got.payload, got.attempts), (sent.payload, 3));
         assert_eq!((got.received, got.last_failure), (at(940), Some(Failure::Status(503))));
@@ -129,7 +122,7 @@ mod tests {
     #[test]
     fn a_message_that_is_new_and_bare_arrives_too() {
         let sent = Message::new(Id::fresh(), "a".into(), Headers::default(), "x".into(), at(7));
-        let got = unpack(parcel(&sent, &route("a"), at(7)), at(9)).unwrap();
+        let got = unpack(offer(&sent, &route("a"), at(7)), at(9)).unwrap();
         assert_eq!((got.id.to_string(), got.attempts), (sent.id.to_string(), 0));
         assert_eq!((got.received, got.last_failure, got.headers), (at(9), None, Headers::default()));
     }
@@ -144,26 +137,26 @@ mod tests {
 
     #[test]
     fn another_subject_is_another_route() {
-        let parcel = parcel(&message(), &route("todos.*"), at(160));
-        assert!(!is_for(&parcel, &route("todos.>")));
+        let offer = offer(&message(), &route("todos.*"), at(160));
+        assert!(!is_for(&offer, &route("todos.>")));
     }
 
     #[test]
     fn what_is_no_parcel_is_no_message() {
-        let good = parcel(&message(), &route("a"), at(160));
+        let good = offer(&message(), &route("a"), at(160));
         let bad = [
-            (ID, ""),
-            (ID, "a b"),
-            (SUBJECT, "%FF"),
-            (ATTEMPTS, "-1"),
-            (AGE, "soon"),
-            (LAST_FAILURE, "bad luck"),
-            (HEADERS, "%FF"),
+            (names::ID, ""),
+            (names::ID, "a b"),
+            (names::SUBJECT, "%FF"),
+            (names::ATTEMPTS, "-1"),
+            (names::AGE, "soon"),
+            (names::LAST_FAILURE, "bad luck"),
+            (names::HEADERS, "%FF"),
         ];
         for (name, value) in bad {
-            let mut parcel = good.clone();
-            parcel.headers.as_mut().unwrap().insert(name, value);
-            assert!(unpack(parcel, at(160)).is_none(), "{name}: {value:?}");
+            let mut offer = good.clone();
+            offer.headers.as_mut().unwrap().insert(name, value);
+            assert!(unpack(offer, at(160)).is_none(), "{name}: {value:?}");
         }
         assert!(unpack(Received { headers: None, ..good }, at(160)).is_none());
     }

@@ -14,9 +14,9 @@ pub const BEAT: Duration = Duration::from_secs(1);
 
 /// When a lane last gave a sign.
 #[derive(Debug, Default)]
-pub struct Pulse(AtomicU64);
+pub struct Heartbeat(AtomicU64);
 
-impl Pulse {
+impl Heartbeat {
     /// Nothing is expected of a lane that has ended.
     const ENDED: u64 = u64::MAX;
 
@@ -53,14 +53,14 @@ mod tests {
 
     #[test]
     fn silence_lasts_from_the_last_beat_to_the_next_and_ends_with_the_lane() {
-        let pulse = Pulse::default();
+        let heartbeat = Heartbeat::default();
         let start = Time::START + 100 * SECOND;
-        pulse.beat(start);
-        assert_eq!(pulse.silence(start + 7 * SECOND), 7 * SECOND);
-        pulse.beat(start + 8 * SECOND);
-        assert_eq!(pulse.silence(start + 9 * SECOND), SECOND);
-        assert_eq!(pulse.silence(start), Duration::ZERO, "a reading from before the beat");
-        pulse.end();
-        assert_eq!(pulse.silence(start + 1000 * SECOND), Duration::ZERO);
+        heartbeat.beat(start);
+        assert_eq!(heartbeat.silence(start + 7 * SECOND), 7 * SECOND);
+        heartbeat.beat(start + 8 * SECOND);
+        assert_eq!(heartbeat.silence(start + 9 * SECOND), SECOND);
+        assert_eq!(heartbeat.silence(start), Duration::ZERO, "a reading from before the beat");
+        heartbeat.end();
+        assert_eq!(heartbeat.silence(start + 1000 * SECOND), Duration::ZERO);
     }
 }

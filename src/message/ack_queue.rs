@@ -7,27 +7,27 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use tokio::sync::Notify;
 
-use super::acknowledgement::Notice;
+use super::acknowledgement::Ack;
 
 /// See the module. All clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Acks(Rc<Inner>);
+pub struct AckQueue(Rc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: RefCell<VecDeque<Notice>>,
+    waiting: RefCell<VecDeque<Ack>>,
     arrival: Notify,
 }
 
-impl Acks {
+impl AckQueue {
     /// Puts `notice` on its way.
-    pub fn say(&self, notice: Notice) {
+    pub fn push(&self, notice: Ack) {
         self.0.waiting.borrow_mut().push_back(notice);
         self.0.arrival.notify_one();
     }
 
     /// The next one, when there is one.
-    pub async fn next(&self) -> Notice {
+    pub async fn next(&self) -> Ack {
         loop {
             if let Some(notice) = self.try_next() {
                 return notice;
@@ -37,7 +37,7 @@ impl Acks {
     }
 
     /// The next one, if there is one.
-    pub fn try_next(&self) -> Option<Notice> {
+    pub fn try_next(&self) -> Option<Ack> {
         self.0.waiting.borrow_mut().pop_front()
     }
 }

@@ -15,9 +15,9 @@ pub use super::origin::Origin;
 /// The duty to settle a message with the stream it came from. Taken by value, so that nobody settles twice; it travels with
 /// the message, also to another thread.
 #[derive(Debug)]
-pub struct Receipt(Arc<Duty>);
+pub struct AckHandle(Arc<Duty>);
 
-/// A look at a receipt from aside: whether its message still needs signs of life.
+/// A look at a ack from aside: whether its message still needs signs of life.
 #[derive(Debug)]
 pub struct Watch(Arc<Duty>);
 
@@ -32,7 +32,7 @@ struct Duty {
 ///
 /// The words are those of NATS' protocol for acknowledgements (ADR-15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum AckKind {
     /// It is done with.
     Ack,
     /// It comes back after this time.
@@ -45,21 +45,21 @@ pub enum Word {
 
 /// A word on its way: the subject and the payload to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct Ack {
     /// Where to.
     pub subject: String,
     /// What.
     pub payload: Bytes,
 }
 
-impl Receipt {
+impl AckHandle {
     /// The duty to answer to `reply`.
     pub fn new(reply: &str) -> Self {
         Self(Arc::new(Duty { reply: reply.into(), done: AtomicBool::new(false) }))
     }
 
     /// Settles it: what is to be published for that.
-    pub fn settle(self, word: Word) -> Notice {
+    pub fn settle(self, word: AckKind) -> Ack {
         self.0.notice(word)
     }
 
@@ -74,7 +74,7 @@ impl Receipt {
     }
 }
 
-impl Drop for Receipt {
+impl Drop for AckHandle {
     fn drop(&mut self) {
         // Settled, or lost together with its message: in both cases there is no more to say.
         self.0.done.store(true, Relaxed);
@@ -83,8 +83,8 @@ impl Drop for Receipt {
 
 impl Watch {
     /// The sign of life, while the message is in hand.
-    pub fn progress(&self) -> Option<Notice> {
-        (!self.0.done.load(Relaxed)).then(|| self.0.notice(Word::Progress))
+    pub fn progress(&self) -> Option<Ack> {
+        (!self.0.done.load(Relaxed)).then(|| self.0.notice(AckKind::Progress))
     }
 
     /// Whether the message is not in hand any more.
@@ -94,15 +94,15 @@ impl Watch {
 }
 
 impl Duty {
-    fn notice(&self, word: Word) -> Notice {
+    fn notice(&self, word: AckKind) -> Ack {
         let payload = match word {
-            Word::Ack => Bytes::from_static(b"+ACK"),
-            Word::Term => Bytes::from_static(b"+TERM"),
-            Word::Progress => Bytes::from_static(b"+WPI"),
-            Word::Nak(Duration::ZERO) => Bytes::from_static(b"-NAK"),
-            Word::Nak(delay) => format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into(),
+            AckKind::Ack => Bytes::from_static(b"+ACK"),
+            AckKind::Term => Bytes::from_static(b"+TERM"),
+            AckKind::Progress => Bytes::from_static(b"+WPI"),
+            AckKind::Nak(Duration::ZERO) => Bytes::from_static(b"-NAK"),
+            AckKind::Nak(delay) => format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into(),
         };
-        Notice { subject: self.reply.to_string(), payload }
+        Ack { subject: self.reply.to_string(), payload }
     }
 }
 
@@ -113,32 +113,32 @@ mod tests {
     #[test]
     fn the_words_are_those_of_the_protocol() {
         let words = [
-            (Word::Ack, "+ACK"),
-            (Word::Term, "+TERM"),
-            (Word::Nak(Duration::ZERO), "-NAK"),
-            (Word::Nak(Duration::from_millis(1500)), "-NAK {\"delay\": 1500000000}"),
+            (AckKind::Ack, "+ACK"),
+            (AckKind::Term, "+TERM"),
+            (AckKind::Nak(Duration::ZERO), "-NAK"),
+            (AckKind::Nak(Duration::from_millis(1500)), "-NAK {\"delay\": 1500000000}"),
         ];
         for (word, payload) in words {
-            let notice = Receipt::new("$JS.ACK.x").settle(word);
-            assert_eq!(notice, Notice { subject: "$JS.ACK.x".to_owned(), payload: payload.into() });
+            let notice = AckHandle::new("$JS.ACK.x").settle(word);
+            assert_eq!(notice, Ack { subject: "$JS.ACK.x".to_owned(), payload: payload.into() });
         }
     }
 
     #[test]
     fn there_are_signs_of_life_until_it_is_settled() {
-        let receipt = Receipt::new("$JS.ACK.x");
-        let watch = receipt.watch();
+        let ack = AckHandle::new("$JS.ACK.x");
+        let watch = ack.watch();
         assert_eq!(watch.progress().map(|notice| notice.payload), Some("+WPI".into()));
-        receipt.settle(Word::Ack);
+        ack.settle(AckKind::Ack);
         assert_eq!(watch.progress(), None);
         assert!(watch.is_done());
     }
 
     #[test]
     fn a_message_that_is_lost_gives_no_signs_of_life() {
-        let receipt = Receipt::new("$JS.ACK.x");
-        let watch = receipt.watch();
-        drop(receipt);
+        let ack = AckHandle::new("$JS.ACK.x");
+        let watch = ack.watch();
+        drop(ack);
         assert!(watch.is_done());
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod ack_queue;
 pub mod acknowledgement;
+pub mod batch;
+pub mod header_names;
 mod origin;
 pub mod outcome;
 
@@ -11,7 +13,7 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
 
-use self::{acknowledgement::Receipt, outcome::Failure};
+use self::{acknowledgement::AckHandle, outcome::Failure};
 use crate::base::clock::Time;
 
 /// One message: what the publisher sent, and what has become of it so far.
@@ -34,7 +36,7 @@ pub struct Message {
     /// What more there is to know of the last attempt, if it failed.
     pub setback: Option<Box<Setback>>,
     /// What it owes to the stream it came from, if it came from one.
-    pub receipt: Option<Receipt>,
+    pub ack: Option<AckHandle>,
 }
 
 /// An attempt that failed, for whoever looks into a dead letter. Aside, so that a message that never failed does not carry
@@ -59,7 +61,7 @@ impl Message {
             attempts: 0,
             last_failure: None,
             setback: None,
-            receipt: None,
+            ack: None,
         }
     }
 

@@ -1,4 +1,6 @@
 //! What can come of an attempt and of a message: the closed sets that logs, metric labels and dead letters share.
+//!
+//! Each set is spelled once, here. Whoever counts by one of them has an array with a place for each member.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -49,11 +51,24 @@ impl Failure {
     pub const TRANSPORT: [Self; 6] =
         [Self::Timeout, Self::Dns, Self::Connect, Self::Tls, Self::Reset, Self::Protocol];
 
+    /// The place of a failure that is not a status in [`Failure::TRANSPORT`].
+    pub const fn transport_index(self) -> Option<usize> {
+        match self {
+            Self::Status(_) => None,
+            Self::Timeout => Some(0),
+            Self::Dns => Some(1),
+            Self::Connect => Some(2),
+            Self::Tls => Some(3),
+            Self::Reset => Some(4),
+            Self::Protocol => Some(5),
+        }
+    }
+
     /// The status, where the webhook answered.
     pub const fn status(self) -> Option<u16> {
         match self {
             Self::Status(status) => Some(status),
-            Self::Timeout | Self::Dns | Self::Connect | Self::Tls | Self::Reset | Self::Protocol => None,
+            _ => None,
         }
     }
 
@@ -74,6 +89,38 @@ impl Failure {
     pub fn labelled(label: &str) -> Option<Self> {
         let transport = Self::TRANSPORT.into_iter().find(|failure| failure.label() == label);
         transport.or_else(|| label.parse().ok().map(Self::Status))
+    }
+}
+
+/// What became of a message in the end. Every message that was received comes to exactly one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The webhook accepted it.
+    Delivered,
+    /// It was published as a dead letter, and NATS has confirmed that.
+    DeadLettered,
+    /// It was given up, and nobody has it.
+    Dropped,
+    /// Another replica took it over.
+    HandedOver,
+    /// It went back to the stream it came from.
+    Returned,
+}
+
+impl Outcome {
+    /// All of them; the place of each is its number.
+    pub const ALL: [Self; 5] =
+        [Self::Delivered, Self::DeadLettered, Self::Dropped, Self::HandedOver, Self::Returned];
+
+    /// The word for it in the metric label `outcome`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::DeadLettered => "dead_lettered",
+            Self::Dropped => "dropped",
+            Self::HandedOver => "handed_over",
+            Self::Returned => "returned",
+        }
     }
 }
 
@@ -110,6 +157,21 @@ impl Reason {
             Self::QueueFull => "queue_full",
             Self::RetryQueueFull => "retry_queue_full",
             Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_of_a_set_is_at_its_place() {
+        for (index, failure) in Failure::TRANSPORT.into_iter().enumerate() {
+            assert_eq!(failure.transport_index(), Some(index), "{failure:?}");
+        }
+        for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index, "{outcome:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Link, LinkError, next};
+use super::{NatsConnection, SetUpError, next};
 
 /// An inbox of our own. The client's own requests would keep something for each answer that never comes.
 #[derive(Debug)]
@@ -18,9 +18,9 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// An inbox over `link`, which may not be connected yet.
-    pub async fn over(link: &Link) -> Result<Self, LinkError> {
-        let client = link.client.clone();
+    /// An inbox over `connection`, which may not be connected yet.
+    pub async fn over(connection: &NatsConnection) -> Result<Self, SetUpError> {
+        let client = connection.client().clone();
         let inbox = client.new_inbox();
         let subscriber = client.subscribe(format!("{inbox}.*")).await?;
         Ok(Self { client, inbox, subscriber, asked: 0 })

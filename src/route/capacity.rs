@@ -1,12 +1,12 @@
-//! How much room a line has, for sources that ask for messages instead of being given them.
-
-use tokio::sync::Notify;
+//! How much room a pipeline has, for sources that ask for messages instead of being given them.
 
 use std::cell::Cell;
 
-/// How much room a line has for more messages.
+use tokio::sync::Notify;
+
+/// How much room a pipeline has for more messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacity {
     /// How many messages fit into the queue.
     pub messages: usize,
     /// How many bytes do.
@@ -32,7 +32,7 @@ impl LowWater {
     }
 
     /// There are so many messages now, one having been taken.
-    pub(super) fn look(&self, messages: usize) {
+    pub(super) fn observe(&self, messages: usize) {
         if messages < self.mark.get() {
             self.mark.set(0);
             self.reached.notify_one();

@@ -1,26 +1,73 @@
-//! The end of a line: what is still attempted, and what becomes of the rest.
+//! The end of a pipeline: what is still attempted, what goes elsewhere, and what becomes of the rest.
+//!
+//! A pipeline that is to end is closed with a deadline and drained; or, where the route goes on with other settings, it is
+//! retired, and its successor takes over what waits. Then it is aborted, and what is left is handed over or given up.
 
 use std::{rc::Rc, time::Duration};
 
 use tokio::time::timeout_at;
 
-use super::pipeline::Line;
+use super::{pipeline::Pipeline, schedule::Waiting};
 use crate::{
     base::clock::Time,
     deliver::Deliver,
-    message::{Message, outcome::Reason},
+    message::{Message, batch::Batch, outcome::Reason},
 };
 
-impl<D: Deliver + 'static> Line<D> {
+/// How a pipeline comes to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Closing {
+    /// By a deadline. For so long before it, at most, nothing is begun.
+    By { deadline: Time, longest: Duration },
+    /// Nothing is begun any more: a successor does the rest.
+    Retired,
+}
+
+impl<D: Deliver + 'static> Pipeline<D> {
     /// Prepares for an end at `deadline`: each retry that was due later gets its attempt in the first half of the time.
     /// Towards the end nothing is begun that would hardly be over by then, to go by how long attempts have taken so far:
     /// the webhook would get it, and get it again from whoever takes it over.
     pub fn close(self: &Rc<Self>, deadline: Time) {
         let now = self.clock.now();
         let half = deadline.since(now) / 2;
-        self.closing.set(Some((deadline, half)));
-        self.dispatch.borrow_mut().hurry(now, half);
-        self.call_workers(now);
+        self.closing.set(Some(Closing::By { deadline, longest: half }));
+        self.schedule.borrow_mut().expedite(now, half);
+        self.wake_workers_at(now);
+    }
+
+    /// Begins no attempt any more, as a successor is there for the same route.
+    pub fn retire(&self) {
+        self.closing.set(Some(Closing::Retired));
+    }
+
+    /// Whether it was.
+    pub fn is_retired(&self) -> bool {
+        matches!(self.closing.get(), Some(Closing::Retired))
+    }
+
+    /// Gives what waits here to `successor`, which counts for the same route: nothing is received anew. What the successor
+    /// has no room for stays here.
+    pub fn move_to(&self, successor: &Rc<Self>) {
+        let mut refused = Vec::new();
+        while let Some(waiting) = self.pop_any() {
+            if let Err(waiting) = successor.schedule.borrow_mut().take_over(waiting) {
+                refused.push(waiting);
+            }
+        }
+        let mut schedule = self.schedule.borrow_mut();
+        for waiting in refused {
+            // It was here before, so there is room for it.
+            if let Err(Waiting { message, .. }) = schedule.take_over(waiting) {
+                self.left.borrow_mut().push(message);
+            }
+        }
+        drop(schedule);
+        self.show_load();
+        successor.wake_workers();
+    }
+
+    fn pop_any(&self) -> Option<Waiting> {
+        self.schedule.borrow_mut().pop_any()
     }
 
     /// How long an attempt takes on average.
@@ -32,16 +79,20 @@ impl<D: Deliver + 'static> Line<D> {
 
     /// Whether nothing is begun any more at `now`.
     pub(super) fn is_closed(&self, now: Time) -> bool {
-        self.closing.get().is_some_and(|(deadline, longest)| {
-            deadline.since(now) <= (self.usual_duration() * 3).min(longest)
-        })
+        match self.closing.get() {
+            None => false,
+            Some(Closing::Retired) => true,
+            Some(Closing::By { deadline, longest }) => {
+                deadline.since(now) <= (self.usual_duration() * 3).min(longest)
+            }
+        }
     }
 
     /// Returns when nothing is in hand any more, or nothing of it can be attempted before `deadline`.
     pub async fn drained(&self, deadline: Time) {
         loop {
             let now = self.clock.now();
-            let due = self.dispatch.borrow().next_due(now);
+            let due = self.schedule.borrow().next_due(now);
             let hopeless = due.is_none_or(|due| due > deadline) || self.is_closed(now);
             if self.in_flight.get() == 0 && hopeless {
                 return;
@@ -51,10 +102,10 @@ impl<D: Deliver + 'static> Line<D> {
     }
 
     /// Ends the work at once: breaks off what is under way. What is left waits for [`Self::take_left`].
-    pub async fn cut(&self) {
-        self.cut.set(true);
-        for seat in &*self.seats.borrow() {
-            seat.wake();
+    pub async fn abort(&self) {
+        self.aborted.set(true);
+        for worker in &*self.workers.borrow() {
+            worker.wake();
         }
         self.alarm_set.notify_one();
         self.tasks.close();
@@ -62,15 +113,22 @@ impl<D: Deliver + 'static> Line<D> {
         self.show_load();
     }
 
+    /// Leaves a batch in the middle of its attempt. Whether the webhook took it is not known.
+    pub(super) fn abandon(&self, batch: Batch) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        batch.for_each(|message| self.put_back(message));
+    }
+
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
-        let dispatch = self.dispatch.borrow();
-        self.left.borrow().is_empty() && dispatch.retries().is_empty() && dispatch.queue().is_empty()
+        let schedule = self.schedule.borrow();
+        self.left.borrow().is_empty() && schedule.retries().is_empty() && schedule.queue().is_empty()
     }
 
     /// Takes out one of the messages that are left. It is to be put back, or to be told that it was handed over.
     pub fn take_left(&self) -> Option<Message> {
-        self.left.borrow_mut().pop().or_else(|| self.dispatch.borrow_mut().give_up())
+        let left = self.left.borrow_mut().pop();
+        left.or_else(|| self.pop_any().map(|waiting| waiting.message))
     }
 
     /// Takes a message back that is left after all.

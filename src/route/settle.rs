@@ -1,6 +1,7 @@
-//! The end of the line for every message: what became of it is counted here, exactly once.
+//! The end of every message on its route: what became of it is counted here, exactly once, and its stream is told.
 //!
-//! Messages are taken by value: one that was settled can't be settled again.
+//! Messages are taken by value, so one that was settled can't be settled again. What has become a dead letter is counted
+//! later, by whoever publishes it.
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
@@ -12,8 +13,13 @@ use crate::{
         throttle::Throttle,
     },
     config::RouteName,
-    dead_letter::{Letter, Outlet},
-    message::{Message, ack_queue::Acks, acknowledgement::Word, outcome::Reason},
+    dead_letter::{Letter, Sender},
+    message::{
+        Message,
+        ack_queue::AckQueue,
+        acknowledgement::AckKind,
+        outcome::{Outcome, Reason},
+    },
     stats::RouteStats,
 };
 
@@ -25,9 +31,9 @@ const RETURN: Duration = Duration::from_secs(2);
 pub struct Settle {
     route: RouteName,
     stats: Arc<RouteStats>,
-    dead_letters: Option<Outlet>,
+    dead_letters: Option<Sender>,
     /// The way back to the streams. Not used by messages that come from none.
-    acks: Acks,
+    acks: AckQueue,
     clock: Clock,
     /// An overloaded route may drop a hundred thousand messages a second. The first of each second are named.
     named_drops: RefCell<Throttle>,
@@ -38,8 +44,8 @@ impl Settle {
     pub const fn new(
         route: RouteName,
         stats: Arc<RouteStats>,
-        dead_letters: Option<Outlet>,
-        acks: Acks,
+        dead_letters: Option<Sender>,
+        acks: AckQueue,
         clock: Clock,
     ) -> Self {
         let named_drops = RefCell::new(Throttle::new(20, Duration::from_secs(1)));
@@ -48,28 +54,28 @@ impl Settle {
 
     /// The webhook accepted `message` at `now`.
     pub fn delivered(&self, mut message: Message, now: Time) {
-        self.stats.delivered.add(1);
+        self.stats.count(Outcome::Delivered);
         self.stats.delivery_latency.observe(now.since(message.received));
         debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "delivered");
-        if let Some(receipt) = message.receipt.take() {
-            self.acks.say(receipt.settle(Word::Ack));
+        if let Some(ack) = message.ack.take() {
+            self.acks.push(ack.settle(AckKind::Ack));
         }
         drop(message);
     }
 
     /// `message` goes back to its stream, which delivers it again after `delay`.
     pub fn returned(&self, mut message: Message, delay: Duration) {
-        self.stats.returned.add(1);
+        self.stats.count(Outcome::Returned);
         debug!(route = self.route.as_str(), id = %message.id, ?delay, "given back");
-        if let Some(receipt) = message.receipt.take() {
-            self.acks.say(receipt.settle(Word::Nak(delay)));
+        if let Some(ack) = message.ack.take() {
+            self.acks.push(ack.settle(AckKind::Nak(delay)));
         }
         drop(message);
     }
 
     /// Another replica has taken `message` over.
     pub fn handed_over(&self, message: Message) {
-        self.stats.handed_over.add(1);
+        self.stats.count(Outcome::HandedOver);
         debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "handed over");
         drop(message);
     }
@@ -77,7 +83,7 @@ impl Settle {
     /// `message` will not be delivered: it becomes a dead letter, or is dropped where there is no place for those. What
     /// dies only for want of room or time goes back to its stream, where it came from one.
     pub fn dead(&self, message: Message, reason: Reason, now: Time) {
-        if message.receipt.is_some() && reason.is_ours() {
+        if message.ack.is_some() && reason.is_ours() {
             return self.returned(message, RETURN);
         }
         let Some(outlet) = &self.dead_letters else {
@@ -87,7 +93,7 @@ impl Settle {
         let letter = Letter::new(message, reason, &self.route, Arc::clone(&self.stats), &self.clock);
         if let Err(letter) = outlet.send(letter) {
             // Dead letters come faster than NATS takes them, or NATS is away for too long.
-            if letter.message.receipt.is_some() {
+            if letter.message.ack.is_some() {
                 return self.returned(letter.message, RETURN);
             }
             self.dropped(letter.message, reason, now);
@@ -98,7 +104,7 @@ impl Settle {
     /// back to.
     pub async fn room_for(&self, message: &Message) {
         if let Some(outlet) = &self.dead_letters
-            && message.receipt.is_none()
+            && message.ack.is_none()
         {
             outlet.room_for(message).await;
         }
@@ -106,7 +112,7 @@ impl Settle {
 
     /// `message` is given up.
     pub fn dropped(&self, mut message: Message, reason: Reason, now: Time) {
-        self.stats.dropped.add(1);
+        self.stats.count(Outcome::Dropped);
         if let Some(unnamed) = self.named_drops.borrow_mut().pass(now) {
             warn!(
                 route = self.route.as_str(),
@@ -118,8 +124,8 @@ impl Settle {
                 "message dropped"
             );
         }
-        if let Some(receipt) = message.receipt.take() {
-            self.acks.say(receipt.settle(Word::Term));
+        if let Some(ack) = message.ack.take() {
+            self.acks.push(ack.settle(AckKind::Term));
         }
         drop(message);
     }

@@ -1,85 +1,151 @@
-//! What holds for a whole route, and how its lanes share it.
+//! A route as all its lanes see it: its settings, and what holds for the whole of it.
 //!
 //! The bounds and the concurrency are divided: each lane keeps its own part without asking the others. The rate limit,
-//! the pause that a webhook asks for and the condition are shared, by atomics.
+//! the pause that a webhook asks for, the breaker and the webhook's health are shared, by atomics where all goes well.
 
-use std::{num::NonZeroUsize, sync::Arc};
-
-use tokio_rustls::rustls::ClientConfig;
+use std::{num::NonZeroUsize, rc::Rc, sync::Arc};
 
 use super::{
-    schedule::{breaker::Breaker, pause::Hold, rate_limit::SharedLimit},
-    webhook_health::Condition,
+    pipeline::{Parts, Pipeline},
+    registry::LaneStats,
+    schedule::{
+        Schedule,
+        breaker::Breaker,
+        gate::Gates,
+        pause::Pause,
+        policy::Policy,
+        queue::Queue,
+        rate_limit::{Limiter, SharedLimit},
+        retry_queue::RetryQueue,
+    },
+    settle::Settle,
+    source_status::SourceStatus,
+    webhook_health::WebhookHealth,
 };
 use crate::{
-    config::{Bounds, Route},
-    dead_letter::Outlet,
-    deliver::connect::tls::Trust,
-    stats::RouteStats,
+    base::clock::Clock,
+    config::{self, Bounds, RouteName},
+    dead_letter,
+    deliver::{Deliver, connect::tls::Transport},
+    message::ack_queue::AckQueue,
 };
 
-/// One lane's share of a route.
+/// A route with one set of settings. Other settings make another `Route` of the same name, which keeps the figures.
 #[derive(Debug)]
-pub struct RouteShare {
-    /// The bounds of its queue.
-    pub queue: Bounds,
-    /// The bounds of its retry queue.
-    pub retries: Bounds,
-    /// How many attempts it may have under way.
-    pub concurrency: NonZeroUsize,
-    /// The rate limit, shared.
-    pub limit: Option<SharedLimit>,
-    /// The pause, shared.
-    pub hold: Hold,
-    /// The breaker, shared.
+pub struct Route {
+    /// What the operator decided.
+    pub settings: config::Route,
+    /// The breaker, shared by the lanes.
     pub breaker: Breaker,
-    /// The condition, shared.
-    pub condition: Arc<Condition>,
-    /// Its figures.
-    pub stats: Arc<RouteStats>,
-    /// Where dead letters go.
-    pub dead_letters: Option<Outlet>,
-    /// Whom to trust.
-    pub tls: Arc<ClientConfig>,
+    /// How the webhook does, as all lanes see it.
+    pub health: Arc<WebhookHealth>,
+    /// What is counted, by lane.
+    pub stats: LaneStats,
+    /// How to get to the webhook.
+    pub transport: Transport,
+    /// Where dead letters go, where they go anywhere.
+    pub dead_letters: Option<dead_letter::Sender>,
+    limit: Option<SharedLimit>,
+    pause: Pause,
+    /// Whether messages come, by lane: one for each lane that this route runs on.
+    sources: Box<[Arc<SourceStatus>]>,
 }
 
-/// Divides `route` among `lanes`.
-pub fn shares(
-    route: &Route,
-    lanes: NonZeroUsize,
-    trust: &Trust,
-    dead_letters: Option<&Outlet>,
-) -> Vec<RouteShare> {
-    let limit = route.rate_limit.map(SharedLimit::new);
-    let hold = Hold::default();
-    let breaker = Breaker::new(route.breaker.as_ref());
-    let condition = Arc::new(Condition::new(route.name.clone()));
-    let tls = trust.client_config(&route.webhook.tls.ca);
-    (0..lanes.get())
-        .map(|lane| RouteShare {
-            queue: bounds(route.queue.bounds, lanes, lane),
-            retries: bounds(route.retry.bounds, lanes, lane),
-            concurrency: part(route.webhook.concurrency, lanes, lane),
-            limit: limit.clone(),
-            hold: hold.clone(),
-            breaker: breaker.clone(),
-            condition: Arc::clone(&condition),
-            stats: Arc::default(),
-            dead_letters: dead_letters.cloned(),
-            tls: Arc::clone(&tls),
+impl Route {
+    /// A route for the lanes that `stats` are of. Where there is not enough to divide among all of them, only the first
+    /// ones run it.
+    pub fn new(
+        settings: config::Route,
+        stats: LaneStats,
+        transport: Transport,
+        dead_letters: Option<dead_letter::Sender>,
+    ) -> Self {
+        let least = least_part(&settings).get().min(stats.len());
+        Self {
+            breaker: Breaker::new(settings.breaker.as_ref()),
+            health: Arc::new(WebhookHealth::new(settings.name.clone())),
+            stats,
+            transport,
+            dead_letters,
+            limit: settings.rate_limit.map(SharedLimit::new),
+            pause: Pause::default(),
+            sources: (0..least).map(|_| Arc::new(SourceStatus::new(settings.name.clone()))).collect(),
+            settings,
+        }
+    }
+
+    /// What metrics, logs and the configuration call it.
+    pub const fn name(&self) -> &RouteName {
+        &self.settings.name
+    }
+
+    /// Whether its messages come from a stream.
+    pub const fn is_durable(&self) -> bool {
+        self.settings.jetstream.is_some()
+    }
+
+    /// How many lanes run it: the first ones.
+    pub const fn lanes(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Whether messages come on `lane`; none where that lane does not run this route.
+    pub fn source(&self, lane: usize) -> Option<&Arc<SourceStatus>> {
+        self.sources.get(lane)
+    }
+
+    /// Starts its pipeline on `lane`, whose workers are clients that `client` makes. `acks` is where the lane's streams are
+    /// told what became of their messages.
+    pub fn start<D: Deliver + 'static>(
+        &self,
+        lane: usize,
+        client: Box<dyn Fn() -> D>,
+        acks: AckQueue,
+        clock: Clock,
+    ) -> Rc<Pipeline<D>> {
+        let Self { settings, .. } = self;
+        let stats = Arc::clone(&self.stats[lane]);
+        let gates = Gates {
+            pause: self.pause.clone(),
+            limit: self.limit.clone().map(Limiter::new),
+            breaker: self.breaker.clone(),
+        };
+        let queue = Queue::new(self.bounds(settings.queue.bounds, lane), settings.queue.overflow);
+        let retries = RetryQueue::new(self.bounds(settings.retry.bounds, lane));
+        let settle =
+            Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), acks, clock);
+        Pipeline::start(Parts {
+            schedule: Schedule::new(queue, retries, gates, Policy::from(&settings.retry)),
+            overflow: settings.queue.overflow,
+            concurrency: self.part(settings.webhook.concurrency, lane).get(),
+            client,
+            settle,
+            health: Arc::clone(&self.health),
+            stats,
+            clock,
         })
-        .collect()
+    }
+
+    fn bounds(&self, whole: Bounds, lane: usize) -> Bounds {
+        Bounds { messages: self.part(whole.messages, lane), bytes: self.part(whole.bytes, lane) }
+    }
+
+    fn part(&self, whole: NonZeroUsize, lane: usize) -> NonZeroUsize {
+        part(whole, self.sources.len(), lane)
+    }
 }
 
-fn bounds(whole: Bounds, lanes: NonZeroUsize, lane: usize) -> Bounds {
-    Bounds { messages: part(whole.messages, lanes, lane), bytes: part(whole.bytes, lanes, lane) }
+/// Among how many lanes the settings can be divided, so that each has something of everything.
+fn least_part(settings: &config::Route) -> NonZeroUsize {
+    let concurrency = settings.webhook.concurrency;
+    concurrency.min(settings.queue.bounds.messages).min(settings.retry.bounds.messages)
 }
 
-/// The parts add up to the whole; the first lanes take what does not divide. Never nothing: the configuration refuses
-/// more lanes than there is to divide.
-fn part(whole: NonZeroUsize, lanes: NonZeroUsize, lane: usize) -> NonZeroUsize {
-    let rest = usize::from(lane < whole.get() % lanes);
-    NonZeroUsize::new(whole.get() / lanes + rest).unwrap_or(NonZeroUsize::MIN)
+/// The part of `whole` that the lane with this number gets. The parts add up to the whole; the first lanes take what does
+/// not divide.
+fn part(whole: NonZeroUsize, lanes: usize, lane: usize) -> NonZeroUsize {
+    let rest = usize::from(lane < whole.get() % lanes.max(1));
+    NonZeroUsize::new(whole.get() / lanes.max(1) + rest).unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]
@@ -91,8 +157,7 @@ mod tests {
         let number = |n| NonZeroUsize::new(n).unwrap();
         for whole in [4, 7, 64, 65_536, 1_000_003] {
             for lanes in 1..=4 {
-                let parts: Vec<_> =
-                    (0..lanes).map(|lane| part(number(whole), number(lanes), lane).get()).collect();
+                let parts: Vec<_> = (0..lanes).map(|lane| part(number(whole), lanes, lane).get()).collect();
                 assert_eq!(parts.iter().sum::<usize>(), whole, "{parts:?}");
                 assert!(parts.iter().max().unwrap() - parts.iter().min().unwrap() <= 1, "{parts:?}");
             }

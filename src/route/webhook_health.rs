@@ -22,7 +22,7 @@ const DWELL: Duration = Duration::from_secs(1);
 
 /// A change that is worth a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum HealthChange {
     /// Several attempts in a row failed, the last of them for this reason.
     Failing(Failure),
     /// An attempt succeeded again.
@@ -46,16 +46,16 @@ pub struct Tracker {
 
 impl Tracker {
     /// Takes note of an attempt that succeeded.
-    pub fn succeeded(&mut self, now: Time) -> Option<Change> {
+    pub fn succeeded(&mut self, now: Time) -> Option<HealthChange> {
         self.in_a_row = 0;
         let since = self.failing_since?;
         self.failing_since = None;
         self.changed = Some(now);
-        Some(Change::Recovered { after: now.since(since), failed: self.failed })
+        Some(HealthChange::Recovered { after: now.since(since), failed: self.failed })
     }
 
     /// Takes note of an attempt that failed.
-    pub fn failed(&mut self, failure: Failure, now: Time) -> Option<Change> {
+    pub fn failed(&mut self, failure: Failure, now: Time) -> Option<HealthChange> {
         if self.in_a_row == 0 {
             self.first_failure = now;
         }
@@ -68,7 +68,7 @@ impl Tracker {
         self.failing_since = Some(self.first_failure);
         self.failed = u64::from(self.in_a_row);
         self.changed = Some(now);
-        Some(Change::Failing(failure))
+        Some(HealthChange::Failing(failure))
     }
 
     /// Whether there is nothing that a success would change.
@@ -77,22 +77,22 @@ impl Tracker {
     }
 }
 
-/// A route's condition, shared by its lanes.
+/// How the webhook of a route does, as all its lanes see it.
 #[derive(Debug)]
-pub struct Condition {
+pub struct WebhookHealth {
     route: RouteName,
     tracker: Mutex<Tracker>,
     /// Spares the lock for as long as all goes well.
     troubled: AtomicBool,
 }
 
-impl Condition {
+impl WebhookHealth {
     /// Presumed well.
     pub fn new(route: RouteName) -> Self {
         Self { route, tracker: Mutex::default(), troubled: AtomicBool::new(false) }
     }
 
-    /// Whose condition it is.
+    /// The route.
     pub const fn route(&self) -> &RouteName {
         &self.route
     }
@@ -110,7 +110,7 @@ impl Condition {
     }
 
     /// Logs what has become of the breaker.
-    pub fn breaker(&self, change: breaker::Change) {
+    pub fn breaker_changed(&self, change: breaker::Change) {
         let route = self.route.as_str();
         match change {
             breaker::Change::Opened { wait } => {
@@ -124,7 +124,7 @@ impl Condition {
         }
     }
 
-    fn note(&self, event: impl FnOnce(&mut Tracker) -> Option<Change>) {
+    fn note(&self, event: impl FnOnce(&mut Tracker) -> Option<HealthChange>) {
         let change = {
             let mut tracker = self.tracker.lock().unwrap_or_else(PoisonError::into_inner);
             let change = event(&mut tracker);
@@ -134,10 +134,10 @@ impl Condition {
         let route = self.route.as_str();
         match change {
             None => {}
-            Some(Change::Failing(failure)) => {
+            Some(HealthChange::Failing(failure)) => {
                 warn!(route, reason = %failure.label(), "webhook is failing, its messages are retried");
             }
-            Some(Change::Recovered { after, failed }) => {
+            Some(HealthChange::Recovered { after, failed }) => {
                 let after = humantime::format_duration(Duration::from_millis(
                     u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
                 ));
@@ -160,7 +160,7 @@ mod tests {
         let mut tracker = Tracker::default();
         assert_eq!(tracker.failed(Failure::Reset, ms(0)), None);
         assert_eq!(tracker.failed(Failure::Reset, ms(1)), None);
-        assert_eq!(tracker.failed(Failure::Timeout, ms(2)), Some(Change::Failing(Failure::Timeout)));
+        assert_eq!(tracker.failed(Failure::Timeout, ms(2)), Some(HealthChange::Failing(Failure::Timeout)));
         assert_eq!(tracker.failed(Failure::Timeout, ms(9000)), None);
     }
 
@@ -181,7 +181,7 @@ mod tests {
             tracker.failed(Failure::Status(503), ms(now));
         }
         let change = tracker.succeeded(ms(5100));
-        assert_eq!(change, Some(Change::Recovered { after: Duration::from_secs(5), failed: 4 }));
+        assert_eq!(change, Some(HealthChange::Recovered { after: Duration::from_secs(5), failed: 4 }));
         assert!(tracker.is_quiet());
     }
 

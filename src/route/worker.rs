@@ -1,21 +1,30 @@
-//! Where a worker of a line can be reached.
+//! The workers of a pipeline: a pool that grows up to the route's concurrency, and never shrinks.
+//!
+//! A worker that finds nothing to do parks. Those that were parked last are woken first, so that a quiet route keeps few
+//! connections warm instead of many cool ones.
 
 use std::{
     cell::{Cell, RefCell},
-    task::{Context, Waker},
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
 };
 
-/// A worker's place, by which it can be reached.
+use super::pipeline::Pipeline;
+use crate::deliver::Deliver;
+
+/// By what a worker can be reached.
 #[derive(Debug, Default)]
-pub(super) struct Seat {
-    /// Whether it was called and has not come yet.
-    pub(super) called: Cell<bool>,
+pub(super) struct WorkerHandle {
+    /// Whether it was woken and has not come yet.
+    woken: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Seat {
-    /// Has `cx`'s task woken by [`Self::wake`].
-    pub(super) fn register(&self, cx: &Context<'_>) {
+impl WorkerHandle {
+    /// Has the task of `cx` woken by [`Self::wake`].
+    fn register(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
@@ -26,5 +35,80 @@ impl Seat {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+}
+
+impl<D: Deliver + 'static> Pipeline<D> {
+    /// Wakes the worker that was parked last, or starts a new one. False where all that there may be are at work.
+    pub(super) fn wake_one(self: &Rc<Self>) -> bool {
+        let Some(worker) = self.parked_or_new() else { return false };
+        worker.woken.set(true);
+        self.woken.set(self.woken.get() + 1);
+        worker.wake();
+        true
+    }
+
+    fn parked_or_new(self: &Rc<Self>) -> Option<Rc<WorkerHandle>> {
+        if let Some(worker) = self.parked.borrow_mut().pop() {
+            return Some(worker);
+        }
+        let mut workers = self.workers.borrow_mut();
+        if workers.len() >= self.concurrency || self.aborted.get() {
+            return None;
+        }
+        let worker = Rc::new(WorkerHandle::default());
+        workers.push(Rc::clone(&worker));
+        self.spawn(Rc::clone(self).work((self.client)(), Rc::clone(&worker)));
+        Some(worker)
+    }
+
+    /// The life of a worker.
+    async fn work(self: Rc<Self>, mut client: D, worker: Rc<WorkerHandle>) {
+        self.has_come(&worker);
+        while !self.aborted.get() {
+            let Some((batch, began)) = self.take() else {
+                self.park(&mut client, &worker).await;
+                continue;
+            };
+            match self.unless_aborted(&worker, client.deliver(&batch, began)).await {
+                Some((attempt, ended)) => self.finish(batch, &attempt, began, ended),
+                None => self.abandon(batch),
+            }
+        }
+    }
+
+    /// Waits until woken, and looks after the connection meanwhile.
+    async fn park(&self, client: &mut D, worker: &Rc<WorkerHandle>) {
+        self.parked.borrow_mut().push(Rc::clone(worker));
+        let mut has_connection = true;
+        poll_fn(|cx| {
+            if worker.woken.get() || self.aborted.get() {
+                return Poll::Ready(());
+            }
+            worker.register(cx);
+            has_connection = has_connection && client.poll_idle(cx).is_pending();
+            Poll::Pending
+        })
+        .await;
+        self.has_come(worker);
+    }
+
+    fn has_come(&self, worker: &WorkerHandle) {
+        if worker.woken.replace(false) {
+            self.woken.set(self.woken.get() - 1);
+        }
+    }
+
+    /// Runs `attempt` to its end, or breaks it off when the pipeline is aborted.
+    async fn unless_aborted<T>(&self, worker: &WorkerHandle, attempt: impl Future<Output = T>) -> Option<T> {
+        let mut attempt = pin!(attempt);
+        poll_fn(|cx| {
+            if self.aborted.get() {
+                return Poll::Ready(None);
+            }
+            worker.register(cx);
+            attempt.as_mut().poll(cx).map(Some)
+        })
+        .await
     }
 }

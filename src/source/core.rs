@@ -1,25 +1,26 @@
-//! Where messages come from: the core NATS source, a membership in the queue group of every route.
+//! The core source: the memberships of one lane in the queue groups of its routes, over one connection.
 //!
-//! A [`Session`] is one connection with a subscription for each route. A lane has one, and for a moment two when it
-//! moves from a server that is about to stop to another.
+//! A lane has one session, and for a moment two when it moves from a server that is about to stop to another. Routes join
+//! and leave it one by one.
 
 use std::{
-    future::{Future, poll_fn},
+    cell::{Cell, RefCell},
+    future::poll_fn,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
-    thread,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use async_nats::Subscriber;
 use futures_core::Stream as _;
 use tokio::{
-    task::{JoinHandle, coop::unconstrained, spawn_local},
-    time::{Instant, timeout},
+    sync::Mutex,
+    task::{coop::unconstrained, spawn_local},
+    time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
 use crate::{
@@ -29,9 +30,9 @@ use crate::{
     },
     config::{QueueGroup, Subject},
     deliver::Deliver,
-    message::{Headers, Id, Message},
-    nats::{Echo, Link, LinkError, NoEcho},
-    route::pipeline::Line,
+    message::{Headers, Id, Message, header_names::nats as names},
+    nats::{Barrier, ConnectionState, NatsConnection, SetUpError, end_subscription},
+    route::pipeline::Pipeline,
     stats::Counter,
 };
 
@@ -40,220 +41,214 @@ const TURN: usize = 256;
 /// How many turns there are in one go. The client reads 4 MiB in one go, and what it finds no room for it drops, where
 /// the queue would know what to do with it.
 const TURNS: usize = 64;
-/// How long the server may take to confirm the subscriptions before the lane counts as live without it: a user may lack
-/// the permission for that.
+/// How long the server may take to confirm the subscriptions before they count as made without it: a user may lack the
+/// permission for that.
 const CONFIRMATION: Duration = Duration::from_secs(2);
+/// How long the server may take to confirm that it has heard of the end of subscriptions.
+const LEAVING: Duration = Duration::from_secs(1);
+/// How long to wait for what is on the wire where the server confirms nothing.
+const ON_THE_WIRE: Duration = Duration::from_millis(250);
 
-/// What may come during a round trip while the traffic is calm, in bytes: it fits into the receive buffer of any socket.
-const CALM: u64 = 16 * 1024;
-/// How many calm round trips there are in a row before a burst is taken to be over.
-const CALM_ROUND_TRIPS: usize = 3;
-/// How long to wait for the end of a burst.
-const BURST: Duration = Duration::from_secs(2);
-
-/// A route as its source sees it.
-pub struct Feed<D> {
-    /// What is subscribed to.
-    pub subject: Subject,
-    /// With whom the messages are shared.
-    pub queue_group: QueueGroup,
-    /// Where the messages go.
-    pub line: Rc<Line<D>>,
+/// A connection, and what is subscribed to over it. Ends with its last reference.
+pub struct CoreSession<D> {
+    connection: Rc<NatsConnection>,
+    barrier: Mutex<Barrier>,
+    intakes: Rc<Intakes<D>>,
+    clock: Clock,
+    _pump: DropGuard,
 }
 
-impl<D> Clone for Feed<D> {
-    fn clone(&self) -> Self {
-        Self {
-            subject: self.subject.clone(),
-            queue_group: self.queue_group.clone(),
-            line: Rc::clone(&self.line),
-        }
-    }
-}
+/// A route's membership in its queue group.
+pub struct Membership<D>(Rc<Intake<D>>);
 
-/// See the module.
-#[derive(Debug)]
-pub struct Session {
-    link: Rc<Link>,
-    echo: Echo,
-    stop: CancellationToken,
-    pump: JoinHandle<()>,
-}
-
-impl Session {
-    /// Subscribes every route over `link`, which may not be connected yet: the subscriptions follow when it is.
-    pub async fn start<D: Deliver + 'static>(
-        link: Link,
-        feeds: &[Feed<D>],
-        slow_consumer: &Arc<Counter>,
+impl<D: Deliver + 'static> CoreSession<D> {
+    /// A session over `connection`, which may not be connected yet. What the client drops is counted by `slow_consumer`.
+    pub async fn over(
+        connection: NatsConnection,
+        slow_consumer: Arc<Counter>,
         clock: Clock,
-    ) -> Result<Self, LinkError> {
-        let mut intakes = Vec::with_capacity(feeds.len());
-        for feed in feeds {
-            let subject = feed.subject.as_str().to_owned();
-            let group = feed.queue_group.as_str().to_owned();
-            let subscriber = link.client().queue_subscribe(subject, group).await?;
-            let subject = feed.subject.as_str().into();
-            intakes.push(Intake { subscriber: Some(subscriber), subject, line: Rc::clone(&feed.line) });
-        }
-        let echo = Echo::over(&link).await?;
-        let link = Rc::new(link);
-        let stop = CancellationToken::new();
+    ) -> Result<Self, SetUpError> {
+        let barrier = Mutex::new(Barrier::over(&connection).await?);
+        let connection = Rc::new(connection);
+        let intakes = Rc::new(Intakes::default());
+        let end = CancellationToken::new();
         let pump = Pump {
-            intakes,
-            link: Rc::clone(&link),
-            taken: 0,
+            intakes: Rc::clone(&intakes),
+            connection: Rc::clone(&connection),
             lost: 0,
-            slow_consumer: Arc::clone(slow_consumer),
+            slow_consumer,
             reports: Throttle::new(1, Duration::from_secs(1)),
             clock,
         };
-        let pump = spawn_local(pump.run(stop.clone()));
-        Ok(Self { link, echo, stop, pump })
+        drop(spawn_local(pump.run(end.clone())));
+        Ok(Self { connection, barrier, intakes, clock, _pump: end.drop_guard() })
     }
 
-    /// Returns when the server has confirmed the subscriptions, as well as can be told.
-    pub async fn confirmed(&mut self) {
+    /// Makes `pipeline` a member of `queue_group` for `subject`. Where there is no connection, the subscription follows
+    /// when there is one.
+    pub async fn join(
+        &self,
+        subject: &Subject,
+        queue_group: &QueueGroup,
+        pipeline: Rc<Pipeline<D>>,
+    ) -> Result<Membership<D>, SetUpError> {
+        let client = self.connection.client();
+        let subscriber = client.queue_subscribe(subject.to_string(), queue_group.as_str().to_owned()).await?;
+        let subscriber = RefCell::new(Some(subscriber));
+        let intake = Rc::new(Intake { subscriber, subject: subject.as_str().into(), pipeline });
+        self.intakes.add(Rc::clone(&intake));
+        Ok(Membership(intake))
+    }
+
+    /// Returns when the server has confirmed what was subscribed to so far, as well as can be told.
+    pub async fn confirmed(&self) {
         while !self.is_connected() {
             // The event of it may get lost.
-            drop(timeout(Duration::from_secs(1), self.link.state().connection()).await);
+            drop(timeout(Duration::from_secs(1), self.state().connected()).await);
         }
-        if self.echo.call(CONFIRMATION).await.is_err() {
+        if self.barrier.lock().await.pass(CONFIRMATION).await.is_err() {
             debug!("the NATS server does not confirm the subscriptions");
         }
     }
 
-    /// Leaves the queue groups without losing a message that the server has sent already.
-    pub async fn leave(mut self) {
-        if self.is_connected() && self.leave_connected().await {
+    /// Leaves the queue groups of `memberships` without losing a message that the server has sent already.
+    pub async fn leave(&self, memberships: Vec<Membership<D>>) {
+        if memberships.is_empty() {
             return;
         }
-        // Nothing is on the wire. The pump takes what the client still holds.
-        self.stop.cancel();
-        if self.pump.await.is_err() {
-            warn!("the NATS source ended early");
-        }
-    }
-
-    /// Whether the subscriptions have ended in order.
-    async fn leave_connected(&mut self) -> bool {
-        let pause = match self.calm().await {
-            Ok(round_trip) => (round_trip * 4).clamp(Duration::from_millis(50), Duration::from_secs(1)),
-            Err(NoEcho) => Duration::from_millis(250),
-        };
-        if !unsubscribe(self.link.client()).await {
-            return false;
-        }
-        // The client forgets its subscriptions the next time it wakes up after the server was told, and drops what
-        // arrives later, although messages may still be on their way: it does not wait for the answer
-        // (nats-io/nats.rs#1332; `ConnectionHandler::process` in async-nats 0.51). But it runs on this very thread and
-        // cannot wake up while we hold it. When we let go, everything has arrived, and it reads all of it before it
-        // forgets. What arrives meanwhile has to fit into the buffer of the socket: hence the wait for a calm moment.
-        thread::sleep(pause);
-        // The subscriptions end, and the pump with them.
-        let ended = timeout(Duration::from_secs(5), wait_until(|| self.pump.is_finished())).await.is_ok();
-        if !ended {
-            warn!("the NATS client did not end its subscriptions in time");
-        }
-        ended
-    }
-
-    /// Waits for a moment when little comes, though not for long. Returns how long a round trip took then.
-    async fn calm(&mut self) -> Result<Duration, NoEcho> {
-        let end = Instant::now() + BURST;
-        let mut in_a_row = 0;
-        loop {
-            let before = self.link.bytes_read();
-            let round_trip = self.echo.call(Duration::from_secs(1)).await?;
-            in_a_row = if self.link.bytes_read() - before <= CALM { in_a_row + 1 } else { 0 };
-            if in_a_row == CALM_ROUND_TRIPS || Instant::now() >= end {
-                return Ok(round_trip);
+        if self.is_connected() {
+            for Membership(intake) in &memberships {
+                intake.unsubscribe().await;
+            }
+            self.intakes.wake();
+            // What the server has sent before it heard of that arrives before its answer.
+            if self.barrier.lock().await.pass(LEAVING).await.is_err() {
+                sleep(ON_THE_WIRE).await;
             }
         }
+        for Membership(intake) in &memberships {
+            self.intakes.remove(intake, self.clock.now());
+        }
     }
 
-    fn is_connected(&self) -> bool {
-        self.link.is_connected()
+    /// Whether there is a connection.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_connected()
     }
 
     /// The connection.
-    pub fn link(&self) -> &Link {
-        &self.link
+    pub fn connection(&self) -> &NatsConnection {
+        &self.connection
     }
 
-    /// Returns when the server has announced that it is about to stop.
-    pub async fn lame_duck(&self) {
-        self.link.state().lame_duck().await;
-    }
-
-    /// Brings what is known of the connection up to date.
-    pub fn refresh(&self) {
-        self.link.refresh();
+    /// What is known of the connection.
+    pub fn state(&self) -> &Arc<ConnectionState> {
+        self.connection.state()
     }
 }
 
-/// Tells the server to send nothing more. True when that is on its way.
-async fn unsubscribe(client: &async_nats::Client) -> bool {
-    // Both commands reach the client in one go: between them it must not wake up, and so this may not yield.
-    unconstrained(async {
-        let told = client.drain().await.is_ok();
-        told && matches!(timeout(Duration::from_secs(1), client.flush()).await, Ok(Ok(())))
-    })
-    .await
+/// What a session is subscribed to.
+struct Intakes<D> {
+    all: RefCell<Vec<Rc<Intake<D>>>>,
+    /// How many messages were taken.
+    taken: Cell<u64>,
+    pump: RefCell<Option<Waker>>,
 }
 
-async fn wait_until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+impl<D> Default for Intakes<D> {
+    fn default() -> Self {
+        Self { all: RefCell::default(), taken: Cell::new(0), pump: RefCell::default() }
+    }
+}
+
+impl<D: Deliver + 'static> Intakes<D> {
+    fn add(&self, intake: Rc<Intake<D>>) {
+        self.all.borrow_mut().push(intake);
+        self.wake();
+    }
+
+    /// Has the pump look at all of them.
+    fn wake(&self) {
+        if let Some(pump) = &*self.pump.borrow() {
+            pump.wake_by_ref();
+        }
+    }
+
+    /// Takes what is still there, and ends the subscription.
+    fn remove(&self, intake: &Rc<Intake<D>>, now: Time) {
+        let mut context = Context::from_waker(Waker::noop());
+        while self.take_turn(intake, &mut context, now) {}
+        self.all.borrow_mut().retain(|other| !Rc::ptr_eq(other, intake));
+    }
+
+    /// One turn of `intake`. Whether there is more.
+    fn take_turn(&self, intake: &Intake<D>, cx: &mut Context<'_>, now: Time) -> bool {
+        let (taken, more) = intake.poll(cx, now);
+        self.taken.set(self.taken.get() + taken as u64);
+        more
+    }
+
+    /// Some turns for each subscription. Whether there is more.
+    fn poll(&self, cx: &mut Context<'_>, now: Time) -> bool {
+        let mut more = true;
+        for _ in 0..TURNS {
+            more = false;
+            for intake in &*self.all.borrow() {
+                more |= self.take_turn(intake, cx, now);
+            }
+            if !more {
+                break;
+            }
+        }
+        more
     }
 }
 
 /// One subscription.
 struct Intake<D> {
-    /// None when it has ended.
-    subscriber: Option<Subscriber>,
+    /// None when it has ended, and while it is told to.
+    subscriber: RefCell<Option<Subscriber>>,
     subject: Arc<str>,
-    line: Rc<Line<D>>,
+    pipeline: Rc<Pipeline<D>>,
 }
 
 impl<D: Deliver + 'static> Intake<D> {
-    /// Moves messages from the client to the line, a turn of them at most.
-    fn poll(&mut self, cx: &mut Context<'_>, now: Time) -> Turn {
-        let Some(subscriber) = &mut self.subscriber else {
-            return Turn { taken: 0, more: false };
-        };
-        let mut turn = Turn { taken: 0, more: true };
-        while turn.taken < TURN {
+    /// Moves messages from the client to the pipeline, a turn of them at most: how many, and whether there may be more.
+    fn poll(&self, cx: &mut Context<'_>, now: Time) -> (usize, bool) {
+        let mut slot = self.subscriber.borrow_mut();
+        let Some(subscriber) = &mut *slot else { return (0, false) };
+        let mut taken = 0;
+        let mut more = true;
+        while more && taken < TURN {
             match Pin::new(&mut *subscriber).poll_next(cx) {
                 Poll::Ready(Some(message)) => {
-                    turn.taken += 1;
-                    self.line.offer(accept(message, &self.subject, now));
+                    taken += 1;
+                    self.pipeline.offer(accept(message, &self.subject, now));
                 }
                 Poll::Ready(None) => {
-                    self.subscriber = None;
-                    turn.more = false;
-                    break;
+                    *slot = None;
+                    return (taken, false);
                 }
-                Poll::Pending => {
-                    turn.more = false;
-                    break;
-                }
+                Poll::Pending => more = false,
             }
         }
-        if turn.taken > 0 {
-            self.line.summon();
+        if taken > 0 {
+            self.pipeline.wake_workers();
         }
-        turn
+        (taken, more)
+    }
+
+    /// Tells the server to send nothing more, and goes on taking what it has sent before.
+    async fn unsubscribe(&self) {
+        let subscriber = self.subscriber.borrow_mut().take();
+        let Some(mut subscriber) = subscriber else { return };
+        end_subscription(&mut subscriber).await;
+        *self.subscriber.borrow_mut() = Some(subscriber);
     }
 }
 
-struct Turn {
-    taken: usize,
-    more: bool,
-}
-
 /// A message as it came from NATS, made ours.
-pub(crate) fn accept(message: async_nats::Message, subscribed: &Arc<str>, now: Time) -> Message {
+pub(super) fn accept(message: async_nats::Message, subscribed: &Arc<str>, now: Time) -> Message {
     // Most subscriptions are to one subject: all its messages share one copy of the name.
     let subject = if *message.subject == **subscribed {
         Arc::clone(subscribed)
@@ -265,16 +260,15 @@ pub(crate) fn accept(message: async_nats::Message, subscribed: &Arc<str>, now: T
             values.iter().map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
         }))
     });
-    let id = headers.get("nats-msg-id").map_or_else(Id::fresh, Id::given);
+    let id = headers.get(names::MESSAGE_ID).map_or_else(Id::fresh, Id::given);
     Message::new(id, subject, headers, message.payload, now)
 }
 
-/// Moves messages from the client to the lines, as fast as they come: the client's read loop drops what it finds no
-/// room for, so a line never makes it wait. What is too much for a line is the line's decision.
+/// Moves messages from the client to the pipelines, as fast as they come: the client's read loop drops what it finds no
+/// room for, so a pipeline never makes it wait. What is too much for a pipeline is the pipeline's decision.
 struct Pump<D> {
-    intakes: Vec<Intake<D>>,
-    link: Rc<Link>,
-    taken: u64,
+    intakes: Rc<Intakes<D>>,
+    connection: Rc<NatsConnection>,
     /// What the client dropped, as far as it is counted.
     lost: u64,
     slow_consumer: Arc<Counter>,
@@ -283,50 +277,40 @@ struct Pump<D> {
 }
 
 impl<D: Deliver + 'static> Pump<D> {
-    /// Runs until the subscriptions have ended, or until everything was taken after `stop`.
-    async fn run(mut self, stop: CancellationToken) {
-        let mut stopped = pin!(stop.cancelled());
+    /// Runs until `end`.
+    async fn run(mut self, end: CancellationToken) {
+        let mut ended = pin!(end.cancelled());
         // Turns, not the runtime's budget, limit what is done in one go: only then "nothing more" means what it says.
         unconstrained(poll_fn(|cx| {
-            let stopped = stopped.as_mut().poll(cx).is_ready();
-            let more = self.poll(cx);
-            if more {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            if ended.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
             }
-            self.count_losses();
-            let ended = self.intakes.iter().all(|intake| intake.subscriber.is_none());
-            if stopped || ended { Poll::Ready(()) } else { Poll::Pending }
+            self.remember(cx);
+            if self.intakes.poll(cx, self.clock.now()) {
+                cx.waker().wake_by_ref();
+            } else {
+                self.count_losses();
+            }
+            Poll::Pending
         }))
         .await;
     }
 
-    /// Some turns for each subscription. Whether there is more.
-    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = self.clock.now();
-        let mut more = true;
-        for _ in 0..TURNS {
-            more = false;
-            for intake in &mut self.intakes {
-                let turn = intake.poll(cx, now);
-                self.taken += turn.taken as u64;
-                more |= turn.more;
-            }
-            if !more {
-                break;
-            }
+    fn remember(&self, cx: &Context<'_>) {
+        let mut waker = self.intakes.pump.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
         }
-        more
     }
 
     /// With nothing left to take, what the client has read and we have not taken is what it dropped. Its own events for
     /// this get lost themselves.
     fn count_losses(&mut self) {
-        let Some(read) = self.link.messages_read() else {
-            return;
-        };
-        let lost = read.saturating_sub(self.taken);
-        if lost > self.lost {
+        let someone_is_leaving =
+            || self.intakes.all.borrow().iter().any(|intake| intake.subscriber.borrow().is_none());
+        let Some(read) = self.connection.messages_read() else { return };
+        let lost = read.saturating_sub(self.intakes.taken.get());
+        if lost > self.lost && !someone_is_leaving() {
             self.slow_consumer.add(lost - self.lost);
             self.lost = lost;
             if self.reports.pass(self.clock.now()).is_some() {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use broadcaster::deliver::h1::connection::{Connection, Unanswered};
+use broadcaster::deliver::h1::connection::{HttpConnection, Unanswered};
 use broadcaster::message::outcome::Failure;
 use bytes::Bytes;
 use http::Request;
@@ -156,13 +156,13 @@ async fn serve(mut stream: DuplexStream, pieces: Vec<Vec<u8>>) {
 /// What our client makes of it: the status, or why there is none.
 async fn ours(pieces: Vec<Vec<u8>>) -> Result<u16, Failure> {
     let (client, server) = duplex(1 << 20);
-    let mut connection = Connection::new(client, Rc::default());
+    let mut connection = HttpConnection::new(client, Rc::default());
     let exchange = connection.exchange(|head| head.extend_from_slice(HEAD), b"{}");
     let (answer, ()) = tokio::join!(exchange, serve(server, pieces));
     match answer {
         Ok(answer) => Ok(answer.status),
         Err(Unanswered::Failed(failure)) => Err(failure),
-        Err(Unanswered::NotTaken) => panic!("the request was taken"),
+        Err(Unanswered::NotSent) => panic!("the request was taken"),
     }
 }
 

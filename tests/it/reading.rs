@@ -1,10 +1,10 @@
 //! What must hold of reading any bytes at all as a response. Shared by the tests and the fuzz target.
 
-use broadcaster::deliver::h1::response::{Malformed, Progress, Reader};
+use broadcaster::deliver::h1::response::{Malformed, Progress, ResponseReader};
 
 /// Reads `bytes`, of which `step` more arrive each time, and then the end.
 fn read(bytes: &[u8], step: usize) -> Result<Progress, Malformed> {
-    let mut reader = Reader::default();
+    let mut reader = ResponseReader::default();
     let (mut start, mut end) = (0, 0);
     loop {
         let ended = end == bytes.len();

@@ -12,12 +12,12 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::dead_letters::{print::Printer, replay::Replay, selection::Selected};
-use super::options::{Action, DeadLetters, Selection};
+use super::options::{Action, DeadLettersOptions, Selection};
 use crate::{
     base::clock::Clock,
     config::{Config, PublishSubject, Route},
     dead_letter::{Store, StoreError, Stored},
-    nats::{Link, LinkError},
+    nats::{NatsConnection, SetUpError},
 };
 
 /// How long NATS may take to be there.
@@ -49,7 +49,7 @@ pub enum CommandError {
     Unreachable(String),
     /// No client.
     #[error(transparent)]
-    Link(#[from] LinkError),
+    NatsConnection(#[from] SetUpError),
     /// The stream.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,7 +59,7 @@ pub enum CommandError {
 }
 
 /// Does what `command` asks for. Needs a runtime that takes local tasks.
-pub async fn run(config: &Config, command: DeadLetters, clock: Clock) -> Result<Done, CommandError> {
+pub async fn run(config: &Config, command: DeadLettersOptions, clock: Clock) -> Result<Done, CommandError> {
     let (route, subject) = of_route(config, command.route.as_deref())?;
     let link = connect(config).await?;
     let store = Store::open(&link, subject).await?;
@@ -124,9 +124,9 @@ fn find<'c>(config: &'c Config, name: &str) -> Result<&'c Route, CommandError> {
     found.ok_or_else(|| CommandError::NoSuchRoute(name.to_owned()))
 }
 
-async fn connect(config: &Config) -> Result<Link, CommandError> {
-    let link = Link::open(&config.nats, "dead-letters", None).await?;
-    if timeout(CONNECTING, link.state().connection()).await.is_err() {
+async fn connect(config: &Config) -> Result<NatsConnection, CommandError> {
+    let link = NatsConnection::open(&config.nats, "dead-letters", None).await?;
+    if timeout(CONNECTING, link.state().connected()).await.is_err() {
         let trouble = link.state().trouble();
         return Err(CommandError::Unreachable(trouble.unwrap_or_else(|| "no answer".to_owned())));
     }

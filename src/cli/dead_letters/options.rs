@@ -8,7 +8,7 @@ use crate::message::outcome::Reason;
 
 /// Which dead letters, and what to do with them.
 #[derive(Debug, Args)]
-pub struct DeadLetters {
+pub struct DeadLettersOptions {
     /// The route whose dead letters are meant; needed where several routes have some.
     #[arg(long, value_name = "ROUTE", global = true)]
     pub route: Option<String>,

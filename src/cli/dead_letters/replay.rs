@@ -24,10 +24,12 @@ use crate::{
     deliver::{Client, Deliver as _, Target, connect::tls::Trust},
     message::{
         Message,
+        batch::Batch,
         outcome::{Attempt, Failure},
     },
     route::schedule::{
-        pause::Hold,
+        gate::Gate as _,
+        pause::Pause,
         policy::{Next, Policy},
         rate_limit::{Limiter, SharedLimit},
     },
@@ -75,8 +77,8 @@ pub(super) struct Replay {
     target: Rc<Target>,
     concurrency: usize,
     policy: Policy,
-    limiter: Option<Limiter>,
-    hold: Hold,
+    pause: Pause,
+    limit: Option<Limiter>,
     clock: Clock,
     /// Letters that were looked at and not taken yet.
     ahead: Mutex<Ahead>,
@@ -102,16 +104,16 @@ impl Replay {
         clock: Clock,
     ) -> Result<(Rc<Self>, Signals), CommandError> {
         let signals = signals::listen()?;
-        let tls = Trust::load().client_config(&to.webhook.tls.ca);
+        let transport = Trust::default().transport(&to.webhook);
         let retry = Retry { attempts: to.retry.attempts.min(ATTEMPTS), ..to.retry.clone() };
         let replay = Self {
             store,
             selected,
-            target: Rc::new(Target::new(&to.webhook, tls, clock)),
+            target: Rc::new(Target::new(&to.webhook, transport, Rc::default(), clock)),
             concurrency: to.webhook.concurrency.get(),
             policy: Policy::from(&retry),
-            limiter: to.rate_limit.map(SharedLimit::new).map(Limiter::new),
-            hold: Hold::default(),
+            pause: Pause::default(),
+            limit: to.rate_limit.map(SharedLimit::new).map(Limiter::new),
             clock,
             ahead: Mutex::default(),
             stop: signals.stop.clone(),
@@ -183,8 +185,7 @@ impl Replay {
     async fn replay(&self, sequence: u64, client: &mut Client) -> Result<(), StoreError> {
         // Another replay may have been faster.
         let Some(letter) = self.store.get(sequence).await? else { return Ok(()) };
-        let mut message = letter.to_message(self.clock.now());
-        let delivered = self.deliver(&mut message, client).await;
+        let delivered = self.deliver(letter.to_message(self.clock.now()), client).await;
         self.bar.inc(1);
         match delivered {
             Some(Ok(())) => {
@@ -207,22 +208,24 @@ impl Replay {
     }
 
     /// Attempts to deliver `message` as often as the route's policy says. None where it ended before the first attempt.
-    async fn deliver(&self, message: &mut Message, client: &mut Client) -> Option<Result<(), Failure>> {
+    async fn deliver(&self, message: Message, client: &mut Client) -> Option<Result<(), Failure>> {
+        let mut batch = Batch::from(message);
         let mut last = None;
         for number in 1.. {
             if !self.permit().await {
                 break;
             }
-            message.attempts += 1;
+            batch.begin_attempt();
             let now = self.clock.now();
-            let Attempt::Failed { failure, retry_after, .. } = client.deliver(message, now).await else {
+            let (attempt, _) = client.deliver(&batch, now).await;
+            let Attempt::Failed { failure, retry_after, .. } = attempt else {
                 return Some(Ok(()));
             };
             last = Some(Err(failure));
-            let Next::Retry { delay, hold } = self.policy.next(failure, number, retry_after) else { break };
+            let Next::Retry { delay, pause } = self.policy.next(failure, number, retry_after) else { break };
             let now = self.clock.now();
-            if let Some(hold) = hold {
-                self.hold.extend(now + hold);
+            if let Some(pause) = pause {
+                self.pause.extend(now + pause);
             }
             if !self.wait_until(now + delay).await {
                 break;
@@ -235,9 +238,7 @@ impl Replay {
     async fn permit(&self) -> bool {
         loop {
             let now = self.clock.now();
-            let held = Some(self.hold.until()).filter(|until| *until > now);
-            let limited = || self.limiter.as_ref().and_then(|limiter| limiter.take(now).err());
-            let Some(until) = held.or_else(limited) else {
+            let Err(until) = self.pause.admit(now).and_then(|()| self.limit.admit(now)) else {
                 return !self.stop.is_cancelled();
             };
             if !self.wait_until(until).await {

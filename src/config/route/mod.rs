@@ -21,7 +21,7 @@ pub use self::{
     jetstream::{DeliverPolicy, Jetstream},
     queue::{Bounds, Overflow, Queue},
     rate_limit::RateLimit,
-    retry::{Jitter, Retry},
+    retry::Retry,
     statuses::{Statuses, StatusesError},
     webhook::{Webhook, WebhookTls},
     webhook_url::{WebhookUrl, WebhookUrlError},

@@ -3,10 +3,13 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use super::{Bounds, Statuses, StatusesError, queue};
-use crate::config::{
-    parse::{self, Choice},
-    reader::{Reported, Section},
-    tree::Value,
+use crate::{
+    base::backoff::Jitter,
+    config::{
+        parse::{self, Choice},
+        reader::{Reported, Section},
+        tree::Value,
+    },
 };
 
 /// `[routes.NAME.retry]`: what happens after an attempt that failed.
@@ -28,15 +31,6 @@ pub struct Retry {
     /// `statuses`: the response statuses after which another attempt makes sense. Failures of the network and
     /// timeouts are always retried. Default `["408", "425", "429", "5xx", "!501"]`.
     pub statuses: Statuses,
-}
-
-/// Whether waits are spread by chance, so that messages which failed together do not come back together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Jitter {
-    /// A wait is anything between 0 and what the schedule says.
-    Full,
-    /// A wait is exactly what the schedule says.
-    None,
 }
 
 const ATTEMPTS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");

@@ -6,30 +6,16 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::{WebhookUrl, WebhookUrlError};
-use crate::config::{
-    files, parse,
-    reader::{Reported, Section},
-    tree::Value,
+use crate::{
+    config::{
+        files, parse,
+        reader::{Reported, Section},
+        tree::Value,
+    },
+    message::header_names::http as names,
 };
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
-
-/// Headers that broadcaster or HTTP itself sets on every request.
-const RESERVED: [&str; 13] = [
-    "broadcaster-attempt",
-    "broadcaster-subject",
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "webhook-id",
-];
 
 /// `[routes.NAME.webhook]`: the address that messages are posted to, and how.
 ///
@@ -101,8 +87,14 @@ fn headers(at: &Section<'_>) -> Result<HeaderMap, Reported> {
             continue;
         };
         match header_value(&entry.value) {
-            _ if RESERVED.contains(&header.as_str()) => {
+            _ if names::is_set_by_us(header.as_str()) => {
                 at.report(name, "expected another header: broadcaster sets this one itself");
+            }
+            _ if names::is_kept(header.as_str()) => {
+                at.report(
+                    name,
+                    "expected another header: this name is kept for signatures, traces and CloudEvents",
+                );
             }
             _ if headers.contains_key(&header) => {
                 at.report(

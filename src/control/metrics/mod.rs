@@ -16,9 +16,8 @@ use prometheus_client::{
 };
 use tokio::runtime::RuntimeMetrics;
 
-pub use super::metrics::routes::RouteFigures;
 use super::server::{Page, Pages};
-use crate::{lane::LaneStatus, nats::LinkState};
+use crate::{lane::LaneStatus, nats::Connections, route::registry};
 
 /// The metrics page.
 #[derive(Debug)]
@@ -27,25 +26,25 @@ pub struct Metrics {
 }
 
 /// What the metrics are taken from.
-pub struct Figures {
-    /// The figures of each route.
-    pub routes: Vec<RouteFigures>,
+pub struct Observed {
+    /// The routes and their figures.
+    pub registry: Arc<registry::Registry>,
     /// The lanes.
     pub lanes: Vec<Arc<LaneStatus>>,
     /// The connections beside those of the lanes.
-    pub links: Vec<Arc<LinkState>>,
+    pub connections: Arc<Connections>,
     /// The runtime that serves everything but the lanes.
     pub control: RuntimeMetrics,
 }
 
 impl Metrics {
-    /// Collects from `figures` whenever it is asked.
-    pub fn new(figures: Figures) -> Self {
-        let Figures { routes, lanes, links, control } = figures;
+    /// Collects from `sources` whenever it is asked.
+    pub fn new(observed: Observed) -> Self {
+        let Observed { registry: routes, lanes, connections, control } = observed;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BuildInfo));
-        registry.register_collector(Box::new(routes::Routes(routes)));
-        registry.register_collector(Box::new(Nats { lanes: lanes.clone(), links }));
+        registry.register_collector(Box::new(routes::Collected(routes)));
+        registry.register_collector(Box::new(Nats { lanes: lanes.clone(), connections }));
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
         Self { registry }
@@ -108,17 +107,18 @@ impl Collector for BuildInfo {
 #[derive(Debug)]
 struct Nats {
     lanes: Vec<Arc<LaneStatus>>,
-    links: Vec<Arc<LinkState>>,
+    connections: Arc<Connections>,
 }
 
 impl Collector for Nats {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         use prometheus_client::metrics::counter::ConstCounter;
-        let lanes_connected =
-            self.lanes.iter().all(|lane| lane.link().is_some_and(|link| link.is_connected()));
-        let connected = lanes_connected && self.links.iter().all(|link| link.is_connected());
+        let lanes: Vec<_> = self.lanes.iter().map(|lane| lane.connection()).collect();
+        let others = self.connections.all();
+        let connected = lanes.iter().all(|lane| lane.as_ref().is_some_and(|state| state.is_connected()))
+            && others.iter().all(|state| state.is_connected());
         let reconnects = self.lanes.iter().map(|lane| lane.reconnects()).sum::<u64>()
-            + self.links.iter().map(|link| link.reconnects()).sum::<u64>();
+            + others.iter().map(|state| state.reconnects()).sum::<u64>();
         let lost = self.lanes.iter().map(|lane| lane.slow_consumer.get()).sum::<u64>();
         single(
             &mut encoder,

@@ -9,26 +9,21 @@ use prometheus_client::{
 };
 
 use crate::{
-    config::{Bounds, RouteName},
-    route::schedule::breaker::Breaker,
-    stats::{Account, Histogram, Lag, RouteStats},
+    config::{self, RouteName},
+    message::outcome::{Failure, Outcome},
+    route::{
+        registry::{LaneStats, Registry},
+        shared::Route,
+    },
+    stats::{Gauge, Histogram, Lag, Load, RouteStats, Tally},
 };
 
-/// The figures of one route, lane by lane.
-#[derive(Clone, Debug)]
-pub struct RouteFigures {
-    /// Whose figures they are.
-    pub name: RouteName,
-    /// Those of each lane.
-    pub lanes: Vec<Arc<RouteStats>>,
-    /// Its breaker.
-    pub breaker: Breaker,
-    /// The bounds of its queue, over all lanes.
-    pub queue: Bounds,
-    /// The bounds of its retry queue, over all lanes.
-    pub retries: Bounds,
-    /// Whether its messages come from a stream.
-    pub is_durable: bool,
+/// One route, at one look.
+struct RouteFigures {
+    name: RouteName,
+    lanes: LaneStats,
+    /// None where it only drains any more.
+    route: Option<Arc<Route>>,
 }
 
 impl RouteFigures {
@@ -36,9 +31,8 @@ impl RouteFigures {
         self.lanes.iter().map(|lane| figure(lane)).sum()
     }
 
-    /// What became of all its messages.
-    pub fn account(&self) -> Account {
-        self.lanes.iter().fold(Account::default(), |sum, lane| sum + lane.account())
+    fn tally(&self) -> Tally {
+        self.lanes.iter().map(|lane| lane.tally()).sum()
     }
 }
 
@@ -46,24 +40,34 @@ impl RouteFigures {
 const USUAL_STATUSES: [usize; 16] =
     [200, 201, 202, 204, 301, 302, 400, 401, 403, 404, 410, 429, 500, 502, 503, 504];
 
+/// Collects the figures of all routes that run or drain.
 #[derive(Debug)]
-pub(super) struct Routes(pub(super) Vec<RouteFigures>);
+pub(super) struct Collected(pub(super) Arc<Registry>);
 
-impl Collector for Routes {
+impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let current = self.0.current();
+        let figures = |(name, lanes): (RouteName, LaneStats)| {
+            let route = current.get(&name).cloned();
+            RouteFigures { name, lanes, route }
+        };
+        let routes = Routes(self.0.stats().into_iter().map(figures).collect());
         let encoder = &mut encoder;
-        self.messages(encoder)?;
-        self.requests(encoder)?;
-        self.load(encoder)?;
-        self.bounds(encoder)?;
-        self.breaker(encoder)?;
-        self.lag(encoder)?;
+        routes.messages(encoder)?;
+        routes.requests(encoder)?;
+        routes.load(encoder)?;
+        routes.bounds(encoder)?;
+        routes.breaker(encoder)?;
+        routes.lag(encoder)?;
         let help = "One attempt, from connecting to the last byte of the answer";
-        self.histogram(encoder, "broadcaster_request_duration_seconds", help, |s| &s.request_duration)?;
+        routes.histogram(encoder, "broadcaster_request_duration_seconds", help, |s| &s.request_duration)?;
         let help = "From receiving a message to delivering it, retries included";
-        self.histogram(encoder, "broadcaster_delivery_latency_seconds", help, |s| &s.delivery_latency)
+        routes.histogram(encoder, "broadcaster_delivery_latency_seconds", help, |s| &s.delivery_latency)
     }
 }
+
+/// All routes, at one look.
+struct Routes(Vec<RouteFigures>);
 
 impl Routes {
     fn messages(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
@@ -71,24 +75,17 @@ impl Routes {
         let mut family =
             encoder.encode_descriptor("broadcaster_messages_received", help, None, MetricType::Counter)?;
         for route in &self.0 {
-            let received = ConstCounter::new(route.account().received);
+            let received = ConstCounter::new(route.tally().received);
             received.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
         }
         let help = "Messages that are done with, by what became of them";
         let mut family =
             encoder.encode_descriptor("broadcaster_messages_processed", help, None, MetricType::Counter)?;
         for route in &self.0 {
-            let account = route.account();
-            let outcomes = [
-                ("delivered", account.delivered),
-                ("dead_lettered", account.dead_lettered),
-                ("dropped", account.dropped),
-                ("handed_over", account.handed_over),
-                ("returned", account.returned),
-            ];
-            for (outcome, count) in outcomes {
-                let labels = [("route", route.name.as_str()), ("outcome", outcome)];
-                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            let tally = route.tally();
+            for outcome in Outcome::ALL {
+                let labels = [("route", route.name.as_str()), ("outcome", outcome.label())];
+                ConstCounter::new(tally.of(outcome)).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())
@@ -113,10 +110,8 @@ impl Routes {
                 }
             }
             write("other", route.sum(|lane| lane.requests.odd_statuses()))?;
-            for (index, failure) in crate::message::outcome::Failure::TRANSPORT.into_iter().enumerate() {
-                let count = route.sum(|lane| {
-                    lane.requests.by_transport_failure().nth(index).map_or(0, |(_, count)| count)
-                });
+            for (index, failure) in Failure::TRANSPORT.into_iter().enumerate() {
+                let count = route.sum(|lane| lane.requests.by_transport_failure()[index]);
                 write(&failure.label(), count)?;
             }
         }
@@ -124,22 +119,22 @@ impl Routes {
     }
 
     fn load(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
-        type Figure = fn(&RouteStats) -> usize;
+        type Figure = fn(&Load) -> &Gauge;
         let gauges: [(&str, &str, Figure); 5] = [
-            ("broadcaster_in_flight", "Attempts under way", |s| s.in_flight.get()),
-            ("broadcaster_queue_messages", "Messages that wait for their first attempt", |s| {
-                s.queue_messages.get()
+            ("broadcaster_in_flight", "Attempts under way", |load| &load.in_flight),
+            ("broadcaster_queue_messages", "Messages that wait for their first attempt", |load| {
+                &load.queue_messages
             }),
-            ("broadcaster_queue_bytes", "The memory they take", |s| s.queue_bytes.get()),
-            ("broadcaster_retry_queue_messages", "Messages that wait for another attempt", |s| {
-                s.retry_messages.get()
+            ("broadcaster_queue_bytes", "The memory they take", |load| &load.queue_bytes),
+            ("broadcaster_retry_queue_messages", "Messages that wait for another attempt", |load| {
+                &load.retry_messages
             }),
-            ("broadcaster_retry_queue_bytes", "The memory they take", |s| s.retry_bytes.get()),
+            ("broadcaster_retry_queue_bytes", "The memory they take", |load| &load.retry_bytes),
         ];
         for (name, help, figure) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for route in &self.0 {
-                let value = route.sum(|lane| figure(lane) as u64);
+                let value = route.sum(|lane| lane.loads.sum(figure) as u64);
                 let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
                 value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
             }
@@ -149,21 +144,25 @@ impl Routes {
 
     /// Beside what the queues hold, so that a rule can say how full they are, whatever the configuration.
     fn bounds(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
-        type Figure = fn(&RouteFigures) -> NonZeroUsize;
+        type Figure = fn(&config::Route) -> NonZeroUsize;
         let gauges: [(&str, &str, Figure); 4] = [
-            ("broadcaster_queue_max_messages", "Messages that the queue has room for", |r| r.queue.messages),
-            ("broadcaster_queue_max_bytes", "Memory that the queue may take", |r| r.queue.bytes),
+            ("broadcaster_queue_max_messages", "Messages that the queue has room for", |r| {
+                r.queue.bounds.messages
+            }),
+            ("broadcaster_queue_max_bytes", "Memory that the queue may take", |r| r.queue.bounds.bytes),
             ("broadcaster_retry_queue_max_messages", "Messages that the retry queue has room for", |r| {
-                r.retries.messages
+                r.retry.bounds.messages
             }),
             ("broadcaster_retry_queue_max_bytes", "Memory that the retry queue may take", |r| {
-                r.retries.bytes
+                r.retry.bounds.bytes
             }),
         ];
         for (name, help, figure) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for route in &self.0 {
-                let value = ConstGauge::new(i64::try_from(figure(route).get()).unwrap_or(i64::MAX));
+                let Some(running) = &route.route else { continue };
+                let value = figure(&running.settings).get();
+                let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
                 value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
             }
         }
@@ -192,7 +191,7 @@ impl Routes {
         ];
         for (name, help, figure) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for route in self.0.iter().filter(|route| route.is_durable) {
+            for route in self.durable() {
                 // One lane asks for the lag, and each for messages.
                 let value = route.lanes.iter().map(|lane| figure(&lane.lag)).max().unwrap_or_default();
                 let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
@@ -202,12 +201,18 @@ impl Routes {
         Ok(())
     }
 
+    fn durable(&self) -> impl Iterator<Item = &RouteFigures> {
+        let is_durable = |route: &&RouteFigures| route.route.as_ref().is_some_and(|route| route.is_durable());
+        self.0.iter().filter(is_durable)
+    }
+
     fn breaker(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let help = "Whether the webhook is left alone: 0 closed, 1 half-open, 2 open";
         let mut family =
             encoder.encode_descriptor("broadcaster_breaker_state", help, None, MetricType::Gauge)?;
         for route in &self.0 {
-            let state = ConstGauge::new(route.breaker.state() as i64);
+            let Some(running) = &route.route else { continue };
+            let state = ConstGauge::new(running.breaker.state() as i64);
             state.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
         }
         Ok(())

@@ -1,18 +1,19 @@
 //! From a host's name to a stream that a request can be written to.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{ClientConfig, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tracing::debug;
 
-use super::{resolver::Resolver, stream::Stream};
+use super::{
+    resolver::Resolver,
+    stream::Stream,
+    tls::{Kind, Transport},
+};
 use crate::{base::clock::Clock, config::WebhookUrl, message::outcome::Failure};
 
 /// Opens connections to one webhook.
@@ -23,14 +24,17 @@ pub(in crate::deliver) struct Connector {
 }
 
 impl Connector {
-    /// Connections to `url`'s host within `timeout` each. `tls` is for https.
+    /// Connections to `url`'s host within `timeout` each.
     pub(in crate::deliver) fn new(
         url: &WebhookUrl,
-        tls: Arc<ClientConfig>,
+        transport: Transport,
         timeout: Duration,
         clock: Clock,
     ) -> Self {
-        let tls = url.server_name().map(|name| (TlsConnector::from(tls), name.clone()));
+        let tls = match transport.0 {
+            Kind::Plain => None,
+            Kind::Tls { config, name } => Some((TlsConnector::from(config), name)),
+        };
         Self { resolver: Resolver::new(url.host().clone(), url.port(), clock), tls, timeout }
     }
 

@@ -1,41 +1,75 @@
 //! Whom to trust when a webhook is reached by https.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName},
+};
 use tracing::warn;
 
-/// The certificate authorities that every route trusts.
-#[derive(Debug)]
+use crate::config::Webhook;
+
+/// The certificate authorities that every route trusts, read when the first route needs them.
+#[derive(Debug, Default)]
 pub struct Trust {
-    roots: RootCertStore,
+    roots: OnceLock<RootCertStore>,
+    /// For all routes that trust nobody else: what it holds is large.
+    common: OnceLock<Arc<ClientConfig>>,
+}
+
+/// How the bytes of a request get to a webhook. Only [`Trust::transport`] makes one, by the scheme of the webhook's URL.
+#[derive(Clone, Debug)]
+pub struct Transport(pub(super) Kind);
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Plain,
+    Tls { config: Arc<ClientConfig>, name: ServerName<'static> },
 }
 
 impl Trust {
-    /// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), else the bundled ones of Mozilla: an
-    /// image without a certificate store works all the same.
-    pub fn load() -> Self {
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        for error in &system.errors {
-            warn!(%error, "part of the system's certificate store was not readable");
-        }
-        let (added, _ignored) = roots.add_parsable_certificates(system.certs);
-        if added == 0 {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-        Self { roots }
+    /// How to get to `webhook`.
+    pub fn transport(&self, webhook: &Webhook) -> Transport {
+        Transport(match webhook.url.server_name() {
+            None => Kind::Plain,
+            Some(name) => Kind::Tls { config: self.client_config(&webhook.tls.ca), name: name.clone() },
+        })
     }
 
-    /// What a route needs that trusts `extra` authorities as well.
-    pub fn client_config(&self, extra: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
-        let mut roots = self.roots.clone();
+    /// For whoever trusts `extra` authorities as well.
+    fn client_config(&self, extra: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
+        let roots = self.roots.get_or_init(system_roots);
+        if extra.is_empty() {
+            return Arc::clone(self.common.get_or_init(|| client_config(roots.clone())));
+        }
+        let mut roots = roots.clone();
         roots.add_parsable_certificates(extra.iter().cloned());
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring speaks the default versions of TLS")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Arc::new(config)
+        client_config(roots)
     }
+}
+
+fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks the default versions of TLS")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), else the bundled ones of Mozilla: an image
+/// without a certificate store works all the same.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        warn!(%error, "part of the system's certificate store was not readable");
+    }
+    let (added, _ignored) = roots.add_parsable_certificates(system.certs);
+    if added == 0 {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
 }

@@ -43,8 +43,8 @@ pub enum Progress {
 
 /// Reads one response.
 #[derive(Debug)]
-pub struct Reader {
-    state: State,
+pub struct ResponseReader {
+    state: ReadState,
     interim: u8,
     answer: Option<Answer>,
     excerpt: Excerpt,
@@ -54,7 +54,7 @@ pub struct Reader {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ReadState {
     Head,
     /// A body with so many bytes to come.
     Length(u64),
@@ -72,10 +72,10 @@ enum Chunk {
     Trailer,
 }
 
-impl Default for Reader {
+impl Default for ResponseReader {
     fn default() -> Self {
         Self {
-            state: State::Head,
+            state: ReadState::Head,
             interim: 0,
             answer: None,
             excerpt: Excerpt::default(),
@@ -86,7 +86,7 @@ impl Default for Reader {
     }
 }
 
-impl Reader {
+impl ResponseReader {
     /// Takes what it can from the front of `bytes`, which hold everything that was received and not taken yet, and says
     /// how much that was. `ended`: nothing will follow.
     pub fn read(&mut self, bytes: &[u8], ended: bool) -> Result<(usize, Progress), Malformed> {
@@ -94,10 +94,10 @@ impl Reader {
         loop {
             let rest = bytes.get(taken..).unwrap_or_default();
             let step = match self.state {
-                State::Head => self.head(rest)?,
-                State::Length(left) => self.length(rest, left)?,
-                State::Chunk(chunk) => self.chunk(rest, chunk)?,
-                State::Close => self.until_close(rest, ended),
+                ReadState::Head => self.head(rest)?,
+                ReadState::Length(left) => self.length(rest, left)?,
+                ReadState::Chunk(chunk) => self.chunk(rest, chunk)?,
+                ReadState::Close => self.until_close(rest, ended),
             };
             match step {
                 Step::Taken(count) => taken += count,
@@ -144,7 +144,7 @@ impl Reader {
         self.persistent = head.persistent;
         self.state = head.body;
         Ok(match self.state {
-            State::Length(0) => Step::End { taken: length, reusable: self.persistent },
+            ReadState::Length(0) => Step::End { taken: length, reusable: self.persistent },
             _ => Step::Taken(length),
         })
     }
@@ -159,7 +159,7 @@ impl Reader {
         if self.body > LARGEST_BODY {
             return Ok(Step::End { taken, reusable: false });
         }
-        self.state = State::Length(left - count);
+        self.state = ReadState::Length(left - count);
         Ok(if taken == 0 { Step::Blocked } else { Step::Taken(taken) })
     }
 
@@ -182,7 +182,7 @@ impl Reader {
                     0 => Chunk::Trailer,
                     size => Chunk::Data(size),
                 };
-                self.state = State::Chunk(next);
+                self.state = ReadState::Chunk(next);
                 Ok(Step::Taken(line.len() + 2))
             }
             Chunk::Data(left) => {
@@ -193,12 +193,12 @@ impl Reader {
                     return Ok(Step::End { taken, reusable: false });
                 }
                 let next = if count == left { Chunk::DataEnd } else { Chunk::Data(left - count) };
-                self.state = State::Chunk(next);
+                self.state = ReadState::Chunk(next);
                 Ok(if taken == 0 { Step::Blocked } else { Step::Taken(taken) })
             }
             Chunk::DataEnd => match bytes {
                 [b'\r', b'\n', ..] => {
-                    self.state = State::Chunk(Chunk::Size);
+                    self.state = ReadState::Chunk(Chunk::Size);
                     Ok(Step::Taken(2))
                 }
                 [] | [b'\r'] => Ok(Step::Blocked),
@@ -252,7 +252,7 @@ enum Step {
 struct Head {
     answer: Answer,
     persistent: bool,
-    body: State,
+    body: ReadState,
 }
 
 impl Head {
@@ -288,10 +288,10 @@ impl Head {
         let body = match (chunked, length) {
             (true, Some(_)) => return Err(Malformed),
             // Whatever its header says, such a response has no body (RFC 9112, section 6.3).
-            _ if matches!(status, 204 | 304) => State::Length(0),
-            (true, None) => State::Chunk(Chunk::Size),
-            (false, Some(length)) => State::Length(length),
-            (false, None) => State::Close,
+            _ if matches!(status, 204 | 304) => ReadState::Length(0),
+            (true, None) => ReadState::Chunk(Chunk::Size),
+            (false, Some(length)) => ReadState::Length(length),
+            (false, None) => ReadState::Close,
         };
         let persistent = !close && (version == 1 || keep_alive);
         Ok(Self { answer, persistent, body })
@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     fn read(response: &str) -> Result<(Answer, bool), Malformed> {
-        let (taken, progress) = Reader::default().read(response.as_bytes(), false)?;
+        let (taken, progress) = ResponseReader::default().read(response.as_bytes(), false)?;
         match progress {
             Progress::Complete { answer, reusable } if taken == response.len() => Ok((answer, reusable)),
             other => panic!("{other:?} after {taken} of {} bytes", response.len()),
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn a_connection_that_ended_behind_the_answer_is_not_used_again() {
         let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        let progress = Reader::default().read(response, true).map(|(_, progress)| progress);
+        let progress = ResponseReader::default().read(response, true).map(|(_, progress)| progress);
         assert!(matches!(progress, Ok(Progress::Complete { reusable: false, .. })), "{progress:?}");
     }
 }

@@ -1,8 +1,10 @@
-//! What is to be done next on one route in one lane: the queue, the retry queue, the limits and the retry rule.
+//! What is to be done next on one route on one lane: the queue, the retry queue, the gates and the retry rule.
 //!
-//! Plain decisions. They are told the time, do no I/O and wait for nothing; [`pipeline`](crate::route::pipeline) does that.
+//! Plain decisions. They are told the time, do no I/O and wait for nothing: the [pipeline](crate::route::pipeline) does
+//! that. What follows an attempt is decided in one place, [`Schedule::resolve`].
 
 pub mod breaker;
+pub mod gate;
 pub mod pause;
 pub mod policy;
 pub mod queue;
@@ -11,29 +13,27 @@ pub mod retry_queue;
 
 use std::time::Duration;
 
-use super::schedule::breaker::{Breaker, State};
-use super::schedule::pause::Hold;
-use super::schedule::policy::{Next, Policy};
-use super::schedule::queue::Queue;
-use super::schedule::rate_limit::Limiter;
-use super::schedule::retry_queue::RetryQueue;
+use breaker::{BreakerState, Change};
+use gate::{Gate as _, Gates};
+use policy::{Next, Policy};
+use queue::Queue;
+use retry_queue::RetryQueue;
 
 use crate::{
     base::clock::Time,
     message::{
         Message, Setback,
-        outcome::{Attempt, Reason},
+        batch::Batch,
+        outcome::{Attempt, Failure, Reason},
     },
 };
 
-/// See the module.
+/// The state of one route on one lane.
 #[derive(Debug)]
-pub struct Dispatch {
+pub struct Schedule {
     queue: Queue,
     retries: RetryQueue,
-    limiter: Option<Limiter>,
-    hold: Hold,
-    breaker: Breaker,
+    gates: Gates,
     policy: Policy,
     /// Counts the attempts that were begun while the breaker was not closed.
     trials: u32,
@@ -48,15 +48,15 @@ const RETRY_EVERY: u32 = 4;
 /// What a worker should do now.
 #[derive(Debug)]
 pub enum Pick {
-    /// Try this message.
-    Attempt(Message),
-    /// Ask again at this time, unless called before.
+    /// Attempt this batch.
+    Attempt(Batch),
+    /// Ask again at this time, unless woken before.
     Wait(Time),
     /// Nothing is in hand.
     Idle,
 }
 
-/// What has become of a message after an attempt.
+/// What becomes of a message after an attempt.
 #[derive(Debug)]
 pub enum Verdict {
     /// It was delivered.
@@ -69,17 +69,19 @@ pub enum Verdict {
     Dead(Message, Reason),
 }
 
-impl Dispatch {
+/// A message that waits, on its way out of a schedule.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The message.
+    pub message: Message,
+    /// When its next attempt is due; none where it was never tried.
+    pub due: Option<Time>,
+}
+
+impl Schedule {
     /// Nothing in hand.
-    pub const fn new(
-        queue: Queue,
-        retries: RetryQueue,
-        limiter: Option<Limiter>,
-        hold: Hold,
-        breaker: Breaker,
-        policy: Policy,
-    ) -> Self {
-        Self { queue, retries, limiter, hold, breaker, policy, trials: 0 }
+    pub const fn new(queue: Queue, retries: RetryQueue, gates: Gates, policy: Policy) -> Self {
+        Self { queue, retries, gates, policy, trials: 0 }
     }
 
     /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
@@ -92,31 +94,38 @@ impl Dispatch {
         self.queue.admit(message)
     }
 
-    /// What a free worker should do at `now`. Every attempt passes the hold, the rate limit and the breaker here, retries
-    /// too.
+    /// Takes over what waited in another schedule, as it waited there, or gives it back where there is no room.
+    pub fn take_over(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+        let Waiting { message, due } = waiting;
+        let taken = match due {
+            None => self.queue.admit(message),
+            Some(due) => self.retries.push(message, due),
+        };
+        taken.map_err(|message| Waiting { message, due })
+    }
+
+    /// What a free worker should do at `now`. Every attempt passes the gates here, that of a retry too.
     pub fn pick(&mut self, now: Time) -> Pick {
-        let due = match self.next_due(now) {
+        match self.next_due(now) {
             None => return Pick::Idle,
             Some(due) if due > now => return Pick::Wait(due),
-            Some(due) => due,
-        };
-        debug_assert!(due <= now, "something is due");
-        if let Some(limiter) = &self.limiter
-            && let Err(free_at) = limiter.take(now)
-        {
-            return Pick::Wait(free_at);
+            Some(_) => {}
         }
-        if let Err(ask_again) = self.breaker.admit(now) {
+        if let Err(ask_again) = self.gates.admit(now) {
             return Pick::Wait(ask_again);
         }
         match self.take(now) {
-            Some(message) => Pick::Attempt(message),
+            Some(message) => {
+                let mut batch = Batch::from(message);
+                batch.begin_attempt();
+                Pick::Attempt(batch)
+            }
             None => Pick::Idle,
         }
     }
 
     fn take(&mut self, now: Time) -> Option<Message> {
-        if self.breaker.state() != State::Closed {
+        if self.gates.breaker.state() != BreakerState::Closed {
             // Among those that have failed before are those that always do: they must not be the ones to tell how the
             // webhook is. But they get their turn.
             self.trials = self.trials.wrapping_add(1);
@@ -128,68 +137,102 @@ impl Dispatch {
         self.retries.pop_due(now).or_else(|| self.queue.pop())
     }
 
-    /// When there will be something to attempt, if nothing new comes in, as far as is known at `now`: in the past when
-    /// there is now. The rate limit is not looked at.
+    /// When there will be something to attempt, if nothing new comes in, as far as is known at `now`: not after it when
+    /// there is now.
     pub fn next_due(&self, now: Time) -> Option<Time> {
         let due = if self.queue.is_empty() { self.retries.next_due()? } else { Time::START };
-        Some(due.max(self.hold.until()).max(self.breaker.next(now)))
+        Some(due.max(self.gates.opens(now)))
     }
 
-    /// Whether the webhook is left alone at `now`, by its own wish or by the breaker.
-    pub fn is_paused(&self, now: Time) -> bool {
-        // When the time has come for probes, there must be something to probe with.
-        let left_alone = self.breaker.state() == State::Open && self.breaker.next(now) > now;
-        left_alone || self.hold.until() > now
+    /// When to look at this schedule again, if nothing new comes in.
+    pub fn next_event(&self, now: Time) -> Option<Time> {
+        // Without anything to attempt there is still the end of a ramp to be told.
+        self.next_due(now).or_else(|| self.gates.breaker.closes())
     }
 
-    /// How many workers could do with being called at `now`. Under a rate limit they are called one by one, as most
-    /// would only find that there is no permit.
+    /// Until when the webhook is left alone, where it is at `now`.
+    pub fn paused_until(&self, now: Time) -> Option<Time> {
+        self.gates.paused_until(now)
+    }
+
+    /// How many workers could do with being woken at `now`.
     pub fn wanted(&self, now: Time) -> usize {
         if self.next_due(now).is_none_or(|due| due > now) {
-            0
-        } else if self.limiter.is_some() {
-            1
-        } else {
-            let retry_is_due = self.retries.next_due().is_some_and(|due| due <= now);
-            (self.queue.len() + usize::from(retry_is_due)).min(self.breaker.room(now))
+            return 0;
+        }
+        let retry_is_due = self.retries.next_due().is_some_and(|due| due <= now);
+        (self.queue.len() + usize::from(retry_is_due)).min(self.gates.capacity(now))
+    }
+
+    /// Decides what follows an attempt at `batch` that began at `began` and ended at `now`, and tells `settle` what becomes
+    /// of each of its messages. The change is that of the breaker, where there is one.
+    pub fn resolve(
+        &mut self,
+        batch: Batch,
+        attempt: &Attempt,
+        began: Time,
+        now: Time,
+        mut settle: impl FnMut(Verdict),
+    ) -> Option<Change> {
+        let Attempt::Failed { failure, retry_after, ref excerpt } = *attempt else {
+            batch.for_each(|message| settle(Verdict::Delivered(message)));
+            return self.gates.breaker.succeeded(began, now);
+        };
+        let (counts, change) = self.gates.breaker.failed(failure, began, now);
+        batch.for_each(|mut message| {
+            message.last_failure = Some(failure);
+            message.setback = Some(Box::new(Setback { at: now, excerpt: excerpt.clone() }));
+            settle(self.after_failure(message, failure, retry_after, counts, now));
+        });
+        change
+    }
+
+    /// Decides what follows `failure` of an attempt at `message`. It is held against the message where it `counts`: one
+    /// that told about the webhook does not bring the message's end nearer.
+    fn after_failure(
+        &mut self,
+        mut message: Message,
+        failure: Failure,
+        retry_after: Option<Duration>,
+        counts: bool,
+        now: Time,
+    ) -> Verdict {
+        let counted = message.attempts - u32::from(!counts);
+        let (delay, pause) = match self.policy.next(failure, counted, retry_after) {
+            Next::Dead(reason) => return Verdict::Dead(message, reason),
+            Next::Retry { delay, pause } => (delay, pause),
+        };
+        if let Some(pause) = pause {
+            self.gates.pause.extend(now + pause);
+        }
+        // A message that ends here all the same shows every attempt in its dead letter.
+        let begun = std::mem::replace(&mut message.attempts, counted);
+        if message.ack.is_some() && delay > LONGEST_WAIT {
+            return Verdict::Return(message, delay);
+        }
+        let due = now + delay;
+        match self.retries.push(message, due) {
+            Ok(()) => Verdict::Retry(due),
+            Err(message) => Verdict::Dead(Message { attempts: begun, ..message }, Reason::RetryQueueFull),
         }
     }
 
-    /// Decides what follows an attempt at `message` that ended at `now`.
-    pub fn resolve(&mut self, mut message: Message, attempt: &Attempt, now: Time) -> Verdict {
-        let Attempt::Failed { failure, retry_after, excerpt } = attempt else {
-            return Verdict::Delivered(message);
-        };
-        message.last_failure = Some(*failure);
-        message.setback = Some(Box::new(Setback { at: now, excerpt: excerpt.clone() }));
-        match self.policy.next(*failure, message.attempts, *retry_after) {
-            Next::Dead(reason) => Verdict::Dead(message, reason),
-            Next::Retry { delay, hold } => {
-                if let Some(hold) = hold {
-                    self.hold.extend(now + hold);
-                }
-                if message.receipt.is_some() && delay > LONGEST_WAIT {
-                    return Verdict::Return(message, delay);
-                }
-                let due = now + delay;
-                match self.retries.push(message, due) {
-                    Ok(()) => Verdict::Retry(due),
-                    Err(message) => Verdict::Dead(message, Reason::RetryQueueFull),
-                }
-            }
-        }
+    /// Takes note that time has passed, though nothing was attempted.
+    pub fn tick(&self, now: Time) -> Option<Change> {
+        self.gates.breaker.tick(now)
     }
 
     /// Brings retries forward so that each still gets an attempt within `window` from `now`, and has a webhook that is left
     /// alone tried at once: there is no time to wait for either.
-    pub fn hurry(&mut self, now: Time, window: Duration) {
-        self.retries.compress(now, window);
-        self.breaker.hurry(now, window);
+    pub fn expedite(&mut self, now: Time, window: Duration) {
+        self.retries.bring_forward(now, window);
+        self.gates.breaker.expedite(now, window);
     }
 
-    /// Takes a message out without a look at limits or due times, when there is no time left to attempt it.
-    pub fn give_up(&mut self) -> Option<Message> {
-        self.retries.pop().or_else(|| self.queue.pop())
+    /// Takes any message out without a look at gates or due times, when none of them will be attempted here.
+    pub fn pop_any(&mut self) -> Option<Waiting> {
+        let retry = self.retries.pop().map(|(message, due)| Waiting { message, due: Some(due) });
+        retry.or_else(|| Some(Waiting { message: self.queue.pop()?, due: None }))
     }
 
     /// The queue of messages that were never tried.

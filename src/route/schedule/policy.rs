@@ -16,7 +16,7 @@ pub enum Next {
         /// How long the message waits at least.
         delay: Duration,
         /// How long the whole route waits, because the webhook asked for it.
-        hold: Option<Duration>,
+        pause: Option<Duration>,
     },
     /// It is not tried again.
     Dead(Reason),
@@ -27,7 +27,7 @@ pub enum Next {
 pub struct Policy {
     attempts: u32,
     retried: Statuses,
-    longest_hold: Duration,
+    longest_pause: Duration,
     backoff: Backoff,
 }
 
@@ -40,10 +40,10 @@ impl Policy {
         if attempts >= self.attempts {
             return Next::Dead(Reason::AttemptsExhausted);
         }
-        let hold = retry_after.map(|asked| asked.min(self.longest_hold));
+        let pause = retry_after.map(|asked| asked.min(self.longest_pause));
         // Failures while the breaker is open don't count, so that there may be none.
-        let delay = self.backoff.delay(attempts.max(1)).max(hold.unwrap_or_default());
-        Next::Retry { delay, hold }
+        let delay = self.backoff.delay(attempts.max(1)).max(pause.unwrap_or_default());
+        Next::Retry { delay, pause }
     }
 
     fn is_retried(&self, failure: Failure) -> bool {
@@ -56,8 +56,8 @@ impl From<&Retry> for Policy {
         Self {
             attempts: retry.attempts.get(),
             retried: retry.statuses.clone(),
-            longest_hold: retry.max,
-            backoff: retry.into(),
+            longest_pause: retry.max,
+            backoff: Backoff::new(retry.initial, retry.max, retry.multiplier, retry.jitter),
         }
     }
 }
@@ -99,21 +99,21 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_holds_the_route_and_is_clamped() {
+    fn retry_after_pauses_the_route_and_is_clamped() {
         let next = |asked| policy().next(Failure::Status(429), 1, Some(secs(asked)));
-        let Next::Retry { delay, hold } = next(20) else { panic!("a 429 is retried") };
-        assert_eq!((delay, hold), (secs(20), Some(secs(20))));
-        let Next::Retry { delay, hold } = next(86_400) else { panic!("a 429 is retried") };
-        assert_eq!((delay, hold), (secs(300), Some(secs(300))));
+        let Next::Retry { delay, pause } = next(20) else { panic!("a 429 is retried") };
+        assert_eq!((delay, pause), (secs(20), Some(secs(20))));
+        let Next::Retry { delay, pause } = next(86_400) else { panic!("a 429 is retried") };
+        assert_eq!((delay, pause), (secs(300), Some(secs(300))));
     }
 
     #[test]
     fn a_short_retry_after_does_not_shorten_the_backoff() {
         let policy = Policy {
-            backoff: Backoff::new(secs(8), secs(300), 2.0, crate::config::Jitter::None),
+            backoff: Backoff::new(secs(8), secs(300), 2.0, crate::base::backoff::Jitter::None),
             ..policy()
         };
         let next = policy.next(Failure::Status(503), 1, Some(secs(1)));
-        assert_eq!(next, Next::Retry { delay: secs(8), hold: Some(secs(1)) });
+        assert_eq!(next, Next::Retry { delay: secs(8), pause: Some(secs(1)) });
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     message::Message,
 };
 
-/// Room that is kept when a queue has run empty, so that an ordinary burst allocates nothing.
+/// Capacity that is kept when a queue has run empty, so that an ordinary burst allocates nothing.
 pub(super) const KEPT_CAPACITY: usize = 1024;
 
 /// What is held at the moment, against what may be held.
@@ -39,7 +39,7 @@ impl Load {
     }
 }
 
-/// See the module.
+/// A queue of messages that were never tried, with its bounds and the rule for what does not fit.
 #[derive(Debug)]
 pub struct Queue {
     messages: VecDeque<Message>,

@@ -10,6 +10,7 @@ use governor::{
     state::{InMemoryState, NotKeyed, StateStore},
 };
 
+use super::gate::Gate;
 use crate::{base::clock::Time, config::RateLimit};
 
 /// The part of a rate limit that all lanes of a route share, so that together they keep it.
@@ -49,11 +50,27 @@ impl Limiter {
         let limiter = RateLimiter::new(shared.quota, shared, ToldClock::default());
         Self { limiter }
     }
+}
 
-    /// Takes a permit for one attempt, or says when the next one will be free.
-    pub fn take(&self, now: Time) -> Result<(), Time> {
+impl Gate for Limiter {
+    /// When the next permit will be free shows only when one is asked for.
+    fn opens(&self, _now: Time) -> Time {
+        Time::START
+    }
+
+    /// One at a time: of many that try, most would only find that there is no permit.
+    fn capacity(&self, _now: Time) -> usize {
+        1
+    }
+
+    fn admit(&self, now: Time) -> Result<(), Time> {
         self.limiter.clock().0.set(now.since_start());
         self.limiter.check().map_err(|not_until| Time::from_start(not_until.earliest_possible()))
+    }
+
+    /// A limited webhook is not left alone.
+    fn paused_until(&self, _now: Time) -> Option<Time> {
+        None
     }
 }
 
@@ -93,27 +110,27 @@ mod tests {
     #[test]
     fn lets_a_burst_through_and_then_the_rate() {
         let limiter = Limiter::new(shared(10, 3));
-        let taken = (0..5).filter(|_| limiter.take(ms(1000)).is_ok()).count();
+        let taken = (0..5).filter(|_| limiter.admit(ms(1000)).is_ok()).count();
         assert_eq!(taken, 3);
-        assert_eq!(limiter.take(ms(1000)), Err(ms(1100)));
-        assert_eq!(limiter.take(ms(1100)), Ok(()));
-        assert_eq!(limiter.take(ms(1100)), Err(ms(1200)));
+        assert_eq!(limiter.admit(ms(1000)), Err(ms(1100)));
+        assert_eq!(limiter.admit(ms(1100)), Ok(()));
+        assert_eq!(limiter.admit(ms(1100)), Err(ms(1200)));
     }
 
     #[test]
     fn lanes_share_one_limit() {
         let shared = shared(10, 2);
         let (left, right) = (Limiter::new(shared.clone()), Limiter::new(shared));
-        assert!(left.take(ms(5)).is_ok());
-        assert!(right.take(ms(5)).is_ok());
-        assert!(left.take(ms(5)).is_err());
-        assert!(right.take(ms(5)).is_err());
+        assert!(left.admit(ms(5)).is_ok());
+        assert!(right.admit(ms(5)).is_ok());
+        assert!(left.admit(ms(5)).is_err());
+        assert!(right.admit(ms(5)).is_err());
     }
 
     #[test]
     fn a_second_gives_no_more_than_the_rate_and_the_burst() {
         let limiter = Limiter::new(shared(100, 5));
-        let taken = (0..10_000).filter(|tenth| limiter.take(ms(tenth / 10)).is_ok()).count();
+        let taken = (0..10_000).filter(|tenth| limiter.admit(ms(tenth / 10)).is_ok()).count();
         assert!((100..=105).contains(&taken), "{taken} permits in a second");
     }
 }

@@ -7,7 +7,7 @@ use std::{cmp::Ordering, collections::BinaryHeap, time::Duration};
 use super::queue::{KEPT_CAPACITY, Load};
 use crate::{base::clock::Time, config::Bounds, message::Message};
 
-/// See the module.
+/// A heap of messages by due time.
 #[derive(Debug)]
 pub struct RetryQueue {
     waiting: BinaryHeap<Entry>,
@@ -72,17 +72,18 @@ impl RetryQueue {
 
     /// Takes the message that has been due for the longest, if one is due at `now`.
     pub fn pop_due(&mut self, now: Time) -> Option<Message> {
-        if self.next_due()? <= now { self.pop() } else { None }
+        if self.next_due()? <= now { self.pop().map(|(message, _due)| message) } else { None }
     }
 
-    /// Takes the message that is due next, however far off that is.
-    pub fn pop(&mut self) -> Option<Message> {
-        let message = *self.waiting.pop()?.message;
+    /// Takes the message that is due next, however far off that is, and tells when it is.
+    pub fn pop(&mut self) -> Option<(Message, Time)> {
+        let Entry { message, due, .. } = self.waiting.pop()?;
+        let message = *message;
         self.load.remove(message.cost());
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting.shrink_to(KEPT_CAPACITY);
         }
-        Some(message)
+        Some((message, due))
     }
 
     /// When the next message is due.
@@ -92,7 +93,7 @@ impl RetryQueue {
 
     /// Brings forward what is due too late, so that all of it is due within `window` from `now`: in the same order, evenly
     /// spread, the first one at once.
-    pub fn compress(&mut self, now: Time, window: Duration) {
+    pub fn bring_forward(&mut self, now: Time, window: Duration) {
         let mut entries = std::mem::take(&mut self.waiting).into_vec();
         entries.sort_unstable_by(|one, other| other.cmp(one));
         let step = window / u32::try_from(entries.len().max(1)).unwrap_or(u32::MAX);
@@ -151,28 +152,28 @@ mod tests {
     }
 
     #[test]
-    fn compressing_keeps_the_order_and_fits_the_window() {
+    fn bringing_forward_keeps_the_order_and_fits_the_window() {
         let mut retries = RetryQueue::new(bounds(10, 1 << 20));
         for (n, seconds) in [(0, 400), (1, 100), (2, 400), (3, 200)] {
             retries.push(message(n), at(seconds)).unwrap();
         }
-        retries.compress(at(0), Duration::from_secs(8));
+        retries.bring_forward(at(0), Duration::from_secs(8));
         for (seconds, name) in [(0, "1"), (2, "3"), (4, "0"), (6, "2")] {
             assert_eq!(retries.next_due(), Some(at(seconds)));
-            assert_eq!(names(&[retries.pop().unwrap()]), [name]);
+            assert_eq!(names(&[retries.pop().unwrap().0]), [name]);
         }
     }
 
     #[test]
-    fn compressing_delays_nothing() {
+    fn bringing_forward_delays_nothing() {
         let mut retries = RetryQueue::new(bounds(10, 1 << 20));
         for (n, seconds) in [(0, 1), (1, 2), (2, 100), (3, 3)] {
             retries.push(message(n), at(seconds)).unwrap();
         }
-        retries.compress(at(0), Duration::from_secs(80));
+        retries.bring_forward(at(0), Duration::from_secs(80));
         for (seconds, name) in [(0, "0"), (2, "1"), (3, "3"), (60, "2")] {
             assert_eq!(retries.next_due(), Some(at(seconds)));
-            assert_eq!(names(&[retries.pop().unwrap()]), [name]);
+            assert_eq!(names(&[retries.pop().unwrap().0]), [name]);
         }
     }
 }

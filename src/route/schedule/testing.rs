@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    base::clock::Time,
-    config::{Bounds, Jitter, Retry, Statuses},
+    base::{backoff::Jitter, clock::Time},
+    config::{Bounds, Retry, Statuses},
     message::{Headers, Id, Message},
 };
 

@@ -6,6 +6,7 @@ use async_nats::jetstream::{
     Context,
     consumer::{self, AckPolicy, pull},
     context::{ConsumerInfoError, ConsumerInfoErrorKind},
+    stream::ConsumerCreateStrictErrorKind,
 };
 use thiserror::Error;
 
@@ -42,6 +43,9 @@ pub(super) enum ConsumerError {
     /// JetStream is not available at the moment.
     #[error("JetStream does not answer: {0}")]
     Unavailable(#[from] ConsumerInfoError),
+    /// The stream can't be asked about it.
+    #[error("cannot look up the consumer: {0}")]
+    LookUp(String),
     /// It can't be made.
     #[error("cannot make the consumer: {0}")]
     Create(String),
@@ -65,7 +69,7 @@ pub(super) async fn open(
 }
 
 /// What the consumer says of itself now.
-pub(super) async fn look(context: &Context, jetstream: &Jetstream) -> Result<Facts, ConsumerError> {
+pub(super) async fn facts_now(context: &Context, jetstream: &Jetstream) -> Result<Facts, ConsumerError> {
     Ok(facts(&info(context, jetstream).await?))
 }
 
@@ -73,7 +77,7 @@ async fn info(context: &Context, jetstream: &Jetstream) -> Result<consumer::Info
     let (stream, consumer) = (jetstream.stream.to_string(), jetstream.consumer.to_string());
     let handle = match context.get_stream_no_info(&stream).await {
         Ok(handle) => handle,
-        Err(error) => return Err(ConsumerError::Create(error.to_string())),
+        Err(error) => return Err(ConsumerError::LookUp(error.to_string())),
     };
     let info = handle.consumer_info(&consumer).await.map_err(|error| match error.kind() {
         ConsumerInfoErrorKind::NotFound => {
@@ -111,7 +115,7 @@ async fn create(context: &Context, jetstream: &Jetstream, subject: &Subject) -> 
     // Another replica may have been quicker: then it is there, which is all that is wanted.
     match context.create_consumer_strict_on_stream(config, jetstream.stream.as_str()).await {
         Ok(_) => Ok(()),
-        Err(error) if error.to_string().contains("already exists") => Ok(()),
+        Err(error) if error.kind() == ConsumerCreateStrictErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(ConsumerError::Create(error.to_string())),
     }
 }

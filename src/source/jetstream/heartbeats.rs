@@ -1,20 +1,20 @@
-//! Gives signs of life for the messages in hand, so that their stream does not deliver them again meanwhile.
+//! Heartbeats for the messages in hand, so that their stream does not deliver them again meanwhile.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
 use crate::{
     base::clock::Time,
-    message::acknowledgement::{Notice, Receipt, Watch},
+    message::acknowledgement::{Ack, AckHandle, Watch},
 };
 
-/// For how long there are signs of life for a message. What takes longer than this is stuck: its stream may try it elsewhere.
+/// For how long there are heartbeats for a message. What takes longer than this is stuck: its stream may try it elsewhere.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// How many entries there may be before it is worth looking for those that are done.
 const FEW: usize = 1024;
 
-/// The messages of a route in one lane that are in hand. All clones are the same.
+/// The messages of a route on one lane that are in hand. All clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Keeper(Rc<RefCell<Inner>>);
+pub(super) struct Heartbeats(Rc<RefCell<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -32,8 +32,8 @@ struct Held {
     watch: Watch,
 }
 
-impl Keeper {
-    /// Signs of life are given often enough for an `ack_wait`.
+impl Heartbeats {
+    /// Heartbeats that come often enough for an `ack_wait`.
     pub(super) fn new(ack_wait: Duration) -> Self {
         let inner = Inner { held: VecDeque::new(), every: ack_wait / 3, many: FEW };
         Self(Rc::new(RefCell::new(inner)))
@@ -49,18 +49,25 @@ impl Keeper {
         self.0.borrow_mut().every = ack_wait / 3;
     }
 
-    /// Looks after the message with this receipt from `now` on.
-    pub(super) fn keep(&self, receipt: &Receipt, now: Time) {
+    /// Looks after the message with this ack from `now` on.
+    pub(super) fn keep(&self, ack: &AckHandle, now: Time) {
         let inner = &mut *self.0.borrow_mut();
         if inner.held.len() >= inner.many {
             inner.held.retain(|held| !held.watch.is_done());
             inner.many = FEW.max(2 * inner.held.len());
         }
-        inner.held.push_back(Held { due: now + inner.every, end: now + LONGEST, watch: receipt.watch() });
+        inner.held.push_back(Held { due: now + inner.every, end: now + LONGEST, watch: ack.watch() });
     }
 
-    /// The signs of life that are due at `now`.
-    pub(super) fn due(&self, now: Time) -> Vec<Notice> {
+    /// Whether no message is in hand.
+    pub(super) fn is_idle(&self) -> bool {
+        let held = &mut self.0.borrow_mut().held;
+        held.retain(|held| !held.watch.is_done());
+        held.is_empty()
+    }
+
+    /// The heartbeats that are due at `now`.
+    pub(super) fn due(&self, now: Time) -> Vec<Ack> {
         let inner = &mut *self.0.borrow_mut();
         let mut notices = Vec::new();
         while inner.held.front().is_some_and(|first| first.due <= now)
@@ -80,36 +87,36 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{message::acknowledgement::Word, route::schedule::testing::at};
+    use crate::{message::acknowledgement::AckKind, route::schedule::testing::at};
 
     #[test]
     fn signs_of_life_come_three_times_within_the_wait_and_end_with_the_message() {
-        let keeper = Keeper::new(Duration::from_secs(30));
-        let receipt = Receipt::new("a");
-        keeper.keep(&receipt, at(0));
+        let keeper = Heartbeats::new(Duration::from_secs(30));
+        let ack = AckHandle::new("a");
+        keeper.keep(&ack, at(0));
         let given: Vec<_> = (0..=30).filter(|second| !keeper.due(at(*second)).is_empty()).collect();
         assert_eq!(given, [10, 20, 30]);
-        receipt.settle(Word::Ack);
+        ack.settle(AckKind::Ack);
         assert!((31..100).all(|second| keeper.due(at(second)).is_empty()));
         assert!(keeper.0.borrow().held.is_empty());
     }
 
     #[test]
     fn a_message_that_is_stuck_gets_no_more_of_them_one_day() {
-        let keeper = Keeper::new(Duration::from_secs(30));
-        let receipt = Receipt::new("a");
-        keeper.keep(&receipt, at(0));
+        let keeper = Heartbeats::new(Duration::from_secs(30));
+        let ack = AckHandle::new("a");
+        keeper.keep(&ack, at(0));
         let given: Vec<_> = (0..10_000).filter(|second| !keeper.due(at(*second)).is_empty()).collect();
         assert_eq!(given.last(), Some(&3590));
     }
 
     #[test]
     fn those_that_are_done_take_no_memory_for_long() {
-        let keeper = Keeper::new(Duration::from_secs(30));
-        let stuck = Receipt::new("stuck");
+        let keeper = Heartbeats::new(Duration::from_secs(30));
+        let stuck = AckHandle::new("stuck");
         keeper.keep(&stuck, at(0));
         for _ in 0..100_000 {
-            keeper.keep(&Receipt::new("done"), at(0));
+            keeper.keep(&AckHandle::new("done"), at(0));
         }
         assert!(keeper.0.borrow().held.len() <= FEW);
     }

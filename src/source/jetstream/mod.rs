@@ -1,228 +1,155 @@
 //! The durable source: routes that take their messages from a stream, and owe it a word about each.
 //!
-//! A lane has one connection for all of its durable routes. Each route is pulled by a [`puller`](self) of its own; one task
-//! says what the streams are to be told, another gives signs of life for what is in hand.
+//! A lane has one connection for all of its durable routes. Each route is pulled by a [`Puller`] of its own, and has its
+//! messages in hand kept alive by [heartbeats]; one task of the lane tells the streams what became of the messages.
 
 mod consumer;
 mod credit;
+mod feed;
 mod heartbeats;
 mod prefetch;
 mod puller;
 mod session;
+mod trouble;
 
-use std::{
-    fmt,
-    rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use super::jetstream::heartbeats::Keeper;
-use super::jetstream::puller::Puller;
 use async_nats::jetstream;
 use tokio::{
+    sync::Mutex,
     task::spawn_local,
     time::{interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
+use self::{
+    feed::{Common, Feed},
+    heartbeats::Heartbeats,
+    puller::Puller,
+};
 use crate::{
     base::clock::Clock,
-    config::{Jetstream, RouteName, Subject},
+    config::Jetstream,
     deliver::Deliver,
-    message::ack_queue::Acks,
-    nats::{Echo, Link, LinkError},
-    route::pipeline::Line,
-    stats::RouteStats,
+    message::ack_queue::AckQueue,
+    nats::{Barrier, NatsConnection, SetUpError},
+    route::{pipeline::Pipeline, shared::Route, source_status::SourceStatus},
 };
 
 /// How long JetStream may take to answer. While a leader is chosen it does not answer at all, so that asking again soon is
 /// better than waiting.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How long to wait before a word is said again that the client did not take.
+/// How long to wait before an ack is published again that the client did not take.
 const FAILED: Duration = Duration::from_millis(100);
-/// How long the last words may take to reach the server.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long the last acks may take to reach the server.
+const LAST_ACKS: Duration = Duration::from_secs(3);
 
-/// A durable route as its source sees it.
-pub struct Feed<D> {
-    /// Whose messages they are.
-    pub route: RouteName,
-    /// What the consumer should filter by.
-    pub subject: Subject,
-    /// The stream and the consumer.
-    pub jetstream: Jetstream,
-    /// Where the messages go.
-    pub line: Rc<Line<D>>,
-    /// Its figures.
-    pub stats: Arc<RouteStats>,
-    /// What others may know of it.
-    pub status: Arc<Status>,
-}
-
-/// Whether a durable route gets its messages.
-#[derive(Debug)]
-pub struct Status {
-    route: RouteName,
-    condition: Mutex<Condition>,
-}
-
-#[derive(Debug)]
-enum Condition {
-    /// Not live since the start, perhaps with a reason.
-    Starting(Option<String>),
-    Live,
-    /// Not live any more.
-    Failing(String),
-}
-
-impl Status {
-    /// Not live yet.
-    pub const fn new(route: RouteName) -> Self {
-        Self { route, condition: Mutex::new(Condition::Starting(None)) }
-    }
-
-    /// Why the route gets no messages, if it gets none.
-    pub fn reason(&self) -> Option<String> {
-        let condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        let why = match &*condition {
-            Condition::Live => return None,
-            Condition::Starting(None) => "has not found its consumer yet",
-            Condition::Starting(Some(why)) | Condition::Failing(why) => why,
-        };
-        Some(format!("route {}: {why}", self.route))
-    }
-
-    /// From now on it gets its messages. How it was before.
-    fn went_live(&self) -> Condition {
-        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *condition, Condition::Live)
-    }
-
-    /// It does not get its messages, because of this. Whether that is news.
-    fn trouble(&self, trouble: &dyn fmt::Display) -> bool {
-        let text = trouble.to_string();
-        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*condition {
-            Condition::Starting(Some(known)) | Condition::Failing(known) if *known == text => return false,
-            Condition::Starting(_) => *condition = Condition::Starting(Some(text)),
-            Condition::Live | Condition::Failing(_) => *condition = Condition::Failing(text),
-        }
-        true
-    }
-}
-
-/// The durable routes of a lane at work.
+/// The connection of a lane for its durable routes.
 pub struct Streams {
-    link: Rc<Link>,
-    echo: Echo,
-    acks: Acks,
-    stop: CancellationToken,
-    leave: CancellationToken,
+    common: Common,
+    /// Ends the tasks that are not of one route.
     close: CancellationToken,
-    pullers: TaskTracker,
     tasks: TaskTracker,
 }
 
+/// A durable route that is being pulled.
+pub struct Pulling {
+    leave: CancellationToken,
+    puller: TaskTracker,
+}
+
+impl Pulling {
+    /// Asks for no more, and takes what the server has sent before it heard of that. Then nothing comes any more.
+    pub async fn leave(&self) {
+        self.leave.cancel();
+        self.puller.wait().await;
+    }
+}
+
 impl Streams {
-    /// Begins to pull for every feed over `link`, which may not be connected yet. `acks` is where the lines say what has
-    /// become of the messages; `lane` is the number of the lane.
-    pub async fn start<D: Deliver + 'static>(
-        link: Link,
-        feeds: Vec<Feed<D>>,
-        acks: Acks,
-        clock: Clock,
-        lane: usize,
-    ) -> Result<Self, LinkError> {
-        let echo = Echo::over(&link).await?;
-        let link = Rc::new(link);
-        let [stop, leave, close] = std::array::from_fn(|_| CancellationToken::new());
-        let (pullers, tasks) = (TaskTracker::new(), TaskTracker::new());
-        let mut context = jetstream::new(link.client().clone());
+    /// Over `connection`, which may not be connected yet. `acks` is where the pipelines say what became of the messages.
+    pub async fn over(connection: NatsConnection, acks: AckQueue, clock: Clock) -> Result<Self, SetUpError> {
+        let barrier = Rc::new(Mutex::new(Barrier::over(&connection).await?));
+        let mut context = jetstream::new(connection.client().clone());
         context.set_timeout(ANSWER);
-        for feed in feeds {
-            let keeper = Keeper::new(feed.jetstream.ack_wait);
-            drop(spawn_local(tasks.track_future(keep(
-                keeper.clone(),
-                acks.clone(),
-                Rc::clone(&link),
-                clock,
-                close.clone(),
-            ))));
-            let puller = Puller {
-                feed,
-                link: Rc::clone(&link),
-                context: context.clone(),
-                acks: acks.clone(),
-                keeper,
-                clock,
-                stop: stop.clone(),
-                leave: leave.clone(),
-                lane,
-                // One lane asks, for all.
-                reports_lag: lane == 0,
-            };
-            drop(spawn_local(pullers.track_future(puller.run())));
-        }
-        drop(spawn_local(tasks.track_future(speak(acks.clone(), Rc::clone(&link), close.clone()))));
-        drop(spawn_local(tasks.track_future(move_away(Rc::clone(&link), close.clone()))));
-        pullers.close();
-        tasks.close();
-        Ok(Self { link, echo, acks, stop, leave, close, pullers, tasks })
+        let connection = Rc::new(connection);
+        let (close, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let common = Common { connection, barrier, context, acks, clock };
+        drop(spawn_local(tasks.track_future(publish_acks(common.clone(), close.clone()))));
+        drop(spawn_local(tasks.track_future(move_away(Rc::clone(&common.connection), close.clone()))));
+        Ok(Self { common, close, tasks })
     }
 
-    /// Asks for no more. What is on its way is still taken.
-    pub fn stop(&self) {
-        self.stop.cancel();
+    /// Begins to pull for `route`, which takes its messages as `jetstream` says, into `pipeline`.
+    pub fn pull<D: Deliver + 'static>(
+        &self,
+        route: &Arc<Route>,
+        jetstream: &Jetstream,
+        pipeline: Rc<Pipeline<D>>,
+        status: Arc<SourceStatus>,
+        lane: usize,
+    ) -> Pulling {
+        let (leave, puller) = (CancellationToken::new(), TaskTracker::new());
+        let heartbeats = Heartbeats::new(jetstream.ack_wait);
+        let beat = beat(heartbeats.clone(), self.common.clone(), leave.clone(), self.close.clone());
+        drop(spawn_local(self.tasks.track_future(beat)));
+        let stats = Arc::clone(&route.stats[lane]);
+        let (route, jetstream) = (Arc::clone(route), jetstream.clone());
+        let pull = Puller {
+            feed: Feed { route, jetstream, pipeline, stats, status, lane },
+            common: self.common.clone(),
+            heartbeats,
+            leave: leave.clone(),
+        };
+        drop(spawn_local(puller.track_future(pull.run())));
+        puller.close();
+        Pulling { leave, puller }
     }
 
     /// Brings what is known of the connection up to date.
     pub fn refresh(&self) {
-        self.link.refresh();
+        self.common.connection.refresh();
     }
 
-    /// Takes nothing more. To be called before the lines are cut: they would keep what comes later for ever.
-    pub async fn leave(&self) {
-        self.leave.cancel();
-        self.pullers.wait().await;
-    }
-
-    /// Ends the work when nothing is in hand any more, and sees to it that the last words reach the server.
-    pub async fn close(mut self) {
+    /// Ends the work when nothing is in hand any more, and sees to it that the last acks reach the server.
+    pub async fn close(&self) {
         self.close.cancel();
+        self.tasks.close();
         self.tasks.wait().await;
-        let told = timeout(LAST_WORDS, async {
-            while let Some(notice) = self.acks.try_next() {
-                if self.link.client().publish(notice.subject, notice.payload).await.is_err() {
+        let Common { connection, barrier, acks, .. } = &self.common;
+        let told = timeout(LAST_ACKS, async {
+            while let Some(ack) = acks.try_next() {
+                if connection.client().publish(ack.subject, ack.payload).await.is_err() {
                     return false;
                 }
             }
             // The server handles what comes over one connection in order.
-            self.echo.call(LAST_WORDS).await.is_ok()
+            barrier.lock().await.pass(LAST_ACKS).await.is_ok()
         });
         if !matches!(told.await, Ok(true)) {
             warn!("NATS does not confirm the last acknowledgements: some messages may be delivered again");
         }
-        drop(self.link.client().drain().await);
+        drop(connection.client().drain().await);
     }
 }
 
-/// Says what the streams are to be told, one after the other. While NATS is away it waits there.
-async fn speak(acks: Acks, link: Rc<Link>, close: CancellationToken) {
+/// Tells the streams what became of their messages, one after the other. While NATS is away it waits there.
+async fn publish_acks(common: Common, close: CancellationToken) {
+    let Common { connection, acks, .. } = common;
     loop {
-        let notice = tokio::select! {
+        let ack = tokio::select! {
             () = close.cancelled() => return,
-            notice = acks.next() => notice,
+            ack = acks.next() => ack,
         };
-        let again = notice.clone();
+        let again = ack.clone();
         let said = tokio::select! {
             biased;
-            said = link.client().publish(notice.subject, notice.payload) => said.is_ok(),
+            said = connection.client().publish(ack.subject, ack.payload) => said.is_ok(),
             () = close.cancelled() => false,
         };
         if !said {
-            acks.say(again);
+            acks.push(again);
             if close.is_cancelled() {
                 return;
             }
@@ -232,33 +159,35 @@ async fn speak(acks: Acks, link: Rc<Link>, close: CancellationToken) {
     }
 }
 
-/// Gives signs of life.
-async fn keep(keeper: Keeper, acks: Acks, link: Rc<Link>, clock: Clock, close: CancellationToken) {
-    let mut pace = interval(keeper.pace());
-    loop {
+/// Keeps the messages of a route alive that are in hand. After `leave` it goes on until none is, for those that a successor
+/// has taken over.
+async fn beat(heartbeats: Heartbeats, common: Common, leave: CancellationToken, close: CancellationToken) {
+    let mut pace = interval(heartbeats.pace());
+    while !(leave.is_cancelled() && heartbeats.is_idle()) {
         tokio::select! {
             () = close.cancelled() => return,
+            () = leave.cancelled(), if !leave.is_cancelled() => continue,
             _ = pace.tick() => {}
         }
-        if pace.period() != keeper.pace() {
-            pace = interval(keeper.pace());
+        if pace.period() != heartbeats.pace() {
+            pace = interval(heartbeats.pace());
         }
-        let notices = keeper.due(clock.now());
+        let due = heartbeats.due(common.clock.now());
         // Without a connection they would come too late, and pile up.
-        if link.is_connected() {
-            notices.into_iter().for_each(|notice| acks.say(notice));
+        if common.connection.is_connected() {
+            due.into_iter().for_each(|ack| common.acks.push(ack));
         }
     }
 }
 
-/// Goes to another server when this one is about to stop. Requests and acknowledgements are made again there.
-async fn move_away(link: Rc<Link>, close: CancellationToken) {
+/// Goes to another server when this one is about to stop. Requests and acks are made again there.
+async fn move_away(connection: Rc<NatsConnection>, close: CancellationToken) {
     loop {
         tokio::select! {
             () = close.cancelled() => return,
-            () = link.state().lame_duck() => {}
+            () = connection.state().lame_duck() => {}
         }
-        if let Err(error) = link.client().force_reconnect().await {
+        if let Err(error) = connection.client().force_reconnect().await {
             warn!(%error, "cannot move to another NATS server");
         }
     }

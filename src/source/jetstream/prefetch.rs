@@ -14,12 +14,12 @@ const MOST: usize = 2048;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Appetite {
+pub(super) struct Prefetch {
     least: usize,
     wanted: usize,
 }
 
-impl Appetite {
+impl Prefetch {
     /// Of a route with so much `concurrency`: each worker shall find another message when it is done with one.
     pub(super) fn new(concurrency: usize) -> Self {
         let least = (2 * concurrency).max(8);
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn it_grows_while_messages_are_taken_quickly_and_shrinks_when_they_are_not() {
-        let mut appetite = Appetite::new(64);
+        let mut appetite = Prefetch::new(64);
         assert_eq!(appetite.wanted(), 128);
         for _ in 0..10 {
             appetite.ran_low(ms(5));
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn many_workers_want_more_than_the_most() {
-        let mut appetite = Appetite::new(4_000);
+        let mut appetite = Prefetch::new(4_000);
         appetite.ran_low(ms(1));
         assert_eq!(appetite.wanted(), 8_000);
     }

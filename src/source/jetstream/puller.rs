@@ -1,67 +1,34 @@
-//! Sees to it that one route in one lane is pulled: finds the consumer, and begins anew when something is wrong.
+//! Sees to it that one route on one lane is pulled: finds the consumer, and begins anew when something is wrong.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
-use async_nats::jetstream;
-use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Condition, Feed,
-    consumer::{self, ConsumerError, Facts},
-    heartbeats::Keeper,
-    session::Session,
+    consumer::{self, Facts},
+    feed::{Common, Feed},
+    heartbeats::Heartbeats,
+    session::{PullSession, SILENCE},
+    trouble::Trouble,
 };
 use crate::{
-    base::{backoff::Backoff, clock::Clock},
-    config::Jitter,
+    base::backoff::{Backoff, Jitter},
     deliver::Deliver,
-    message::ack_queue::Acks,
-    nats::Link,
+    route::source_status::SourceState,
 };
 
-/// After so long without a word from the server something is wrong.
-pub(super) const SILENCE: Duration = Duration::from_secs(11);
 /// How often the lag is asked for.
 const LAG: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// Pulls one route on one lane.
 pub(super) struct Puller<D> {
     pub(super) feed: Feed<D>,
-    pub(super) link: Rc<Link>,
-    pub(super) context: jetstream::Context,
-    pub(super) acks: Acks,
-    pub(super) keeper: Keeper,
-    pub(super) clock: Clock,
-    /// No more is asked for from here on.
-    pub(super) stop: CancellationToken,
-    /// Nothing more is taken from here on.
+    pub(super) common: Common,
+    pub(super) heartbeats: Heartbeats,
+    /// Ends it.
     pub(super) leave: CancellationToken,
-    /// Which lane this is.
-    pub(super) lane: usize,
-    /// Whether it is this lane that asks for the lag.
-    pub(super) reports_lag: bool,
-}
-
-/// Why pulling has to begin anew.
-#[derive(Debug, Error)]
-pub(super) enum Trouble {
-    #[error(transparent)]
-    Consumer(#[from] ConsumerError),
-    #[error("not connected to NATS")]
-    Disconnected,
-    #[error("the connection to NATS was made anew")]
-    Reconnected,
-    #[error("the server is silent: a heartbeat is missing")]
-    Silence,
-    #[error("the server has ended the request: {0}")]
-    Ended(String),
-    #[error("nobody answers for JetStream")]
-    NoResponders,
-    #[error("the client failed: {0}")]
-    Client(String),
 }
 
 impl<D: Deliver + 'static> Puller<D> {
@@ -76,7 +43,7 @@ impl<D: Deliver + 'static> Puller<D> {
                 opened = self.open() => opened,
             };
             let trouble = match opened {
-                Ok(session) => session.run().await,
+                Ok(session) => self.follow(session).await,
                 Err(trouble) => Some(trouble),
             };
             let Some(trouble) = trouble else { return };
@@ -91,30 +58,47 @@ impl<D: Deliver + 'static> Puller<D> {
     }
 
     /// Finds the consumer and asks it for the first messages.
-    async fn open(&self) -> Result<Session<'_, D>, Trouble> {
-        while !self.link.is_connected() {
-            self.feed.status.trouble(&Trouble::Disconnected);
+    async fn open(&self) -> Result<PullSession<'_, D>, Trouble> {
+        let connection = &self.common.connection;
+        while !connection.is_connected() {
+            self.feed.status.has_trouble(&Trouble::Disconnected);
             // The event of it may get lost.
-            drop(timeout(Duration::from_millis(250), self.link.state().connection()).await);
+            drop(timeout(Duration::from_secs(1), connection.state().connected()).await);
         }
+        let Feed { route, jetstream, .. } = &self.feed;
         let (facts, differences) =
-            consumer::open(&self.context, &self.feed.jetstream, &self.feed.subject).await?;
-        self.keeper.adapt(facts.ack_wait);
-        let session = Session::open(self).await?;
+            consumer::open(&self.common.context, jetstream, &route.settings.subject).await?;
+        self.heartbeats.adapt(facts.ack_wait);
+        let session = PullSession::open(&self.feed, &self.common, &self.heartbeats).await?;
         self.announce(&differences);
         self.show_lag(facts);
         Ok(session)
     }
 
+    /// Takes messages until something is wrong, or until `leave`.
+    async fn follow(&self, mut session: PullSession<'_, D>) -> Option<Trouble> {
+        let trouble = tokio::select! {
+            trouble = session.take_in() => Some(trouble),
+            () = self.leave.cancelled() => None,
+            () = self.watch_lag(), if self.feed.lane == 0 => None,
+        };
+        if trouble.is_none() {
+            session.end().await;
+        }
+        session.take_rest();
+        trouble
+    }
+
     fn announce(&self, differences: &[String]) {
-        let Feed { route, jetstream, .. } = &self.feed;
+        let Feed { route, jetstream, lane, .. } = &self.feed;
         let (route, stream, consumer) =
-            (route.as_str(), jetstream.stream.as_str(), jetstream.consumer.as_str());
-        let lane = self.lane;
+            (route.name().as_str(), jetstream.stream.as_str(), jetstream.consumer.as_str());
         match self.feed.status.went_live() {
-            Condition::Live => return,
-            Condition::Starting(_) => info!(route, lane, stream, consumer, "route is live"),
-            Condition::Failing(after) => info!(route, lane, stream, consumer, after, "route is live again"),
+            SourceState::Live => return,
+            SourceState::Starting(_) => info!(route, lane, stream, consumer, "route is live"),
+            SourceState::Failing(after) => {
+                info!(route, lane, stream, consumer, after, "route is live again");
+            }
         }
         for difference in differences {
             warn!(route, lane, consumer, difference, "the consumer is not as it should be");
@@ -122,19 +106,18 @@ impl<D: Deliver + 'static> Puller<D> {
     }
 
     fn report(&self, trouble: &Trouble) {
-        let Feed { route, jetstream, .. } = &self.feed;
-        if self.feed.status.trouble(trouble) {
-            let stream = jetstream.stream.as_str();
-            let lane = self.lane;
-            warn!(route = route.as_str(), lane, stream, error = %trouble, "stream in trouble, trying again");
+        let Feed { route, jetstream, lane, status, .. } = &self.feed;
+        if status.has_trouble(trouble) {
+            let (route, stream) = (route.name().as_str(), jetstream.stream.as_str());
+            warn!(route, lane, stream, error = %trouble, "stream in trouble, trying again");
         }
     }
 
     /// Asks the consumer again and again how far behind it is.
-    pub(super) async fn watch_lag(&self) {
+    async fn watch_lag(&self) {
         loop {
             sleep(LAG).await;
-            if let Ok(facts) = consumer::look(&self.context, &self.feed.jetstream).await {
+            if let Ok(facts) = consumer::facts_now(&self.common.context, &self.feed.jetstream).await {
                 self.show_lag(facts);
             }
         }
@@ -142,7 +125,7 @@ impl<D: Deliver + 'static> Puller<D> {
 
     /// Shows how far behind the consumer is.
     fn show_lag(&self, facts: Facts) {
-        if !self.reports_lag {
+        if self.feed.lane != 0 {
             return;
         }
         let lag = &self.feed.stats.lag;
@@ -153,7 +136,7 @@ impl<D: Deliver + 'static> Puller<D> {
         let at_limit = limit > 0 && facts.ack_pending >= limit && facts.pending > 0;
         if at_limit != lag.at_limit.replace(at_limit) && at_limit {
             warn!(
-                route = self.feed.route.as_str(),
+                route = self.feed.route.name().as_str(),
                 max_ack_pending = limit,
                 "the consumer delivers no more: as many messages as it allows are in hand, over all replicas"
             );

@@ -10,97 +10,147 @@ use std::{
 
 use async_nats::{Client, Message as Raw, StatusCode, Subscriber};
 use futures_core::Stream as _;
-use tokio::time::{interval, timeout};
+use tokio::{sync::watch, time::timeout};
 use tracing::debug;
 
 use super::{
     credit::{Credit, EXPIRES},
-    prefetch::Appetite,
-    puller::{Puller, SILENCE, Trouble},
+    feed::{Common, Feed},
+    heartbeats::Heartbeats,
+    prefetch::Prefetch,
+    trouble::Trouble,
 };
 use crate::{
-    base::clock::Time,
+    base::{clock::Time, timer::Timer},
     deliver::Deliver,
     message::{
         Id, Message,
-        acknowledgement::{Origin, Receipt, Word},
+        acknowledgement::{AckHandle, Origin},
+        header_names::nats as names,
     },
+    nats::{end_subscription, next},
     source::core,
 };
 
+/// After so long without a word from the server something is wrong.
+pub(super) const SILENCE: Duration = Duration::from_secs(11);
 /// How often the server says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How often to look whether there is room again, and whether the connection is still the same.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often to look at what an event tells of that may get lost: whether the client is still connected.
+const LOOK: Duration = Duration::from_secs(5);
 /// What a message may be larger than its payload: subject, headers, reply.
 const ENVELOPE: usize = 8 * 1024;
+/// How long the server may take to confirm that the subscription has ended.
+const LEAVING: Duration = Duration::from_secs(1);
+/// How many requests are with the server at the same time.
+const MOST_REQUESTS: usize = 2;
 
 /// One subscription to what is pulled.
-pub(super) struct Session<'a, D> {
-    puller: &'a Puller<D>,
+pub(super) struct PullSession<'a, D> {
+    feed: &'a Feed<D>,
+    common: &'a Common,
+    heartbeats: &'a Heartbeats,
     client: Client,
     inbox: String,
     subscriber: Subscriber,
     credit: Credit,
-    appetite: Appetite,
+    prefetch: Prefetch,
     /// When messages were last asked for.
     asked: Time,
     /// When the server was last heard of.
     heard: Time,
+    connection_changed: watch::Receiver<u64>,
     connections: u64,
+    timer: Timer,
     subject: Arc<str>,
 }
 
-impl<'a, D: Deliver + 'static> Session<'a, D> {
-    /// Subscribes for `puller`, and asks for the first messages.
-    pub(super) async fn open(puller: &'a Puller<D>) -> Result<Self, Trouble> {
-        let client = puller.link.client().clone();
+impl<'a, D: Deliver + 'static> PullSession<'a, D> {
+    /// Subscribes for `feed`, and asks for the first messages.
+    pub(super) async fn open(
+        feed: &'a Feed<D>,
+        common: &'a Common,
+        heartbeats: &'a Heartbeats,
+    ) -> Result<Self, Trouble> {
+        let client = common.connection.client().clone();
         let inbox = client.new_inbox();
-        let subscriber = client.subscribe(inbox.clone()).await.map_err(client_failed)?;
-        let now = puller.clock.now();
+        let subscriber = client.subscribe(inbox.clone()).await.map_err(Trouble::of_client)?;
+        let now = common.clock.now();
         let mut session = Self {
-            puller,
+            feed,
+            common,
+            heartbeats,
             client,
             inbox,
             subscriber,
             credit: Credit::default(),
-            appetite: Appetite::new(puller.feed.line.concurrency()),
+            prefetch: Prefetch::new(feed.pipeline.concurrency()),
             asked: now,
             heard: now,
-            connections: puller.link.connections(),
-            subject: puller.feed.subject.as_str().into(),
+            connection_changed: common.connection.state().changes(),
+            connections: common.connection.connections(),
+            timer: Timer::new(common.clock),
+            subject: feed.route.settings.subject.as_str().into(),
         };
         session.ask().await?;
         Ok(session)
     }
 
-    /// Takes messages until something is wrong, which it returns, or until it is time to leave.
-    pub(super) async fn run(mut self) -> Option<Trouble> {
-        let puller = self.puller;
-        let trouble = tokio::select! {
-            ended = self.take_in() => ended.err(),
-            () = puller.leave.cancelled() => None,
-            () = puller.watch_lag(), if puller.reports_lag => None,
-        };
-        // There was room for what has arrived meanwhile, and its stream would wait for it in vain.
-        let now = puller.clock.now();
-        while let Some(raw) = self.arrived() {
-            match &trouble {
-                Some(_) if raw.status.is_none_or(|status| status == StatusCode::OK) => self.accept(raw, now),
-                Some(_) => {}
-                None => self.give_back(&raw),
+    /// Takes messages until something is wrong, which it returns.
+    pub(super) async fn take_in(&mut self) -> Trouble {
+        loop {
+            if let Err(trouble) = self.step().await {
+                return trouble;
             }
         }
-        puller.feed.line.summon();
-        trouble
     }
 
-    /// Gives a message back to its stream without having taken it: it is not counted.
-    fn give_back(&self, raw: &Raw) {
-        let reply = raw.reply.as_deref().filter(|reply| Origin::parse(reply).is_some());
-        if let Some(reply) = reply {
-            self.puller.acks.say(Receipt::new(reply).settle(Word::Nak(Duration::ZERO)));
+    /// Waits for the next event, and asks for more where it has made room.
+    async fn step(&mut self) -> Result<(), Trouble> {
+        let (low, look) = (self.prefetch.wanted() / 2, self.next_look());
+        let Self { subscriber, feed, connection_changed, timer, .. } = self;
+        tokio::select! {
+            raw = next(subscriber) => {
+                let raw = raw.ok_or(Trouble::Disconnected)?;
+                self.take_all(raw)?;
+            }
+            () = feed.pipeline.ran_low(low) => {
+                self.prefetch.ran_low(self.common.clock.now().since(self.asked));
+            }
+            _ = connection_changed.changed() => self.check()?,
+            () = poll_fn(|cx| timer.poll_passed(cx, look)) => self.check()?,
         }
+        self.ask().await
+    }
+
+    /// When to look whether anything is wrong, or the webhook is not left alone any more.
+    fn next_look(&self) -> Time {
+        let now = self.common.clock.now();
+        let look = now + LOOK;
+        let resumed = self.feed.pipeline.paused_until(now).unwrap_or(look);
+        look.min(resumed)
+    }
+
+    /// Ends the subscription. What the server has sent before it heard of that has arrived then.
+    pub(super) async fn end(&mut self) {
+        end_subscription(&mut self.subscriber).await;
+        if self.common.connection.is_connected()
+            && self.common.barrier.lock().await.pass(LEAVING).await.is_err()
+        {
+            debug!("the NATS server does not confirm the end of a subscription");
+        }
+    }
+
+    /// Takes what has arrived, when no more is to come: there was room for it when it was asked for, and its stream would
+    /// wait for it in vain.
+    pub(super) fn take_rest(&mut self) {
+        let now = self.common.clock.now();
+        while let Some(raw) = self.arrived() {
+            if raw.status.is_none_or(|status| status == StatusCode::OK) {
+                self.accept(raw, now);
+            }
+        }
+        self.feed.pipeline.wake_workers();
     }
 
     /// The next message that is here already.
@@ -112,32 +162,10 @@ impl<'a, D: Deliver + 'static> Session<'a, D> {
         }
     }
 
-    async fn take_in(&mut self) -> Result<(), Trouble> {
-        let puller = self.puller;
-        let mut look = interval(LOOK);
-        loop {
-            tokio::select! {
-                raw = next(&mut self.subscriber) => {
-                    let raw = raw.ok_or(Trouble::Disconnected)?;
-                    self.take_all(raw)?;
-                    self.ask().await?;
-                }
-                () = puller.feed.line.ran_low(self.appetite.wanted() / 2) => {
-                    self.appetite.ran_low(puller.clock.now().since(self.asked));
-                    self.ask().await?;
-                }
-                _ = look.tick() => {
-                    self.look()?;
-                    self.ask().await?;
-                }
-            }
-        }
-    }
-
-    /// Takes `raw` and whatever else is there already, and calls the workers once for all of it.
+    /// Takes `raw` and whatever else is there already, and wakes the workers once for all of it.
     fn take_all(&mut self, raw: Raw) -> Result<(), Trouble> {
         const TURN: usize = 256;
-        let now = self.puller.clock.now();
+        let now = self.common.clock.now();
         self.heard = now;
         let mut result = self.take(raw, now);
         for _ in 1..TURN {
@@ -147,7 +175,7 @@ impl<'a, D: Deliver + 'static> Session<'a, D> {
             let Some(raw) = self.arrived() else { break };
             result = self.take(raw, now);
         }
-        self.puller.feed.line.summon();
+        self.feed.pipeline.wake_workers();
         result
     }
 
@@ -160,13 +188,13 @@ impl<'a, D: Deliver + 'static> Session<'a, D> {
             }
             Some(StatusCode::IDLE_HEARTBEAT) => Ok(()),
             Some(StatusCode::NO_RESPONDERS) => Err(Trouble::NoResponders),
-            Some(_) => self.ended(&raw),
+            Some(_) => self.request_ended(&raw),
         }
     }
 
     /// A request is over, or all of them are.
-    fn ended(&mut self, raw: &Raw) -> Result<(), Trouble> {
-        let left = raw.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages"));
+    fn request_ended(&mut self, raw: &Raw) -> Result<(), Trouble> {
+        let left = raw.headers.as_ref().and_then(|headers| headers.get(names::PENDING_MESSAGES));
         if let Some(left) = left.and_then(|left| left.as_str().parse().ok()) {
             self.credit.settle(left);
             return Ok(());
@@ -175,7 +203,6 @@ impl<'a, D: Deliver + 'static> Session<'a, D> {
     }
 
     fn accept(&self, raw: Raw, now: Time) {
-        let puller = self.puller;
         let Some(reply) = raw.reply.clone() else { return };
         let Some(origin) = Origin::parse(&reply) else {
             debug!(reply = reply.as_str(), "a message without an origin");
@@ -187,20 +214,20 @@ impl<'a, D: Deliver + 'static> Session<'a, D> {
             message.id = Id::given(&format!("{}:{}", origin.stream, origin.sequence));
         }
         message.attempts = u32::try_from(origin.delivered.saturating_sub(1)).unwrap_or(u32::MAX);
-        let receipt = Receipt::new(&reply);
-        puller.keeper.keep(&receipt, now);
-        message.receipt = Some(receipt);
-        puller.feed.line.offer(message);
+        let ack = AckHandle::new(&reply);
+        self.heartbeats.keep(&ack, now);
+        message.ack = Some(ack);
+        self.feed.pipeline.offer(message);
     }
 
     /// Looks whether anything is wrong.
-    fn look(&mut self) -> Result<(), Trouble> {
-        let now = self.puller.clock.now();
+    fn check(&mut self) -> Result<(), Trouble> {
+        let now = self.common.clock.now();
         self.credit.forget(now);
-        if !self.puller.link.is_connected() {
+        if !self.common.connection.is_connected() {
             return Err(Trouble::Disconnected);
         }
-        if self.puller.link.connections() != self.connections {
+        if self.common.connection.connections() != self.connections {
             // The requests ended with the old connection.
             return Err(Trouble::Reconnected);
         }
@@ -211,28 +238,23 @@ impl<'a, D: Deliver + 'static> Session<'a, D> {
     }
 
     /// How many more messages, and how many bytes of them, there is room for.
-    fn room(&self) -> (usize, usize) {
-        let room = self.puller.feed.line.room();
-        let (wanted, asked) = (self.appetite.wanted(), self.credit.messages());
+    fn capacity(&self) -> (usize, usize) {
+        let capacity = self.feed.pipeline.capacity();
+        let (wanted, asked) = (self.prefetch.wanted(), self.credit.messages());
         // Retries that wait here are work too. With many of them there is no point in more.
-        let held = room.queued + asked + room.retrying / 4;
+        let held = capacity.queued + asked + capacity.retrying / 4;
         // Half of what is wanted at a time: two requests are on their way, and none is for a handful.
         let messages = if held <= wanted / 2 { wanted - held } else { 0 };
-        (messages.min(room.messages.saturating_sub(asked)), room.bytes)
+        (messages.min(capacity.messages.saturating_sub(asked)), capacity.bytes)
     }
 
     /// Asks for what there is room for.
     async fn ask(&mut self) -> Result<(), Trouble> {
-        const MOST_REQUESTS: usize = 2;
-        let puller = self.puller;
-        let now = puller.clock.now();
-        if puller.stop.is_cancelled()
-            || puller.feed.line.is_paused(now)
-            || self.credit.requests() >= MOST_REQUESTS
-        {
+        let now = self.common.clock.now();
+        if self.feed.pipeline.paused_until(now).is_some() || self.credit.requests() >= MOST_REQUESTS {
             return Ok(());
         }
-        let (messages, bytes) = self.room();
+        let (messages, bytes) = self.capacity();
         // Less than the largest message would be answered with nothing, again and again.
         let least = self.client.max_payload() + ENVELOPE;
         let bytes = bytes / (1 + self.credit.requests());
@@ -244,26 +266,18 @@ impl<'a, D: Deliver + 'static> Session<'a, D> {
         }
         self.credit.ask(messages, now);
         self.asked = now;
-        puller.feed.stats.lag.last_pull.set(unix_seconds());
+        self.feed.stats.lag.last_pull.set(unix_seconds());
         let request = serde_json::json!({
             "batch": messages,
             "max_bytes": bytes,
             "expires": nanos(EXPIRES),
             "idle_heartbeat": nanos(HEARTBEAT),
         });
-        let jetstream = &puller.feed.jetstream;
+        let jetstream = &self.feed.jetstream;
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", jetstream.stream, jetstream.consumer);
         let sent = self.client.publish_with_reply(subject, self.inbox.clone(), request.to_string().into());
-        timeout(SILENCE, sent).await.map_err(|_| Trouble::Disconnected)?.map_err(client_failed)
+        timeout(SILENCE, sent).await.map_err(|_| Trouble::Disconnected)?.map_err(Trouble::of_client)
     }
-}
-
-async fn next(subscriber: &mut Subscriber) -> Option<Raw> {
-    poll_fn(|cx| Pin::new(&mut *subscriber).poll_next(cx)).await
-}
-
-fn client_failed(error: impl std::fmt::Display) -> Trouble {
-    Trouble::Client(error.to_string())
 }
 
 fn nanos(span: Duration) -> u64 {

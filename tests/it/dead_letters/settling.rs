@@ -6,10 +6,14 @@ use async_nats::Subscriber;
 use broadcaster::{
     base::clock::{Clock, Time},
     config::{self, Config, Sources},
-    dead_letter::{Letter, Outlet, Place, Post, outbox},
-    message::{Headers, Id, Message, acknowledgement::Receipt, outcome::Reason},
-    nats::Link,
-    stats::{Account, RouteStats},
+    dead_letter::{Destination, Letter, Publisher, Sender, queue},
+    message::{
+        Headers, Id, Message,
+        acknowledgement::AckHandle,
+        outcome::{Outcome, Reason},
+    },
+    nats::NatsConnection,
+    stats::{RouteStats, Tally},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,42 +34,43 @@ fn config(nats: &NatsServer) -> Config {
 fn letter(payload: Vec<u8>, reply: &str, stats: &Arc<RouteStats>) -> Letter {
     let mut message =
         Message::new(Id::fresh(), "todos.events".into(), Headers::default(), payload.into(), Time::START);
-    message.receipt = Some(Receipt::new(reply));
+    message.ack = Some(AckHandle::new(reply));
     stats.received.add(1);
     let route = "default".parse().expect("it is a name");
     Letter::new(message, Reason::Rejected, &route, Arc::clone(stats), &Clock::start())
 }
 
-/// What an outbox does with what `fill` puts in, and what it says to `replies`.
+/// What a queue of letters does with what `fill` puts in, and what it says to `replies`.
 async fn outcome(
     nats: &NatsServer,
     give_up: CancellationToken,
-    fill: impl FnOnce(&Outlet, &Arc<RouteStats>),
-) -> (Account, Subscriber) {
+    fill: impl FnOnce(&Sender, &Arc<RouteStats>),
+) -> (Tally, Subscriber) {
     let config = config(nats);
     let route = &config.routes[0];
     let replies = nats.client().await.subscribe("replies.>").await.expect("the server takes it");
     nats.wait_subscriptions("replies.>", 1, SOON).await;
-    let link = Link::open(&config.nats, "test", None).await.expect("the client can be set up");
-    link.state().connection().await;
+    let link = NatsConnection::open(&config.nats, "test", None).await.expect("the client can be set up");
+    link.state().connected().await;
     let to = route.dead_letter.clone().expect("it is configured");
-    let place = Place { route: route.name.clone(), to };
-    let post = Post::over(Rc::new(link), place, Clock::start()).await.expect("the client takes it");
-    let (outlet, outbox) = outbox();
+    let destination = Destination { route: route.name.clone(), to };
+    let publisher =
+        Publisher::over(Rc::new(link), destination, Clock::start()).await.expect("the client takes it");
+    let (sender, queue) = queue();
     let stats = Arc::default();
-    fill(&outlet, &stats);
-    drop(outlet);
-    outbox.run(post, give_up).await;
-    (stats.account(), replies)
+    fill(&sender, &stats);
+    drop(sender);
+    queue.run(publisher, give_up).await;
+    (stats.tally(), replies)
 }
 
 #[tokio::test]
 async fn it_is_acknowledged_when_the_letter_is_stored_and_terminated_when_that_can_never_be() {
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
-    let (account, mut replies) = outcome(&nats, CancellationToken::new(), |outlet, stats| {
-        outlet.send(letter(b"0".to_vec(), "replies.stored", stats)).unwrap();
-        outlet.send(letter(vec![0; 1024 * 1024 + 1], "replies.giant", stats)).unwrap();
+    let (tally, mut replies) = outcome(&nats, CancellationToken::new(), |sender, stats| {
+        sender.send(letter(b"0".to_vec(), "replies.stored", stats)).unwrap();
+        sender.send(letter(vec![0; 1024 * 1024 + 1], "replies.giant", stats)).unwrap();
     })
     .await;
     let mut said = [next(&mut replies, SOON).await, next(&mut replies, SOON).await];
@@ -75,7 +80,8 @@ async fn it_is_acknowledged_when_the_letter_is_stored_and_terminated_when_that_c
         said,
         [("replies.giant".to_owned(), "+TERM".into()), ("replies.stored".to_owned(), "+ACK".into())]
     );
-    assert_eq!((account.dead_lettered, account.dropped, account.in_hand()), (1, 1, 0));
+    let ends = (tally.of(Outcome::DeadLettered), tally.of(Outcome::Dropped));
+    assert_eq!((ends, tally.in_hand()), ((1, 1), 0));
     assert_eq!(count(&nats).await, 1);
 }
 
@@ -88,15 +94,16 @@ async fn what_is_not_confirmed_before_the_end_comes_back() {
     let mut questions = nats.client().await.subscribe(ASKED).await.expect("the server takes it");
     nats.wait_subscriptions(ASKED, 1, SOON).await;
     let stopping = async {
-        // The stream is missing, and the outbox has asked for it.
+        // The stream is missing, and the publisher has asked for it.
         next(&mut questions, SOON).await;
         stop.cancel();
     };
-    let running = outcome(&nats, give_up, |outlet, stats| {
-        outlet.send(letter(b"0".to_vec(), "replies.open", stats)).unwrap();
+    let running = outcome(&nats, give_up, |sender, stats| {
+        sender.send(letter(b"0".to_vec(), "replies.open", stats)).unwrap();
     });
-    let ((account, mut replies), ()) = tokio::join!(running, stopping);
+    let ((tally, mut replies), ()) = tokio::join!(running, stopping);
     let said = next(&mut replies, SOON).await;
     assert_eq!(said.payload, "-NAK {\"delay\": 2000000000}");
-    assert_eq!((account.returned, account.dead_lettered, account.in_hand()), (1, 0, 0));
+    let ends = (tally.of(Outcome::Returned), tally.of(Outcome::DeadLettered));
+    assert_eq!((ends, tally.in_hand()), ((1, 0), 0));
 }

@@ -14,6 +14,8 @@ const SOON: Duration = Duration::from_secs(20);
 
 const FAILING: &str = "webhook is failing, its messages are retried";
 const RECOVERED: &str = "webhook has recovered";
+/// How many attempts are under way at the same time, by default.
+const CONCURRENCY: u64 = 64;
 
 #[tokio::test]
 async fn a_failing_route_gets_a_line_and_a_recovered_one_another() {
@@ -42,7 +44,9 @@ async fn a_failing_route_gets_a_line_and_a_recovered_one_another() {
     let recovered = stage.daemon.events(RECOVERED);
     assert_eq!(recovered.len(), 1, "{recovered:?}");
     assert_eq!((&recovered[0]["level"], &recovered[0]["route"]), (&"INFO".into(), &"default".into()));
-    assert_eq!(recovered[0]["failed_attempts"], failed, "{}", recovered[0]);
+    // An attempt that was answered 503 may be heard of after another one that was answered 200.
+    let told = recovered[0]["failed_attempts"].as_u64().expect("a number");
+    assert!((failed - CONCURRENCY..=failed).contains(&told), "{failed} failed, and it says {}", recovered[0]);
     let after = recovered[0]["after"].as_str().unwrap();
     let after = humantime::parse_duration(after).unwrap();
     assert!(after < SOON, "{after:?}");

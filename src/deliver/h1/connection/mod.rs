@@ -14,22 +14,22 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::response::{Progress, Reader};
+use super::response::{Progress, ResponseReader};
 use crate::deliver::answer::Answer;
 use crate::message::outcome::Failure;
 
 /// How much is read at once. Answers to webhooks are small.
 const READ: usize = 4 * 1024;
 
-/// See the module.
+/// A connection, and whether another request can be sent over it.
 #[derive(Debug)]
-pub struct Connection<S> {
+pub struct HttpConnection<S> {
     stream: S,
     buffers: Rc<Buffers>,
     open: bool,
 }
 
-/// What a connection needs while it moves bytes, and no longer. Shared by the connections of a route in one lane.
+/// What a connection needs while it moves bytes, and no longer. Shared by all connections of a lane.
 #[derive(Debug)]
 pub struct Buffers {
     head: RefCell<Vec<u8>>,
@@ -43,10 +43,12 @@ impl Default for Buffers {
 }
 
 /// How far a request is.
-#[derive(Default)]
-struct Sending {
+struct Sending<'p, W> {
+    /// Writes the head, until it has.
+    write_head: Option<W>,
     /// The head, where it has to be kept because the socket did not take everything at once.
     head: Vec<u8>,
+    payload: &'p [u8],
     /// How many bytes of head and payload are on their way.
     sent: usize,
     complete: bool,
@@ -56,12 +58,12 @@ struct Sending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     /// Nothing of the request was sent: it can be sent again.
-    NotTaken,
+    NotSent,
     /// The request, or a part of it, was sent.
     Failed(Failure),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
     /// Speaks HTTP/1.1 over `stream`.
     pub const fn new(stream: S, buffers: Rc<Buffers>) -> Self {
         Self { stream, buffers, open: true }
@@ -81,27 +83,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(())
     }
 
-    /// Sends a request, whose head is what `write_head` writes, and reads the whole answer. The connection can be used
+    /// Sends a request, whose head is what `write_head` writes once, and reads the whole answer. The connection can be used
     /// again where [`Self::is_open`] afterwards; after an error it can't.
     pub async fn exchange(
         &mut self,
-        write_head: impl Fn(&mut Vec<u8>),
+        write_head: impl FnOnce(&mut Vec<u8>),
         payload: &[u8],
     ) -> Result<Answer, Unanswered> {
-        let mut sending = Sending::default();
-        let mut reader = Reader::default();
+        let write_head = Some(write_head);
+        let mut sending = Sending { write_head, head: Vec::new(), payload, sent: 0, complete: false };
+        let mut reader = ResponseReader::default();
         let mut untaken = Vec::new();
         // Whatever happens from here on, also that this is dropped: only a complete answer makes it usable again.
         let was_open = std::mem::take(&mut self.open);
         poll_fn(|cx| {
             if sending.sent == 0 && (!was_open || self.poll_unasked(cx).is_ready()) {
-                return Poll::Ready(Err(Unanswered::NotTaken));
+                return Poll::Ready(Err(Unanswered::NotSent));
             }
-            let written = self.poll_send(cx, &write_head, payload, &mut sending);
+            let written = self.poll_send(cx, &mut sending);
             let all_sent = matches!(written, Poll::Ready(Ok(())));
             // Where sending failed half-way there may be an answer all the same, to a request that was too large, say.
             if written.is_ready() && !all_sent && sending.sent == 0 {
-                return Poll::Ready(Err(Unanswered::NotTaken));
+                return Poll::Ready(Err(Unanswered::NotSent));
             }
             let answered = ready!(self.poll_answer(cx, &mut reader, &mut untaken));
             Poll::Ready(self.conclude(answered, all_sent))
@@ -125,26 +128,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Sends what is left of head and payload.
-    fn poll_send(
+    fn poll_send<W: FnOnce(&mut Vec<u8>)>(
         &mut self,
         cx: &mut Context<'_>,
-        write_head: impl Fn(&mut Vec<u8>),
-        payload: &[u8],
-        sending: &mut Sending,
+        sending: &mut Sending<'_, W>,
     ) -> Poll<io::Result<()>> {
-        if sending.sent == 0 {
-            let mut head = self.buffers.head.borrow_mut();
-            head.clear();
-            write_head(&mut head);
-            let written = poll_write(&mut self.stream, cx, &head, payload, &mut sending.sent);
-            sending.complete = matches!(written, Poll::Ready(Ok(())));
-            if written.is_pending() && sending.sent > 0 {
-                sending.head.clone_from(&head);
+        let Sending { write_head, head, payload, sent, complete } = sending;
+        if let Some(write_head) = write_head.take() {
+            let mut shared = self.buffers.head.borrow_mut();
+            shared.clear();
+            write_head(&mut shared);
+            let written = poll_write(&mut self.stream, cx, &shared, payload, sent);
+            *complete = matches!(written, Poll::Ready(Ok(())));
+            if written.is_pending() {
+                // Others use the buffer until it goes on.
+                head.clone_from(&shared);
             }
             ready!(written)?;
-        } else if !sending.complete {
-            ready!(poll_write(&mut self.stream, cx, &sending.head, payload, &mut sending.sent))?;
-            sending.complete = true;
+        } else if !*complete {
+            ready!(poll_write(&mut self.stream, cx, head, payload, sent))?;
+            *complete = true;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -153,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
-        reader: &mut Reader,
+        reader: &mut ResponseReader,
         untaken: &mut Vec<u8>,
     ) -> Poll<Result<(Answer, bool), Failure>> {
         let mut received = self.buffers.received.borrow_mut();

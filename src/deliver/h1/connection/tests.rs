@@ -11,12 +11,12 @@ const HEAD: &[u8] = b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// A connection, and its other end, between which so many bytes can be on their way.
-fn pair(room: usize) -> (Connection<DuplexStream>, DuplexStream) {
+fn pair(room: usize) -> (HttpConnection<DuplexStream>, DuplexStream) {
     let (client, server) = duplex(room);
-    (Connection::new(client, Rc::default()), server)
+    (HttpConnection::new(client, Rc::default()), server)
 }
 
-async fn post(connection: &mut Connection<DuplexStream>, payload: &[u8]) -> Result<Answer, Unanswered> {
+async fn post(connection: &mut HttpConnection<DuplexStream>, payload: &[u8]) -> Result<Answer, Unanswered> {
     connection.exchange(|head| head.extend_from_slice(HEAD), payload).await
 }
 
@@ -56,7 +56,7 @@ async fn a_connection_that_was_closed_while_idle_has_not_taken_the_request() {
     let (answer, _) = tokio::join!(post(&mut connection, b"{}"), serve(&mut server, 2, OK));
     assert!(answer.is_ok());
     drop(server);
-    assert_eq!(post(&mut connection, b"{}").await, Err(Unanswered::NotTaken));
+    assert_eq!(post(&mut connection, b"{}").await, Err(Unanswered::NotSent));
     assert!(!connection.is_open());
 }
 
@@ -71,7 +71,7 @@ async fn closing_or_speaking_while_idle_is_noticed() {
             drop(server);
         }
         poll_fn(|cx| connection.poll_closed(cx)).await;
-        assert_eq!(post(&mut connection, b"{}").await, Err(Unanswered::NotTaken));
+        assert_eq!(post(&mut connection, b"{}").await, Err(Unanswered::NotSent));
     }
 }
 
@@ -95,7 +95,7 @@ async fn an_attempt_that_was_broken_off_leaves_nothing_to_use() {
     let broken_off = timeout(Duration::from_millis(1), post(&mut connection, b"{}")).await;
     assert!(broken_off.is_err());
     assert!(!connection.is_open());
-    assert_eq!(post(&mut connection, b"{}").await, Err(Unanswered::NotTaken));
+    assert_eq!(post(&mut connection, b"{}").await, Err(Unanswered::NotSent));
 }
 
 #[tokio::test]

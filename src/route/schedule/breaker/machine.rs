@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Change, State};
+use super::{BreakerState, Change};
 use crate::{base::clock::Time, config};
 
 /// A share of failures means nothing before there were this many attempts.
@@ -52,11 +52,11 @@ impl Machine {
         Self { config, phase: Phase::Closed, in_a_row: 0, window, opened: Time::START, changed: None }
     }
 
-    pub(super) const fn state(&self) -> State {
+    pub(super) const fn state(&self) -> BreakerState {
         match self.phase {
-            Phase::Closed => State::Closed,
-            Phase::Open { .. } => State::Open,
-            Phase::Probing { .. } | Phase::Ramp { .. } => State::HalfOpen,
+            Phase::Closed => BreakerState::Closed,
+            Phase::Open { .. } => BreakerState::Open,
+            Phase::Probing { .. } | Phase::Ramp { .. } => BreakerState::HalfOpen,
         }
     }
 
@@ -71,19 +71,19 @@ impl Machine {
     }
 
     /// From when on an attempt may begin, as far as is known at `now`.
-    pub(super) fn next(&self, now: Time) -> Time {
+    pub(super) fn opens(&self, now: Time) -> Time {
         match self.phase {
             Phase::Closed => Time::START,
             Phase::Open { until } => until,
-            Phase::Probing { .. } if self.room(now) > 0 => Time::START,
+            Phase::Probing { .. } if self.capacity(now) > 0 => Time::START,
             // Their outcome changes the phase.
             Phase::Probing { since, .. } => (now + RECHECK).min(since + self.config.open_for),
             Phase::Ramp { since, begun } => since + ramp_time(begun + 1.0).min(self.config.ramp),
         }
     }
 
-    /// How many attempts may begin at `now`: some where [`Self::next`] is not after it, else none.
-    pub(super) fn room(&self, now: Time) -> usize {
+    /// How many attempts may begin at `now`: some where [`Self::opens`] is not after it, else none.
+    pub(super) fn capacity(&self, now: Time) -> usize {
         let probes = self.config.half_open_probes.get();
         let room = match self.phase {
             Phase::Closed => return usize::MAX,
@@ -93,15 +93,15 @@ impl Machine {
             Phase::Probing { since, .. } if now >= since + self.config.open_for => probes,
             Phase::Probing { sent, .. } => probes.saturating_sub(sent),
             Phase::Ramp { since, .. } if now >= since + self.config.ramp => return usize::MAX,
-            Phase::Ramp { .. } => u32::from(self.next(now) <= now),
+            Phase::Ramp { .. } => u32::from(self.opens(now) <= now),
         };
         usize::try_from(room).unwrap_or(usize::MAX)
     }
 
     /// Takes the permission for an attempt at `now`, or says when to ask again.
     pub(super) fn admit(&mut self, now: Time) -> Result<(), Time> {
-        if self.room(now) == 0 {
-            return Err(self.next(now));
+        if self.capacity(now) == 0 {
+            return Err(self.opens(now));
         }
         self.phase = match self.phase {
             Phase::Closed => Phase::Closed,
@@ -123,7 +123,7 @@ impl Machine {
     }
 
     /// Closes at the end of the ramp.
-    pub(super) fn look(&mut self, now: Time) {
+    pub(super) fn tick(&mut self, now: Time) {
         if self.closes().is_some_and(|end| end <= now) {
             self.phase = Phase::Closed;
             self.changed = Some(Change::Closed);
@@ -131,7 +131,7 @@ impl Machine {
     }
 
     /// Time is short: lets probes begin at `now`, and lets no failed one cost more than `longest` any more.
-    pub(super) fn hurry(&mut self, now: Time, longest: Duration) {
+    pub(super) fn expedite(&mut self, now: Time, longest: Duration) {
         self.config.open_for = self.config.open_for.min(longest);
         if let Phase::Open { until } = &mut self.phase {
             *until = now.min(*until);
@@ -143,7 +143,7 @@ impl Machine {
         if began < self.opened {
             return;
         }
-        self.look(now);
+        self.tick(now);
         self.in_a_row = 0;
         match self.phase {
             Phase::Closed | Phase::Ramp { .. } => self.window.add(now, false),
@@ -160,7 +160,7 @@ impl Machine {
         if began < self.opened {
             return false;
         }
-        self.look(now);
+        self.tick(now);
         match self.phase {
             // In the ramp too: there, a message that always fails is what is wrong, more often than the webhook.
             Phase::Closed | Phase::Ramp { .. } => {

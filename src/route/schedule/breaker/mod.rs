@@ -16,14 +16,15 @@ use std::{
     time::Duration,
 };
 
-use super::breaker::machine::Machine;
+use super::gate::Gate;
+use machine::Machine;
 
 use crate::{base::clock::Time, config, message::outcome::Failure};
 
 /// Where a breaker stands. The number is the value of the metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum State {
+pub enum BreakerState {
     /// All is well: everything is attempted.
     Closed = 0,
     /// The webhook is on trial: a few probes, or a ramp.
@@ -65,40 +66,24 @@ impl Breaker {
             let machine = Mutex::new(Machine::new(*config));
             Arc::new(Shared {
                 machine,
-                state: AtomicU8::new(State::Closed as u8),
+                state: AtomicU8::new(BreakerState::Closed as u8),
                 calm: AtomicBool::new(true),
             })
         }))
     }
 
     /// Where it stands.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> BreakerState {
         match self.0.as_ref().map(|shared| shared.state.load(Relaxed)) {
-            Some(2) => State::Open,
-            Some(1) => State::HalfOpen,
-            _ => State::Closed,
+            Some(2) => BreakerState::Open,
+            Some(1) => BreakerState::HalfOpen,
+            _ => BreakerState::Closed,
         }
     }
 
     /// What is not closed.
     fn troubled(&self) -> Option<&Shared> {
-        self.0.as_deref().filter(|shared| shared.state.load(Relaxed) != State::Closed as u8)
-    }
-
-    /// From when on something may be attempted; in the past when that is now.
-    pub fn next(&self, now: Time) -> Time {
-        self.troubled().map_or(Time::START, |shared| shared.lock().next(now))
-    }
-
-    /// Takes the permission for an attempt at `now`, or says when to ask again.
-    pub fn admit(&self, now: Time) -> Result<(), Time> {
-        let Some(shared) = self.troubled() else { return Ok(()) };
-        shared.change(|machine| machine.admit(now)).0
-    }
-
-    /// How many attempts may begin at `now`.
-    pub fn room(&self, now: Time) -> usize {
-        self.troubled().map_or(usize::MAX, |shared| shared.lock().room(now))
+        self.0.as_deref().filter(|shared| shared.state.load(Relaxed) != BreakerState::Closed as u8)
     }
 
     /// When it closes by itself: at the end of the ramp.
@@ -107,16 +92,16 @@ impl Breaker {
     }
 
     /// Closes it where that is due at `now`, though nothing is attempted.
-    pub fn look(&self, now: Time) -> Option<Change> {
-        self.troubled()?.change(|machine| machine.look(now)).1
+    pub fn tick(&self, now: Time) -> Option<Change> {
+        self.troubled()?.change(|machine| machine.tick(now)).1
     }
 
     /// Tries a webhook that is left alone at once, and again several times within `window`: whoever stops can't wait.
-    pub fn hurry(&self, now: Time, window: Duration) {
+    pub fn expedite(&self, now: Time, window: Duration) {
         /// So that a webhook that is down is asked a few times and not in a loop.
         const SHORTEST: Duration = Duration::from_millis(100);
         if let Some(shared) = &self.0 {
-            shared.change(|machine| machine.hurry(now, (window / 10).max(SHORTEST)));
+            shared.change(|machine| machine.expedite(now, (window / 10).max(SHORTEST)));
         }
     }
 
@@ -135,6 +120,27 @@ impl Breaker {
             return (true, self.succeeded(began, now));
         }
         shared.change(|machine| machine.failed(began, now))
+    }
+}
+
+impl Gate for Breaker {
+    fn opens(&self, now: Time) -> Time {
+        self.troubled().map_or(Time::START, |shared| shared.lock().opens(now))
+    }
+
+    fn capacity(&self, now: Time) -> usize {
+        self.troubled().map_or(usize::MAX, |shared| shared.lock().capacity(now))
+    }
+
+    fn admit(&self, now: Time) -> Result<(), Time> {
+        let Some(shared) = self.troubled() else { return Ok(()) };
+        shared.change(|machine| machine.admit(now)).0
+    }
+
+    /// Only while it is open: when the time has come for probes, there must be something to probe with.
+    fn paused_until(&self, now: Time) -> Option<Time> {
+        let until = (self.state() == BreakerState::Open).then(|| self.opens(now));
+        until.filter(|until| *until > now)
     }
 }
 

@@ -33,8 +33,8 @@ fn failures_in_a_row_open_it_and_fewer_do_not() {
         }
         succeed(&mut machine, ms(round));
     }
-    assert_eq!(machine.state(), State::Closed);
-    assert_eq!(open().state(), State::Open);
+    assert_eq!(machine.state(), BreakerState::Closed);
+    assert_eq!(open().state(), BreakerState::Open);
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn a_share_of_the_attempts_opens_it_within_the_window_only() {
         }
         machine.state()
     };
-    assert_eq!(alternate(10), State::Open);
-    assert_eq!(alternate(1_000), State::Closed, "never 20 of them in ten seconds");
+    assert_eq!(alternate(10), BreakerState::Open);
+    assert_eq!(alternate(1_000), BreakerState::Closed, "never 20 of them in ten seconds");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn nothing_is_attempted_while_it_is_open() {
     let mut machine = open();
     for now in [0, 1, 4_999] {
         assert_eq!(machine.admit(ms(now)), Err(ms(5_000)));
-        assert_eq!(machine.room(ms(now)), 0);
+        assert_eq!(machine.capacity(ms(now)), 0);
     }
     assert!(!fail(&mut machine, ms(10)), "an attempt from before");
     assert_eq!(machine.admit(ms(5_000)), Ok(()));
@@ -67,10 +67,10 @@ fn a_few_probes_at_a_time() {
     let mut machine = open();
     let admitted = (0..100).filter(|_| machine.admit(ms(5_000)).is_ok()).count();
     assert_eq!(admitted, 3);
-    assert_eq!(machine.room(ms(9_999)), 0);
-    assert!(machine.next(ms(5_000)) > ms(5_000));
+    assert_eq!(machine.capacity(ms(9_999)), 0);
+    assert!(machine.opens(ms(5_000)) > ms(5_000));
     // They were never heard of again.
-    assert_eq!((machine.room(ms(10_000)), machine.next(ms(10_000))), (3, Time::START));
+    assert_eq!((machine.capacity(ms(10_000)), machine.opens(ms(10_000))), (3, Time::START));
     assert_eq!(machine.admit(ms(10_000)), Ok(()));
 }
 
@@ -79,8 +79,8 @@ fn a_probe_that_fails_opens_it_again_and_counts_for_nothing() {
     let mut machine = open();
     machine.admit(ms(5_000)).unwrap();
     assert!(!fail(&mut machine, ms(5_100)));
-    assert_eq!(machine.state(), State::Open);
-    assert_eq!(machine.next(ms(5_100)), ms(10_100));
+    assert_eq!(machine.state(), BreakerState::Open);
+    assert_eq!(machine.opens(ms(5_100)), ms(10_100));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn one_probe_among_others_may_fail_and_the_others_tell() {
         assert_eq!((0..3).filter(|_| machine.admit(ms(5_000)).is_ok()).count(), 3);
         assert!(!fail(&mut machine, ms(5_100)));
         assert!(!fail(&mut machine, ms(5_200)));
-        assert_eq!(machine.state(), State::HalfOpen);
+        assert_eq!(machine.state(), BreakerState::HalfOpen);
         machine
     };
     let mut machine = probing();
@@ -98,7 +98,7 @@ fn one_probe_among_others_may_fail_and_the_others_tell() {
     assert!(machine.closes().is_some(), "it ramps: {machine:?}");
     let mut machine = probing();
     assert!(!fail(&mut machine, ms(5_300)));
-    assert_eq!(machine.state(), State::Open);
+    assert_eq!(machine.state(), BreakerState::Open);
 }
 
 #[test]
@@ -110,7 +110,11 @@ fn attempts_from_before_it_opened_say_nothing_about_the_webhook_of_today() {
     machine.admit(ms(6_000)).unwrap();
     assert!(!machine.failed(ms(999), ms(6_001)));
     machine.succeeded(ms(999), ms(6_002));
-    assert_eq!((machine.state(), machine.closes()), (State::HalfOpen, None), "the probe is on its way");
+    assert_eq!(
+        (machine.state(), machine.closes()),
+        (BreakerState::HalfOpen, None),
+        "the probe is on its way"
+    );
     machine.succeeded(ms(6_000), ms(6_003));
     for _ in 0..100 {
         assert!(!machine.failed(ms(999), ms(6_004)));
@@ -129,7 +133,7 @@ fn there_is_room_whenever_the_next_attempt_is_due_and_only_then() {
     while ramping.admit(ms(6_000)).is_ok() {}
     for machine in [Machine::new(CONFIG()), open(), probing, ramping] {
         for now in (0..30_000).step_by(10).map(ms) {
-            assert_eq!(machine.next(now) <= now, machine.room(now) > 0, "at {now:?}: {machine:?}");
+            assert_eq!(machine.opens(now) <= now, machine.capacity(now) > 0, "at {now:?}: {machine:?}");
         }
     }
 }
@@ -137,7 +141,7 @@ fn there_is_room_whenever_the_next_attempt_is_due_and_only_then() {
 #[test]
 fn who_is_in_a_hurry_probes_at_once_and_does_not_wait_long_after_that() {
     let mut machine = open();
-    machine.hurry(ms(10), Duration::from_millis(200));
+    machine.expedite(ms(10), Duration::from_millis(200));
     assert_eq!(machine.admit(ms(10)), Ok(()));
     fail(&mut machine, ms(11));
     assert_eq!(machine.admit(ms(12)), Err(ms(211)));
@@ -149,7 +153,7 @@ fn after_a_probe_the_rate_grows_and_then_it_closes() {
     let mut machine = open();
     machine.admit(ms(5_000)).unwrap();
     succeed(&mut machine, ms(5_001));
-    assert_eq!(machine.state(), State::HalfOpen);
+    assert_eq!(machine.state(), BreakerState::HalfOpen);
     let mut in_second = Vec::new();
     let mut now = 5_001;
     for _ in 0..4 {
@@ -171,10 +175,10 @@ fn after_a_probe_the_rate_grows_and_then_it_closes() {
             "it grows fourfold each second: {in_second:?}"
         );
     }
-    assert_eq!(machine.room(ms(15_001)), usize::MAX);
+    assert_eq!(machine.capacity(ms(15_001)), usize::MAX);
     assert_eq!(machine.admit(ms(15_001)), Ok(()));
     succeed(&mut machine, ms(15_001));
-    assert_eq!(machine.state(), State::Closed);
+    assert_eq!(machine.state(), BreakerState::Closed);
 }
 
 #[test]
@@ -183,10 +187,10 @@ fn it_closes_though_nothing_is_attempted_any_more() {
     machine.admit(ms(5_000)).unwrap();
     succeed(&mut machine, ms(5_001));
     assert_eq!(machine.closes(), Some(ms(15_001)));
-    machine.look(ms(15_000));
-    assert_eq!(machine.state(), State::HalfOpen);
-    machine.look(ms(15_001));
-    assert_eq!((machine.state(), machine.closes()), (State::Closed, None));
+    machine.tick(ms(15_000));
+    assert_eq!(machine.state(), BreakerState::HalfOpen);
+    machine.tick(ms(15_001));
+    assert_eq!((machine.state(), machine.closes()), (BreakerState::Closed, None));
 }
 
 #[test]
@@ -213,7 +217,7 @@ fn a_webhook_that_falls_over_again_in_the_ramp_is_left_alone_again() {
     for _ in 0..20 {
         fail(&mut machine, ms(6_000));
     }
-    assert_eq!(machine.state(), State::Open);
+    assert_eq!(machine.state(), BreakerState::Open);
 }
 
 #[test]
@@ -224,7 +228,7 @@ fn what_the_webhook_says_about_a_message_is_not_held_against_the_webhook() {
             assert_eq!(breaker.failed(Failure::Status(status), ms(0), ms(0)), (true, None));
         }
     }
-    assert_eq!(breaker.state(), State::Closed);
+    assert_eq!(breaker.state(), BreakerState::Closed);
     let changes: Vec<_> = (0..30).filter_map(|_| breaker.failed(Failure::Connect, ms(0), ms(0)).1).collect();
     assert_eq!(changes, [Change::Opened { wait: Duration::from_secs(5) }]);
 }
@@ -235,5 +239,5 @@ fn one_that_is_switched_off_never_opens() {
     for _ in 0..1_000 {
         assert_eq!(breaker.failed(Failure::Connect, ms(0), ms(0)), (true, None));
     }
-    assert_eq!((breaker.admit(ms(0)), breaker.room(ms(0))), (Ok(()), usize::MAX));
+    assert_eq!((breaker.admit(ms(0)), breaker.capacity(ms(0))), (Ok(()), usize::MAX));
 }

@@ -40,8 +40,8 @@ pub use self::{
     nats::{ClientCertificate, Nats, NatsAuth, NatsTls},
     nats_url::{NatsUrl, NatsUrlError},
     route::{
-        Bounds, Breaker, DeadLetter, DeliverPolicy, Jetstream, Jitter, Overflow, Queue, RateLimit, Retry,
-        Route, Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
+        Bounds, Breaker, DeadLetter, DeliverPolicy, Jetstream, Overflow, Queue, RateLimit, Retry, Route,
+        Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
     },
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile},

@@ -1,0 +1,139 @@
+//! From a configuration to the routes that should run.
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use crate::{
+    base::clock::Clock,
+    config::{self, Config},
+    dead_letter::{Destination, Publishing, Sender},
+    deliver::connect::tls::Trust,
+    lane::LaneStatus,
+    nats::{Connections, SetUpError},
+    route::{
+        registry::{Changes, Registry, Routes},
+        shared::Route,
+    },
+};
+
+/// What a new configuration has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The number of the list of routes that runs now.
+    pub generation: u64,
+    /// The routes that are new, have other settings, or are gone.
+    pub changes: Changes,
+    /// Sections that differ from those the process was started with, and count only after a restart.
+    pub need_restart: Vec<&'static str>,
+}
+
+/// A new configuration can't be applied. Nothing has changed.
+#[derive(Debug, Error)]
+pub enum ApplyError {
+    /// A connection that the routes need can't be set up.
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
+    /// Nothing changes any more.
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+/// Makes routes of their settings, and has them run.
+pub(super) struct Applier {
+    started_with: Config,
+    grace: Duration,
+    registry: Arc<Registry>,
+    lanes: Vec<Arc<LaneStatus>>,
+    letters: Publishing,
+    trust: Trust,
+}
+
+impl Applier {
+    /// For a process that was started with `config`.
+    pub(super) fn new(
+        config: &Config,
+        registry: &Arc<Registry>,
+        connections: &Arc<Connections>,
+        lanes: Vec<Arc<LaneStatus>>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            started_with: config.clone(),
+            grace: config.shutdown.grace,
+            registry: Arc::clone(registry),
+            lanes,
+            letters: Publishing::new(&config.nats, Arc::clone(connections), clock),
+            trust: Trust::default(),
+        }
+    }
+
+    /// How long a stop may deliver what is in hand.
+    pub(super) const fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// Applies `config`, and returns when all lanes have done so.
+    pub(super) async fn apply(&mut self, config: Config) -> Result<Report, ApplyError> {
+        let changes = self.registry.current().compare(&config.routes);
+        let generation = self.publish(&config).await?;
+        for lane in &self.lanes {
+            lane.applied(generation).await;
+        }
+        Ok(Report { generation, changes, need_restart: self.need_restart(&config) })
+    }
+
+    /// Makes what `config` says the list of what should run.
+    pub(super) async fn publish(&mut self, config: &Config) -> Result<u64, SetUpError> {
+        let current = self.registry.current();
+        let mut routes = Vec::with_capacity(config.routes.len());
+        for settings in &config.routes {
+            routes.push(self.route(&current, settings).await?);
+        }
+        self.grace = config.shutdown.grace;
+        Ok(self.registry.publish(routes, self.grace))
+    }
+
+    /// The route with these settings: the one that runs where they are the same.
+    async fn route(&mut self, current: &Routes, settings: &config::Route) -> Result<Arc<Route>, SetUpError> {
+        let former = current.get(&settings.name);
+        if let Some(route) = former.filter(|route| route.settings == *settings) {
+            return Ok(Arc::clone(route));
+        }
+        let letters = self.letters(former.map(|route| &**route), settings).await?;
+        let transport = self.trust.transport(&settings.webhook);
+        let stats = self.registry.stats_of(&settings.name);
+        Ok(Arc::new(Route::new(settings.clone(), stats, transport, letters)))
+    }
+
+    /// Where the dead letters of a route with these settings go: to where they went before where that is the same.
+    async fn letters(
+        &mut self,
+        former: Option<&Route>,
+        settings: &config::Route,
+    ) -> Result<Option<Sender>, SetUpError> {
+        let Some(to) = settings.dead_letter.clone() else { return Ok(None) };
+        let same = former.filter(|route| route.settings.dead_letter.as_ref() == Some(&to));
+        if let Some(sender) = same.and_then(|route| route.dead_letters.clone()) {
+            return Ok(Some(sender));
+        }
+        let destination = Destination { route: settings.name.clone(), to };
+        self.letters.open(destination).await.map(Some)
+    }
+
+    fn need_restart(&self, config: &Config) -> Vec<&'static str> {
+        let before = &self.started_with;
+        let sections = [
+            ("log", before.log != config.log),
+            ("server", before.server != config.server),
+            ("nats", before.nats != config.nats),
+            ("runtime", before.runtime != config.runtime),
+        ];
+        sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    /// Publishes the last dead letters, when no route runs any more.
+    pub(super) async fn finish(self) {
+        self.letters.finish().await;
+    }
+}

@@ -1,0 +1,189 @@
+//! The whole daemon, wired up in reading order: the only place that knows all the parts.
+
+mod apply;
+mod lanes;
+
+use std::{io, sync::Arc};
+
+use thiserror::Error;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+    task::spawn_local,
+};
+use tracing::{error, info};
+
+use self::{apply::Applier, lanes::Lanes};
+pub use self::{
+    apply::{ApplyError, Report},
+    lanes::lane_count,
+};
+use crate::{
+    base::clock::Clock,
+    config::Config,
+    control::{
+        api::Api,
+        health::Health,
+        metrics::{Metrics, Observed},
+        server::{BindError, Server},
+        systemd::{self, ServiceManager},
+    },
+    handover::HandOver,
+    lane::{LaneError, LaneStatus},
+    message::outcome::Outcome,
+    nats::{Connections, SetUpError},
+    route::registry::Registry,
+    stats::Tally,
+};
+
+/// The daemon could not start, or a part of it failed for good.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// A port is taken, most likely.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A connection to NATS can't be set up.
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
+    /// No runtime, or no signals.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// A lane failed.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+    /// A second signal.
+    #[error("stopped at once, as told by a second signal")]
+    Aborted,
+    /// A lane panicked.
+    #[error("a lane ended unexpectedly")]
+    Panic,
+}
+
+/// A daemon that has its ports, but takes no messages yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    clock: Clock,
+    api: Server,
+    metrics: Server,
+    requests: mpsc::Receiver<Request>,
+    handle: ConfigHandle,
+}
+
+/// What a running daemon is asked for.
+#[derive(Debug)]
+struct Request {
+    config: Box<Config>,
+    done: oneshot::Sender<Result<Report, ApplyError>>,
+}
+
+/// By this a running daemon gets another configuration.
+#[derive(Clone, Debug)]
+pub struct ConfigHandle(mpsc::Sender<Request>);
+
+impl ConfigHandle {
+    /// Makes what `config` says of routes, and of the grace, what runs, and returns when it does: new routes take
+    /// messages, routes that are gone take none any more, and deliver what they have in hand. Routes with the same settings
+    /// notice nothing.
+    ///
+    /// # Errors
+    /// Then nothing has changed.
+    pub async fn apply(&self, config: Config) -> Result<Report, ApplyError> {
+        let (done, report) = oneshot::channel();
+        let request = Request { config: Box::new(config), done };
+        self.0.send(request).await.map_err(|_gone| ApplyError::Stopping)?;
+        report.await.unwrap_or(Err(ApplyError::Stopping))
+    }
+}
+
+impl App {
+    /// Takes the ports, so that a mistake shows before the first message does.
+    pub async fn bind(config: Config, clock: Clock) -> Result<Self, AppError> {
+        let api = Server::bind("api", config.server.api).await?;
+        let metrics = Server::bind("metrics", config.server.metrics).await?;
+        let (handle, requests) = mpsc::channel(1);
+        Ok(Self { config, clock, api, metrics, requests, handle: ConfigHandle(handle) })
+    }
+
+    /// The server of the API, and that of the metrics.
+    pub const fn servers(&self) -> (&Server, &Server) {
+        (&self.api, &self.metrics)
+    }
+
+    /// By what it gets another configuration while it runs.
+    pub fn handle(&self) -> ConfigHandle {
+        self.handle.clone()
+    }
+
+    /// Delivers until `stop` returns, and then stops in order: unready, take nothing over any more, then have no route run:
+    /// leave NATS, deliver what is in hand, hand over what is left, give up the rest. At last publish the last dead letters.
+    /// Needs a runtime that takes local tasks.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Tally, AppError> {
+        let Self { config, clock, api, metrics, mut requests, handle: _kept } = self;
+        let count = lane_count(config.runtime.threads);
+        let registry = Arc::new(Registry::new(count.get()));
+        let connections = Arc::<Connections>::default();
+        let statuses: Vec<Arc<LaneStatus>> = (0..count.get()).map(|_| Arc::default()).collect();
+        statuses.iter().for_each(|status| status.heartbeat.beat(clock.now()));
+        let mut applier = Applier::new(&config, &registry, &connections, statuses.clone(), clock);
+        applier.publish(&config).await?;
+        let (hand_over, for_lanes) =
+            HandOver::start(&config.nats, &registry, &connections, count.get(), clock);
+        let health = Arc::new(Health::new(statuses.clone(), Arc::clone(&registry), clock));
+        let page = Metrics::new(Observed {
+            registry: Arc::clone(&registry),
+            lanes: statuses.clone(),
+            connections,
+            control: Handle::current().metrics(),
+        });
+        drop(spawn_local(api.serve(Api::new(Arc::clone(&health)))));
+        drop(spawn_local(metrics.serve(page)));
+
+        let lanes = Lanes::start(&config.nats, &registry, statuses, for_lanes, clock)?;
+        if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {
+            drop(spawn_local(service_manager.run()));
+        }
+        let serving = async {
+            while let Some(Request { config, done }) = requests.recv().await {
+                // Whoever asked may have gone away meanwhile.
+                drop(done.send(applier.apply(*config).await));
+            }
+        };
+        tokio::select! {
+            () = stop => {}
+            () = lanes.ended() => error!("a lane has ended, stopping"),
+            () = serving => {}
+        }
+        health.drain();
+        let grace = applier.grace();
+        systemd::stopping(grace).await;
+        hand_over.leave().await;
+        registry.close(grace);
+        let result = lanes.join().await;
+        applier.finish().await;
+        let tally = registry.tally();
+        report(tally);
+        result.map(|()| tally)
+    }
+}
+
+/// The last line of the log.
+fn report(tally: Tally) {
+    let in_hand = tally.in_hand();
+    info!(
+        received = tally.received,
+        delivered = tally.of(Outcome::Delivered),
+        dead_lettered = tally.of(Outcome::DeadLettered),
+        dropped = tally.of(Outcome::Dropped),
+        handed_over = tally.of(Outcome::HandedOver),
+        returned = tally.of(Outcome::Returned),
+        in_hand,
+        "stopped"
+    );
+    if in_hand != 0 {
+        error!(in_hand, "the tally does not add up: please report this as a bug");
+    }
+}

@@ -1,0 +1,42 @@
+//! The head of a request as HTTP/1.1 writes it (RFC 9112). The body follows as it is.
+
+use crate::{
+    deliver::request::{Request, Template},
+    message::header_names::http as names,
+};
+
+/// Writes the heads of a route's requests.
+#[derive(Debug)]
+pub struct HeadWriter {
+    /// The request line and the fields that are always the same, ready to be sent.
+    fixed: Vec<u8>,
+}
+
+impl HeadWriter {
+    /// For requests with what `template` says.
+    pub fn new(template: &Template) -> Self {
+        let mut fixed = Vec::with_capacity(512);
+        for part in [template.method, " ", &template.target, " HTTP/1.1\r\n"] {
+            fixed.extend_from_slice(part.as_bytes());
+        }
+        put(&mut fixed, names::HOST, template.authority.as_bytes());
+        for (name, value) in &template.fields {
+            put(&mut fixed, name.as_str(), value.as_bytes());
+        }
+        Self { fixed }
+    }
+
+    /// Appends the head of `request` to `out`.
+    pub fn write(&self, request: &Request<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.fixed);
+        request.each_field(|name, value| put(out, name, value));
+        put(out, names::CONTENT_LENGTH, itoa::Buffer::new().format(request.body.len()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn put(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}

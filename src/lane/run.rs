@@ -1,0 +1,371 @@
+//! The life of a lane: it follows the list of routes, and starts and stops pipelines until that is what runs.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::spawn_local,
+    time::{interval, sleep_until},
+};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::{LaneError, LaneStatus, Plan, reconcile};
+use crate::{
+    base::clock::{Clock, Time},
+    config::{self, Nats, RouteName},
+    deliver::{Client, Target, h1::connection::Buffers},
+    handover::Offerer,
+    message::ack_queue::AckQueue,
+    nats::{NatsConnection, SetUpError},
+    route::{pipeline::Pipeline, registry::Routes, shared::Route, source_status::SourceStatus},
+    source::{
+        core::{CoreSession, Membership},
+        jetstream::{Pulling, Streams},
+    },
+};
+
+/// How long the last dead letters may wait for room on their way to NATS, after the grace.
+const LAST_LETTERS: Duration = Duration::from_secs(5);
+/// How often what is known of the connections is brought up to date.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// A route at work on this lane.
+struct Running {
+    route: Arc<Route>,
+    pipeline: Rc<Pipeline<Client>>,
+    source: Source,
+}
+
+/// Where its messages come from.
+enum Source {
+    Core(Membership<Client>),
+    Stream(Pulling),
+}
+
+/// A route that ends.
+struct Retired {
+    running: Running,
+    /// Whether a route of the same name goes on.
+    is_replaced: bool,
+}
+
+struct Lane {
+    number: usize,
+    nats: Nats,
+    status: Arc<LaneStatus>,
+    acks: AckQueue,
+    buffers: Rc<Buffers>,
+    core: RefCell<Rc<CoreSession<Client>>>,
+    /// Opened for the first durable route.
+    streams: RefCell<Option<Rc<Streams>>>,
+    running: RefCell<BTreeMap<RouteName, Running>>,
+    draining: TaskTracker,
+    offerer: Option<Offerer>,
+    clock: Clock,
+}
+
+/// Runs a lane from the first list of routes to the last one, and until all of their messages have come to an end. Needs a
+/// runtime that takes local tasks.
+pub async fn run(plan: Plan) -> Result<(), LaneError> {
+    let Plan { number, nats, routes, status, handover, clock } = plan;
+    status.runtime.get_or_init(|| Handle::current().metrics());
+    let moving = Arc::clone(&status);
+    drop(spawn_local(async move { moving.heartbeat.keep(clock).await }));
+    let core = core_session(&nats, number, &status, None, clock).await?;
+    status.switch_to(Arc::clone(core.state()));
+    let (receiver, offerer) = handover.map(|handover| (handover.receiver, handover.offerer)).unzip();
+    let lane = Rc::new(Lane {
+        number,
+        nats,
+        status,
+        acks: AckQueue::default(),
+        buffers: Rc::default(),
+        core: RefCell::new(Rc::new(core)),
+        streams: RefCell::default(),
+        running: RefCell::default(),
+        draining: TaskTracker::new(),
+        offerer,
+        clock,
+    });
+    if let Some(receiver) = receiver {
+        let lane = Rc::clone(&lane);
+        drop(spawn_local(receiver.run(move |name: &RouteName| lane.pipeline_of(name))));
+    }
+    lane.follow(routes).await?;
+    lane.draining.close();
+    lane.draining.wait().await;
+    let streams = lane.streams.borrow_mut().take();
+    if let Some(streams) = streams {
+        streams.close().await;
+    }
+    Ok(())
+}
+
+async fn core_session(
+    nats: &Nats,
+    lane: usize,
+    status: &LaneStatus,
+    predecessor: Option<&NatsConnection>,
+    clock: Clock,
+) -> Result<CoreSession<Client>, SetUpError> {
+    let connection = NatsConnection::open(nats, &format!("lane {lane}"), predecessor).await?;
+    CoreSession::over(connection, Arc::clone(&status.slow_consumer), clock).await
+}
+
+impl Lane {
+    /// Makes each list of routes what runs, until the last one does. Meanwhile it looks after the connections.
+    async fn follow(self: &Rc<Self>, mut wanted: watch::Receiver<Arc<Routes>>) -> Result<(), SetUpError> {
+        let mut refresh = interval(REFRESH);
+        wanted.mark_changed();
+        loop {
+            let core = Rc::clone(&self.core.borrow());
+            tokio::select! {
+                biased;
+                changed = wanted.changed() => {
+                    // Without anybody who decides what should run, nothing should.
+                    let nobody = changed.is_err();
+                    let routes =
+                        if nobody { Arc::default() } else { Arc::clone(&wanted.borrow_and_update()) };
+                    self.reconcile(&routes).await?;
+                    if routes.is_last || nobody {
+                        return Ok(());
+                    }
+                }
+                _ = refresh.tick() => self.refresh(),
+                () = core.state().lame_duck() => {
+                    if let Err(error) = self.move_away(&mut wanted).await {
+                        // What is in hand here is worth more than a clean move: the client reconnects by itself.
+                        warn!(lane = self.number, %error, "cannot move to another NATS server");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes `routes` what runs. What is retired for that is drained by itself.
+    async fn reconcile(self: &Rc<Self>, routes: &Routes) -> Result<(), SetUpError> {
+        let steps = {
+            let running = self.running.borrow();
+            let running = running.iter().map(|(name, running)| (name.clone(), &running.route)).collect();
+            reconcile::steps(&running, routes, self.number)
+        };
+        let mut retired = Vec::new();
+        for (route, source) in &steps.start {
+            let running = self.start(route, source).await?;
+            let former = self.running.borrow_mut().insert(route.name().clone(), running);
+            retired.extend(former.map(|running| Retired { running, is_replaced: true }));
+        }
+        for name in &steps.stop {
+            let former = self.running.borrow_mut().remove(name);
+            retired.extend(former.map(|running| Retired { running, is_replaced: false }));
+        }
+        self.retire(retired, self.clock.now() + routes.grace).await;
+        self.announce(steps.start, routes.generation);
+        Ok(())
+    }
+
+    /// Starts a pipeline for `route`, and its source.
+    async fn start(&self, route: &Arc<Route>, status: &Arc<SourceStatus>) -> Result<Running, SetUpError> {
+        let settings = &route.settings;
+        let target = Rc::new(Target::new(
+            &settings.webhook,
+            route.transport.clone(),
+            Rc::clone(&self.buffers),
+            self.clock,
+        ));
+        let client = Box::new(move || Client::new(Rc::clone(&target)));
+        let pipeline = route.start(self.number, client, self.acks.clone(), self.clock);
+        let source = match &settings.jetstream {
+            None => {
+                let core = Rc::clone(&self.core.borrow());
+                let joined = core.join(&settings.subject, &settings.queue_group, Rc::clone(&pipeline));
+                Source::Core(joined.await?)
+            }
+            Some(jetstream) => {
+                let streams = self.streams().await?;
+                let status = Arc::clone(status);
+                Source::Stream(streams.pull(route, jetstream, Rc::clone(&pipeline), status, self.number))
+            }
+        };
+        Ok(Running { route: Arc::clone(route), pipeline, source })
+    }
+
+    async fn streams(&self) -> Result<Rc<Streams>, SetUpError> {
+        if let Some(streams) = &*self.streams.borrow() {
+            return Ok(Rc::clone(streams));
+        }
+        let name = format!("lane {} streams", self.number);
+        let connection = NatsConnection::open(&self.nats, &name, None).await?;
+        let streams = Rc::new(Streams::over(connection, self.acks.clone(), self.clock).await?);
+        *self.streams.borrow_mut() = Some(Rc::clone(&streams));
+        Ok(streams)
+    }
+
+    /// Has `retired` pipelines get no more messages, and drained by `deadline`.
+    async fn retire(self: &Rc<Self>, retired: Vec<Retired>, deadline: Time) {
+        let mut memberships = Vec::new();
+        let mut draining = Vec::with_capacity(retired.len());
+        for Retired { running: Running { route, pipeline, source }, is_replaced } in retired {
+            if is_replaced {
+                pipeline.retire();
+            } else {
+                pipeline.close(deadline);
+            }
+            let pulling = match source {
+                Source::Core(membership) => {
+                    memberships.push(membership);
+                    None
+                }
+                Source::Stream(pulling) => Some(pulling),
+            };
+            draining.push((route, pipeline, pulling));
+        }
+        let core = Rc::clone(&self.core.borrow());
+        core.leave(memberships).await;
+        for (route, pipeline, pulling) in draining {
+            let drain = Rc::clone(self).drain(route, pipeline, pulling, deadline);
+            drop(spawn_local(self.draining.track_future(drain)));
+        }
+    }
+
+    /// Sees `pipeline`, which has left its queue group, to its end. What waits goes to the pipeline that the
+    /// route has now, where it has one; else it is delivered until `deadline`. What is left is handed over, and the rest of
+    /// it given up.
+    async fn drain(
+        self: Rc<Self>,
+        route: Arc<Route>,
+        pipeline: Rc<Pipeline<Client>>,
+        pulling: Option<Pulling>,
+        deadline: Time,
+    ) {
+        if let Some(pulling) = &pulling {
+            pulling.leave().await;
+        }
+        if pipeline.is_retired() {
+            self.move_on(&route, &pipeline);
+            self.until(deadline, pipeline.drained(deadline)).await;
+            // What was under way meanwhile and is to be tried again.
+            self.move_on(&route, &pipeline);
+            if !pipeline.is_empty() {
+                pipeline.close(deadline);
+            }
+        }
+        self.until(deadline, pipeline.drained(deadline)).await;
+        pipeline.abort().await;
+        if let Some(offerer) = &self.offerer {
+            offerer.offer(&route.settings, &pipeline).await;
+        }
+        pipeline.give_up(self.clock.now() + LAST_LETTERS).await;
+    }
+
+    /// Gives what waits in `pipeline` to the one that runs for the same route. That need not be the one that replaced it:
+    /// the route may have changed again since, and what came into a pipeline that is retired itself would stay there.
+    fn move_on(&self, route: &Route, pipeline: &Pipeline<Client>) {
+        if let Some(successor) = self.pipeline_of(route.name()) {
+            pipeline.move_to(&successor);
+        }
+    }
+
+    async fn until(&self, deadline: Time, done: impl Future<Output = ()>) {
+        tokio::select! {
+            () = done => {}
+            () = sleep_until(self.clock.instant(deadline)) => {}
+        }
+    }
+
+    /// Says that this generation of routes runs here, and of core routes that they are live, when NATS knows of them. Where
+    /// there is no connection, the subscriptions follow when there is one.
+    fn announce(self: &Rc<Self>, started: Vec<(Arc<Route>, Arc<SourceStatus>)>, generation: u64) {
+        let core = Rc::clone(&self.core.borrow());
+        let started: Vec<_> = started.into_iter().filter(|(route, _)| !route.is_durable()).collect();
+        if started.is_empty() || !core.is_connected() {
+            self.status.apply(generation);
+        }
+        if started.is_empty() {
+            return;
+        }
+        let lane = Rc::clone(self);
+        drop(spawn_local(async move {
+            core.confirmed().await;
+            for (route, source) in started {
+                if lane.runs(&route) {
+                    source.went_live();
+                    lane.log_live(&route.settings);
+                }
+            }
+            lane.status.apply(generation);
+        }));
+    }
+
+    fn runs(&self, route: &Arc<Route>) -> bool {
+        self.running.borrow().get(route.name()).is_some_and(|running| Arc::ptr_eq(&running.route, route))
+    }
+
+    fn log_live(&self, route: &config::Route) {
+        info!(
+            route = route.name.as_str(),
+            lane = self.number,
+            subject = route.subject.as_str(),
+            queue_group = route.queue_group.as_str(),
+            webhook = %route.webhook.url,
+            "route is live"
+        );
+    }
+
+    fn pipeline_of(&self, name: &RouteName) -> Option<Rc<Pipeline<Client>>> {
+        self.running.borrow().get(name).map(|running| Rc::clone(&running.pipeline))
+    }
+
+    /// Brings what is known of the connections up to date.
+    fn refresh(&self) {
+        self.core.borrow().connection().refresh();
+        self.streams.borrow().iter().for_each(|streams| streams.refresh());
+    }
+
+    /// Replaces the core session by one with another server, and leaves the old one, which goes on serving until the
+    /// new one is in place.
+    async fn move_away(&self, wanted: &mut watch::Receiver<Arc<Routes>>) -> Result<(), SetUpError> {
+        let old = Rc::clone(&self.core.borrow());
+        let new =
+            core_session(&self.nats, self.number, &self.status, Some(old.connection()), self.clock).await?;
+        let routes: Vec<_> = self
+            .running
+            .borrow()
+            .values()
+            .filter(|running| !running.route.is_durable())
+            .map(|running| (Arc::clone(&running.route), Rc::clone(&running.pipeline)))
+            .collect();
+        let mut joined = Vec::with_capacity(routes.len());
+        for (route, pipeline) in routes {
+            let settings = &route.settings;
+            let membership = new.join(&settings.subject, &settings.queue_group, pipeline).await?;
+            joined.push((route, membership));
+        }
+        tokio::select! {
+            () = new.confirmed() => {}
+            _ = wanted.changed() => {
+                wanted.mark_changed();
+                // There may be no other server. The client goes back to the old one by itself.
+                if !new.is_connected() {
+                    return Ok(());
+                }
+            }
+        }
+        self.status.switch_to(Arc::clone(new.state()));
+        *self.core.borrow_mut() = Rc::new(new);
+        let mut memberships = Vec::with_capacity(joined.len());
+        for (route, membership) in joined {
+            if let Some(running) = self.running.borrow_mut().get_mut(route.name()) {
+                let former = std::mem::replace(&mut running.source, Source::Core(membership));
+                memberships.extend(match former {
+                    Source::Core(membership) => Some(membership),
+                    Source::Stream(_) => None,
+                });
+            }
+        }
+        old.leave(memberships).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! The unit of an attempt.
+
+use super::Message;
+
+/// The messages that one request carries: one at least, and today exactly one. The first is stored in place, so that a
+/// single message costs what it would cost without a batch around it.
+#[derive(Debug)]
+pub struct Batch {
+    first: Message,
+    more: Vec<Message>,
+}
+
+impl Batch {
+    /// A batch of `first` and those that follow it.
+    pub const fn new(first: Message, more: Vec<Message>) -> Self {
+        Self { first, more }
+    }
+
+    /// The first message.
+    pub const fn first(&self) -> &Message {
+        &self.first
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        1 + self.more.len()
+    }
+
+    /// The messages, in the order in which the request has them.
+    pub fn iter(&self) -> impl Iterator<Item = &Message> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    /// Hands over each message, in that order.
+    pub fn for_each(self, mut take: impl FnMut(Message)) {
+        take(self.first);
+        self.more.into_iter().for_each(take);
+    }
+
+    /// Counts an attempt at each of them, which is about to begin.
+    pub fn begin_attempt(&mut self) {
+        self.first.attempts += 1;
+        self.more.iter_mut().for_each(|message| message.attempts += 1);
+    }
+}
+
+impl From<Message> for Batch {
+    fn from(message: Message) -> Self {
+        Self::new(message, Vec::new())
+    }
+}

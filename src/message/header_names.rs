@@ -1,0 +1,105 @@
+//! Every name of a header that broadcaster writes or gives a meaning to, in HTTP and in NATS.
+
+/// Names in HTTP requests, in lower case.
+pub mod http {
+    /// Which attempt at this message it is, from 1.
+    pub const ATTEMPT: &str = "broadcaster-attempt";
+    /// What the message was published to.
+    pub const SUBJECT: &str = "broadcaster-subject";
+    /// What the body is.
+    pub const CONTENT_TYPE: &str = "content-type";
+    /// How long the body is.
+    pub const CONTENT_LENGTH: &str = "content-length";
+    /// Whose the request is for.
+    pub const HOST: &str = "host";
+    /// Who sends it.
+    pub const USER_AGENT: &str = "user-agent";
+    /// The message's id, the same on every attempt (Standard Webhooks).
+    pub const WEBHOOK_ID: &str = "webhook-id";
+
+    /// Whether broadcaster or HTTP itself sets the header of this name, which is in lower case, so that an operator may not.
+    pub fn is_set_by_us(name: &str) -> bool {
+        const OURS: [&str; 5] = [ATTEMPT, SUBJECT, CONTENT_LENGTH, HOST, WEBHOOK_ID];
+        /// Of a connection, not of a request (RFC 9110, section 7.6.1), or an agreement that the client does not make.
+        const CONNECTION: [&str; 8] = [
+            "connection",
+            "expect",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ];
+        OURS.contains(&name) || CONNECTION.contains(&name)
+    }
+
+    /// Whether the header of this name, which is in lower case, has a meaning to receivers that only a signature (Standard
+    /// Webhooks), a trace (W3C Trace Context) or a CloudEvent in binary mode may give it.
+    pub fn is_kept(name: &str) -> bool {
+        const KEPT: [&str; 4] = ["webhook-timestamp", "webhook-signature", "traceparent", "tracestate"];
+        const CLOUD_EVENT: &str = "ce-";
+        KEPT.contains(&name) || name.starts_with(CLOUD_EVENT)
+    }
+}
+
+/// Names in NATS messages: of dead letters, and of messages that are handed over.
+pub mod nats {
+    /// What all names of ours begin with.
+    pub const PREFIX: &str = "Broadcaster-";
+    /// What all names begin with that are commands to NATS.
+    pub const NATS_PREFIX: &str = "Nats-";
+    /// Stands before a header of the publisher that would not be taken for the publisher's.
+    pub const ORIGINAL_PREFIX: &str = "Broadcaster-Original-";
+
+    /// The publisher's id of a message, by which a stream drops duplicates.
+    pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+    /// The only stream that may keep a message.
+    pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
+    /// The size of a payload that was left out, as the server tells it.
+    pub const MESSAGE_SIZE: &str = "Nats-Msg-Size";
+    /// How many messages of a pull request will not come, as the server tells it.
+    pub const PENDING_MESSAGES: &str = "Nats-Pending-Messages";
+
+    /// The message's id.
+    pub const ID: &str = "Broadcaster-Id";
+    /// What the message was published to.
+    pub const SUBJECT: &str = "Broadcaster-Subject";
+    /// The name of the route.
+    pub const ROUTE: &str = "Broadcaster-Route";
+    /// How often it was attempted.
+    pub const ATTEMPTS: &str = "Broadcaster-Attempts";
+    /// How the last attempt failed.
+    pub const LAST_FAILURE: &str = "Broadcaster-Last-Failure";
+
+    /// Why a letter died.
+    pub const REASON: &str = "Broadcaster-Reason";
+    /// When it came out of NATS.
+    pub const RECEIVED: &str = "Broadcaster-Received";
+    /// When the last attempt ended.
+    pub const LAST_ATTEMPT: &str = "Broadcaster-Last-Attempt";
+    /// When it became a dead letter.
+    pub const DIED: &str = "Broadcaster-Died";
+    /// The status that the last attempt was answered with.
+    pub const LAST_STATUS: &str = "Broadcaster-Last-Status";
+    /// How that answer began.
+    pub const LAST_ANSWER: &str = "Broadcaster-Last-Answer";
+    /// The stream a message came from.
+    pub const STREAM: &str = "Broadcaster-Stream";
+    /// Its place in that stream.
+    pub const SEQUENCE: &str = "Broadcaster-Sequence";
+
+    /// The subject of the route, which may have wildcards.
+    pub const ROUTE_SUBJECT: &str = "Broadcaster-Route-Subject";
+    /// How long ago a message was received, in milliseconds: the clocks of two machines differ.
+    pub const AGE: &str = "Broadcaster-Age";
+    /// The publisher's headers, in one: under their own names, some would be commands to NATS.
+    pub const HEADERS: &str = "Broadcaster-Headers";
+
+    /// Whether a header of a letter or an offer under this name would not be taken for the publisher's.
+    pub fn is_reserved(name: &str) -> bool {
+        let starts_with =
+            |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        starts_with(NATS_PREFIX) || starts_with(PREFIX)
+    }
+}

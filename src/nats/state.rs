@@ -1,0 +1,182 @@
+//! What is known of a connection, for whoever asks: health, metrics, logs, and those who use it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use async_nats::{Event, ServerError};
+use tokio::sync::{Notify, watch};
+use tracing::{error, info, warn};
+
+use crate::stats::Counter;
+
+/// The connections of a process beside those of its lanes.
+#[derive(Debug, Default)]
+pub struct Connections(Mutex<Vec<Arc<ConnectionState>>>);
+
+impl Connections {
+    /// Takes note of one more.
+    pub fn add(&self, connection: Arc<ConnectionState>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<ConnectionState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The state of a connection, as far as it is known: it follows events, and those may get lost under load.
+#[derive(Debug)]
+pub struct ConnectionState {
+    name: String,
+    connected: AtomicBool,
+    connects: Counter,
+    /// Told with each connection that is made or lost.
+    changes: watch::Sender<u64>,
+    lame_duck: Notify,
+    /// What the server or the network said last, where it was not good.
+    trouble: Mutex<Option<String>>,
+    /// What the server refused for want of permission.
+    refusals: Mutex<Vec<String>>,
+}
+
+impl ConnectionState {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            connected: AtomicBool::new(false),
+            connects: Counter::default(),
+            changes: watch::Sender::new(0),
+            lame_duck: Notify::new(),
+            trouble: Mutex::default(),
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// Whether there is a connection.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Relaxed)
+    }
+
+    /// How often the connection was made again after it was lost.
+    pub fn reconnects(&self) -> u64 {
+        self.connects.get().saturating_sub(1)
+    }
+
+    /// Why there is no connection, as far as is known.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the server refused the subscription to `subject`.
+    pub fn refused_subscription(&self, subject: &str) -> bool {
+        self.refused("subscription to", subject)
+    }
+
+    /// Whether the server refused what was published to `subject`.
+    pub fn refused_publication(&self, subject: &str) -> bool {
+        self.refused("publish to", subject)
+    }
+
+    fn refused(&self, what: &str, subject: &str) -> bool {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.is_empty() {
+            return false;
+        }
+        let wanted = format!("{what} \"{subject}\"").to_lowercase();
+        refusals.iter().any(|refusal| refusal.to_lowercase().contains(&wanted))
+    }
+
+    /// Tells of each connection that is made or lost from now on.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Returns when there is a connection, as far as can be told.
+    pub async fn connected(&self) {
+        let mut changes = self.changes();
+        while !self.is_connected() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn tell(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    pub(super) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Relaxed);
+    }
+
+    /// Returns when the server has announced that it is about to stop.
+    pub async fn lame_duck(&self) {
+        self.lame_duck.notified().await;
+    }
+
+    pub(super) fn note(&self, event: Event) {
+        let link = self.name.as_str();
+        match event {
+            Event::Connected => {
+                self.connected.store(true, Relaxed);
+                self.connects.add(1);
+                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                info!(link, "connected to NATS");
+                self.tell();
+            }
+            Event::Disconnected => {
+                self.connected.store(false, Relaxed);
+                warn!(link, "connection to NATS lost, connecting again");
+                self.tell();
+            }
+            Event::LameDuckMode => {
+                info!(link, "NATS server is about to stop, moving to another one");
+                self.lame_duck.notify_one();
+            }
+            Event::ServerError(ServerError::Other(text)) if text.to_lowercase().contains("permissions") => {
+                error!(link, error = text, "NATS refuses it: the user needs this permission");
+                self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+            }
+            Event::ServerError(error) => self.trouble_with(&error),
+            Event::ClientError(error) => {
+                // It leaves out the cause: better than nothing.
+                if self.trouble().is_none() {
+                    self.trouble_with(&error);
+                }
+            }
+            // Drops are counted where messages are taken from the client; the rest is our own doing.
+            Event::SlowConsumer(_) | Event::Draining | Event::Closed => {}
+        }
+    }
+
+    /// Takes note of what the client knows about its servers whenever it tries again.
+    pub(super) fn note_failures(&self, servers: &[async_nats::Server]) {
+        let failures: Vec<_> = servers
+            .iter()
+            .filter_map(|server| {
+                let error = server.last_error.as_ref()?;
+                Some(format!("{}:{}: {error}", server.addr.host(), server.addr.port()))
+            })
+            .collect();
+        if !failures.is_empty() {
+            self.trouble_with(&failures.join(", "));
+        }
+    }
+
+    /// Says what is wrong once, and again when it changes: the client tries several times a second.
+    fn trouble_with(&self, error: &dyn fmt::Display) {
+        let text = error.to_string();
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.as_ref() != Some(&text) {
+            warn!(link = self.name, error = text, "NATS connection in trouble");
+            *trouble = Some(text);
+        }
+    }
+}

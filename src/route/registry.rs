@@ -1,0 +1,226 @@
+//! The routes of this process, by name.
+//!
+//! There is one list of what should run. Whoever changes it publishes a new one; lanes, hand-over and health follow it.
+//! A route is only ever found by its name.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::shared::Route;
+use crate::{
+    config::{self, RouteName},
+    stats::{RouteStats, Tally},
+};
+
+/// The figures of a route, one set for each lane of the process.
+pub type LaneStats = Arc<[Arc<RouteStats>]>;
+
+/// What should run.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// Grows with each change.
+    pub generation: u64,
+    /// How long a route that is not in the list any more goes on delivering what is in hand.
+    pub grace: Duration,
+    /// Whether this is the last list, and the process ends when it is carried out.
+    pub is_last: bool,
+    by_name: BTreeMap<RouteName, Arc<Route>>,
+}
+
+/// By which names two lists differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Routes that are new.
+    pub added: Vec<RouteName>,
+    /// Routes with other settings than before.
+    pub changed: Vec<RouteName>,
+    /// Routes that are gone.
+    pub removed: Vec<RouteName>,
+}
+
+/// Has the list of routes, and the figures of all that ever stood in it.
+#[derive(Debug)]
+pub struct Registry {
+    lanes: usize,
+    current: watch::Sender<Arc<Routes>>,
+    figures: Mutex<Figures>,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    by_name: BTreeMap<RouteName, LaneStats>,
+    /// Of routes whose last message has come to its end.
+    gone: Tally,
+}
+
+impl Routes {
+    /// All of them, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.by_name.values()
+    }
+
+    /// The route of this name.
+    pub fn get(&self, name: &RouteName) -> Option<&Arc<Route>> {
+        self.by_name.get(name)
+    }
+
+    /// What has to change for `wanted` to be what runs. Routes with equal settings are not mentioned.
+    pub fn compare(&self, wanted: &[config::Route]) -> Changes {
+        let mut changes = Changes::default();
+        for settings in wanted {
+            match self.get(&settings.name) {
+                None => changes.added.push(settings.name.clone()),
+                Some(route) if route.settings != *settings => changes.changed.push(settings.name.clone()),
+                Some(_) => {}
+            }
+        }
+        let names: HashSet<_> = wanted.iter().map(|settings| &settings.name).collect();
+        changes.removed = self.by_name.keys().filter(|name| !names.contains(name)).cloned().collect();
+        changes
+    }
+}
+
+impl Registry {
+    /// A registry without routes, for a process with so many lanes.
+    pub fn new(lanes: usize) -> Self {
+        Self { lanes, current: watch::Sender::new(Arc::default()), figures: Mutex::default() }
+    }
+
+    /// What should run now.
+    pub fn current(&self) -> Arc<Routes> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// What should run, and every change of it.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Routes>> {
+        self.current.subscribe()
+    }
+
+    /// The figures of the route of this name, which it keeps for as long as there is one, whatever its settings.
+    pub fn stats_of(&self, name: &RouteName) -> LaneStats {
+        let mut figures = self.figures();
+        let stats = figures.by_name.entry(name.clone());
+        let new = || (0..self.lanes).map(|_| Arc::default()).collect();
+        Arc::clone(stats.or_insert_with(new))
+    }
+
+    /// Makes `routes` what should run. The generation of the new list is returned.
+    pub fn publish(&self, routes: impl IntoIterator<Item = Arc<Route>>, grace: Duration) -> u64 {
+        self.replace(routes, grace, false)
+    }
+
+    /// From now on nothing should run, and nothing will run again.
+    pub fn close(&self, grace: Duration) {
+        self.replace([], grace, true);
+    }
+
+    fn replace(&self, routes: impl IntoIterator<Item = Arc<Route>>, grace: Duration, is_last: bool) -> u64 {
+        let generation = self.current.borrow().generation + 1;
+        let by_name = routes.into_iter().map(|route| (route.name().clone(), route)).collect();
+        let routes = Arc::new(Routes { generation, grace, is_last, by_name });
+        self.figures().let_go(&routes);
+        self.current.send_replace(routes);
+        generation
+    }
+
+    /// The figures of every route that runs, or whose last messages are still on their way.
+    pub fn stats(&self) -> Vec<(RouteName, LaneStats)> {
+        let mut figures = self.figures();
+        figures.let_go(&self.current.borrow());
+        figures.by_name.iter().map(|(name, stats)| (name.clone(), Arc::clone(stats))).collect()
+    }
+
+    /// What became of all messages since the start.
+    pub fn tally(&self) -> Tally {
+        let figures = self.figures();
+        let present: Tally = figures.by_name.values().flat_map(|lanes| lanes.iter()).map(|s| s.tally()).sum();
+        figures.gone + present
+    }
+
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Figures {
+    /// Lets go of the figures of routes that don't run, and that nobody can count for any more: pipelines and dead letters
+    /// on their way hold on to the figures they count in.
+    fn let_go(&mut self, routes: &Routes) {
+        let Self { by_name, gone } = self;
+        by_name.retain(|name, lanes| {
+            let in_use =
+                Arc::strong_count(lanes) > 1 || lanes.iter().any(|stats| Arc::strong_count(stats) > 1);
+            let stays = in_use || routes.get(name).is_some();
+            if !stays {
+                *gone = *gone + lanes.iter().map(|stats| stats.tally()).sum();
+            }
+            stays
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Sources, load},
+        deliver::connect::tls::Trust,
+        message::outcome::Outcome,
+    };
+
+    fn settings(routes: &[(&str, &str)]) -> Vec<config::Route> {
+        let key = |route: &str, key: &str| format!("routes.{route}.{key}");
+        let flags = routes.iter().flat_map(|(name, url)| {
+            [("webhook.url", *url), ("queue_group", *name)]
+                .map(|(k, value)| (key(name, k), value.to_owned(), "--set".to_owned()))
+        });
+        load(Sources { flags: flags.collect(), ..Sources::default() }).unwrap().routes
+    }
+
+    fn routes(registry: &Registry, settings: Vec<config::Route>) -> Vec<Arc<Route>> {
+        let route = |settings: config::Route| {
+            let stats = registry.stats_of(&settings.name);
+            let transport = Trust::default().transport(&settings.webhook);
+            Arc::new(Route::new(settings, stats, transport, None))
+        };
+        settings.into_iter().map(route).collect()
+    }
+
+    fn names(names: &[RouteName]) -> Vec<&str> {
+        names.iter().map(RouteName::as_str).collect()
+    }
+
+    #[test]
+    fn only_what_differs_is_a_change() {
+        let registry = Registry::new(2);
+        let before = settings(&[("a", "http://a/"), ("b", "http://b/"), ("c", "http://c/")]);
+        registry.publish(routes(&registry, before), Duration::ZERO);
+        let after = settings(&[("a", "http://a/"), ("b", "http://b/other"), ("d", "http://d/")]);
+        let changes = registry.current().compare(&after);
+        assert_eq!(names(&changes.added), ["d"]);
+        assert_eq!(names(&changes.changed), ["b"]);
+        assert_eq!(names(&changes.removed), ["c"]);
+    }
+
+    #[test]
+    fn the_figures_of_a_route_outlive_its_settings_and_those_that_count_for_it() {
+        let registry = Registry::new(1);
+        registry.publish(routes(&registry, settings(&[("a", "http://a/")])), Duration::ZERO);
+        registry.stats_of(&"a".parse().unwrap())[0].received.add(1);
+        registry.publish(routes(&registry, settings(&[("a", "http://other/")])), Duration::ZERO);
+        assert_eq!(registry.tally().received, 1);
+
+        let draining = Arc::clone(&registry.stats()[0].1[0]);
+        registry.close(Duration::ZERO);
+        assert_eq!(registry.stats().len(), 1, "somebody still counts for it");
+        draining.count(Outcome::Delivered);
+        drop(draining);
+        assert!(registry.stats().is_empty());
+        assert_eq!((registry.tally().received, registry.tally().in_hand()), (1, 0));
+    }
+}

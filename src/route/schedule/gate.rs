@@ -1,0 +1,74 @@
+//! What may hold back the attempts of a route, seen as one.
+
+use super::{breaker::Breaker, pause::Pause, rate_limit::Limiter};
+use crate::base::clock::Time;
+
+/// Something that every attempt has to pass.
+///
+/// A gate answers all questions about itself, so that whoever picks a message, sets a timer, wakes workers or asks a
+/// stream for more can't come to different conclusions.
+pub trait Gate {
+    /// From when on an attempt may begin, as far as is known at `now`: not after it where one may begin at once.
+    fn opens(&self, now: Time) -> Time;
+
+    /// How many attempts may begin at `now`.
+    fn capacity(&self, now: Time) -> usize;
+
+    /// Takes the permission for one attempt at `now`, or says when to ask again.
+    fn admit(&self, now: Time) -> Result<(), Time>;
+
+    /// Until when the webhook is left alone, where it is at `now`: until then, more messages would only wait here.
+    fn paused_until(&self, now: Time) -> Option<Time>;
+}
+
+/// All gates of a route, in the order in which an attempt passes them.
+#[derive(Debug)]
+pub struct Gates {
+    /// The webhook's own wish to be left alone for a while.
+    pub pause: Pause,
+    /// The operator's limit to the rate of attempts, where there is one.
+    pub limit: Option<Limiter>,
+    /// Leaves a webhook alone that fails.
+    pub breaker: Breaker,
+}
+
+impl Gate for Gates {
+    fn opens(&self, now: Time) -> Time {
+        self.pause.opens(now).max(self.limit.opens(now)).max(self.breaker.opens(now))
+    }
+
+    fn capacity(&self, now: Time) -> usize {
+        self.pause.capacity(now).min(self.limit.capacity(now)).min(self.breaker.capacity(now))
+    }
+
+    fn admit(&self, now: Time) -> Result<(), Time> {
+        self.pause.admit(now)?;
+        self.limit.admit(now)?;
+        self.breaker.admit(now)
+    }
+
+    fn paused_until(&self, now: Time) -> Option<Time> {
+        let each =
+            [self.pause.paused_until(now), self.limit.paused_until(now), self.breaker.paused_until(now)];
+        each.into_iter().flatten().max()
+    }
+}
+
+/// Nothing holds anything back.
+impl<G: Gate> Gate for Option<G> {
+    fn opens(&self, now: Time) -> Time {
+        self.as_ref().map_or(Time::START, |gate| gate.opens(now))
+    }
+
+    fn capacity(&self, now: Time) -> usize {
+        self.as_ref().map_or(usize::MAX, |gate| gate.capacity(now))
+    }
+
+    fn admit(&self, now: Time) -> Result<(), Time> {
+        self.as_ref().map_or(Ok(()), |gate| gate.admit(now))
+    }
+
+    fn paused_until(&self, now: Time) -> Option<Time> {
+        self.as_ref()?.paused_until(now)
+    }
+}

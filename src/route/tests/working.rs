@@ -1,0 +1,173 @@
+//! What a pipeline does as long as nobody ends it.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn everything_offered_is_delivered_once() {
+    on_a_lane(async {
+        let set = setting(4, bounds(1000, 1 << 20));
+        set.offer(0..100);
+        set.pipeline.drained(set.clock.now() + Duration::from_secs(60)).await;
+        assert_eq!(set.delivered().len(), 100);
+        assert_eq!((set.count(Outcome::Delivered), set.in_hand()), (100, 0));
+        // A hundred messages, four at a time, ten milliseconds each.
+        let took = set.clock.now().since(set.began);
+        assert!(took < Duration::from_millis(300), "took {took:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_attempts_at_once_than_allowed() {
+    on_a_lane(async {
+        let set = setting(7, bounds(1000, 1 << 20));
+        set.offer(0..50);
+        set.offer(50..100);
+        set.pipeline.drained(set.clock.now() + Duration::from_secs(60)).await;
+        assert_eq!((set.hook.most_under_way.get(), set.hook.workers.get()), (7, 7));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_route_keeps_to_one_worker() {
+    on_a_lane(async {
+        let set = setting(64, bounds(1000, 1 << 20));
+        for number in 0..20 {
+            set.offer(number..number + 1);
+            sleep(LATENCY * 3).await;
+        }
+        assert_eq!(set.delivered().len(), 20);
+        assert_eq!(set.hook.workers.get(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_were_parked_last_are_woken_first() {
+    on_a_lane(async {
+        let set = setting(64, bounds(1000, 1 << 20));
+        set.offer(0..10);
+        sleep(LATENCY * 3).await;
+        set.hook.answered.borrow_mut().clear();
+        for number in 10..20 {
+            set.offer(number..number + 1);
+            sleep(LATENCY * 3).await;
+        }
+        let workers: HashSet<_> = set.hook.answered.borrow().iter().map(|(_, worker)| *worker).collect();
+        assert_eq!(workers.len(), 1, "messages one by one went through {workers:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_comes_when_it_is_due_though_all_are_idle() {
+    on_a_lane(async {
+        let set = setting(4, bounds(1000, 1 << 20));
+        set.hook.failures.set(3);
+        set.offer(0..1);
+        set.pipeline.drained(set.clock.now() + Duration::from_secs(60)).await;
+        // 0.5 s, 1 s and 2 s of waiting, and four attempts.
+        let took = set.clock.now().since(set.began);
+        assert!((3540..3560).contains(&took.as_millis()), "took {took:?}");
+        assert_eq!(set.delivered().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_retry_holds_no_worker() {
+    on_a_lane(async {
+        let set = setting(1, bounds(1000, 1 << 20));
+        set.hook.failures.set(1);
+        set.offer(0..10);
+        sleep(Duration::from_millis(150)).await;
+        assert_eq!(set.delivered().len(), 9);
+        assert_eq!(set.load(|load| &load.retry_messages), 1);
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(set.delivered().len(), 10);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_the_webhook_asked_for_stops_all_workers() {
+    on_a_lane(async {
+        let set = setting(4, bounds(1000, 1 << 20));
+        set.hook.failures.set(1);
+        set.hook.retry_after.set(Some(Duration::from_secs(20)));
+        set.offer(0..1);
+        sleep(LATENCY * 2).await;
+        set.offer(1..50);
+        sleep(Duration::from_secs(19)).await;
+        assert_eq!(set.delivered().len(), 0);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(set.delivered().len(), 50);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_fit_is_counted_as_dropped() {
+    on_a_lane(async {
+        let set = setting(1, bounds(10, 1 << 20));
+        set.offer(0..100);
+        set.pipeline.drained(set.clock.now() + Duration::from_secs(60)).await;
+        let ends = (set.count(Outcome::Delivered), set.count(Outcome::Dropped));
+        assert_eq!((set.stats.received.get(), ends), (100, (10, 90)));
+    })
+    .await;
+}
+
+/// A breaker that was opened at `now`.
+fn opened(now: Time) -> Breaker {
+    let breaker = Breaker::new(Some(&config::Breaker::default()));
+    for _ in 0..20 {
+        breaker.failed(Failure::Connect, now, now);
+    }
+    breaker
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_that_are_never_heard_of_again_hold_up_nobody() {
+    on_a_lane(async {
+        let breaker = opened(Clock::start().now());
+        let set = setting_with(breaker.clone(), 4, bounds(1000, 1 << 20));
+        set.offer(0..10);
+        // The probes are those of another lane, which does not come back to them.
+        sleep(Duration::from_millis(4_990)).await;
+        assert_eq!((0..4).filter(|_| breaker.admit(set.clock.now() + LATENCY).is_ok()).count(), 3);
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(set.delivered().len(), 0);
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(set.delivered().len(), 10);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_closes_on_a_route_that_has_become_quiet() {
+    on_a_lane(async {
+        let breaker = opened(Clock::start().now());
+        let set = setting_with(breaker.clone(), 4, bounds(1000, 1 << 20));
+        set.offer(0..1);
+        sleep(Duration::from_secs(6)).await;
+        assert_eq!((set.delivered().len(), breaker.state()), (1, BreakerState::HalfOpen));
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_uses_up_no_attempts() {
+    on_a_lane(async {
+        let set = setting_with(Breaker::new(Some(&config::Breaker::default())), 4, bounds(1000, 1 << 20));
+        // Thirteen rounds of probes.
+        set.hook.failures.set(20 + 3 * 13);
+        set.offer(0..30);
+        sleep(Duration::from_secs(100)).await;
+        assert_eq!((set.delivered().len(), set.in_hand()), (30, 0));
+    })
+    .await;
+}

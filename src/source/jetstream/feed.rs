@@ -1,0 +1,37 @@
+//! What a durable route is pulled with.
+
+use std::{rc::Rc, sync::Arc};
+
+use async_nats::jetstream;
+use tokio::sync::Mutex;
+
+use crate::{
+    base::clock::Clock,
+    config::Jetstream,
+    message::ack_queue::AckQueue,
+    nats::{Barrier, NatsConnection},
+    route::{pipeline::Pipeline, shared::Route, source_status::SourceStatus},
+    stats::RouteStats,
+};
+
+/// A durable route as its source sees it.
+pub(super) struct Feed<D> {
+    pub(super) route: Arc<Route>,
+    pub(super) jetstream: Jetstream,
+    /// Where the messages go.
+    pub(super) pipeline: Rc<Pipeline<D>>,
+    pub(super) stats: Arc<RouteStats>,
+    pub(super) status: Arc<SourceStatus>,
+    /// Which lane this is. The first one asks how far behind the consumer is, for all.
+    pub(super) lane: usize,
+}
+
+/// What the durable routes of a lane have in common. All clones are the same.
+#[derive(Clone)]
+pub(super) struct Common {
+    pub(super) connection: Rc<NatsConnection>,
+    pub(super) barrier: Rc<Mutex<Barrier>>,
+    pub(super) context: jetstream::Context,
+    pub(super) acks: AckQueue,
+    pub(super) clock: Clock,
+}
