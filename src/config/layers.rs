@@ -16,7 +16,7 @@ use figment::{
 
 use super::{
     ConfigError, Place, Sources,
-    lines::{self, Lines},
+    lines::{LineStarts, Lines},
     tree::{Entry, Table, Value},
 };
 
@@ -81,9 +81,9 @@ pub(super) fn merge(sources: Sources, errors: &mut Vec<ConfigError>) -> Option<T
 #[derive(Default)]
 struct File {
     path: PathBuf,
-    text: String,
     values: Dict,
     lines: Lines,
+    starts: LineStarts,
 }
 
 impl File {
@@ -98,12 +98,12 @@ impl File {
             read(&path).map_err(|problem| ConfigError { key: String::new(), place: named_by, problem })?;
         // What figment or toml would print quotes the line, which may hold a secret.
         let values = toml::from_str(&text).map_err(|error| syntax_error(&path, &text, &error))?;
-        let lines = Lines::of(&text);
-        Ok(Self { path, text, values, lines })
+        let (lines, starts) = (Lines::of(&text), LineStarts::of(&text));
+        Ok(Self { path, values, lines, starts })
     }
 
     fn line(&self, path: &[&str]) -> Option<usize> {
-        self.lines.offset(path).map(|offset| lines::position(&self.text, offset).0)
+        self.lines.offset(path).map(|offset| self.starts.line(offset))
     }
 }
 
@@ -113,7 +113,7 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
-    let (line, column) = lines::position(text, error.span().map_or(0, |span| span.start));
+    let (line, column) = LineStarts::of(text).position(text, error.span().map_or(0, |span| span.start));
     ConfigError {
         key: String::new(),
         place: Place::File { path: path.to_owned(), line: Some(line) },

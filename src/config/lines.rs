@@ -1,6 +1,6 @@
 //! On which line of a TOML file each key stands.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -8,9 +8,9 @@ use serde::{
 };
 use toml::Spanned;
 
-/// The keys of a table in the file, each with where it stands and what is below it.
+/// The keys of a table in the file, each with where it stands, as an offset in bytes, and what is below it.
 #[derive(Default)]
-pub(super) struct Lines(Vec<(Spanned<String>, Self)>);
+pub(super) struct Lines(HashMap<String, (usize, Self)>);
 
 impl Lines {
     /// Notes where the keys of a TOML document stand; none when it is no TOML.
@@ -21,17 +21,32 @@ impl Lines {
     /// Where the key at the end of `path` begins, as an offset in bytes.
     pub(super) fn offset(&self, path: &[&str]) -> Option<usize> {
         let (first, rest) = path.split_first()?;
-        let (key, below) = self.0.iter().find(|(key, _)| key.get_ref() == first)?;
-        if rest.is_empty() { Some(key.span().start) } else { below.offset(rest) }
+        let (offset, below) = self.0.get(*first)?;
+        if rest.is_empty() { Some(*offset) } else { below.offset(rest) }
     }
 }
 
-/// The line and the column, both from 1, of an offset in bytes.
-pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    (line, column)
+/// Where the lines of a text begin, so that a file of many routes is not counted through for each of their keys.
+#[derive(Default)]
+pub(super) struct LineStarts(Vec<usize>);
+
+impl LineStarts {
+    pub(super) fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+
+    /// The number of the line, from 1, that an offset in bytes is in.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset).max(1)
+    }
+
+    /// That line, and the column, from 1, in characters of `text`.
+    pub(super) fn position(&self, text: &str, offset: usize) -> (usize, usize) {
+        let line = self.line(offset);
+        let start = self.0.get(line - 1).copied().unwrap_or_default();
+        let column = text.get(start..offset).unwrap_or_default().chars().count() + 1;
+        (line, column)
+    }
 }
 
 impl<'de> Deserialize<'de> for Lines {
@@ -50,10 +65,11 @@ impl<'de> Visitor<'de> for LinesVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Lines, A::Error> {
-        let mut keys = Vec::new();
+        let mut keys = HashMap::new();
         // A date is a map whose one key has no place in the file: it ends the search below, but is no mistake here.
-        while let Ok(Some(key)) = map.next_key() {
-            keys.push((key, map.next_value()?));
+        while let Ok(Some(key)) = map.next_key::<Spanned<String>>() {
+            let offset = key.span().start;
+            keys.insert(key.into_inner(), (offset, map.next_value()?));
         }
         Ok(Lines(keys))
     }

@@ -52,6 +52,11 @@ pub struct QueueGroup(Arc<str>);
 // === impl Subject ===
 
 impl Subject {
+    /// Whether it stands for many subjects.
+    pub fn has_wildcard(&self) -> bool {
+        self.0.split('.').any(|token| token == "*" || token == ">")
+    }
+
     /// Whether some subject matches both.
     pub fn overlaps(&self, other: &Self) -> bool {
         overlap(&self.0, &other.0)

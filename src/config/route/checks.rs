@@ -1,6 +1,6 @@
 //! What has to hold between the routes, and between them and the threads.
 
-use std::num::NonZeroUsize;
+use std::{collections::HashMap, num::NonZeroUsize};
 
 use super::Jetstream;
 use crate::config::{
@@ -23,7 +23,7 @@ pub(super) struct Outline {
 }
 
 /// What splits messages: two routes that have it in common get each message only once.
-#[derive(PartialEq)]
+#[derive(PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// Of core NATS, as far as the subjects overlap.
     QueueGroup(QueueGroup),
@@ -48,13 +48,72 @@ impl Source {
 
 /// No two routes take the messages of each other, and no dead letter comes back.
 pub(super) fn compare(at: &Section<'_>, outlines: &[Outline]) {
-    for (i, route) in outlines.iter().enumerate() {
-        for earlier in &outlines[..i] {
-            share(at, earlier, route);
+    let mut earlier = BySource::default();
+    let receivers = BySubject::of(outlines);
+    for route in outlines {
+        earlier.like(route).for_each(|earlier| share(at, earlier, route));
+        earlier.add(route);
+        receivers.like(route.dead_letter.as_ref()).for_each(|receiver| loops(at, route, receiver));
+    }
+}
+
+/// Routes by what they take their messages from. Of ten thousand routes, few can have something to do with each other.
+#[derive(Default)]
+struct BySource<'o>(HashMap<&'o Source, BySubject<'o>>);
+
+impl<'o> BySource<'o> {
+    fn add(&mut self, route: &'o Outline) {
+        if let Some(source) = &route.source {
+            self.0.entry(source).or_default().add(route);
         }
-        for receiver in outlines {
-            loops(at, route, receiver);
+    }
+
+    /// Those that may split the messages of `route`.
+    fn like(&self, route: &'o Outline) -> impl Iterator<Item = &'o Outline> {
+        let same = route.source.as_ref().and_then(|source| self.0.get(source));
+        same.into_iter().flat_map(|routes| match (&route.source, &route.subject) {
+            (Some(Source::QueueGroup(_)), Some(subject)) if !subject.has_wildcard() => {
+                routes.receiving(subject.as_str())
+            }
+            _ => routes.all.clone(),
+        })
+    }
+}
+
+/// Routes by what they receive.
+#[derive(Default)]
+struct BySubject<'o> {
+    all: Vec<&'o Outline>,
+    literal: HashMap<&'o str, Vec<&'o Outline>>,
+    with_wildcard: Vec<&'o Outline>,
+}
+
+impl<'o> BySubject<'o> {
+    fn of(outlines: &'o [Outline]) -> Self {
+        let mut routes = Self::default();
+        outlines.iter().for_each(|route| routes.add(route));
+        routes
+    }
+
+    fn add(&mut self, route: &'o Outline) {
+        self.all.push(route);
+        match &route.subject {
+            Some(subject) if !subject.has_wildcard() => {
+                self.literal.entry(subject.as_str()).or_default().push(route);
+            }
+            Some(_) => self.with_wildcard.push(route),
+            None => {}
         }
+    }
+
+    /// Those that may receive what is published to `subject`.
+    fn receiving(&self, subject: &str) -> Vec<&'o Outline> {
+        let literal = self.literal.get(subject).into_iter().flatten();
+        literal.chain(&self.with_wildcard).copied().collect()
+    }
+
+    fn like(&self, letters: Option<&PublishSubject>) -> impl Iterator<Item = &'o Outline> {
+        letters.map(|subject| self.receiving(subject.as_str())).into_iter().flatten()
     }
 }
 
