@@ -1,10 +1,13 @@
 //! Whether the server has handled what was sent over a connection before.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use async_nats::{Client, Subscriber};
 use thiserror::Error;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use super::{NatsConnection, SetUpError, next};
 use crate::stats::Counter;
@@ -63,5 +66,38 @@ impl Barrier {
             }
         }
         false
+    }
+}
+
+/// A barrier for many who ask at the same time: one round trip answers all who asked before it began. So nobody waits for
+/// longer than two of them, however many ask, and whether the server answers or not.
+#[derive(Debug)]
+pub struct SharedBarrier {
+    barrier: Mutex<Barrier>,
+    /// How many round trips were begun.
+    begun: Cell<u64>,
+    /// Whether the last one came to its end in time.
+    passed: Cell<bool>,
+}
+
+impl SharedBarrier {
+    /// A barrier over `connection`, which may not be connected yet.
+    pub async fn over(connection: &NatsConnection) -> Result<Self, SetUpError> {
+        let barrier = Mutex::new(Barrier::over(connection).await?);
+        Ok(Self { barrier, begun: Cell::new(0), passed: Cell::new(false) })
+    }
+
+    /// Returns when the server has handled what was sent before; see [`Barrier::pass`]. A round trip takes no longer than
+    /// the `patience` of the one who began it.
+    pub async fn pass(&self, patience: Duration) -> Result<(), BarrierError> {
+        let asked = self.begun.get();
+        let mut barrier = self.barrier.lock().await;
+        if self.begun.get() == asked {
+            self.begun.set(asked + 1);
+            // Whoever waits for this one must not take its end for an answer when it is given up halfway.
+            self.passed.set(false);
+            self.passed.set(barrier.pass(patience).await.is_ok());
+        }
+        if self.passed.get() { Ok(()) } else { Err(BarrierError) }
     }
 }

@@ -7,7 +7,7 @@ mod replies;
 mod state;
 
 pub use self::{
-    barrier::{Barrier, BarrierError},
+    barrier::{Barrier, BarrierError, SharedBarrier},
     connection::{NatsConnection, SetUpError, end_subscription, next},
     replies::Replies,
     state::{ConnectionState, Connections},

@@ -16,7 +16,6 @@ use std::{
 use async_nats::Subscriber;
 use futures_core::Stream as _;
 use tokio::{
-    sync::Mutex,
     task::{coop::unconstrained, spawn_local},
     time::{sleep, timeout},
 };
@@ -31,7 +30,7 @@ use crate::{
     config::{QueueGroup, Subject},
     deliver::Deliver,
     message::{Headers, Id, Message, header_names::nats as names},
-    nats::{Barrier, ConnectionState, NatsConnection, SetUpError, end_subscription},
+    nats::{ConnectionState, NatsConnection, SetUpError, SharedBarrier, end_subscription},
     route::pipeline::Pipeline,
     stats::Counter,
 };
@@ -52,7 +51,7 @@ const ON_THE_WIRE: Duration = Duration::from_millis(250);
 /// A connection, and what is subscribed to over it. Ends with its last reference.
 pub struct CoreSession<D> {
     connection: Rc<NatsConnection>,
-    barrier: Mutex<Barrier>,
+    barrier: SharedBarrier,
     intakes: Rc<Intakes<D>>,
     clock: Clock,
     _pump: DropGuard,
@@ -68,7 +67,7 @@ impl<D: Deliver + 'static> CoreSession<D> {
         slow_consumer: Arc<Counter>,
         clock: Clock,
     ) -> Result<Self, SetUpError> {
-        let barrier = Mutex::new(Barrier::over(&connection).await?);
+        let barrier = SharedBarrier::over(&connection).await?;
         let connection = Rc::new(connection);
         let intakes = Rc::new(Intakes::default());
         let end = CancellationToken::new();
@@ -106,7 +105,7 @@ impl<D: Deliver + 'static> CoreSession<D> {
             // The event of it may get lost.
             drop(timeout(Duration::from_secs(1), self.state().connected()).await);
         }
-        if self.barrier.lock().await.pass(CONFIRMATION).await.is_err() {
+        if self.barrier.pass(CONFIRMATION).await.is_err() {
             debug!("the NATS server does not confirm the subscriptions");
         }
     }
@@ -122,7 +121,7 @@ impl<D: Deliver + 'static> CoreSession<D> {
             }
             self.intakes.wake();
             // What the server has sent before it heard of that arrives before its answer.
-            if self.barrier.lock().await.pass(LEAVING).await.is_err() {
+            if self.barrier.pass(LEAVING).await.is_err() {
                 sleep(ON_THE_WIRE).await;
             }
         }

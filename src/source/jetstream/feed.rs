@@ -3,13 +3,12 @@
 use std::{rc::Rc, sync::Arc};
 
 use async_nats::jetstream;
-use tokio::sync::Mutex;
 
 use crate::{
     base::clock::Clock,
     config::Jetstream,
     message::ack_queue::AckQueue,
-    nats::{Barrier, NatsConnection},
+    nats::{NatsConnection, SharedBarrier},
     route::{pipeline::Pipeline, shared::Route, source_status::SourceStatus},
     stats::RouteStats,
 };
@@ -30,7 +29,7 @@ pub(super) struct Feed<D> {
 #[derive(Clone)]
 pub(super) struct Common {
     pub(super) connection: Rc<NatsConnection>,
-    pub(super) barrier: Rc<Mutex<Barrier>>,
+    pub(super) barrier: Rc<SharedBarrier>,
     pub(super) context: jetstream::Context,
     pub(super) acks: AckQueue,
     pub(super) clock: Clock,

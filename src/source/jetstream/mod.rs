@@ -16,7 +16,6 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use async_nats::jetstream;
 use tokio::{
-    sync::Mutex,
     task::spawn_local,
     time::{interval, sleep, timeout},
 };
@@ -33,7 +32,7 @@ use crate::{
     config::Jetstream,
     deliver::Deliver,
     message::ack_queue::AckQueue,
-    nats::{Barrier, NatsConnection, SetUpError},
+    nats::{NatsConnection, SetUpError, SharedBarrier},
     route::{pipeline::Pipeline, shared::Route, source_status::SourceStatus},
 };
 
@@ -70,7 +69,7 @@ impl Pulling {
 impl Streams {
     /// Over `connection`, which may not be connected yet. `acks` is where the pipelines say what became of the messages.
     pub async fn over(connection: NatsConnection, acks: AckQueue, clock: Clock) -> Result<Self, SetUpError> {
-        let barrier = Rc::new(Mutex::new(Barrier::over(&connection).await?));
+        let barrier = Rc::new(SharedBarrier::over(&connection).await?);
         let mut context = jetstream::new(connection.client().clone());
         context.set_timeout(ANSWER);
         let connection = Rc::new(connection);
@@ -125,7 +124,7 @@ impl Streams {
                 }
             }
             // The server handles what comes over one connection in order.
-            barrier.lock().await.pass(LAST_ACKS).await.is_ok()
+            barrier.pass(LAST_ACKS).await.is_ok()
         });
         if !matches!(told.await, Ok(true)) {
             warn!("NATS does not confirm the last acknowledgements: some messages may be delivered again");

@@ -134,9 +134,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
     /// Ends the subscription. What the server has sent before it heard of that has arrived then.
     pub(super) async fn end(&mut self) {
         end_subscription(&mut self.subscriber).await;
-        if self.common.connection.is_connected()
-            && self.common.barrier.lock().await.pass(LEAVING).await.is_err()
-        {
+        if self.common.connection.is_connected() && self.common.barrier.pass(LEAVING).await.is_err() {
             debug!("the NATS server does not confirm the end of a subscription");
         }
     }
