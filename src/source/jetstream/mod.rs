@@ -91,18 +91,18 @@ impl Streams {
     ) -> Pulling {
         let (leave, puller) = (CancellationToken::new(), TaskTracker::new());
         let heartbeats = Heartbeats::new(jetstream.ack_wait);
-        let beat = beat(heartbeats.clone(), self.common.clone(), leave.clone(), self.close.clone());
-        drop(spawn_local(self.tasks.track_future(beat)));
         let stats = Arc::clone(&route.stats[lane]);
         let (route, jetstream) = (Arc::clone(route), jetstream.clone());
         let pull = Puller {
             feed: Feed { route, jetstream, pipeline, stats, status, lane },
             common: self.common.clone(),
-            heartbeats,
+            heartbeats: heartbeats.clone(),
             leave: leave.clone(),
         };
         drop(spawn_local(puller.track_future(pull.run())));
         puller.close();
+        let beat = beat(heartbeats, self.common.clone(), puller.clone(), self.close.clone());
+        drop(spawn_local(self.tasks.track_future(beat)));
         Pulling { leave, puller }
     }
 
@@ -158,14 +158,14 @@ async fn publish_acks(common: Common, close: CancellationToken) {
     }
 }
 
-/// Keeps the messages of a route alive that are in hand. After `leave` it goes on until none is, for those that a successor
-/// has taken over.
-async fn beat(heartbeats: Heartbeats, common: Common, leave: CancellationToken, close: CancellationToken) {
+/// Keeps the messages of a route alive that are in hand. When the `puller` has ended, which brings messages to the last, it
+/// goes on until none is in hand, for those that a successor has taken over.
+async fn beat(heartbeats: Heartbeats, common: Common, puller: TaskTracker, close: CancellationToken) {
     let mut pace = interval(heartbeats.pace());
-    while !(leave.is_cancelled() && heartbeats.is_idle()) {
+    while !(puller.is_empty() && heartbeats.is_idle()) {
         tokio::select! {
             () = close.cancelled() => return,
-            () = leave.cancelled(), if !leave.is_cancelled() => continue,
+            () = puller.wait(), if !puller.is_empty() => continue,
             _ = pace.tick() => {}
         }
         if pace.period() != heartbeats.pace() {
