@@ -160,7 +160,14 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
         if !room || !hopeful || !self.inbox.connection.is_connected() {
             return None;
         }
-        self.pipeline.take_left().or_else(|| self.refused.pop())
+        while let Some(message) = self.pipeline.take_left() {
+            if message.ack.is_none() {
+                return Some(message);
+            }
+            // From the time when the route took from a stream, which would deliver it again.
+            self.kept.push(message);
+        }
+        self.refused.pop()
     }
 
     async fn offer(&mut self, message: Message) {
