@@ -157,6 +157,8 @@ impl App {
             () = lanes.ended() => error!("a lane has ended, stopping"),
             () = serving => {}
         }
+        // Who asks now need not wait for the end to hear that it is too late.
+        drop(requests);
         health.drain();
         let grace = applier.grace();
         systemd::stopping(grace).await;
