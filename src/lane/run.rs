@@ -62,6 +62,8 @@ struct Lane {
     streams: RefCell<Option<Rc<Streams>>>,
     running: RefCell<BTreeMap<RouteName, Running>>,
     draining: TaskTracker,
+    /// By when everything has to end, once that is known.
+    end: watch::Sender<Option<Time>>,
     offerer: Option<Offerer>,
     clock: Clock,
 }
@@ -86,6 +88,7 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
         streams: RefCell::default(),
         running: RefCell::default(),
         draining: TaskTracker::new(),
+        end: watch::Sender::new(None),
         offerer,
         clock,
     });
@@ -128,8 +131,12 @@ impl Lane {
                     let nobody = changed.is_err();
                     let routes =
                         if nobody { Arc::default() } else { Arc::clone(&wanted.borrow_and_update()) };
+                    let is_last = routes.is_last || nobody;
+                    if is_last {
+                        self.end.send_replace(Some(self.clock.now() + routes.grace));
+                    }
                     self.reconcile(&routes).await?;
-                    if routes.is_last || nobody {
+                    if is_last {
                         return Ok(());
                     }
                 }
@@ -272,6 +279,16 @@ impl Lane {
         tokio::select! {
             () = done => {}
             () = sleep_until(self.clock.instant(deadline)) => {}
+            () = self.ended() => {}
+        }
+    }
+
+    async fn ended(&self) {
+        let mut end = self.end.subscribe();
+        // The sender is here, so that this can't fail.
+        let end = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
+        if let Some(end) = end {
+            sleep_until(self.clock.instant(end)).await;
         }
     }
 
