@@ -297,14 +297,14 @@ impl Lane {
     fn announce(self: &Rc<Self>, started: Vec<(Arc<Route>, Arc<SourceStatus>)>, generation: u64) {
         let core = Rc::clone(&self.core.borrow());
         let started: Vec<_> = started.into_iter().filter(|(route, _)| !route.is_durable()).collect();
-        if started.is_empty() || !core.is_connected() {
-            self.status.apply(generation);
-        }
         if started.is_empty() {
-            return;
+            return self.status.apply(generation);
         }
         let lane = Rc::clone(self);
         drop(spawn_local(async move {
+            if !core.is_connected() {
+                lane.status.apply(generation);
+            }
             core.confirmed().await;
             for (route, source) in started {
                 if lane.runs(&route) {
