@@ -103,7 +103,11 @@ impl Applier {
         let letters = self.letters(former.map(|route| &**route), settings).await?;
         let transport = self.trust.transport(&settings.webhook);
         let stats = self.registry.stats_of(&settings.name);
-        Ok(Arc::new(Route::new(settings.clone(), stats, transport, letters)))
+        let route = Route::new(settings.clone(), stats, transport, letters);
+        Ok(Arc::new(match former {
+            Some(former) => route.after(former),
+            None => route,
+        }))
     }
 
     /// Where the dead letters of a route with these settings go: to where they went before where that is the same.

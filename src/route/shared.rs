@@ -74,6 +74,24 @@ impl Route {
         }
     }
 
+    /// Goes on where `former` is, which has the same name: a webhook that fails, or asked to be left alone, does not get
+    /// better by another setting, nor does a rate limit begin anew that is the same.
+    #[must_use]
+    pub fn after(mut self, former: &Self) -> Self {
+        let (settings, before) = (&self.settings, &former.settings);
+        if settings.rate_limit == before.rate_limit {
+            self.limit.clone_from(&former.limit);
+        }
+        if settings.webhook.url == before.webhook.url {
+            self.pause = former.pause.clone();
+            self.health = Arc::clone(&former.health);
+            if settings.breaker == before.breaker {
+                self.breaker = former.breaker.successor();
+            }
+        }
+        self
+    }
+
     /// What metrics, logs and the configuration call it.
     pub const fn name(&self) -> &RouteName {
         &self.settings.name

@@ -16,7 +16,7 @@ const RAMP_START: f64 = 20.0;
 const RAMP_DOUBLING: Duration = Duration::from_millis(500);
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Machine {
     config: config::Breaker,
     phase: Phase,
@@ -50,6 +50,11 @@ impl Machine {
     pub(super) fn new(config: config::Breaker) -> Self {
         let window = Window::new(config.window);
         Self { config, phase: Phase::Closed, in_a_row: 0, window, opened: Time::START, changed: None }
+    }
+
+    /// One that stands where this one stands, and has nothing to tell of how it came there.
+    pub(super) fn successor(&self) -> Self {
+        Self { changed: None, ..self.clone() }
     }
 
     pub(super) const fn state(&self) -> BreakerState {
@@ -203,7 +208,7 @@ fn ramp_time(nth: f64) -> Duration {
 }
 
 /// The attempts of the last while, in steps.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Window {
     step: Duration,
     steps: VecDeque<Step>,
@@ -211,7 +216,7 @@ struct Window {
     failed: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Step {
     begin: Time,
     attempts: u64,

@@ -72,6 +72,20 @@ impl Breaker {
         }))
     }
 
+    /// Another breaker for the same webhook, which stands where this one stands now.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        Self(self.0.as_ref().map(|shared| {
+            let machine = shared.lock().successor();
+            let (state, calm) = (machine.state() as u8, machine.is_calm());
+            Arc::new(Shared {
+                machine: Mutex::new(machine),
+                state: AtomicU8::new(state),
+                calm: AtomicBool::new(calm),
+            })
+        }))
+    }
+
     /// Where it stands.
     pub fn state(&self) -> BreakerState {
         match self.0.as_ref().map(|shared| shared.state.load(Relaxed)) {
