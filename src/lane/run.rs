@@ -30,6 +30,8 @@ use crate::{
 const LAST_LETTERS: Duration = Duration::from_secs(5);
 /// How often what is known of the connections is brought up to date.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How often to look whether a successor has room for more of what its predecessor holds.
+const ROOM: Duration = Duration::from_millis(100);
 
 /// A route at work on this lane.
 struct Running {
@@ -259,12 +261,26 @@ impl Lane {
                 pipeline.close(deadline);
             }
         }
-        self.until(deadline, pipeline.drained(deadline)).await;
+        self.until(deadline, self.drained(&route, &pipeline, deadline)).await;
         pipeline.abort().await;
+        // Also what was broken off, and what waited for a route that was there again meanwhile.
+        self.move_on(&route, &pipeline);
         if let Some(offerer) = &self.offerer {
             offerer.offer(&route.settings, &pipeline).await;
         }
         pipeline.give_up(self.clock.now() + LAST_LETTERS).await;
+    }
+
+    /// Returns when nothing is left in `pipeline` that could be attempted before `deadline`. What a pipeline that runs for
+    /// the same route gets room for goes there meanwhile.
+    async fn drained(&self, route: &Route, pipeline: &Pipeline<Client>, deadline: Time) {
+        let mut look = interval(ROOM);
+        loop {
+            tokio::select! {
+                () = pipeline.drained(deadline) => return,
+                _ = look.tick() => self.move_on(route, pipeline),
+            }
+        }
     }
 
     /// Gives what waits in `pipeline` to the one that runs for the same route. That need not be the one that replaced it:

@@ -49,14 +49,15 @@ impl<D: Deliver + 'static> Pipeline<D> {
     /// has no room for stays here.
     pub fn move_to(&self, successor: &Rc<Self>) {
         let mut refused = Vec::new();
-        while let Some(waiting) = self.pop_any() {
+        let left = self.left.take().into_iter().map(|message| Waiting { message, due: None });
+        for waiting in left.chain(std::iter::from_fn(|| self.pop_for(successor))) {
             if let Err(waiting) = successor.schedule.borrow_mut().take_over(waiting) {
                 refused.push(waiting);
             }
         }
         let mut schedule = self.schedule.borrow_mut();
         for waiting in refused {
-            // It was here before, so there is room for it.
+            // Where it was in the queue before, there is room for it.
             if let Err(Waiting { message, .. }) = schedule.take_over(waiting) {
                 self.left.borrow_mut().push(message);
             }
@@ -64,6 +65,10 @@ impl<D: Deliver + 'static> Pipeline<D> {
         drop(schedule);
         self.show_load();
         successor.wake_workers();
+    }
+
+    fn pop_for(&self, successor: &Self) -> Option<Waiting> {
+        self.schedule.borrow_mut().pop_for(&successor.schedule.borrow())
     }
 
     fn pop_any(&self) -> Option<Waiting> {

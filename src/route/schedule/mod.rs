@@ -235,6 +235,17 @@ impl Schedule {
         retry.or_else(|| Some(Waiting { message: self.queue.pop()?, due: None }))
     }
 
+    /// Takes any message out that there may be room for in `successor`.
+    pub fn pop_for(&mut self, successor: &Self) -> Option<Waiting> {
+        if successor.retries.has_room()
+            && let Some((message, due)) = self.retries.pop()
+        {
+            return Some(Waiting { message, due: Some(due) });
+        }
+        let message = if successor.queue.has_room() { self.queue.pop()? } else { return None };
+        Some(Waiting { message, due: None })
+    }
+
     /// The queue of messages that were never tried.
     pub const fn queue(&self) -> &Queue {
         &self.queue

@@ -28,6 +28,10 @@ impl Load {
             && self.bytes.saturating_add(cost) <= self.bounds.bytes.get()
     }
 
+    pub(super) const fn has_room(&self) -> bool {
+        self.fits(0)
+    }
+
     pub(super) const fn add(&mut self, cost: usize) {
         self.messages += 1;
         self.bytes += cost;
@@ -94,6 +98,11 @@ impl Queue {
             self.messages.shrink_to(KEPT_CAPACITY);
         }
         Some(message)
+    }
+
+    /// Whether there may be room for another message.
+    pub const fn has_room(&self) -> bool {
+        self.load.has_room()
     }
 
     /// How many messages, and how many bytes, there is room for.

@@ -105,6 +105,11 @@ impl RetryQueue {
         self.waiting = entries.into();
     }
 
+    /// Whether there may be room for another message.
+    pub const fn has_room(&self) -> bool {
+        self.load.has_room()
+    }
+
     /// How many messages are waiting.
     pub const fn len(&self) -> usize {
         self.load.messages
