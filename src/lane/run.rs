@@ -19,7 +19,9 @@ use crate::{
     handover::Offerer,
     message::ack_queue::AckQueue,
     nats::{NatsConnection, SetUpError},
-    route::{pipeline::Pipeline, registry::Routes, shared::Route, source_status::SourceStatus},
+    route::{
+        pipeline::Pipeline, registry::Routes, shared::Route, source_status::SourceStatus, under_way::UnderWay,
+    },
     source::{
         core::{CoreSession, Membership},
         jetstream::{Pulling, Streams},
@@ -185,7 +187,8 @@ impl Lane {
             self.clock,
         ));
         let client = Box::new(move || Client::new(Rc::clone(&target)));
-        let pipeline = route.start(self.number, client, self.acks.clone(), self.clock);
+        let under_way = self.under_way(settings);
+        let pipeline = route.start(self.number, client, under_way, self.acks.clone(), self.clock);
         let source = match &settings.jetstream {
             None => {
                 let core = Rc::clone(&self.core.borrow());
@@ -199,6 +202,14 @@ impl Lane {
             }
         };
         Ok(Running { route: Arc::clone(route), pipeline, source })
+    }
+
+    /// What is under way here at the webhook of `settings`, where the route runs already.
+    fn under_way(&self, settings: &config::Route) -> Rc<UnderWay> {
+        let running = self.running.borrow();
+        let former = running.get(&settings.name);
+        let same = former.filter(|former| former.route.settings.webhook.url == settings.webhook.url);
+        same.map_or_else(Rc::default, |former| former.pipeline.under_way())
     }
 
     async fn streams(&self) -> Result<Rc<Streams>, SetUpError> {
@@ -291,6 +302,7 @@ impl Lane {
         }
     }
 
+    /// Returns when it is `done`, but by `deadline` at the latest, and by the end of the lane.
     async fn until(&self, deadline: Time, done: impl Future<Output = ()>) {
         tokio::select! {
             () = done => {}

@@ -120,7 +120,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
 
     /// Leaves a batch in the middle of its attempt. Whether the webhook took it is not known.
     pub(super) fn abandon(&self, batch: Batch) {
-        self.in_flight.set(self.in_flight.get() - 1);
+        self.end_attempt();
         batch.for_each(|message| self.put_back(message));
     }
 

@@ -11,6 +11,7 @@ pub mod shared;
 pub mod source_status;
 #[cfg(test)]
 mod tests;
+pub mod under_way;
 pub mod webhook_health;
 mod worker;
 

@@ -24,6 +24,7 @@ use super::{
     drain::Closing,
     schedule::{Pick, Schedule, Verdict, breaker::Change},
     settle::Settle,
+    under_way::UnderWay,
     webhook_health::WebhookHealth,
     worker::WorkerHandle,
 };
@@ -47,6 +48,8 @@ pub struct Parts<D> {
     pub overflow: Overflow,
     /// How many attempts may be under way at the same time.
     pub concurrency: usize,
+    /// How many are, those of its predecessors at the same webhook included.
+    pub under_way: Rc<UnderWay>,
     /// Makes the client of one more worker.
     pub client: Box<dyn Fn() -> D>,
     /// Takes what has come to its end.
@@ -78,6 +81,7 @@ pub struct Pipeline<D> {
     /// How many workers were woken and have not come yet.
     pub(super) woken: Cell<usize>,
     pub(super) in_flight: Cell<usize>,
+    under_way: Rc<UnderWay>,
 
     pub(super) low_water: LowWater,
     alarm: Cell<Option<Time>>,
@@ -93,7 +97,8 @@ pub struct Pipeline<D> {
 impl<D: Deliver + 'static> Pipeline<D> {
     /// A pipeline that is ready for messages, on the runtime of its lane.
     pub fn start(parts: Parts<D>) -> Rc<Self> {
-        let Parts { schedule, overflow, concurrency, client, settle, health, stats, clock } = parts;
+        let Parts { schedule, overflow, concurrency, under_way, client, settle, health, stats, clock } =
+            parts;
         let load = stats.loads.add();
         let pipeline = Rc::new(Self {
             schedule: RefCell::new(schedule),
@@ -110,6 +115,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             parked: RefCell::default(),
             woken: Cell::new(0),
             in_flight: Cell::new(0),
+            under_way,
             low_water: LowWater::default(),
             alarm: Cell::new(None),
             alarm_set: Notify::new(),
@@ -162,6 +168,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         {
             return self.set_alarm(next);
         }
+        let wanted = wanted.min(self.room_at_the_webhook());
         while self.woken.get() < wanted && self.wake_one() {}
     }
 
@@ -173,7 +180,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
     /// Takes the next batch to attempt, if there is one now.
     pub(super) fn take(self: &Rc<Self>) -> Option<(Batch, Time)> {
         let now = self.clock.now();
-        if self.is_closed(now) {
+        if self.is_closed(now) || self.room_at_the_webhook() == 0 {
             return None;
         }
         let pick = self.schedule.borrow_mut().pick(now);
@@ -185,6 +192,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             }
             Pick::Attempt(batch) => {
                 self.in_flight.set(self.in_flight.get() + 1);
+                self.under_way.begin();
                 self.low_water.observe(self.schedule.borrow().queue().len());
                 self.show_load();
                 self.wake_workers_at(now);
@@ -195,7 +203,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
 
     /// Settles what is decided after an attempt that began at `began` and ended just `now`.
     pub(super) fn finish(self: &Rc<Self>, batch: Batch, attempt: &Attempt, began: Time, now: Time) {
-        self.in_flight.set(self.in_flight.get() - 1);
+        self.end_attempt();
         self.stats.request_duration.observe(now.since(began));
         match *attempt {
             Attempt::Delivered(status) => {
@@ -217,6 +225,20 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.show_load();
         self.follow(change, now);
         self.progress.notify_one();
+    }
+
+    /// How many more attempts may be under way.
+    fn room_at_the_webhook(&self) -> usize {
+        self.concurrency.saturating_sub(self.under_way.count())
+    }
+
+    pub(super) fn end_attempt(&self) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        self.under_way.end();
+        // Else its own workers look for more.
+        if self.closing.get().is_some() {
+            self.under_way.tell();
+        }
     }
 
     fn note_failure(&self, batch: &Batch, failure: Failure, now: Time) {
@@ -247,19 +269,20 @@ impl<D: Deliver + 'static> Pipeline<D> {
         }
     }
 
-    /// Wakes the workers when the alarm goes off.
+    /// Wakes the workers when the alarm goes off, or a predecessor has left them room.
     async fn keep_time(self: Rc<Self>) {
         let mut sleep = pin!(sleep_until(self.clock.instant(Time::START)));
         while !self.aborted.get() {
-            match self.alarm.get() {
-                None => self.alarm_set.notified().await,
-                Some(at) => {
-                    sleep.as_mut().reset(self.clock.instant(at));
-                    tokio::select! {
-                        () = self.alarm_set.notified() => {}
-                        () = &mut sleep => self.alarm_went_off(),
-                    }
-                }
+            let alarm = self.alarm.get();
+            if let Some(at) = alarm {
+                sleep.as_mut().reset(self.clock.instant(at));
+            }
+            tokio::select! {
+                // In this order: what a predecessor tells is told once, and is lost with another branch.
+                biased;
+                () = self.under_way.fewer() => self.wake_workers_at(self.clock.now()),
+                () = self.alarm_set.notified() => {}
+                () = &mut sleep, if alarm.is_some() => self.alarm_went_off(),
             }
         }
     }
@@ -270,6 +293,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
         let change = self.schedule.borrow().tick(now);
         self.follow(change, now);
         self.wake_workers_at(now);
+    }
+
+    /// How many attempts are under way at its webhook, to be shared with its successor.
+    pub fn under_way(&self) -> Rc<UnderWay> {
+        Rc::clone(&self.under_way)
     }
 
     /// How many attempts may be under way.

@@ -20,6 +20,7 @@ use super::{
     },
     settle::Settle,
     source_status::SourceStatus,
+    under_way::UnderWay,
     webhook_health::WebhookHealth,
 };
 use crate::{
@@ -112,12 +113,14 @@ impl Route {
         self.sources.get(lane)
     }
 
-    /// Starts its pipeline on `lane`, whose workers are clients that `client` makes. `acks` is where the lane's streams are
+    /// Starts its pipeline on `lane`, whose workers are clients that `client` makes. They add to what is `under_way` at the
+    /// webhook already, while the last attempts of a predecessor go on. `acks` is where the lane's streams are
     /// told what became of their messages.
     pub fn start<D: Deliver + 'static>(
         &self,
         lane: usize,
         client: Box<dyn Fn() -> D>,
+        under_way: Rc<UnderWay>,
         acks: AckQueue,
         clock: Clock,
     ) -> Rc<Pipeline<D>> {
@@ -136,6 +139,7 @@ impl Route {
             schedule: Schedule::new(queue, retries, gates, Policy::from(&settings.retry)),
             overflow: settings.queue.overflow,
             concurrency: self.part(settings.webhook.concurrency, lane).get(),
+            under_way,
             client,
             settle,
             health: Arc::clone(&self.health),

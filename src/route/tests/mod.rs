@@ -134,6 +134,7 @@ fn parts(
         ),
         overflow: Overflow::DropNewest,
         concurrency,
+        under_way: Rc::default(),
         client,
         settle: Settle::new(route.clone(), Arc::clone(stats), None, AckQueue::default(), clock),
         health: Arc::new(WebhookHealth::new(route)),
