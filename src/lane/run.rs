@@ -6,7 +6,7 @@ use tokio::{
     runtime::Handle,
     sync::watch,
     task::spawn_local,
-    time::{interval, sleep_until},
+    time::{interval, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -32,6 +32,8 @@ use crate::{
 const LAST_LETTERS: Duration = Duration::from_secs(5);
 /// How often what is known of the connections is brought up to date.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How long another NATS server may take to confirm the subscriptions of a lane that moves to it.
+const MOVING: Duration = Duration::from_secs(5);
 /// How often to look whether a successor has room for more of what its predecessor holds.
 const ROOM: Duration = Duration::from_millis(100);
 
@@ -125,6 +127,7 @@ impl Lane {
     /// Makes each list of routes what runs, until the last one does. Meanwhile it looks after the connections.
     async fn follow(self: &Rc<Self>, mut wanted: watch::Receiver<Arc<Routes>>) -> Result<(), SetUpError> {
         let mut refresh = interval(REFRESH);
+        let mut elsewhere = None;
         wanted.mark_changed();
         loop {
             let core = Rc::clone(&self.core.borrow());
@@ -145,10 +148,13 @@ impl Lane {
                     }
                 }
                 _ = refresh.tick() => self.refresh(),
-                () = core.state().lame_duck() => {
-                    if let Err(error) = self.move_away(&mut wanted).await {
-                        // What is in hand here is worth more than a clean move: the client reconnects by itself.
-                        warn!(lane = self.number, %error, "cannot move to another NATS server");
+                () = core.state().lame_duck() => elsewhere = self.elsewhere().await,
+                // There may be no other server for a long time: meanwhile life goes on.
+                () = connected(elsewhere.as_ref()) => {
+                    if let Some(session) = elsewhere.take()
+                        && let Err(error) = self.move_away(session).await
+                    {
+                        self.cannot_move(&error);
                     }
                 }
             }
@@ -369,12 +375,28 @@ impl Lane {
         self.streams.borrow().iter().for_each(|streams| streams.refresh());
     }
 
-    /// Replaces the core session by one with another server, and leaves the old one, which goes on serving until the
+    /// A session with another server than the present one, which is about to stop.
+    async fn elsewhere(&self) -> Option<CoreSession<Client>> {
+        let core = Rc::clone(&self.core.borrow());
+        let predecessor = Some(core.connection());
+        match core_session(&self.nats, self.number, &self.status, predecessor, self.clock).await {
+            Ok(session) => Some(session),
+            Err(error) => {
+                self.cannot_move(&error);
+                None
+            }
+        }
+    }
+
+    /// What is in hand here is worth more than a clean move: the client reconnects by itself.
+    fn cannot_move(&self, error: &SetUpError) {
+        warn!(lane = self.number, %error, "cannot move to another NATS server");
+    }
+
+    /// Replaces the core session by `new`, which is connected, and leaves the old one, which goes on serving until the
     /// new one is in place.
-    async fn move_away(&self, wanted: &mut watch::Receiver<Arc<Routes>>) -> Result<(), SetUpError> {
+    async fn move_away(&self, new: CoreSession<Client>) -> Result<(), SetUpError> {
         let old = Rc::clone(&self.core.borrow());
-        let new =
-            core_session(&self.nats, self.number, &self.status, Some(old.connection()), self.clock).await?;
         let routes: Vec<_> = self
             .running
             .borrow()
@@ -388,15 +410,9 @@ impl Lane {
             let membership = new.join(&settings.subject, &settings.queue_group, pipeline).await?;
             joined.push((route, membership));
         }
-        tokio::select! {
-            () = new.confirmed() => {}
-            _ = wanted.changed() => {
-                wanted.mark_changed();
-                // There may be no other server. The client goes back to the old one by itself.
-                if !new.is_connected() {
-                    return Ok(());
-                }
-            }
+        if timeout(MOVING, new.confirmed()).await.is_err() {
+            // It is gone again. The client of the old one looks for another server by itself.
+            return Ok(());
         }
         self.status.switch_to(Arc::clone(new.state()));
         *self.core.borrow_mut() = Rc::new(new);
@@ -412,5 +428,13 @@ impl Lane {
         }
         old.leave(memberships).await;
         Ok(())
+    }
+}
+
+/// Returns when `session` is connected, where there is one.
+async fn connected(session: Option<&CoreSession<Client>>) {
+    match session {
+        Some(session) => session.connected().await,
+        None => std::future::pending().await,
     }
 }

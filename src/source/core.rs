@@ -99,12 +99,17 @@ impl<D: Deliver + 'static> CoreSession<D> {
         Ok(Membership(intake))
     }
 
-    /// Returns when the server has confirmed what was subscribed to so far, as well as can be told.
-    pub async fn confirmed(&self) {
+    /// Returns when there is a connection.
+    pub async fn connected(&self) {
         while !self.is_connected() {
             // The event of it may get lost.
             drop(timeout(Duration::from_secs(1), self.state().connected()).await);
         }
+    }
+
+    /// Returns when the server has confirmed what was subscribed to so far, as well as can be told.
+    pub async fn confirmed(&self) {
+        self.connected().await;
         if self.barrier.pass(CONFIRMATION).await.is_err() {
             debug!("the NATS server does not confirm the subscriptions");
         }
