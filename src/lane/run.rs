@@ -1,6 +1,6 @@
 //! The life of a lane: it follows the list of routes, and starts and stops pipelines until that is what runs.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -267,7 +267,7 @@ impl Lane {
         deadline: Time,
     ) {
         if let Some(pulling) = &pulling {
-            pulling.leave().await;
+            self.moving_on(&route, &pipeline, pulling.leave()).await;
         }
         if pipeline.is_retired() {
             self.move_on(&route, &pipeline);
@@ -278,7 +278,7 @@ impl Lane {
                 pipeline.close(deadline);
             }
         }
-        self.until(deadline, self.drained(&route, &pipeline, deadline)).await;
+        self.until(deadline, self.moving_on(&route, &pipeline, pipeline.drained(deadline))).await;
         pipeline.abort().await;
         // Also what was broken off, and what waited for a route that was there again meanwhile.
         self.move_on(&route, &pipeline);
@@ -288,13 +288,13 @@ impl Lane {
         pipeline.give_up(self.clock.now() + LAST_LETTERS).await;
     }
 
-    /// Returns when nothing is left in `pipeline` that could be attempted before `deadline`. What a pipeline that runs for
-    /// the same route gets room for goes there meanwhile.
-    async fn drained(&self, route: &Route, pipeline: &Pipeline<Client>, deadline: Time) {
-        let mut look = interval(ROOM);
+    /// Waits until it is `done`. What waits in `pipeline` goes to the one that runs for the same route meanwhile, as soon as
+    /// that has room.
+    async fn moving_on(&self, route: &Route, pipeline: &Pipeline<Client>, done: impl Future<Output = ()>) {
+        let (mut done, mut look) = (pin!(done), interval(ROOM));
         loop {
             tokio::select! {
-                () = pipeline.drained(deadline) => return,
+                () = &mut done => return,
                 _ = look.tick() => self.move_on(route, pipeline),
             }
         }

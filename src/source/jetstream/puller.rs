@@ -83,6 +83,7 @@ impl<D: Deliver + 'static> Puller<D> {
             () = self.watch_lag(), if self.feed.lane == 0 => None,
         };
         if trouble.is_none() {
+            session.take_asked().await;
             session.end().await;
         }
         session.take_rest();

@@ -42,6 +42,10 @@ const LOOK: Duration = Duration::from_secs(5);
 const ENVELOPE: usize = 8 * 1024;
 /// How long the server may take to confirm that the subscription has ended.
 const LEAVING: Duration = Duration::from_secs(1);
+/// For how long what was asked for is taken before the subscription ends in a cluster.
+const TAKING: Duration = Duration::from_secs(2);
+/// When nothing has come for so long, nothing is on its way either, as far as can be told.
+const QUIET: Duration = Duration::from_millis(100);
 /// How many requests are with the server at the same time.
 const MOST_REQUESTS: usize = 2;
 
@@ -129,6 +133,24 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         let look = now + LOOK;
         let resumed = self.feed.pipeline.paused_until(now).unwrap_or(look);
         look.min(resumed)
+    }
+
+    /// Takes what was asked for already, for as long as it keeps coming. In a cluster it comes from the server that leads
+    /// the consumer by way of the one that we are connected to. Only the second one hears at once of the end of a
+    /// subscription, and drops what arrives there later: the stream would deliver that again only after `ack_wait`.
+    pub(super) async fn take_asked(&mut self) {
+        if self.client.server_info().cluster.is_none() {
+            return;
+        }
+        let asked = async {
+            while self.credit.messages() > 0
+                && let Ok(Some(raw)) = timeout(QUIET, next(&mut self.subscriber)).await
+                && self.take_all(raw).is_ok()
+            {}
+        };
+        if timeout(TAKING, asked).await.is_err() {
+            debug!("there is no end to the messages that were asked for");
+        }
     }
 
     /// Ends the subscription. What the server has sent before it heard of that has arrived then.
