@@ -241,3 +241,16 @@ fn one_that_is_switched_off_never_opens() {
     }
     assert_eq!((breaker.admit(ms(0)), breaker.capacity(ms(0))), (Ok(()), usize::MAX));
 }
+
+#[test]
+fn a_successor_begins_where_its_predecessor_stands_and_goes_its_own_way() {
+    let breaker = Breaker::new(Some(&CONFIG()));
+    for _ in 0..20 {
+        breaker.failed(Failure::Connect, ms(0), ms(0));
+    }
+    let successor = breaker.successor();
+    assert_eq!((successor.state(), successor.admit(ms(1))), (BreakerState::Open, Err(ms(5_000))));
+    successor.admit(ms(5_000)).unwrap();
+    assert_eq!(successor.succeeded(ms(5_000), ms(5_001)), Some(Change::Ramping), "nothing is told twice");
+    assert_eq!((successor.state(), breaker.state()), (BreakerState::HalfOpen, BreakerState::Open));
+}
