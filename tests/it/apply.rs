@@ -15,10 +15,14 @@ use testkit::http;
 use testkit::metrics::Metrics;
 use testkit::nats::NatsServer;
 use testkit::publisher::Publisher;
-use testkit::webhook::Webhook;
+use testkit::webhook::{Reply, Webhook};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+mod adversity;
+mod many;
+mod sources;
+mod stops;
 mod troubles;
 mod under_load;
 
@@ -142,6 +146,22 @@ fn assert_all_delivered(tally: Tally, published: u64) {
 
 fn names(names: &[config::RouteName]) -> Vec<&str> {
     names.iter().map(config::RouteName::as_str).collect()
+}
+
+/// Another value of a setting that changes nothing of what is delivered, and how.
+fn touched(settings: &Settings, route: &str, change: u32) -> Settings {
+    settings.clone().set(route, "retry.multiplier", &format!("2.{change:03}"))
+}
+
+/// A webhook that has never time.
+fn stuck() -> Webhook {
+    let hook = Webhook::start();
+    hook.answer(Reply::status(200).after(Duration::from_secs(600)));
+    hook
+}
+
+fn durable(settings: Settings, route: &str) -> Settings {
+    settings.set(route, "jetstream.stream", "APPLY").set(route, "jetstream.create", "true")
 }
 
 async fn publisher(nats: &NatsServer, route: &str) -> Publisher {

@@ -39,7 +39,7 @@ async fn all_delivered(daemon: &mut Running) -> Account {
 }
 
 /// Two servers of one cluster, which know each other.
-async fn cluster(extra: &str) -> [NatsServer; 2] {
+pub(super) async fn cluster(extra: &str) -> [NatsServer; 2] {
     let config = |name: &str, routes: &str| {
         format!(
             "server_name: {name}\n{extra}\n\
