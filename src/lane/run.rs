@@ -1,17 +1,17 @@
 //! The life of a lane: it follows the list of routes, and starts and stops pipelines until that is what runs.
 
-use std::{cell::RefCell, collections::BTreeMap, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
     sync::watch,
     task::spawn_local,
-    time::{interval, sleep_until, timeout},
+    time::{interval, timeout},
 };
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::{LaneError, LaneStatus, Plan, reconcile};
+use super::{LaneError, LaneStatus, Plan, drain::Retired, reconcile};
 use crate::{
     base::clock::{Clock, Time},
     config::{self, Nats, RouteName},
@@ -28,50 +28,39 @@ use crate::{
     },
 };
 
-/// How long the last dead letters may wait for room on their way to NATS, after the grace.
-const LAST_LETTERS: Duration = Duration::from_secs(5);
 /// How often what is known of the connections is brought up to date.
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long another NATS server may take to confirm the subscriptions of a lane that moves to it.
 const MOVING: Duration = Duration::from_secs(5);
-/// How often to look whether a successor has room for more of what its predecessor holds.
-const ROOM: Duration = Duration::from_millis(100);
 
 /// A route at work on this lane.
-struct Running {
-    route: Arc<Route>,
-    pipeline: Rc<Pipeline<Client>>,
-    source: Source,
+pub(super) struct Running {
+    pub(super) route: Arc<Route>,
+    pub(super) pipeline: Rc<Pipeline<Client>>,
+    pub(super) source: Source,
 }
 
 /// Where its messages come from.
-enum Source {
+pub(super) enum Source {
     Core(Membership<Client>),
     Stream(Pulling),
 }
 
-/// A route that ends.
-struct Retired {
-    running: Running,
-    /// Whether a route of the same name goes on.
-    is_replaced: bool,
-}
-
-struct Lane {
+pub(super) struct Lane {
     number: usize,
     nats: Nats,
     status: Arc<LaneStatus>,
     acks: AckQueue,
     buffers: Rc<Buffers>,
-    core: RefCell<Rc<CoreSession<Client>>>,
+    pub(super) core: RefCell<Rc<CoreSession<Client>>>,
     /// Opened for the first durable route.
     streams: RefCell<Option<Rc<Streams>>>,
     running: RefCell<BTreeMap<RouteName, Running>>,
-    draining: TaskTracker,
+    pub(super) draining: TaskTracker,
     /// By when everything has to end, once that is known.
-    end: watch::Sender<Option<Time>>,
-    offerer: Option<Offerer>,
-    clock: Clock,
+    pub(super) end: watch::Sender<Option<Time>>,
+    pub(super) offerer: Option<Offerer>,
+    pub(super) clock: Clock,
 }
 
 /// Runs a lane from the first list of routes to the last one, and until all of their messages have come to an end. Needs a
@@ -229,103 +218,6 @@ impl Lane {
         Ok(streams)
     }
 
-    /// Has `retired` pipelines get no more messages, and drained by `deadline`.
-    async fn retire(self: &Rc<Self>, retired: Vec<Retired>, deadline: Time) {
-        let mut memberships = Vec::new();
-        let mut draining = Vec::with_capacity(retired.len());
-        for Retired { running: Running { route, pipeline, source }, is_replaced } in retired {
-            if is_replaced {
-                pipeline.retire();
-            } else {
-                pipeline.close(deadline);
-            }
-            let pulling = match source {
-                Source::Core(membership) => {
-                    memberships.push(membership);
-                    None
-                }
-                Source::Stream(pulling) => Some(pulling),
-            };
-            draining.push((route, pipeline, pulling));
-        }
-        let core = Rc::clone(&self.core.borrow());
-        core.leave(memberships).await;
-        for (route, pipeline, pulling) in draining {
-            let drain = Rc::clone(self).drain(route, pipeline, pulling, deadline);
-            drop(spawn_local(self.draining.track_future(drain)));
-        }
-    }
-
-    /// Sees `pipeline`, which has left its queue group, to its end. What waits goes to the pipeline that the
-    /// route has now, where it has one; else it is delivered until `deadline`. What is left is handed over, and the rest of
-    /// it given up.
-    async fn drain(
-        self: Rc<Self>,
-        route: Arc<Route>,
-        pipeline: Rc<Pipeline<Client>>,
-        pulling: Option<Pulling>,
-        deadline: Time,
-    ) {
-        if let Some(pulling) = &pulling {
-            self.moving_on(&route, &pipeline, pulling.leave()).await;
-        }
-        if pipeline.is_retired() {
-            self.move_on(&route, &pipeline);
-            self.until(deadline, pipeline.drained(deadline)).await;
-            // What was under way meanwhile and is to be tried again.
-            self.move_on(&route, &pipeline);
-            if !pipeline.is_empty() {
-                pipeline.close(deadline);
-            }
-        }
-        self.until(deadline, self.moving_on(&route, &pipeline, pipeline.drained(deadline))).await;
-        pipeline.abort().await;
-        // Also what was broken off, and what waited for a route that was there again meanwhile.
-        self.move_on(&route, &pipeline);
-        if let Some(offerer) = &self.offerer {
-            offerer.offer(&route.settings, &pipeline).await;
-        }
-        pipeline.give_up(self.clock.now() + LAST_LETTERS).await;
-    }
-
-    /// Waits until it is `done`. What waits in `pipeline` goes to the one that runs for the same route meanwhile, as soon as
-    /// that has room.
-    async fn moving_on(&self, route: &Route, pipeline: &Pipeline<Client>, done: impl Future<Output = ()>) {
-        let (mut done, mut look) = (pin!(done), interval(ROOM));
-        loop {
-            tokio::select! {
-                () = &mut done => return,
-                _ = look.tick() => self.move_on(route, pipeline),
-            }
-        }
-    }
-
-    /// Gives what waits in `pipeline` to the one that runs for the same route. That need not be the one that replaced it:
-    /// the route may have changed again since, and what came into a pipeline that is retired itself would stay there.
-    fn move_on(&self, route: &Route, pipeline: &Pipeline<Client>) {
-        if let Some(successor) = self.pipeline_of(route.name()) {
-            pipeline.move_to(&successor);
-        }
-    }
-
-    /// Returns when it is `done`, but by `deadline` at the latest, and by the end of the lane.
-    async fn until(&self, deadline: Time, done: impl Future<Output = ()>) {
-        tokio::select! {
-            () = done => {}
-            () = sleep_until(self.clock.instant(deadline)) => {}
-            () = self.ended() => {}
-        }
-    }
-
-    async fn ended(&self) {
-        let mut end = self.end.subscribe();
-        // The sender is here, so that this can't fail.
-        let end = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
-        if let Some(end) = end {
-            sleep_until(self.clock.instant(end)).await;
-        }
-    }
-
     /// Says that this generation of routes runs here, and of core routes that they are live, when NATS knows of them. Where
     /// there is no connection, the subscriptions follow when there is one.
     fn announce(self: &Rc<Self>, started: Vec<(Arc<Route>, Arc<SourceStatus>)>, generation: u64) {
@@ -365,7 +257,7 @@ impl Lane {
         );
     }
 
-    fn pipeline_of(&self, name: &RouteName) -> Option<Rc<Pipeline<Client>>> {
+    pub(super) fn pipeline_of(&self, name: &RouteName) -> Option<Rc<Pipeline<Client>>> {
         self.running.borrow().get(name).map(|running| Rc::clone(&running.pipeline))
     }
 
