@@ -1,7 +1,7 @@
 //! Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
 //!
-//! The modules below stand in the order of the way of a message; a module may use only those that `tests/it/invariants.rs`
-//! names for it. `ARCHITECTURE.md` has the picture and the reasons.
+//! The modules below stand in the order of the way of a message. A module may use only those that
+//! `tests/it/invariants.rs` names for it. `ARCHITECTURE.md` has the picture and the reasons.
 
 // What travels, and what it is counted by.
 pub mod message;
@@ -18,7 +18,7 @@ pub mod dead_letter;
 
 pub mod handover;
 
-// What the way runs on.
+// The threads that this runs on, and their connections.
 pub mod lane;
 pub mod nats;
 

@@ -33,14 +33,14 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_OPTION);
         }
     };
-    // Who names the daemon need not know how it is configured, or be allowed to read its secrets.
+    // Before the configuration is read: whoever names the daemon may lack it, or the permission to read its secrets.
     if let Some(Command::Health(HealthOptions { live, url: Some(url) })) = &cli.command {
         return probe(health::named(url), *live);
     }
     let config = match config::load(sources) {
         Ok(config) => config,
         Err(errors) => {
-            // Before the log has a level and a format, and for a person most of the time.
+            // In plain text: only the configuration says how the log looks. Most often a person reads this.
             eprintln!("{errors}");
             return ExitCode::from(BAD_CONFIGURATION);
         }
@@ -84,7 +84,7 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
     match run() {
         Ok(Done::Fully) => ExitCode::SUCCESS,
         Ok(Done::InPart) => ExitCode::FAILURE,
-        // Whoever read the output has seen enough.
+        // Whoever read the output has seen enough, such as `head`: that is no failure.
         Err(CommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -94,7 +94,7 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
 }
 
 fn deliver(config: Config) -> ExitCode {
-    // Held to the end: what it lets go of last is the rest of the log.
+    // Held to the end, since dropping it writes the rest of the log.
     let _log = log::start(&config.log);
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,

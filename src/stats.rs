@@ -1,7 +1,8 @@
-//! What is counted, where it happens: one set of figures for each route in each lane.
+//! What is counted, where it happens: one set of figures for each route on each lane.
 //!
-//! No two lanes write to the same figure, so counting is an uncontended addition. [`metrics`](crate::control::metrics) adds the
-//! lanes up when somebody looks.
+//! No two lanes write to the same figure, so counting is an uncontended addition. [`metrics`](crate::control::metrics)
+//! adds the lanes up when somebody looks. All access is relaxed: each figure stands for itself, and a reader may see
+//! one message in one figure and not yet in another.
 
 use std::{
     array,
@@ -30,7 +31,8 @@ impl Counter {
     }
 }
 
-/// A number that one writer keeps at its present value.
+/// A number that one writer keeps at its present value. It is set and never added to, so it can't drift away from what
+/// it shows.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicUsize);
 
@@ -47,10 +49,14 @@ impl Gauge {
 }
 
 /// How many durations fell into which range.
+///
+/// The ranges are apart here; the metrics add them up to the cumulative buckets of Prometheus, so that counting touches
+/// one bucket and not all above it.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
     counts: Box<[Counter]>,
+    /// The sum of all durations, as a whole number: a float can't be added to atomically.
     nanos: Counter,
 }
 
@@ -64,6 +70,7 @@ impl Histogram {
     /// Counts one `duration`.
     pub fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
+        // A duration on a bound belongs below it: `le` in Prometheus means "less or equal".
         let range = self.bounds.partition_point(|bound| *bound < seconds);
         self.counts[range].add(1);
         self.nanos.add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
@@ -86,6 +93,8 @@ impl Histogram {
 }
 
 /// The attempts by what came of them.
+///
+/// An array with a counter for each status, and no map: counting an answer is on the way of each message.
 #[derive(Debug)]
 pub struct Requests {
     statuses: Box<[Counter; Self::STATUSES]>,
@@ -121,7 +130,7 @@ impl Requests {
         self.odd_statuses.get()
     }
 
-    /// The counts of the failures that are not a status, each at the place it has in [`Failure::TRANSPORT`].
+    /// The counts of the failures that are not a status, in the order of [`Failure::TRANSPORT`].
     pub fn by_transport_failure(&self) -> [u64; Failure::TRANSPORT.len()] {
         self.transport.each_ref().map(Counter::get)
     }
@@ -137,18 +146,18 @@ impl Default for Requests {
     }
 }
 
-/// How far a durable route is behind its stream. One lane asks for it, for all.
+/// How far a durable route is behind its stream. The consumer is one for all lanes, so one lane asks for it.
 #[derive(Debug, Default)]
 pub struct Lag {
     /// Messages that the consumer has not delivered yet.
     pub pending: Gauge,
-    /// Messages that it has delivered and was not told of.
+    /// Messages that it has delivered and that were not acknowledged yet.
     pub ack_pending: Gauge,
-    /// How many of those it allows; 0 where there is no limit.
+    /// How many of those it allows (`max_ack_pending`); 0 where there is no limit.
     pub max_ack_pending: Gauge,
     /// When messages were last asked for, in seconds since 1970.
     pub last_pull: Gauge,
-    /// Whether the limit is what holds it up.
+    /// Whether that limit keeps it from delivering more.
     pub at_limit: Flag,
 }
 
@@ -163,18 +172,18 @@ impl Flag {
     }
 }
 
-/// What one pipeline holds at the moment.
+/// What one pipeline has in hand at the moment.
 #[derive(Debug, Default)]
 pub struct Load {
     /// Attempts under way.
     pub in_flight: Gauge,
     /// Messages in the queue.
     pub queue_messages: Gauge,
-    /// Bytes in the queue.
+    /// The memory that those take, in bytes.
     pub queue_bytes: Gauge,
     /// Messages in the retry queue.
     pub retry_messages: Gauge,
-    /// Bytes in the retry queue.
+    /// The memory that those take, in bytes.
     pub retry_bytes: Gauge,
 }
 
@@ -184,7 +193,7 @@ pub struct Load {
 pub struct Loads(Mutex<Vec<Weak<Load>>>);
 
 impl Loads {
-    /// The load of one more pipeline.
+    /// The load of one more pipeline. It counts for as long as the pipeline keeps it.
     pub fn add(&self) -> Arc<Load> {
         let load = Arc::default();
         let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,7 +221,8 @@ pub struct RouteStats {
     pub lag: Lag,
     /// Attempts by what came of them.
     pub requests: Requests,
-    /// From connecting to the last byte of the answer, for each attempt.
+    /// How long each attempt took: from its beginning, connecting included, to the last byte of the answer or to its
+    /// failure.
     pub request_duration: Histogram,
     /// From receiving to delivering, for each delivered message.
     pub delivery_latency: Histogram,
@@ -232,6 +242,8 @@ impl RouteStats {
 
 impl Default for RouteStats {
     fn default() -> Self {
+        // In seconds. The first ranges are for a webhook next door; the last ones for the longest timeouts, and for
+        // deliveries after an outage.
         const REQUEST: &[f64] =
             &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
         const DELIVERY: &[f64] =
@@ -265,6 +277,7 @@ impl Tally {
 
     /// What came to no end yet. When everything has stopped, anything but 0 is a bug.
     pub fn in_hand(&self) -> i64 {
+        // It can be below 0 for a moment: the figures are read one after the other while they change.
         self.received.wrapping_sub(self.outcomes.iter().sum()).cast_signed()
     }
 }

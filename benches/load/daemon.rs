@@ -1,4 +1,4 @@
-//! A run of the daemon.
+//! One run of the daemon under load, as a process, and what was measured of it.
 
 use std::{
     fmt::Write as _,

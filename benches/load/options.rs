@@ -1,4 +1,4 @@
-//! What can be asked for on the command line.
+//! The options of this bench. Their doc comments are its help text.
 
 use std::path::PathBuf;
 

@@ -21,7 +21,6 @@ pub(crate) enum Pace {
     Flood,
 }
 
-/// See the module.
 pub(crate) struct Publisher {
     pub(crate) client: Client,
     pub(crate) subjects: Vec<String>,

@@ -39,7 +39,6 @@ struct Record {
     latency: Histogram<u64>,
 }
 
-/// See the module.
 pub(crate) struct Receiver {
     address: SocketAddr,
     record: Arc<Mutex<Record>>,

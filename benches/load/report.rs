@@ -1,4 +1,4 @@
-//! What was measured, for people and for machines.
+//! What was measured, as a table for people and as JSON for machines.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -35,7 +35,6 @@ impl Rules {
     ];
 }
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Autoscaler {
     pub(crate) rules: Rules,

@@ -1,4 +1,4 @@
-//! The loads.
+//! The loads of the simulation: messages a second over an hour.
 
 /// Messages a second over time.
 #[derive(Clone, Copy, Debug)]

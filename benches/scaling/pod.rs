@@ -1,4 +1,4 @@
-//! What a pod carries, as it was measured.
+//! What a pod carries, as `cargo bench --bench load -- --scenario pod` has measured it.
 
 use serde::Deserialize;
 
@@ -24,7 +24,6 @@ impl Point {
     }
 }
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Pod {
     /// By rising rate.

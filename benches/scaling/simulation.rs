@@ -1,4 +1,4 @@
-//! An hour, second by second.
+//! The simulation of an hour, second by second: load, autoscaler and replicas.
 
 use std::ops::RangeInclusive;
 
@@ -9,7 +9,6 @@ use crate::{
     pod::Pod,
 };
 
-/// See the module.
 pub(crate) struct Simulation<'a> {
     pod: &'a Pod,
     autoscaler: Autoscaler,

@@ -1,4 +1,5 @@
-//! From a configuration to the routes that should run.
+//! From a configuration to the routes that should run. What is the same in the old and the new one is kept, so that it
+//! notices nothing of the change.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,13 +35,14 @@ pub enum ApplyError {
     /// A connection that the routes need can't be set up.
     #[error(transparent)]
     SetUp(#[from] SetUpError),
-    /// Nothing changes any more.
+    /// The process is stopping, and takes no configuration any more.
     #[error("the process is stopping")]
     Stopping,
 }
 
 /// Makes routes of their settings, and has them run.
 pub(super) struct Applier {
+    /// Never replaced: these sections are what the process runs with until it is restarted.
     started_with: Config,
     grace: Duration,
     registry: Arc<Registry>,
@@ -86,6 +88,7 @@ impl Applier {
     /// Makes what `config` says the list of what should run.
     pub(super) async fn publish(&mut self, config: &Config) -> Result<u64, SetUpError> {
         let current = self.registry.current();
+        // All of them are made before any is published: where one can't be, nothing has changed.
         let mut routes = Vec::with_capacity(config.routes.len());
         for settings in &config.routes {
             routes.push(self.route(&current, settings).await?);

@@ -1,4 +1,4 @@
-//! The threads of the lanes.
+//! The threads of the lanes: how many there are, how they are started and waited for.
 
 use std::{num::NonZeroUsize, sync::Arc, thread};
 
@@ -13,7 +13,8 @@ use crate::{
     route::registry::Registry,
 };
 
-/// More lanes than this are only started when asked for: each has its own connection to NATS.
+/// More lanes than this are only started when asked for. Each has its own connection to NATS, and a pod without a CPU
+/// limit sees all cores of its node.
 const MOST_AUTOMATIC_LANES: usize = 4;
 
 /// How many lanes a process has: as many as it can use, up to four, where that is not told. A route that has too little to
@@ -55,7 +56,7 @@ impl Lanes {
         Ok(Self { threads, ended })
     }
 
-    /// Returns when a lane has ended.
+    /// Returns when the first lane has ended, which none should before a stop.
     pub(super) async fn ended(&self) {
         self.ended.cancelled().await;
     }
@@ -64,6 +65,7 @@ impl Lanes {
     pub(super) async fn join(self) -> Result<(), AppError> {
         let mut result = Ok(());
         for thread in self.threads {
+            // Joining blocks, and this thread serves health and metrics meanwhile.
             let ended = tokio::task::spawn_blocking(move || thread.join()).await;
             result = result.and(match ended {
                 Ok(Ok(ended)) => ended.map_err(AppError::from),

@@ -45,19 +45,19 @@ pub enum AppError {
     /// A connection to NATS can't be set up.
     #[error(transparent)]
     SetUp(#[from] SetUpError),
-    /// No runtime, or no signals.
+    /// The system refuses what a runtime or the handling of signals needs.
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
-    /// A thread could not be started.
+    /// The system refuses a thread for a lane.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
-    /// A lane failed.
+    /// A lane could not begin, or go on; the others were stopped in order.
     #[error(transparent)]
     Lane(#[from] LaneError),
-    /// A second signal.
+    /// A second signal has ended the process at once: what was in hand is lost.
     #[error("stopped at once, as told by a second signal")]
     Aborted,
-    /// A lane panicked.
+    /// A lane panicked; the others were stopped in order.
     #[error("a lane ended unexpectedly")]
     Panic,
 }
@@ -113,7 +113,7 @@ impl App {
         (&self.api, &self.metrics)
     }
 
-    /// By what it gets another configuration while it runs.
+    /// The handle by which it gets another configuration while it runs.
     pub fn handle(&self) -> ConfigHandle {
         self.handle.clone()
     }
@@ -122,11 +122,13 @@ impl App {
     /// leave NATS, deliver what is in hand, hand over what is left, give up the rest. At last publish the last dead letters.
     /// Needs a runtime that takes local tasks.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Tally, AppError> {
+        // The handle is kept: `requests` would end with the last one, and then the daemon.
         let Self { config, clock, api, metrics, mut requests, handle: _kept } = self;
         let count = lane_count(config.runtime.threads);
         let registry = Arc::new(Registry::new(count.get()));
         let connections = Arc::<Connections>::default();
         let statuses: Vec<Arc<LaneStatus>> = (0..count.get()).map(|_| Arc::default()).collect();
+        // The time to start is counted from here. Without it, a lane would look stuck until its first beat.
         statuses.iter().for_each(|status| status.heartbeat.beat(clock.now()));
         let mut applier = Applier::new(&config, &registry, &connections, statuses.clone(), clock);
         applier.publish(&config).await?;
@@ -159,12 +161,16 @@ impl App {
         }
         // Who asks now need not wait for the end to hear that it is too late.
         drop(requests);
+        // Unready first, so that nobody counts on this replica any more. The service manager has to hear of the stop
+        // before its own patience ends. Nothing is taken over from other replicas any more before a lane offers them
+        // anything, so that nothing comes back.
         health.drain();
         let grace = applier.grace();
         systemd::stopping(grace).await;
         hand_over.leave().await;
         registry.close(grace);
         let result = lanes.join().await;
+        // The lanes have sent all of their dead letters: what is still queued is the last of them.
         applier.finish().await;
         let tally = registry.tally();
         report(tally);
@@ -172,7 +178,7 @@ impl App {
     }
 }
 
-/// The last line of the log.
+/// Logs the tally: the last line of the log.
 fn report(tally: Tally) {
     let in_hand = tally.in_hand();
     info!(

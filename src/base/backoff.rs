@@ -1,4 +1,5 @@
-//! How long to wait before the next attempt. The only file that names the `backoff` crate.
+//! How long to wait before the next attempt. It reads no clock and never waits itself. The only file that names the
+//! `backoff` crate.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ pub enum Jitter {
     None,
 }
 
-/// The schedule: exponential, capped, with full jitter.
+/// A schedule of waits: exponential, capped, with or without jitter.
 ///
 /// It keeps no state between messages. What it needs to know of a message is how many attempts failed.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,8 @@ impl Backoff {
             Jitter::Full => (step / 2, 1.0),
             Jitter::None => (step, 0.0),
         };
+        // The crate would grow its interval with each call; here it is made for one wait and thrown away, because a
+        // state for each message would cost more memory than the number of its attempts.
         let mut schedule = ExponentialBackoff {
             current_interval: interval,
             initial_interval: interval,

@@ -1,5 +1,6 @@
 //! Time as the decisions see it: monotonic, counted from a day before the start of the process, so that there is a time
-//! for what began before it: a message that was handed over by another replica.
+//! for what began before it: a message that was handed over by another replica. The wall clock is read for headers
+//! only.
 //!
 //! Decisions never ask for the time, they are told it. That keeps them testable with literal times, and a clock that
 //! is set back or forward by an operator or by NTP moves no retry.
@@ -11,16 +12,16 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How long before the start of the process time begins.
+/// How long before the start of the process time begins. A message that is older counts as received then.
 const BEFORE: Duration = Duration::from_secs(24 * 3600);
 
-/// A point in time: how many nanoseconds after the start of time. That lasts for 584 years, in half the memory of a
-/// [`Duration`], of which each message has some.
+/// A point in time: how many nanoseconds after the start of time. Each message has some of these, and this takes half
+/// the memory of a [`Duration`]; the numbers last for 584 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(u64);
 
 impl Time {
-    /// The start of time, before all that happens here.
+    /// The start of time, before all that happens here: as a deadline it has always passed.
     pub const START: Self = Self(0);
 
     /// The point in time `since_start` after the start of time.
@@ -33,7 +34,8 @@ impl Time {
         Duration::from_nanos(self.0)
     }
 
-    /// How long after `earlier` this is; zero where it is not after it.
+    /// How long after `earlier` this is; zero where it is not after it. Times that were read by different threads may
+    /// be in the other order by a moment, and that must not panic.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -45,7 +47,7 @@ impl Time {
     }
 }
 
-/// As many as can be counted.
+/// `span` in nanoseconds, or as many as can be counted.
 const fn nanos(span: Duration) -> u64 {
     let below_a_second = span.subsec_nanos() as u64;
     span.as_secs().saturating_mul(1_000_000_000).saturating_add(below_a_second)
@@ -62,6 +64,7 @@ impl Add<Duration> for Time {
 /// Where the loops read the time from, to tell it to the decisions.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
+    /// Of the runtime and not of the system: in tests it can be paused.
     start: Instant,
 }
 

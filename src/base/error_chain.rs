@@ -2,7 +2,8 @@
 
 use std::{error::Error, fmt};
 
-/// Shows an error and all its causes, outermost first, with a colon between them.
+/// Shows an error and all its causes, outermost first, with a colon between them: an error shows only itself, and the
+/// operator needs the cause.
 #[derive(Debug)]
 pub struct ErrorChain<'e>(pub &'e dyn Error);
 

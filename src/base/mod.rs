@@ -1,4 +1,4 @@
-//! What every part of the program may use, and what knows nothing of messages, routes or NATS.
+//! What every part of the program may use. It knows nothing of messages, routes or NATS, and uses no other module.
 
 pub mod backoff;
 pub mod clock;

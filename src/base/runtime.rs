@@ -1,14 +1,16 @@
-//! The runtime that everything runs on: one thread, and tasks that need not be sent to others.
+//! The runtime that everything runs on: one thread, and tasks that need not be sent to others, so that they share what
+//! they work on without locks.
 
 use std::io;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
-/// A runtime for the thread that calls this.
+/// A runtime for the thread that calls this. The error is the system's: it has no more file descriptors, say.
 pub fn local() -> io::Result<LocalRuntime> {
     Builder::new_current_thread()
         .enable_all()
-        // Only names are resolved there, one at a time for each route.
+        // Only names are resolved on these threads, one at a time for each route. While the name server is away, each
+        // is taken for up to half a minute; the default of 512 threads would be a lot of memory for nothing.
         .max_blocking_threads(4)
         .build_local(LocalOptions::default())
 }

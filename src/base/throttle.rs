@@ -1,4 +1,4 @@
-//! Keeps a repeated event from flooding the log.
+//! Keeps a repeated event from flooding the log. It is told the time.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ impl Throttle {
         Self { period, allowed, began: Time::START, seen: 0, held_back: 0 }
     }
 
-    /// Whether an event at `now` may be reported; if so, how many were held back since the last one that was.
+    /// Whether an event at `now` may be reported. If so, returns how many were held back since the last one that was:
+    /// none is left out without a trace.
     pub fn pass(&mut self, now: Time) -> Option<u64> {
         if now.since(self.began) >= self.period {
             self.began = now;

@@ -11,14 +11,15 @@ use super::clock::{Clock, Time};
 
 /// A timer that is left running where it can be.
 ///
-/// Setting a timer forward or dropping it takes a lock and moves it in the runtime's wheel. Nearly all deadlines are
-/// never reached, so the timer stays where it is as long as it fires no later than asked; when it fires early, it is
-/// set on to the deadline that holds by then. A busy worker so touches its timer once a deadline's length instead of
-/// twice a message.
+/// Making a timer, setting it to an earlier time or dropping it takes a lock and moves it in the runtime's wheel.
+/// Nearly all deadlines are never reached, so the timer stays where it is as long as it fires no later than asked; when
+/// it fires early, it is set on to the deadline that holds by then. So a busy worker touches its timer once in the
+/// length of a deadline instead of twice for each message.
 #[derive(Debug)]
 pub(crate) struct Timer {
     clock: Clock,
     sleep: Pin<Box<Sleep>>,
+    /// When it fires: not after the deadline that was asked for last.
     fires: Time,
 }
 
@@ -29,11 +30,13 @@ impl Timer {
         Self { clock, sleep: Box::pin(sleep_until(clock.instant(fires))), fires }
     }
 
-    /// Ready when `deadline` has passed.
+    /// Ready when `deadline` has passed. Whoever stops asking may still be woken once, at the deadline asked for
+    /// before.
     pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>, deadline: Time) -> Poll<()> {
         if self.fires > deadline {
             self.set(deadline);
         }
+        // A loop: a timer that was set on has to be polled again, or nothing would wake the task.
         while self.sleep.as_mut().poll(cx).is_ready() {
             if self.fires >= deadline || self.clock.now() >= deadline {
                 return Poll::Ready(());

@@ -1,4 +1,5 @@
-//! `broadcaster health`: asks a running daemon how it is, as a supervisor's probe would. An image needs no shell for it.
+//! `broadcaster health`: asks a running daemon how it is, for probes that start a program. With it an image needs
+//! neither a shell nor an HTTP client.
 
 use std::{
     io,
@@ -18,7 +19,7 @@ use url::Url;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How much of an answer is read.
+/// How many bytes of an answer are read: it may be a stranger that answers.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// Which question is asked.
@@ -33,27 +34,28 @@ pub enum Question {
 /// The daemon's answer was not a good one, or there was none.
 #[derive(Debug, Error)]
 pub enum HealthError {
-    /// No runtime.
+    /// The system refuses what a runtime needs.
     #[error("cannot start a runtime: {0}")]
     Runtime(#[from] io::Error),
-    /// A URL that names no API.
+    /// The URL of `--url` is not `http`, or has no host.
     #[error("error: --url: expected http://HOST:PORT")]
     Url,
     /// Nobody listens there, most likely.
     #[error("cannot reach {0}: {1}")]
     Unreachable(String, #[source] io::Error),
-    /// Something listens, and says nothing.
+    /// Something listens, and has not answered within five seconds.
     #[error("no answer from {0} within 5 s")]
     Silent(String),
-    /// Something else than the daemon listens.
+    /// Something listens that does not speak HTTP, or answers with more than the daemon ever does.
     #[error("{0} does not answer as broadcaster does: {1}")]
     Garbage(String, #[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Why it is not well, one reason a line.
+    /// The daemon is not ready, or not alive: its own reasons, one a line.
     #[error("{}", .0.join("\n"))]
     Unwell(Vec<String>),
 }
 
-/// Whom a probe asks on the machine of a daemon whose API listens on `address`.
+/// Whom a probe asks on the machine of a daemon whose API listens on `address`. An address such as `0.0.0.0` says where
+/// to listen, and can't be asked itself.
 pub fn local(mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -64,7 +66,10 @@ pub fn local(mut address: SocketAddr) -> String {
     address.to_string()
 }
 
-/// Whom a probe of this URL asks.
+/// Whom a probe of this URL asks: its host and port. Its path is ignored.
+///
+/// # Errors
+/// [`HealthError::Url`] where it is not `http`, or has no host.
 pub fn named(url: &Url) -> Result<String, HealthError> {
     match (url.scheme(), url.host_str(), url.port_or_known_default()) {
         ("http", Some(host), Some(port)) => Ok(format!("{host}:{port}")),
@@ -73,6 +78,10 @@ pub fn named(url: &Url) -> Result<String, HealthError> {
 }
 
 /// Asks the API at `authority`, a host and a port. Needs a runtime that takes local tasks.
+///
+/// # Errors
+/// [`HealthError::Unwell`] with the daemon's reasons; another one where nobody has answered within five seconds, or not
+/// as the daemon does.
 pub async fn ask(authority: &str, question: Question) -> Result<(), HealthError> {
     let asked = timeout(PATIENCE, exchange(authority, question)).await;
     let (status, body) = asked.map_err(|_late| HealthError::Silent(authority.to_owned()))??;

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: options and commands, as clap parses them. Their doc comments are the help text and the manual.
 
 use std::path::PathBuf;
 
@@ -46,7 +46,7 @@ pub enum Command {
 /// Which daemon is asked, and what.
 #[derive(Debug, Args)]
 pub struct HealthOptions {
-    /// Ask whether it is alive instead, as a supervisor does before it restarts a process.
+    /// Ask whether it is alive instead, as a service manager does before it restarts a process.
     #[arg(long)]
     pub live: bool,
     /// The API of the daemon, http://HOST:PORT; without it, the one that the configuration tells on this machine.

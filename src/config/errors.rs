@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, told to the operator.
+//! What is wrong with a configuration, in words for the operator. Nothing here holds the value of a secret.
 
 use std::{fmt, path::PathBuf};
 
-/// Every mistake in a configuration.
+/// Every mistake in a configuration, in the order in which they were found. As text: one a line.
 #[derive(Debug)]
 pub struct ConfigErrors(pub(super) Vec<ConfigError>);
 

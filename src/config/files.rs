@@ -34,6 +34,7 @@ pub(super) fn secret<T>(
 pub(super) fn secret_file(value: &Value) -> Result<String, String> {
     let contents = read(value)?;
     let text = String::from_utf8(contents).map_err(|_| "expected a file with UTF-8 text".to_owned())?;
+    // Editors and `echo` end a file with a newline, which is no part of the secret.
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
         return Err("expected a file with a secret, not an empty one".to_owned());

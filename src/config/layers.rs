@@ -51,6 +51,7 @@ pub(super) fn merge(sources: Sources, errors: &mut Vec<ConfigError>) -> Option<T
     let file = File::open(sources.file, &sources.env).map_err(|error| errors.push(error)).ok();
     let mut variables = Vec::new();
     for (name, value) in sources.env {
+        // An empty variable counts as not set: templates leave one where they have no value.
         if value.is_empty() {
             continue;
         }
@@ -171,6 +172,7 @@ impl Provider for Setting {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        // As text: figment's own environment would make a number of the password 0123, and lose the 0.
         let value = Raw::from(self.value.as_str());
         let nested =
             self.path.iter().rev().fold(value, |value, key| Dict::from([(key.clone(), value)]).into());

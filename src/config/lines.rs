@@ -1,4 +1,4 @@
-//! On which line of a TOML file each key stands.
+//! On which line of a TOML file each key stands: figment knows the file that a value came from, and not the line.
 
 use std::{collections::HashMap, fmt};
 

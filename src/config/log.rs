@@ -1,4 +1,4 @@
-//! `[log]`.
+//! `[log]`: what is logged, and how it looks.
 
 use super::{
     parse::{self, Choice},

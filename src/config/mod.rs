@@ -62,7 +62,7 @@ pub struct Config {
     pub runtime: Runtime,
     /// `[shutdown]`: how long a stop may take.
     pub shutdown: Shutdown,
-    /// `[routes.NAME]`: the pipelines, sorted by name; never empty.
+    /// `[routes.NAME]`: the routes, sorted by name; never empty.
     pub routes: Vec<Route>,
 }
 
@@ -104,6 +104,8 @@ fn read(at: &Section<'_>) -> Result<Config, Reported> {
     let nats = at.section("nats", nats::read);
     let runtime = at.section("runtime", runtime::read);
     let shutdown = at.section("shutdown", shutdown::read);
+    // Only a fixed number can contradict a route. Of an automatic one, a route that has too little to divide uses as
+    // many as it can.
     let threads = match &runtime {
         Ok(Runtime { threads: Threads::Fixed(threads) }) => Some(*threads),
         _ => None,

@@ -29,7 +29,8 @@ pub enum NameError {
 
 /// The name of a route: 1 to 64 of `a-z`, `0-9`, `_` and `-`.
 ///
-/// No double underscore: it separates the parts of an environment variable's name.
+/// No double underscore, since it separates the parts of an environment variable's name; and no upper case, since those
+/// names are read in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteName(Arc<str>);
 
@@ -57,7 +58,7 @@ impl Subject {
         self.0.split('.').any(|token| token == "*" || token == ">")
     }
 
-    /// Whether some subject matches both.
+    /// Whether there is a subject that both match.
     pub fn overlaps(&self, other: &Self) -> bool {
         overlap(&self.0, &other.0)
     }
@@ -71,6 +72,7 @@ impl Subject {
 fn overlap(left: &str, right: &str) -> bool {
     let (mut left, mut right) = (left.split('.'), right.split('.'));
     loop {
+        // `>` has to stand for a token: `a.>` and `a` don't overlap.
         match (left.next(), right.next()) {
             (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
             (Some(l), Some(r)) if l == r || l == "*" || r == "*" => {}
@@ -122,6 +124,8 @@ impl FromStr for StreamName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
+        // nats-server's own rules: a name is a token of JetStream's subjects and the name of a directory, and 255 bytes
+        // are its limit for one.
         let good = is_token(text) && text.len() <= 255 && !text.contains(['.', '/', '\\']);
         if good { Ok(Self(text.into())) } else { Err(NameError::Stream) }
     }

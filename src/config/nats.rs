@@ -1,4 +1,4 @@
-//! `[nats]`.
+//! `[nats]`: where the servers are, and how broadcaster logs in.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,8 @@ pub enum NatsAuth {
     Token(Secret),
 }
 
-/// `[nats.tls]`: PEM files, which were read and parsed once at load so that they are known to be good.
+/// `[nats.tls]`: PEM files, which were read and parsed once at load so that they are known to be good. The client reads
+/// them again for each connection, and so sees when they are renewed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NatsTls {
     /// `nats.tls.ca_file`: certificates of authorities that are trusted instead of the system's. Default: none.

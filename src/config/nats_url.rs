@@ -1,4 +1,4 @@
-//! The address of a NATS server.
+//! The address of a NATS server, whose login does not print.
 
 use std::{fmt, str::FromStr};
 

@@ -54,7 +54,7 @@ pub(super) fn duration(value: &Value) -> Result<Duration, String> {
     length(value).filter(|length| allowed.contains(length)).ok_or_else(wrong)
 }
 
-/// A duration without bounds; `None` for what is none.
+/// A duration without bounds; `None` for what is no duration.
 pub(super) fn length(value: &Value) -> Option<Duration> {
     let Value::Text(text) = value else { return None };
     humantime::parse_duration(text).ok()

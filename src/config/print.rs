@@ -1,4 +1,4 @@
-//! The effective configuration as TOML, for `broadcaster check`.
+//! The effective configuration as TOML, for `broadcaster check`. Secrets are masked.
 
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
@@ -147,6 +147,7 @@ impl TomlWriter {
         self.bare("attempts", retry.attempts);
         self.duration("initial", retry.initial);
         self.duration("max", retry.max);
+        // `{:?}` writes 2.0, where `{}` would write 2, which is an integer in TOML.
         self.bare("multiplier", format!("{:?}", retry.multiplier));
         self.text("jitter", retry.jitter.word());
         self.bounds(retry.bounds);

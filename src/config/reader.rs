@@ -219,6 +219,8 @@ impl<'r> Section<'r> {
             return;
         }
         for key in self.table.keys().filter(|key| !known.contains(&key.as_str())) {
+            // A near miss is a typo of two letters at most, and of no more than half of a short key: else every short
+            // key would look like another one.
             let near = known.iter().map(|known| (distance(key, known), known)).min();
             let problem = match near {
                 Some((distance, near)) if distance <= 2.min(key.len() / 2) => {

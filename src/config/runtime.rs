@@ -1,4 +1,4 @@
-//! `[runtime]`.
+//! `[runtime]`: how many threads do the work.
 
 use std::num::NonZeroUsize;
 

@@ -1,4 +1,4 @@
-//! Texts that must not be seen.
+//! Texts that must not be seen: they don't print, and their memory is wiped when they go.
 
 use std::{fmt, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! `[server]`.
+//! `[server]`: the addresses that broadcaster itself listens on.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! `[shutdown]`.
+//! `[shutdown]`: how long a stop may take.
 
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use super::{
 /// `[shutdown]`: how long a stop may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shutdown {
-    /// `shutdown.grace`: how long a stop goes on delivering what is in hand, at most one hour. 0 does not wait: what
-    /// is in hand is dead-lettered or dropped at once. Keep it below the supervisor's patience (Kubernetes:
-    /// `terminationGracePeriodSeconds`). Default `25s`.
+    /// `shutdown.grace`: how long a stop goes on delivering what is in hand, at most one hour. 0 does not wait: what is
+    /// in hand is dead-lettered or dropped at once. Keep it some seconds below the time after which the process is
+    /// killed (Kubernetes: `terminationGracePeriodSeconds`). Default `25s`.
     pub grace: Duration,
 }
 
 pub(super) fn read(at: &Section<'_>) -> Result<Shutdown, Reported> {
+    // Kubernetes kills a pod 30 s after it has asked it to stop, unless it is told otherwise.
     Ok(Shutdown { grace: at.or("grace", Duration::from_secs(25), grace)? })
 }
 

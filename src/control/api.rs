@@ -1,11 +1,11 @@
-//! What the API answers: health, for supervisors and load balancers.
+//! What the API answers: health, for the probes of orchestrators and load balancers. It changes nothing.
 
 use std::sync::Arc;
 
 use http::StatusCode;
 
 use super::{
-    health::{Health, Report},
+    health::{Health, HealthReport},
     server::{Page, Pages},
 };
 
@@ -32,7 +32,7 @@ impl Pages for Api {
     }
 }
 
-fn told(report: &Report) -> Page {
+fn told(report: &HealthReport) -> Page {
     let status = if report.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = serde_json::to_string(report).unwrap_or_default() + "\n";
     Page { status, content_type: "application/json", body }

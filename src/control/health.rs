@@ -1,4 +1,5 @@
-//! Whether the process is ready for its work, or in need of a restart, and if so, why.
+//! Whether the process is ready for its work, or in need of a restart, and why. It asks nobody: it reads what lanes and
+//! routes show of themselves, so that an answer never has to wait for NATS or a webhook.
 
 use std::{
     sync::{
@@ -16,10 +17,10 @@ use crate::{
     route::registry::{Registry, Routes},
 };
 
-/// A lane that gave no sign for so long will hardly move again.
+/// A lane without a heartbeat for so long will hardly move again.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// What readiness depends on.
+/// What readiness and liveness are told from.
 #[derive(Debug)]
 pub struct Health {
     draining: AtomicBool,
@@ -30,8 +31,8 @@ pub struct Health {
 
 /// The answer to `GET /health` and `GET /healthz`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// `ready` or `unready`, `alive` or `stuck`.
+pub struct HealthReport {
+    /// `ready` or `unready` for readiness, `alive` or `stuck` for liveness.
     pub status: &'static str,
     /// Why; empty when all is well.
     pub reasons: Vec<String>,
@@ -48,8 +49,9 @@ impl Health {
         self.draining.store(true, Relaxed);
     }
 
-    /// Whether messages are taken.
-    pub fn report(&self) -> Report {
+    /// Readiness: whether messages of all routes are taken, on all lanes. A webhook that fails is no reason, as its
+    /// messages wait.
+    pub fn report(&self) -> HealthReport {
         let mut reasons = self.stuck(STUCK);
         if self.draining.load(Relaxed) {
             reasons.push("the process is stopping".to_owned());
@@ -59,17 +61,17 @@ impl Health {
             examine(number, lane, &routes, &mut reasons);
         }
         let status = if reasons.is_empty() { "ready" } else { "unready" };
-        Report { status, reasons }
+        HealthReport { status, reasons }
     }
 
     /// Whether a restart would help: all that it helps against is a lane that does not move. What is wrong with NATS or a
     /// webhook is not.
-    pub fn liveness(&self) -> Report {
+    pub fn liveness(&self) -> HealthReport {
         let reasons = self.stuck(STUCK);
-        Report { status: if reasons.is_empty() { "alive" } else { "stuck" }, reasons }
+        HealthReport { status: if reasons.is_empty() { "alive" } else { "stuck" }, reasons }
     }
 
-    /// The lanes that have given no sign for longer than `patience`.
+    /// The lanes without a heartbeat for longer than `patience`, each in words for operators.
     pub fn stuck(&self, patience: Duration) -> Vec<String> {
         let now = self.clock.now();
         let silences = self.lanes.iter().map(|lane| lane.heartbeat.silence(now)).enumerate();
@@ -82,6 +84,7 @@ impl Health {
 
 /// Why one of `routes` gets no messages on a lane.
 fn examine(number: usize, lane: &LaneStatus, routes: &Routes, reasons: &mut Vec<String>) {
+    // Without a connection it is the one reason: every route would only repeat it.
     let connection = lane.connection();
     let Some(connection) = connection.as_ref().filter(|connection| connection.is_connected()) else {
         let trouble = connection.and_then(|connection| connection.trouble());
@@ -109,12 +112,13 @@ mod tests {
         lanes[0].heartbeat.beat(clock.now());
         lanes[1].heartbeat.beat(clock.now().before(STUCK + Duration::from_millis(1)));
         let health = Health::new(lanes.to_vec(), Arc::new(Registry::new(2)), clock);
-        let stuck = Report { status: "stuck", reasons: vec!["lane 1 has not moved for 30 s".to_owned()] };
+        let stuck =
+            HealthReport { status: "stuck", reasons: vec!["lane 1 has not moved for 30 s".to_owned()] };
         assert_eq!(health.liveness(), stuck);
         assert!(health.report().reasons.contains(&stuck.reasons[0]), "{:?}", health.report());
 
         lanes[1].heartbeat.end();
-        let alive = Report { status: "alive", reasons: Vec::new() };
+        let alive = HealthReport { status: "alive", reasons: Vec::new() };
         assert_eq!(health.liveness(), alive, "nothing is expected of a lane that has ended");
         health.drain();
         assert_eq!(health.liveness(), alive, "a stop is none either");

@@ -1,4 +1,5 @@
-//! The two small HTTP servers: the API on one port, the metrics on another.
+//! The two small HTTP servers: the API on one port, the metrics on another. They answer `GET` and `HEAD`, read no
+//! bodies, and bound what a client may take of time, memory and connections.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,12 +23,12 @@ use tracing::{debug, info, warn};
 const CONNECTIONS: usize = 64;
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may last.
+/// How long a connection may last, so that clients that ask for nothing don't use up [`CONNECTIONS`].
 const LIFETIME: Duration = Duration::from_secs(120);
-/// How much of a request is buffered.
+/// How many bytes of a request are buffered; a longer head is refused.
 const BUFFER: usize = 16 * 1024;
 
-/// A port can't be listened on.
+/// A port can't be listened on: it is taken, or needs a permission.
 #[derive(Debug, Error)]
 #[error("cannot listen on {address} (server.{name})")]
 pub struct BindError {
@@ -50,14 +51,14 @@ pub trait Pages: 'static {
     fn page(&self, path: &str, accept: Option<&str>) -> Option<Page>;
 }
 
-/// An answer.
+/// An answer to a request.
 #[derive(Debug)]
 pub struct Page {
-    /// 200, most often.
+    /// The status; for a page that is there, 200 most often.
     pub status: StatusCode,
     /// The `Content-Type`.
     pub content_type: &'static str,
-    /// The body.
+    /// The body, which is left out in the answer to `HEAD`.
     pub body: String,
 }
 
@@ -72,7 +73,7 @@ impl Server {
         Ok(Self { name, listener })
     }
 
-    /// Where it listens.
+    /// Where it listens; the port is the system's choice where the setting has 0.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -82,6 +83,7 @@ impl Server {
         let pages = Arc::new(pages);
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
+            // The permit comes first: beyond the limit clients wait in the kernel's backlog, and are not turned away.
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
                 return;
             };
@@ -109,7 +111,7 @@ impl Server {
                 }
                 drop(permit);
             };
-            // Nothing is lost when it ends with the process.
+            // Nobody waits for it at a stop: no answer is worth a delay of the end.
             drop(tokio::task::spawn_local(connection));
         }
     }

@@ -10,11 +10,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Signals that come together are one request to stop: a terminal signals the whole process group, and a supervisor in
-/// that group passes the signal on (`timeout`, `make`, `tini -g`).
+/// Signals that come together are one request to stop: a terminal signals the whole process group, and a parent in that
+/// group passes the signal on (`timeout`, `make`, `tini -g`).
 const ONE_REQUEST: Duration = Duration::from_millis(300);
 
-/// What the signals ask for.
+/// What the signals have asked for so far. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Signals {
     /// Cancelled by the first signal: stop in order.
@@ -23,14 +23,19 @@ pub struct Signals {
     pub abort: CancellationToken,
 }
 
-/// From now on the signals don't end the process by themselves.
+/// Listens to the signals, which don't end the process by themselves from now on. Needs a runtime that takes local
+/// tasks.
+///
+/// # Errors
+/// The system refuses to have a signal handled.
 pub fn listen() -> io::Result<Signals> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let signals = Signals::default();
     let Signals { stop, abort } = signals.clone();
     drop(spawn_local(async move {
-        // Not among the fields of the line: those are not evaluated where the level hides it.
+        // This wait is not among the fields of the log line below: those are not evaluated where the level hides the
+        // line, and the daemon would stop as soon as it has started.
         let signal = next(&mut terminate, &mut interrupt).await;
         info!(signal, "stopping");
         stop.cancel();

@@ -15,22 +15,22 @@ use tracing::{error, warn};
 use super::health::Health;
 use crate::lane::heartbeat;
 
-/// How often the status is looked at, where the watchdog does not want to hear more often.
+/// How often health is looked at, where the watchdog does not want to hear more often.
 const LOOK: Duration = Duration::from_secs(1);
-/// The least patience with a lane: one late beat is not the end.
+/// The least patience with a lane, whatever the watchdog's is: one late beat is no reason for a restart.
 const LEAST_PATIENCE: Duration = heartbeat::BEAT.saturating_mul(3);
-/// How long a stop takes beyond the grace, at most.
+/// How long a stop takes beyond the grace, at most: hand-over, last acks and last dead letters have some seconds each.
 const AFTER_THE_GRACE: Duration = Duration::from_secs(30);
-/// How long a stop waits for the service manager to hear of it.
+/// How long a stop is held up at most by a service manager that does not read what it is told.
 const HEARING: Duration = Duration::from_secs(1);
 
-/// The service manager.
+/// The service manager, and what it is told from: health alone.
 #[derive(Debug)]
 pub struct ServiceManager {
     health: Arc<Health>,
     /// It restarts a process that it has not heard from for this long.
     watchdog: Option<Duration>,
-    /// A telling has failed: that is not repeated in the log.
+    /// Whether it could not be told something: the log says that once.
     unheard: bool,
 }
 
@@ -46,9 +46,10 @@ impl ServiceManager {
         self.tell(|| sd_notify::notify(&[NotifyState::Ready])).await;
         let mut status = String::new();
         let mut was_stuck = false;
-        // Heard three times within its patience, so that one late telling costs nothing.
+        // It hears of us three times within its patience, so that one late notification costs nothing.
         let mut look = interval(self.watchdog.map_or(LOOK, |patience| LOOK.min(patience / 3)));
-        // Two looks are never one directly after the other, whatever held this one up.
+        // Two looks are never one directly after the other: after a sleep of the whole process both would find the
+        // lanes silent, and a good process would be restarted.
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             look.tick().await;
@@ -67,7 +68,8 @@ impl ServiceManager {
                 error!(reasons = stuck.join("; "), "asking the service manager for a restart");
                 self.tell(|| sd_notify::notify(&[NotifyState::WatchdogTrigger])).await;
             }
-            // At a first look the whole process may have been asleep, and the lane is about to move.
+            // A lane has to be stuck at two looks in a row: at the first one the whole process may have been asleep,
+            // with the lane about to move.
             was_stuck = !stuck.is_empty();
         }
     }
@@ -85,12 +87,13 @@ pub async fn stopping(grace: Duration) {
     report(timeout(HEARING, told).await.unwrap_or_else(|late| Err(late.into())), false);
 }
 
-/// A service manager that does not listen holds up a telling: that must not be everybody's time.
+/// Notifies on a thread of its own: a socket that nobody reads blocks whoever writes to it, and here that would be the
+/// runtime of health and metrics.
 async fn aside(telling: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     spawn_blocking(telling).await.unwrap_or_else(|failed| Err(io::Error::other(failed)))
 }
 
-/// Whether a telling has failed, now or before; the first one is logged.
+/// Returns whether a notification has failed, this one or one before; the first one is logged.
 fn report(told: io::Result<()>, before: bool) -> bool {
     match told {
         Ok(()) => before,

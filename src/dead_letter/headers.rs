@@ -1,4 +1,4 @@
-//! The headers of a dead letter: ours, and the publisher's beside them.
+//! The headers of a dead letter: ours, and the publisher's beside them, written so that both can be told apart again.
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 
@@ -9,8 +9,9 @@ pub(super) fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     headers.insert(HeaderName::from_static(name), value_of(value));
 }
 
-/// Adds a header of the publisher so that [`original`] finds it again. Those of NATS itself would be commands to the stream
-/// that keeps the letter, and ours are set anew: they get another name. What is not a header's name is left out.
+/// Adds a header of the publisher so that [`original`] finds it again. Under their own names, those of NATS would be
+/// commands to the stream that keeps the letter, and those of broadcaster would be taken for ours: they get another
+/// name. What can't be the name of a header is left out.
 pub(super) fn put_original(headers: &mut HeaderMap, name: &str, value: &str) {
     let is_token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
     if !is_token {
@@ -31,7 +32,7 @@ pub(super) fn original(name: &str) -> Option<&str> {
 }
 
 fn value_of(text: &str) -> HeaderValue {
-    // The client takes everything but a line break.
+    // The client refuses only a line break. Losing the letter over that would be worse than losing the break.
     text.parse().unwrap_or_else(|_| HeaderValue::from(text.replace(['\r', '\n'], " ")))
 }
 

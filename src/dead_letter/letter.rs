@@ -1,4 +1,4 @@
-//! A dead letter in the making.
+//! A dead letter before it is published: the message, and what its headers will say. No I/O.
 
 use std::{
     sync::Arc,
@@ -32,7 +32,8 @@ pub struct Letter {
     died: SystemTime,
 }
 
-/// How much of a letter's headers is left out, because it is too large with them. The payload never is.
+/// How much of a letter's headers is left out, because the letter is too large with them. The payload is always whole:
+/// only with that can the message be delivered after all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     /// Nothing.
@@ -55,7 +56,8 @@ impl Cut {
 }
 
 impl Letter {
-    /// `message` of `route` died just now.
+    /// A letter about `message` of `route`, which died just now. Its times are turned into those of the wall clock
+    /// here, since it may be published much later.
     pub fn new(
         message: Message,
         reason: Reason,
@@ -64,12 +66,13 @@ impl Letter {
         clock: &Clock,
     ) -> Self {
         let received = clock.wall(message.received);
-        let last_attempt = message.setback.as_ref().map(|setback| clock.wall(setback.at));
+        let last_attempt =
+            message.failed_attempt.as_ref().map(|failed_attempt| clock.wall(failed_attempt.at));
         let route = route.clone();
         Self { message, reason, route, stats, received, last_attempt, died: SystemTime::now() }
     }
 
-    /// The headers that say why it died, and the publisher's own; none where all are cut.
+    /// The headers that say why it died, and the publisher's own; none where all are left out.
     pub(super) fn headers(&self, cut: Cut) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
         match cut {
@@ -85,8 +88,8 @@ impl Letter {
         for (name, value) in self.message.headers.iter() {
             put_original(headers, name, value);
         }
-        let setback = self.message.setback.as_ref();
-        if let Some(excerpt) = setback.and_then(|setback| setback.excerpt.as_deref()) {
+        let failed_attempt = self.message.failed_attempt.as_ref();
+        if let Some(excerpt) = failed_attempt.and_then(|failed_attempt| failed_attempt.excerpt.as_deref()) {
             put(headers, names::LAST_ANSWER, excerpt);
         }
     }
@@ -120,7 +123,7 @@ impl Letter {
 }
 
 fn rfc3339(time: SystemTime) -> String {
-    // The library takes no time before 1970 and none after 9999.
+    // The library panics for times before 1970 and after the year 9999.
     let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
     humantime::format_rfc3339_millis(time.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
 }
@@ -130,7 +133,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         base::clock::Time,
-        message::{Headers, Id, Setback, acknowledgement::AckHandle},
+        message::{FailedAttempt, Headers, Id, acknowledgement::AckHandle},
         route::schedule::testing::message,
     };
 
@@ -139,7 +142,8 @@ pub(super) mod tests {
         message.id = Id::given("order-7");
         message.attempts = 8;
         message.last_failure = Some(Failure::Status(503));
-        message.setback = Some(Box::new(Setback { at: Time::START, excerpt: Some("no room".into()) }));
+        message.failed_attempt =
+            Some(Box::new(FailedAttempt { at: Time::START, excerpt: Some("no room".into()) }));
         message.headers = Headers::new(headers.iter().copied());
         message.ack = Some(AckHandle::new("$JS.ACK.TODOS.worker.1.17.18.1700000000000000000.5"));
         let route = "todos".parse().unwrap();

@@ -1,8 +1,9 @@
 //! What will not be delivered is published to a subject, with the reason in its headers.
 //!
-//! Each route with such a subject has a [queue](LetterQueue), which its lanes reach by a [`Sender`]. A letter counts when
-//! NATS has confirmed it: where a stream keeps the subject, by that stream's acknowledgement. Only then is a message that
-//! came from a stream acknowledged there. [`Store`] finds the letters again, for the command `dead-letters`.
+//! Each route with such a subject has a [queue](LetterQueue), which its lanes reach by a [`Sender`]. A letter counts
+//! when NATS has confirmed it: where a stream keeps the subject, by that stream's acknowledgement. Only then is a
+//! message that came from a stream acknowledged there: a crash in between delivers it twice, and loses nothing.
+//! [`Store`] finds the letters again, for the command `dead-letters`.
 
 mod destination;
 mod headers;

@@ -1,4 +1,5 @@
-//! Publishes dead letters, a batch at a time, and learns of each what became of it.
+//! Publishes the dead letters of a route, a batch at a time, until NATS has confirmed each: only then is one counted,
+//! and its message acknowledged to the stream it came from.
 
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 
@@ -12,9 +13,9 @@ use tracing::{error, info, warn};
 
 use super::{
     Letter,
-    destination::{self, Destination, Mode, NoWay, PubAck},
+    destination::{self, Destination, Mode, PubAck, Unavailable},
     letter::Cut,
-    queue::Waiting,
+    queue::QueuedLetter,
 };
 use crate::{
     base::{
@@ -30,21 +31,22 @@ use crate::{
     nats::{Barrier, BarrierError, NatsConnection, Replies, SetUpError},
 };
 
-/// How long NATS may take to confirm a batch.
+/// How long NATS may take to confirm a batch, and to take what is published.
 const CONFIRMATION: Duration = Duration::from_secs(5);
-/// When a message comes back to us from its stream whose letter was not confirmed before the end.
+/// When the stream delivers a message again whose letter was not confirmed before the end.
 const RETURN: Duration = Duration::from_secs(2);
-/// For how long it is taken for granted that no stream keeps the subject.
+/// For how long it is taken for granted that no stream keeps the subject. Nothing tells when somebody creates one, so
+/// JetStream is asked again after this time. A stream that is gone shows by what it does not confirm.
 const CORE_FOR: Duration = Duration::from_secs(30);
 
-/// What has become of a letter.
+/// What has become of a letter for certain. Publishing it again would change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// NATS has it.
     Stored,
-    /// It does not fit, even without headers.
+    /// It is larger than NATS takes, even without headers.
     TooLarge,
-    /// We may not publish it.
+    /// The user of the connection may not publish to the subject.
     Refused,
 }
 
@@ -52,7 +54,7 @@ pub(super) enum Fate {
 #[derive(Debug, Error)]
 enum Unconfirmed {
     #[error("there is no way for them")]
-    NoWay(#[from] NoWay),
+    Unavailable(#[from] Unavailable),
     #[error("there is no connection to NATS")]
     Disconnected,
     #[error("NATS does not take them")]
@@ -76,13 +78,13 @@ pub struct Publisher {
     replies: Replies,
     clock: Clock,
     backoff: Backoff,
-    /// The way that works, as far as is known.
+    /// The mode that works, as far as is known; none where it has to be found out.
     mode: Option<Mode>,
     /// When that was found out.
     found: Time,
-    /// The way that the log was told of.
+    /// The mode that the log was told of last.
     announced: Option<Mode>,
-    /// What is to be said to the streams that messages came from.
+    /// What is to be published to the streams that messages came from.
     acks: VecDeque<Ack>,
     in_trouble: bool,
     reports: Throttle,
@@ -90,7 +92,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Over `connection`, which may not be connected yet.
+    /// A publisher over `connection`, which may not be connected yet. Fails where it takes no subscriptions.
     pub async fn over(
         connection: Rc<NatsConnection>,
         destination: Destination,
@@ -113,7 +115,7 @@ impl Publisher {
         })
     }
 
-    /// Looks for the way until one is found.
+    /// Finds out the mode, however long that takes. Can be dropped at any time.
     pub(super) async fn get_ready(&mut self) {
         let mut failures = 0;
         while let Err(error) = self.find_mode().await {
@@ -126,8 +128,9 @@ impl Publisher {
         }
     }
 
-    /// Publishes `batch` as often as it takes. Then it is empty.
-    pub(super) async fn deliver(&mut self, batch: &mut Vec<Waiting>) {
+    /// Publishes `batch` as often as it takes, and leaves it empty. Can be dropped at any time: then `batch` has what
+    /// is left.
+    pub(super) async fn deliver(&mut self, batch: &mut Vec<QueuedLetter>) {
         let mut failures = 0;
         loop {
             let published = self.publish(batch).await;
@@ -135,10 +138,12 @@ impl Publisher {
             self.publish_acks().await;
             match published {
                 Ok(()) if batch.is_empty() => return self.recovered(),
-                // Some have to be shortened.
+                // Some were too large and have been shortened. That is no trouble, so there is no wait before they go
+                // out.
                 Ok(()) => {}
                 Err(error) => {
                     self.report(&error);
+                    // Perhaps the stream is gone, or another one has come: the mode has to be found out anew.
                     self.mode = None;
                     failures += 1;
                     sleep(self.backoff.delay(failures)).await;
@@ -147,8 +152,10 @@ impl Publisher {
         }
     }
 
-    /// There is no more time: gives up what is left of `batch`.
-    pub(super) async fn abandon(&mut self, batch: &mut Vec<Waiting>) {
+    /// Gives up what is left of `batch`, when there is no more time. Messages go back to their streams; those that came
+    /// from none are dropped.
+    pub(super) async fn abandon(&mut self, batch: &mut Vec<QueuedLetter>) {
+        // What was confirmed before publishing was broken off is not lost.
         self.settle(batch);
         for mut waiting in batch.drain(..) {
             match waiting.letter.message.ack.take() {
@@ -156,13 +163,14 @@ impl Publisher {
                     waiting.letter.stats.count(Outcome::Returned);
                     self.acks.push_back(ack.settle(AckKind::Nak(RETURN)));
                 }
-                None => self.drop(&waiting.letter, "NATS did not confirm it in time"),
+                None => self.drop_letter(&waiting.letter, "NATS did not confirm it in time"),
             }
         }
         self.publish_acks().await;
     }
 
-    /// Sees to it that what was said has arrived.
+    /// Publishes the last acknowledgements and makes sure that NATS has them: those that are still in the client's
+    /// buffer are lost with the process.
     pub(super) async fn close(mut self) {
         self.publish_acks().await;
         if self.connection.is_connected() && self.barrier.pass(CONFIRMATION).await.is_err() {
@@ -188,7 +196,7 @@ impl Publisher {
         Ok(self.mode.insert(mode).clone())
     }
 
-    /// Says which way they go, and again when it changes.
+    /// Logs by which mode letters are published, and again when it changes.
     fn announce(&mut self, mode: &Mode) {
         if self.announced.as_ref() == Some(mode) {
             return;
@@ -206,22 +214,24 @@ impl Publisher {
         self.announced = Some(mode.clone());
     }
 
-    /// Publishes `batch` and waits until NATS has it. What is certain of a letter by then is its fate; the others have to
-    /// be published again.
-    async fn publish(&mut self, batch: &mut [Waiting]) -> Result<(), Unconfirmed> {
+    /// Publishes `batch` and waits until NATS has it. What is certain of a letter by then is its fate; the others have
+    /// to be published again.
+    async fn publish(&mut self, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
         match self.find_mode().await? {
             Mode::Stream(stream) => self.publish_to(&stream, batch).await,
-            Mode::Core => self.publish_plainly(batch).await,
+            Mode::Core => self.publish_core(batch).await,
         }
     }
 
-    async fn publish_plainly(&mut self, batch: &mut [Waiting]) -> Result<(), Unconfirmed> {
+    /// Publishes `batch` as plain messages. A round trip confirms all of them at once: the server reads what a
+    /// connection sends in order.
+    async fn publish_core(&mut self, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
         let connections = self.connection.connections();
         for waiting in batch.iter_mut() {
-            self.hand_over(waiting, None).await?;
+            self.publish_letter(waiting, None).await?;
         }
         self.barrier.pass(CONFIRMATION).await?;
-        // What was written to a connection that broke is lost with it, and an barrier over the next one says nothing.
+        // What was written to a connection that broke is lost with it, and a barrier over the next one proves nothing.
         if self.connection.connections() != connections {
             return Err(Unconfirmed::Reconnected);
         }
@@ -230,15 +240,18 @@ impl Publisher {
         Ok(())
     }
 
-    async fn publish_to(&mut self, stream: &str, batch: &mut [Waiting]) -> Result<(), Unconfirmed> {
+    /// Publishes `batch` to `stream` and reads its acknowledgements. A letter counts by its own, even where that of
+    /// another one is missing.
+    async fn publish_to(&mut self, stream: &str, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
         let mut numbers = Vec::with_capacity(batch.len());
         for waiting in batch.iter_mut() {
             let (number, reply) = self.replies.expect();
             numbers.push(number);
-            self.hand_over(waiting, Some(reply)).await?;
+            self.publish_letter(waiting, Some(reply)).await?;
         }
         self.barrier.pass(CONFIRMATION).await?;
-        // The refusal came before the barrier.
+        // The server refuses in order, too: a refusal is known by the time the barrier is passed, and there is nothing
+        // to wait for then.
         if self.is_refused() {
             batch.iter_mut().for_each(|waiting| waiting.fate = waiting.fate.or(Some(Fate::Refused)));
             return Ok(());
@@ -249,7 +262,8 @@ impl Publisher {
         while open > 0 {
             let answer = timeout_at(deadline, self.replies.next()).await.ok().flatten();
             let (number, answer) = answer.ok_or(Unconfirmed::Silence)?;
-            // Others are late answers to questions that were given up.
+            // Other numbers are late answers to requests that were given up. The numbers of a batch ascend, so it can
+            // be searched.
             let Some(waiting) = numbers.binary_search(&number).ok().and_then(|at| batch.get_mut(at)) else {
                 continue;
             };
@@ -263,8 +277,13 @@ impl Publisher {
         refusal.map_or(Ok(()), |reason| Err(Unconfirmed::Stream(reason)))
     }
 
-    /// Hands a letter to the client, as much of it as the server takes.
-    async fn hand_over(&self, waiting: &mut Waiting, reply: Option<String>) -> Result<(), Unconfirmed> {
+    /// Hands a letter to the client, shortened until the server takes it. One whose fate is certain is not published
+    /// again.
+    async fn publish_letter(
+        &self,
+        waiting: &mut QueuedLetter,
+        reply: Option<String>,
+    ) -> Result<(), Unconfirmed> {
         while waiting.fate.is_none() {
             let message = OutboundMessage {
                 subject: self.destination.to.subject.as_str().into(),
@@ -286,6 +305,7 @@ impl Publisher {
     fn headers(&self, letter: &Letter, cut: Cut) -> Option<async_nats::HeaderMap> {
         let mut headers = letter.headers(cut)?;
         if let Some(stream) = &self.destination.to.stream {
+            // The server itself then refuses to put it into another stream.
             headers.insert(names::EXPECTED_STREAM, stream.as_str());
         }
         Some(headers)
@@ -296,7 +316,7 @@ impl Publisher {
     }
 
     /// Counts the letters whose fate is certain and takes them out of `batch`.
-    fn settle(&mut self, batch: &mut Vec<Waiting>) {
+    fn settle(&mut self, batch: &mut Vec<QueuedLetter>) {
         for waiting in std::mem::take(batch) {
             match waiting.fate {
                 None => batch.push(waiting),
@@ -305,7 +325,7 @@ impl Publisher {
         }
     }
 
-    /// Counts a letter that came to `fate`, and has the stream of its message told.
+    /// Counts a letter that came to `fate`, and queues the acknowledgement of its message.
     fn settle_letter(&mut self, mut letter: Letter, fate: Fate) {
         let ack = letter.message.ack.take();
         let kind = match fate {
@@ -313,31 +333,35 @@ impl Publisher {
                 letter.stats.count(Outcome::DeadLettered);
                 AckKind::Ack
             }
+            // Not given back to the stream: it would be as large, or as unwelcome, the next time.
             Fate::TooLarge => {
-                self.drop(&letter, "it is larger than NATS takes");
+                self.drop_letter(&letter, "it is larger than NATS takes");
                 AckKind::Term
             }
             Fate::Refused => {
-                self.drop(&letter, "NATS refuses it: the user needs the permission to publish it");
+                self.drop_letter(&letter, "NATS refuses it: the user needs the permission to publish it");
                 AckKind::Term
             }
         };
         self.acks.extend(ack.map(|ack| ack.settle(kind)));
     }
 
-    /// Tells the streams, as far as NATS takes it now. What is left is said the next time.
+    /// Publishes the acknowledgements, as far as NATS takes them now. What is left goes out the next time.
     async fn publish_acks(&mut self) {
         let Self { acks, connection, .. } = self;
         let all = async {
             while let Some(ack) = acks.front() {
-                let said = connection.client().publish(ack.subject.clone(), ack.payload.clone()).await;
+                let published = connection.client().publish(ack.subject.clone(), ack.payload.clone()).await;
+                // Taken out only after that: the timeout below may break off in the middle, and it must go out the next
+                // time.
                 acks.pop_front();
-                if said.is_err() {
+                if published.is_err() {
                     break;
                 }
             }
         };
-        // What does not arrive is delivered again, and its letter then dropped as a duplicate.
+        // A message whose acknowledgement does not arrive is delivered again. If it dies again, its stream drops the
+        // second letter as a duplicate.
         drop(timeout(CONFIRMATION, all).await);
     }
 
@@ -356,8 +380,8 @@ impl Publisher {
         }
     }
 
-    /// Gives a letter up after all.
-    fn drop(&mut self, letter: &Letter, cause: &str) {
+    /// Counts a letter as dropped, and names it in the log.
+    fn drop_letter(&mut self, letter: &Letter, cause: &str) {
         letter.stats.count(Outcome::Dropped);
         if let Some(unnamed) = self.named_drops.pass(self.clock.now()) {
             warn!(

@@ -1,4 +1,5 @@
-//! The queues of dead letters of a process at work, over one connection.
+//! All dead-letter queues of the process at work, over one connection of their own: what the lanes count on theirs is
+//! not disturbed by publishing.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::{
 /// How long NATS may take to confirm the last dead letters, after the grace.
 const LAST_LETTERS: Duration = Duration::from_secs(5);
 
-/// Publishes the dead letters of all routes. The connection is opened for the first route that has a place for them.
+/// Publishes the dead letters of all routes. The connection is opened for the first route that keeps dead letters.
 #[derive(Debug)]
 pub struct Publishing {
     nats: Nats,
@@ -34,7 +35,8 @@ impl Publishing {
         Self { nats: nats.clone(), connections, connection: None, give_up, queues, clock }
     }
 
-    /// A queue for letters that go to `destination`. It ends when its senders are gone.
+    /// Opens a queue for letters that go to `destination`. It ends when its senders are gone and all is published. The
+    /// error is that of the connection, where it can't be set up.
     pub async fn open(&mut self, destination: Destination) -> Result<Sender, SetUpError> {
         let connection = self.connection().await?;
         let publisher = Publisher::over(connection, destination, self.clock).await?;
@@ -53,7 +55,8 @@ impl Publishing {
         Ok(Rc::clone(self.connection.insert(connection)))
     }
 
-    /// Publishes what is waiting, as far as NATS takes it in time. All senders have to be gone.
+    /// Publishes what is waiting, as far as NATS takes it within five seconds. All senders have to be gone: the queues
+    /// end only with them.
     pub async fn finish(self) {
         self.queues.close();
         if timeout(LAST_LETTERS, self.queues.wait()).await.is_err() {

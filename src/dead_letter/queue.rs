@@ -1,4 +1,5 @@
-//! Where dead letters wait until they are published.
+//! Where dead letters wait until they are published: bounded in messages and in bytes. Putting one in never waits, so
+//! that NATS can't hold up the deliveries of a route.
 
 use std::sync::Arc;
 
@@ -12,31 +13,33 @@ use super::{
 };
 use crate::message::Message;
 
-/// How many dead letters of a route may wait to be published.
+/// How many dead letters of a route may wait to be published. What finds no room is dropped or goes back to its stream.
 const WAITING_MESSAGES: usize = 32 * 1024;
-/// How many bytes they may take.
+/// How many bytes of memory they may take.
 const WAITING_BYTES: usize = 16 * 1024 * 1024;
-/// How many are published before they are confirmed.
+/// How many are published at most before they are confirmed: a round trip for each would make a few thousand a second
+/// at best.
 const BATCH: usize = 2048;
 
-/// Where a route's lanes put its dead letters.
+/// By which a route's lanes put dead letters into its queue.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    waiting: mpsc::Sender<Waiting>,
+    waiting: mpsc::Sender<QueuedLetter>,
     bytes: Arc<Semaphore>,
 }
 
 /// A dead letter on its way, with its share of [`WAITING_BYTES`].
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct QueuedLetter {
     pub(super) letter: Letter,
     pub(super) cut: Cut,
     pub(super) fate: Option<Fate>,
+    /// Gives the share back when the letter is dropped, wherever that is.
     _bytes: OwnedSemaphorePermit,
 }
 
-impl Waiting {
-    /// It is too large as it is: leaves out more of it, as far as that goes.
+impl QueuedLetter {
+    /// Leaves out more of the headers, when the letter is too large as it is. Without any, it can't be published.
     pub(super) fn shorten(&mut self) {
         match self.cut.more() {
             Some(cut) => self.cut = cut,
@@ -53,7 +56,7 @@ impl Sender {
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(cost) else {
             return Err(letter);
         };
-        let waiting = Waiting { letter, cut: Cut::Nothing, fate: None, _bytes: bytes };
+        let waiting = QueuedLetter { letter, cut: Cut::Nothing, fate: None, _bytes: bytes };
         self.waiting.try_send(waiting).map_err(|refused| refused.into_inner().letter)
     }
 
@@ -64,8 +67,8 @@ impl Sender {
         if message.cost() > WAITING_BYTES {
             return;
         }
-        // What was acquired is given back here: `send` takes it again. So nothing is held, and nothing is lost with
-        // this future.
+        // What was acquired is given back here, and `send` takes it again. So nothing stays taken when this future is
+        // dropped.
         drop(self.bytes.acquire_many(cost).await);
         drop(self.waiting.reserve().await);
     }
@@ -74,7 +77,7 @@ impl Sender {
 /// Publishes the dead letters of a route for all lanes.
 #[derive(Debug)]
 pub struct LetterQueue {
-    waiting: mpsc::Receiver<Waiting>,
+    waiting: mpsc::Receiver<QueuedLetter>,
 }
 
 /// A queue of letters, and the sender that leads to it.
@@ -85,24 +88,26 @@ pub fn queue() -> (Sender, LetterQueue) {
 }
 
 impl LetterQueue {
-    /// Publishes by `publisher` until all senders are gone and everything is published, or until `give_up`, when the rest
-    /// is returned or dropped.
+    /// Publishes by `publisher` until all senders are gone and everything is published, or until `give_up`, when the
+    /// rest is returned or dropped.
     pub async fn run(mut self, mut publisher: Publisher, give_up: CancellationToken) {
         let mut batch = Vec::new();
         while self.fill(&mut batch, &mut publisher).await {
             tokio::select! {
+                // Giving up first: a batch that always finds something to do must not keep the process from ending.
                 biased;
                 () = give_up.cancelled() => {}
                 () = publisher.deliver(&mut batch) => {}
             }
+            // After a batch that was delivered this does nothing.
             publisher.abandon(&mut batch).await;
         }
         publisher.close().await;
     }
 
-    /// Waits for the next letters. False when there will be none. Meanwhile the mode is found out, so that the log tells
-    /// of it before the first letter does.
-    async fn fill(&mut self, batch: &mut Vec<Waiting>, publisher: &mut Publisher) -> bool {
+    /// Waits for the next letters. False when there will be none. Meanwhile the mode is found out, so that the log
+    /// tells of it before the first letter does.
+    async fn fill(&mut self, batch: &mut Vec<QueuedLetter>, publisher: &mut Publisher) -> bool {
         tokio::select! {
             biased;
             count = self.waiting.recv_many(batch, BATCH) => return count > 0,

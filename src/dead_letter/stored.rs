@@ -1,4 +1,5 @@
-//! A dead letter as a stream keeps it.
+//! A dead letter as a stream keeps it, read back from its headers. Anybody may publish to the subject, so every header
+//! may be missing or make no sense. No I/O.
 
 use std::time::SystemTime;
 
@@ -14,17 +15,17 @@ use crate::{
 /// A dead letter in a stream.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// Its place in the stream.
+    /// Its sequence in the stream.
     pub sequence: u64,
     /// When the stream took it.
     pub at: SystemTime,
-    /// How large its payload is, in bytes.
+    /// How large its payload is, in bytes, also where the payload itself was not asked for.
     pub size: usize,
     /// Its payload; nothing where only the headers were asked for.
     pub payload: Bytes,
     /// Its headers, as they are.
     pub headers: Headers,
-    /// The stream, by whose name a letter goes that has no id.
+    /// The name of the stream, for the id of a letter that has none.
     stream: Box<str>,
     /// What it was published to.
     subject: Box<str>,
@@ -41,7 +42,8 @@ impl Stored {
         let size = headers.and_then(|headers| headers.get(names::MESSAGE_SIZE));
         let size = size.and_then(|size| size.as_str().parse().ok()).unwrap_or(payload.len());
         let headers = headers.map_or_else(Headers::default, |headers| {
-            // Which comes first means nothing there: sorted, they are the same each time.
+            // The client keeps them in a hash map, so their order is another one each time: sorted, the output of two
+            // calls can be compared.
             let mut all: Vec<_> = headers
                 .iter()
                 .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
@@ -53,7 +55,7 @@ impl Stored {
         Self { sequence, at, size, payload, headers, stream: stream.into(), subject: subject.into() }
     }
 
-    /// The message's id. A letter without headers goes by its place in the stream.
+    /// The message's id. A letter without headers goes by the stream and its sequence there, which stay the same too.
     pub fn id(&self) -> String {
         let given = self.headers.get(names::ID).or_else(|| self.headers.get(names::MESSAGE_ID));
         given.map_or_else(|| format!("{}:{}", self.stream, self.sequence), ToOwned::to_owned)
@@ -89,7 +91,8 @@ impl Stored {
         self.headers.iter().filter_map(|(name, value)| Some((original(name)?, value)))
     }
 
-    /// The message as it was when it died, as if it had come at `now`.
+    /// The message as it was when it died, as if it had been received at `now`. The attempts go on from where they
+    /// ended, so that the webhook sees that it is not a first one.
     pub fn to_message(&self, now: Time) -> Message {
         let headers = Headers::new(self.original_headers());
         let subject = self.original_subject().into();

@@ -1,4 +1,5 @@
-//! What there is to read in the head of an answer.
+//! What an answer of a webhook means: its status, the fields of its head that matter here, and the beginning of its
+//! body. Plain reading of bytes, no I/O.
 
 use std::{
     sync::Arc,
@@ -7,7 +8,7 @@ use std::{
 
 use crate::message::outcome::{Attempt, Failure};
 
-/// How much of the body of a refusal is kept, in bytes.
+/// How much of the body of a refusal is kept, in bytes: enough for an error message, little enough for a header.
 const LONGEST_EXCERPT: usize = 1024;
 
 /// A complete answer.
@@ -15,9 +16,9 @@ const LONGEST_EXCERPT: usize = 1024;
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// How long the webhook asks us to wait.
+    /// How long the webhook asks us to wait (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// How long the webhook means to keep an idle connection open, where it says so.
+    /// How long the webhook means to keep an idle connection open (`Keep-Alive`), where it says so.
     pub keep_alive: Option<Duration>,
     /// How the body of a refusal begins, made safe for a header.
     pub excerpt: Option<Arc<str>>,
@@ -45,10 +46,11 @@ impl Answer {
     }
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). A date in the past is no wait. `wall` tells the time
-/// that a date is relative to.
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). A date in the past is no wait. `wall` tells the
+/// time that a date is relative to.
 pub(super) fn retry_after(value: &[u8], wall: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let value = std::str::from_utf8(value).ok()?.trim();
+    // As an unsigned number: nothing with a sign or a fraction is a delay in seconds.
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
@@ -85,7 +87,7 @@ impl Excerpt {
         }
         let text = String::from_utf8_lossy(&self.0);
         let mut line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        // What is not UTF-8 takes more room as text.
+        // What is not UTF-8 takes more room as text: each such byte has become a replacement character of three bytes.
         while line.len() > LONGEST_EXCERPT {
             line.pop();
         }

@@ -1,4 +1,6 @@
-//! The client of one worker: at most one connection, kept as long as it is good.
+//! The client of one worker: at most one connection, kept as long as it is good, and one deadline for each attempt.
+//!
+//! There is no pool: each worker has at most one request under way, so it needs no connection of others and no lock.
 
 use std::{
     future::poll_fn,
@@ -13,7 +15,7 @@ use super::{
     answer::Answer,
     connect::{connector::Connector, stream::Stream, tls::Transport},
     h1::{
-        connection::{Buffers, HttpConnection, Unanswered},
+        connection::{Buffers, ExchangeError, HttpConnection},
         head::HeadWriter,
     },
     request::{Request, Template},
@@ -30,7 +32,7 @@ use crate::{
     },
 };
 
-/// Where a route's messages go. Shared by the route's workers in one lane.
+/// The webhook of a route, as its workers on one lane share it.
 pub struct Target {
     template: Template,
     head: HeadWriter,
@@ -62,12 +64,12 @@ impl Target {
 /// The client of one worker.
 pub struct Client {
     target: Rc<Target>,
-    kept: Option<Kept>,
+    kept: Option<IdleConnection>,
     timer: Timer,
 }
 
 /// A connection that is in order and waits for its next request.
-struct Kept {
+struct IdleConnection {
     connection: HttpConnection<Stream>,
     opened: Time,
     /// When it has been idle for too long or has become too old.
@@ -82,14 +84,14 @@ impl Client {
     }
 }
 
-/// What an attempt came to.
+/// How an attempt has ended.
 struct Ended {
     attempt: Attempt,
-    kept: Option<Kept>,
+    kept: Option<IdleConnection>,
     at: Time,
 }
 
-/// A whole answer, and what it came over.
+/// A whole answer, and the connection that it came over.
 struct Answered {
     answer: Answer,
     connection: HttpConnection<Stream>,
@@ -99,6 +101,8 @@ struct Answered {
 impl Deliver for Client {
     async fn deliver(&mut self, batch: &Batch, now: Time) -> (Attempt, Time) {
         let request = self.target.template.prepare(batch, now);
+        // One deadline from the name lookup to the last byte of the answer: with a limit for each step, a slow webhook
+        // could use them up one after the other.
         let deadline = request.began + self.target.timeout;
         // The connection is given away for the attempt and comes back only in good order: one that was broken off in
         // the middle, at the deadline or because this future was dropped, must never be used again.
@@ -106,6 +110,7 @@ impl Deliver for Client {
         let ended = {
             let mut attempt = pin!(self.target.attempt(kept, &request));
             poll_fn(|cx| {
+                // The attempt first: an answer that is there already counts, even where the deadline has just passed.
                 if let Poll::Ready(ended) = attempt.as_mut().poll(cx) {
                     return Poll::Ready(ended);
                 }
@@ -131,7 +136,7 @@ impl Deliver for Client {
 }
 
 impl Target {
-    async fn attempt(&self, kept: Option<Kept>, request: &Request<'_>) -> Ended {
+    async fn attempt(&self, kept: Option<IdleConnection>, request: &Request<'_>) -> Ended {
         match self.answer(kept, request).await {
             Err(failure) => self.failed(failure),
             Ok(Answered { answer, connection, opened }) => {
@@ -147,23 +152,26 @@ impl Target {
     }
 
     /// The answer to `request`, over `kept` where that is still good, else over a new connection.
-    async fn answer(&self, kept: Option<Kept>, request: &Request<'_>) -> Result<Answered, Failure> {
-        if let Some(Kept { mut connection, opened, .. }) = kept {
+    async fn answer(&self, kept: Option<IdleConnection>, request: &Request<'_>) -> Result<Answered, Failure> {
+        if let Some(IdleConnection { mut connection, opened, .. }) = kept {
             match self.exchange(&mut connection, request).await {
                 Ok(answer) => return Ok(Answered { answer, connection, opened }),
-                Err(Unanswered::Failed(failure)) => return Err(failure),
-                // The webhook closed the connection while it was idle. That is its right, and no failure.
-                Err(Unanswered::NotSent) => {}
+                Err(ExchangeError::Failed(failure)) => return Err(failure),
+                // The webhook closed the connection while it was idle. That is its right and no failure, and since
+                // nothing was sent, a second try over a new connection can't deliver twice.
+                Err(ExchangeError::NotSent) => {}
             }
         }
         let opened = self.clock.now();
-        // Boxed, because this is seldom and its state is large: a worker that has a connection shall not carry it along.
+        // Boxed, because connecting is seldom and its state is large: else the future of each worker would be that
+        // large.
         let stream = Box::pin(self.connector.connect()).await?;
         let mut connection = HttpConnection::new(stream, Rc::clone(&self.buffers));
         match self.exchange(&mut connection, request).await {
             Ok(answer) => Ok(Answered { answer, connection, opened }),
-            Err(Unanswered::Failed(failure)) => Err(failure),
-            Err(Unanswered::NotSent) => Err(Failure::Reset),
+            Err(ExchangeError::Failed(failure)) => Err(failure),
+            // A new connection that is closed at once is a failure: trying again and again would be a loop.
+            Err(ExchangeError::NotSent) => Err(Failure::Reset),
         }
     }
 
@@ -171,22 +179,25 @@ impl Target {
         &self,
         connection: &mut HttpConnection<Stream>,
         request: &Request<'_>,
-    ) -> Result<Answer, Unanswered> {
+    ) -> Result<Answer, ExchangeError> {
         connection.exchange(|head| self.head.write(request, head), request.body).await
     }
 
-    /// Keeps `connection` from `now` on for the next request, where that makes sense.
+    /// Keeps `connection` from `now` on for the next request, where another one can be sent over it.
     fn keep(
         &self,
         connection: HttpConnection<Stream>,
         opened: Time,
         answer: &Answer,
         now: Time,
-    ) -> Option<Kept> {
-        // A second before the webhook closes it, so that no request meets the closing half-way.
+    ) -> Option<IdleConnection> {
+        // We close it a second before the webhook does, so that no request meets the closing half-way: it would not be
+        // known whether the webhook has taken it.
         let announced = answer.keep_alive.map(|timeout| timeout.saturating_sub(Duration::from_secs(1)));
         let idle = announced.map_or(self.idle_timeout, |announced| announced.min(self.idle_timeout));
+        // Not older than `max_age` either, however busy it is: a new connection notices that the name leads elsewhere
+        // now, or that there are more instances behind it.
         let expires = (now + idle).min(opened + self.max_age);
-        connection.is_open().then_some(Kept { connection, opened, expires })
+        connection.is_open().then_some(IdleConnection { connection, opened, expires })
     }
 }

@@ -1,4 +1,5 @@
-//! One attempt: a batch of messages becomes a request, and the answer an [`Attempt`].
+//! One attempt: a batch of messages becomes a request, and the answer an [`Attempt`]. Whether there is another one is
+//! not decided here, nor is anything counted.
 
 pub mod answer;
 mod client;
@@ -22,10 +23,11 @@ use crate::{
 ///
 /// The seam between a route's loops and the network: tests put a scripted receiver here.
 pub trait Deliver {
-    /// Attempts to deliver `batch` from `now` on, in bounded time: what came of it, and when it was over. Dropping the future breaks the attempt off, and the
-    /// connection with it.
+    /// Attempts to deliver `batch` from `now` on, in bounded time, and returns what came of it and when it was over.
+    /// Dropping the future breaks the attempt off, and the connection with it.
     fn deliver(&mut self, batch: &Batch, now: Time) -> impl Future<Output = (Attempt, Time)>;
 
-    /// Looks after the connection while there is nothing to deliver. Ready when there is nothing left to look after.
+    /// Looks after the connection while there is nothing to deliver: notices that the webhook closes it, and closes it
+    /// when it was idle for too long. Ready when there is no connection to look after.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }

@@ -1,5 +1,6 @@
-//! What a request says, apart from how it is written: the fields that all requests of a route have in common, and those of
-//! one attempt, which are prepared once for it.
+//! What a request says, apart from how it is written: the fields that all requests of a route have in common, and those
+//! of one attempt. Those are prepared once for each attempt, so that a second try over a new connection sends the very
+//! same.
 
 use std::borrow::Cow;
 
@@ -15,14 +16,15 @@ use crate::{
 /// What all requests of a route have in common.
 #[derive(Debug)]
 pub struct Template {
-    /// `POST`.
+    /// The method: always `POST`.
     pub method: &'static str,
-    /// Path and query.
+    /// Path and query of the webhook's URL, as the request line has them.
     pub target: Box<str>,
     /// Host and port, as the field `Host` has them.
     pub authority: Box<str>,
     /// The fields that are always the same, the operator's among them.
     pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the operator sets the content type, which then wins over that of the publisher.
     sets_content_type: bool,
 }
 
@@ -39,7 +41,7 @@ pub struct Request<'b> {
     attempt: u32,
 }
 
-/// An id as text, without an allocation.
+/// An id as text, without an allocation: one that was made is written into an array.
 #[derive(Debug)]
 enum IdText<'b> {
     Given(&'b str),
@@ -66,7 +68,8 @@ impl Template {
         }
     }
 
-    /// Prepares the request of the attempt at `batch` that begins at `began`.
+    /// Prepares the request of the attempt at `batch` that begins at `began`. The content type is the operator's, else
+    /// the publisher's where it can be one, else `application/json`.
     pub fn prepare<'b>(&self, batch: &'b Batch, began: Time) -> Request<'b> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
@@ -83,8 +86,8 @@ impl Template {
 }
 
 impl Request<'_> {
-    /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The length
-    /// of the body is left to the wire format.
+    /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The
+    /// length of the body is left to the wire format.
     pub fn each_field(&self, mut put: impl FnMut(&'static str, &[u8])) {
         if let Some(content_type) = self.content_type {
             put(names::CONTENT_TYPE, content_type.as_bytes());
@@ -117,7 +120,8 @@ impl IdText<'_> {
     }
 }
 
-/// Whether the publisher's content type can be one. What is longer would only have the webhook refuse the request.
+/// Whether the publisher's content type can be one: printable ASCII, so that nobody can smuggle a second field into the
+/// head. What is too long would only have the webhook refuse the request.
 fn is_content_type(given: &str) -> bool {
     const LONGEST: usize = 256;
     let is_text = |byte: u8| byte == b'\t' || (b' '..0x7f).contains(&byte);

@@ -1,13 +1,15 @@
 //! Hand-over: what a replica could not deliver before it stops goes to another one of the same queue group.
 //!
 //! Each replica listens on `broadcaster.handover.<queue group>`, as a member of that queue group, so that exactly one
-//! of them gets a request. One that stops leaves first, and then [offers](send) what is left, each message as a request: the
-//! payload is the payload, the rest travels in headers ([`wire`]). A replica that takes it into a queue of its own
-//! says so; one that has no room says that too, and the request is made again. What nobody confirms stays where it is.
+//! of them gets a request. One that stops leaves first, and then offers (`send.rs`) what is left, each message as a
+//! request: the payload is the payload, the rest travels in headers ([`wire`]). A replica that takes it into a queue of
+//! its own says so; one that has no room says that too, and the request is made again. What nobody confirms stays where
+//! it is: when an answer is lost, both have the message, and it is delivered twice with the same id. It is never lost
+//! over this.
 //!
-//! All of this uses one connection of the process, which does nothing else and is opened for the first route that needs it:
-//! what the lanes count on theirs stays true, and a user without the permission for this subject loses nothing but the
-//! hand-over.
+//! All of this uses one connection of the process, which does nothing else and is opened for the first route that needs
+//! it: what the lanes count on theirs stays true, and a user without the permission for this subject loses nothing but
+//! the hand-over.
 
 mod receive;
 mod send;
@@ -38,9 +40,10 @@ use crate::{
     route::registry::Registry,
 };
 
-/// How many messages may be on their way from the connection to a lane.
+/// How many messages may be on their way from the connection to a lane. Where there are more, the lane is behind, and
+/// another replica is the better choice: the offer is refused.
 const ON_THE_WAY: usize = 1024;
-/// How long leaving may take.
+/// How long leaving may take. A process that stops must not wait for a NATS that is away.
 const LEAVING: Duration = Duration::from_secs(2);
 
 /// The connection for handing over, once there is one.
@@ -63,8 +66,8 @@ pub struct LaneHandOver {
 }
 
 impl HandOver {
-    /// Begins to receive for so many `lanes`, as soon as `registry` has a route whose messages can be handed over: what
-    /// comes from a stream goes back there.
+    /// Begins to receive for so many `lanes`, as soon as `registry` has a route whose messages can be handed over.
+    /// Those of streams can't and need not: they go back there.
     pub fn start(
         nats: &Nats,
         registry: &Registry,
@@ -92,7 +95,8 @@ impl HandOver {
         (Self { stop, receiver }, for_lanes)
     }
 
-    /// Takes nothing more, and has told NATS so: what is offered from now on over this connection comes to others.
+    /// Takes nothing more, and returns when NATS knows. To be called before any lane of this process offers something:
+    /// the server reads a connection in order, so what is offered afterwards over the same one goes to others.
     pub async fn leave(self) {
         self.stop.cancel();
         if timeout(LEAVING, self.receiver).await.is_err() {
@@ -106,7 +110,7 @@ pub const fn is_core(route: &Route) -> bool {
     route.jetstream.is_none()
 }
 
-/// Where the members of `group` hand over to each other.
+/// The subject on which the members of `group` hand over to each other.
 fn subject(group: &QueueGroup) -> String {
     const UNFIT: &AsciiSet = &CONTROLS.add(b'.').add(b'*').add(b'>').add(b'%');
     let subject = |group: &str| format!("broadcaster.handover.{group}");
@@ -118,14 +122,14 @@ fn subject(group: &QueueGroup) -> String {
     subject(&utf8_percent_encode(group.as_str(), UNFIT).to_string())
 }
 
-/// What is said to an offer.
+/// The answer to an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reply {
-    /// It is in good hands.
+    /// The message is in a queue of the receiver, which answers for it from now on.
     Taken,
-    /// It was not taken, for want of room or of such a route. Another replica may take it.
+    /// The message was not taken, for want of room or of such a route. Another replica may take it.
     Refused,
-    /// Nobody listens there: the server says so itself.
+    /// Nobody listens: this is the server's own answer.
     Nobody,
 }
 
@@ -140,7 +144,8 @@ impl Reply {
         }
     }
 
-    /// What `message` says. Nothing where a stranger answers: a stream that keeps this subject confirms that too.
+    /// What `message` says. None where it is not the answer of a replica: a stream that keeps this subject answers,
+    /// too.
     fn read(message: &Received) -> Option<Self> {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return Some(Self::Nobody);

@@ -1,4 +1,5 @@
-//! Takes what other replicas offer, and says so to them.
+//! Takes messages that other replicas offer, and tells them so. Nothing waits for room: what can't be taken at once is
+//! refused.
 
 use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
@@ -29,7 +30,7 @@ const ROUND_TRIP: Duration = Duration::from_secs(2);
 pub(super) struct Offer {
     route: RouteName,
     message: Message,
-    /// Who wants to know what became of it.
+    /// The reply subject of whoever offers it.
     offerer: Subject,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct OfferReceiver {
     connections: Arc<Connections>,
     shared: SharedConnection,
     lanes: Vec<mpsc::Sender<Offer>>,
-    /// Whose turn it is.
+    /// The lane that was tried last.
     turn: usize,
     clock: Clock,
 }
@@ -64,7 +65,8 @@ impl OfferReceiver {
         Self { nats, routes, connections, shared, lanes, turn: 0, clock }
     }
 
-    /// Receives until `stop`, and until NATS knows that.
+    /// Receives until `stop`, and returns when NATS knows that it has ended. A connection that can't be set up is
+    /// logged: all but the hand-over works without it.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -79,15 +81,18 @@ impl OfferReceiver {
             () = can_answer(&connection, &mut barrier) => {}
         }
         let mut subscriptions = Vec::new();
+        // The loop begins with the list as it is now.
         self.routes.mark_changed();
         loop {
             tokio::select! {
+                // After a stop nothing may be taken any more, whatever else is ready.
                 biased;
                 () = stop.cancelled() => break,
                 _ = self.routes.changed() => {
                     let routes = Arc::clone(&self.routes.borrow_and_update());
                     if self.follow(&routes, &connection, &mut subscriptions, &mut barrier).await.is_err() {
-                        return;
+                        // The client has ended, and nothing will come over it any more.
+                        return error!("nothing can be handed over any more: the NATS client has ended");
                     }
                 }
                 Some((group, request)) = next(&mut subscriptions) => {
@@ -98,9 +103,10 @@ impl OfferReceiver {
         leave(&connection, subscriptions, &mut barrier).await;
     }
 
-    /// Returns when there is a route that can hand over.
+    /// Returns when there is a route whose messages can be handed over. The connection is opened only then.
     async fn needed(&mut self) {
         while !self.routes.borrow_and_update().iter().any(|route| is_core(&route.settings)) {
+            // No list will come any more: whoever calls this ends by its stop.
             if self.routes.changed().await.is_err() {
                 return std::future::pending().await;
             }
@@ -124,6 +130,7 @@ impl OfferReceiver {
         subscriptions: &mut Vec<Subscription>,
         barrier: &mut Barrier,
     ) -> Result<(), SetUpError> {
+        // A group that stays is not left and joined again: what is offered in between would be refused.
         let core = || routes.iter().filter(|route| is_core(&route.settings));
         for route in core() {
             let group = &route.settings.queue_group;
@@ -142,9 +149,11 @@ impl OfferReceiver {
         Ok(())
     }
 
-    /// Passes a request to the next lane that has a hand free.
+    /// Passes a request to the next lane that can take it, in turn, or refuses it.
     async fn pass_on(&mut self, connection: &NatsConnection, group: &QueueGroup, request: Received) {
         let Some(offerer) = request.reply.clone() else {
+            // Without a reply subject nobody could be told, and whoever sent it keeps it: taken, it would be delivered
+            // twice.
             return debug!("a message was offered by nobody");
         };
         let route = self.route_of(group, &request);
@@ -153,7 +162,7 @@ impl OfferReceiver {
             return answer(connection.client(), offerer, Reply::Refused).await;
         };
         let mut offer = Offer { route: route.name().clone(), message, offerer };
-        // The first ones run it.
+        // A route with too little to divide runs on the first lanes only.
         let lanes = route.lanes().min(self.lanes.len());
         for _ in 0..lanes {
             self.turn = (self.turn + 1) % lanes;
@@ -179,12 +188,13 @@ impl OfferReceiver {
 /// have it delivered twice.
 async fn can_answer(connection: &NatsConnection, barrier: &mut Barrier) {
     while !connection.is_connected() || barrier.pass(ROUND_TRIP).await.is_err() {
-        // The event of it may get lost.
+        // The client drops events when it has too many: so this asks again each second.
         drop(timeout(Duration::from_secs(1), connection.state().connected()).await);
     }
 }
 
-/// Leaves queue groups, and refuses what the server has sent before it heard of that.
+/// Leaves queue groups, and refuses what the server has sent before it heard of that: whoever offered it need not wait
+/// for its patience to end.
 async fn leave(connection: &NatsConnection, mut subscriptions: Vec<Subscription>, barrier: &mut Barrier) {
     if subscriptions.is_empty() || !connection.is_connected() {
         return;
@@ -195,7 +205,7 @@ async fn leave(connection: &NatsConnection, mut subscriptions: Vec<Subscription>
     if barrier.pass(ROUND_TRIP).await.is_err() {
         debug!("NATS does not confirm the end of the subscriptions for the hand-over");
     }
-    // All of it has arrived, so none of this waits.
+    // The barrier was passed, so all of it has arrived and nothing has to be waited for.
     while let Ok(Some((_, request))) = timeout(Duration::ZERO, next(&mut subscriptions)).await {
         if let Some(offerer) = request.reply {
             answer(connection.client(), offerer, Reply::Refused).await;
@@ -206,6 +216,8 @@ async fn leave(connection: &NatsConnection, mut subscriptions: Vec<Subscription>
 /// The next request of any group; None when all have ended.
 async fn next(subscriptions: &mut [Subscription]) -> Option<(QueueGroup, Received)> {
     poll_fn(|cx| {
+        // Always in the same order: groups are few, and none has so many requests that it keeps the others from being
+        // heard.
         let mut ended = true;
         for subscription in subscriptions.iter_mut() {
             let Some(subscriber) = &mut subscription.subscriber else { continue };
@@ -228,7 +240,7 @@ async fn answer(client: &Client, offerer: Subject, reply: Reply) {
     }
 }
 
-/// Takes into the pipelines of a lane.
+/// Takes what is offered into the pipelines of a lane.
 #[derive(Debug)]
 pub struct LaneReceiver {
     offers: mpsc::Receiver<Offer>,
@@ -240,12 +252,14 @@ impl LaneReceiver {
         Self { offers, connection }
     }
 
-    /// Takes into what `pipeline` finds for a route on this lane, until the process takes nothing more.
+    /// Takes what is offered into the pipeline that `pipeline` finds for a route on this lane, until the process takes
+    /// nothing more. An offer is answered only when the message is in the queue.
     pub async fn run<D: Deliver + 'static>(
         mut self,
         pipeline: impl Fn(&RouteName) -> Option<Rc<Pipeline<D>>>,
     ) {
         while let Some(Offer { route, message, offerer }) = self.offers.recv().await {
+            // The route may have changed since the offer was passed on: without a pipeline it is refused.
             let taken = pipeline(&route).is_some_and(|pipeline| pipeline.take_over(message).is_ok());
             if let Some(connection) = self.connection.get() {
                 answer(connection.client(), offerer, if taken { Reply::Taken } else { Reply::Refused }).await;

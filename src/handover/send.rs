@@ -1,4 +1,5 @@
-//! Offers what is left to other replicas, and keeps what nobody confirms.
+//! Offers what is left to other replicas, and keeps what nobody confirms. In bounded time, since the process is about
+//! to end.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,11 +22,14 @@ use crate::{
 
 /// How long all of it may take, after the grace.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long NATS may take to show that it is there, and the others to say anything at all.
+/// How long NATS may take to show that it is there, and the other replicas to give any answer at all. Answers take a
+/// few milliseconds: after such a silence there will be none.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How many offers may be without an answer.
+/// How many offers may be without an answer: enough for round trips not to matter, few enough that little is in doubt
+/// when the connection breaks.
 const WINDOW: usize = 512;
-/// How many bytes those may have, about: a server cuts a connection off that is too far behind.
+/// How many bytes those may have, about. A server closes the connection of a receiver that is too far behind in
+/// reading.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 /// After so many refusals in a row nothing more is offered unless one of the open offers is taken: those that have no
 /// room are the quickest to say so.
@@ -35,14 +39,15 @@ const REFUSALS: usize = 128;
 #[derive(Debug)]
 pub struct Offerer {
     connection: SharedConnection,
-    /// One route after the other makes its offers.
+    /// The subscription for answers, made when it is first needed. Locked by the route that makes its offers: one route
+    /// after the other.
     inbox: Mutex<Option<Inbox>>,
     clock: Clock,
 }
 
 /// Why nothing can be offered.
 #[derive(Debug, thiserror::Error)]
-enum Impossible {
+enum OfferError {
     #[error("NATS is away")]
     Away,
     #[error(transparent)]
@@ -51,7 +56,7 @@ enum Impossible {
     SetUp(#[from] SetUpError),
 }
 
-/// Where the answers come.
+/// The subscription to which the answers come.
 #[derive(Debug)]
 struct Inbox {
     connection: Arc<NatsConnection>,
@@ -66,8 +71,8 @@ impl Offerer {
         Self { connection, inbox: Mutex::default(), clock }
     }
 
-    /// Offers what is left in `pipeline` of `route`, which was aborted, to other replicas with the same route. What nobody
-    /// confirms is in the pipeline again when this ends, in bounded time.
+    /// Offers what is left in `pipeline` of `route`, which was aborted, to other replicas with the same route. What
+    /// nobody confirms is in the pipeline again when this ends, in bounded time.
     pub async fn offer<D: Deliver + 'static>(&self, route: &Route, pipeline: &Pipeline<D>) {
         if pipeline.is_empty() || !is_core(route) {
             return;
@@ -89,10 +94,11 @@ impl Offerer {
         offers.close();
     }
 
-    /// A place for answers that are known to arrive.
-    async fn inbox(&self) -> Result<Inbox, Impossible> {
+    /// Subscribes for answers, once a round trip has shown that the connection works: an offer whose answer can't
+    /// arrive would be in doubt.
+    async fn inbox(&self) -> Result<Inbox, OfferError> {
         let connection = self.connection.get().filter(|connection| connection.is_connected());
-        let connection = Arc::clone(connection.ok_or(Impossible::Away)?);
+        let connection = Arc::clone(connection.ok_or(OfferError::Away)?);
         Barrier::over(&connection).await?.pass(SILENCE).await?;
         let client = connection.client();
         let name = client.new_inbox();
@@ -108,16 +114,16 @@ struct Offers<'a, D> {
     pipeline: &'a Pipeline<D>,
     inbox: &'a mut Inbox,
     clock: Clock,
-    /// Those without an answer, by their number.
+    /// Offers without an answer, by their number.
     open: HashMap<u64, Message>,
     open_bytes: usize,
-    /// Those to be offered again.
+    /// Messages to be offered again.
     refused: Vec<Message>,
-    /// Those that nobody takes.
+    /// Messages that are not offered again.
     kept: Vec<Message>,
     refusals_in_a_row: usize,
     handed_over: usize,
-    /// Whether somebody may be there.
+    /// Whether somebody may be there to take more.
     hopeful: bool,
 }
 
@@ -139,7 +145,8 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
         }
     }
 
-    /// Offers everything, until all have their answer or nobody says anything. Can be dropped at any time.
+    /// Offers everything, until all offers have their answer or nobody answers any more. Can be dropped at any time:
+    /// every message is then in one of the collections, and [`Self::close`] puts it back.
     async fn run(&mut self) {
         loop {
             while let Some(message) = self.next() {
@@ -167,6 +174,7 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
             // From the time when the route took from a stream, which would deliver it again.
             self.kept.push(message);
         }
+        // What was refused comes last: by then another replica may be asked, or the same one may have room.
         self.refused.pop()
     }
 
@@ -176,13 +184,15 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
         let headers = wire::pack(&message, self.route, self.clock.now());
         let payload = message.payload.clone();
         self.open_bytes += message.cost();
+        // Before it is sent: if this future is dropped meanwhile, the message is not.
         self.open.insert(number, message);
         let answer_to = format!("{}.{number}", self.inbox.name);
         let client = self.inbox.connection.client();
         let offered =
             client.publish_with_reply_and_headers(self.subject.clone(), answer_to, headers, payload);
         if let Err(error) = offered.await {
-            // One that is too large with its headers stays here, the others may go.
+            // One that is too large with its headers stays here, and the others may still go. Any other error is about
+            // the connection, and all would meet it.
             self.hopeful &= error.kind() == PublishErrorKind::MaxPayloadExceeded;
             let unsent = self.close_offer(number);
             self.kept.extend(unsent);
@@ -192,6 +202,7 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
     fn hear(&mut self, answer: &Received) {
         let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
         let (Some(number), Some(said)) = (number, Reply::read(answer)) else { return };
+        // An answer to an offer that is not open any more came too late: its message is somewhere else by now.
         let Some(message) = self.close_offer(number) else { return };
         match said {
             Reply::Taken => {
@@ -204,6 +215,7 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
                 self.refused.push(message);
             }
             Reply::Nobody => {
+                // The others would meet the same. Offers that are open may still be answered.
                 self.hopeful = false;
                 self.kept.push(message);
             }
@@ -221,7 +233,8 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
     fn close(self) {
         let (route, handed_over, unanswered) = (self.route.name.as_str(), self.handed_over, self.open.len());
         if unanswered > 0 {
-            // Perhaps somebody has them, and only the answer was lost. Better twice, with the same id, than not at all.
+            // Perhaps somebody has them, and only the answer was lost. Delivered twice with the same id is better than
+            // not at all.
             warn!(route, unanswered, "offered to another replica without an answer");
         }
         for message in self.open.into_values().chain(self.refused).chain(self.kept) {

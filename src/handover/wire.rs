@@ -1,4 +1,5 @@
-//! A message as it travels from one replica to another: its payload as the payload, the rest in headers.
+//! A message as it travels from one replica to another: its payload as the payload, the rest in headers. Both sides are
+//! here, since replicas of two versions have to understand each other during an update. No I/O.
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderMap {
     headers.insert(names::ID, message.id.to_string());
     headers.insert(names::SUBJECT, &*header_safe(&message.subject));
     headers.insert(names::ATTEMPTS, message.attempts.to_string());
+    // An age and not a time: the clock of the other replica began at another time, and wall clocks differ.
     headers.insert(names::AGE, now.since(message.received).as_millis().to_string());
     if let Some(failure) = message.last_failure {
         headers.insert(names::LAST_FAILURE, &*failure.label());
@@ -35,13 +37,15 @@ pub fn route_name(offer: &Received) -> Option<RouteName> {
     value(offer, names::ROUTE)?.parse().ok()
 }
 
-/// Whether `offer` is for a route such as `route`.
+/// Whether `offer` is for `route`: by name and subject, since another configuration may have another route of that
+/// name.
 pub fn is_for(offer: &Received, route: &Route) -> bool {
     value(offer, names::ROUTE) == Some(route.name.as_str())
         && decoded(offer, names::ROUTE_SUBJECT).as_deref() == Some(route.subject.as_str())
 }
 
-/// The message in `offer`, which came at `now`. None where it makes no sense: anybody may publish to that subject.
+/// The message in `offer`, which arrived at `now`. None where a part is missing or makes no sense: anybody may publish
+/// to that subject.
 pub fn unpack(offer: Received, now: Time) -> Option<Message> {
     let id = Id::known(value(&offer, names::ID)?)?;
     let subject = decoded(&offer, names::SUBJECT)?;
@@ -112,7 +116,7 @@ mod tests {
         let (route, sent) = (route("todos.*"), message());
         let offer = offer(&sent, &route, at(160));
         assert!(is_for(&offer, &route));
-        // The clock of the taker began much later.
+        // The clock of the receiver counts from another start, so the times have nothing to do with each other.
         let got = unpack(offer, at(1000)).unwrap();
         assert_eq!((got.id, got.subject, got.headers), (sent.id, sent.subject, sent.headers));
         assert_eq!((got.payload, got.attempts), (sent.payload, 3));

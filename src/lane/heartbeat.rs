@@ -1,4 +1,4 @@
-//! A lane's sign that its thread moves: what a supervisor wants to know before it restarts the process.
+//! A lane's heartbeat: the sign that its thread moves, which tells whether a restart of the process would help.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,23 +9,23 @@ use tokio::time::interval;
 
 use crate::base::clock::{Clock, Time};
 
-/// How often a lane gives a sign.
+/// How long it is from one beat to the next.
 pub const BEAT: Duration = Duration::from_secs(1);
 
-/// When a lane last gave a sign.
+/// When the heart of a lane last beat.
 #[derive(Debug, Default)]
 pub struct Heartbeat(AtomicU64);
 
 impl Heartbeat {
-    /// Nothing is expected of a lane that has ended.
+    /// A time that never comes: nothing is expected of a lane that has ended, so that its silence is always 0.
     const ENDED: u64 = u64::MAX;
 
-    /// A sign.
+    /// Notes that the lane moves at `now`.
     pub fn beat(&self, now: Time) {
         self.0.store(u64::try_from(now.since_start().as_nanos()).unwrap_or(Self::ENDED), Relaxed);
     }
 
-    /// Beats for as long as the runtime gets round to polling it.
+    /// Beats for as long as it is polled. A lane that is stuck polls nothing, and so is silent.
     pub async fn keep(&self, clock: Clock) {
         let mut beat = interval(BEAT);
         loop {
@@ -34,12 +34,12 @@ impl Heartbeat {
         }
     }
 
-    /// The last sign.
+    /// Expects no more beats.
     pub fn end(&self) {
         self.0.store(Self::ENDED, Relaxed);
     }
 
-    /// For how long there was none.
+    /// For how long there has been no beat; 0 after [`Self::end`].
     pub fn silence(&self, now: Time) -> Duration {
         now.since(Time::from_start(Duration::from_nanos(self.0.load(Relaxed))))
     }

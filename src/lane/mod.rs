@@ -23,29 +23,29 @@ use crate::{
     route::registry::Routes,
 };
 
-/// What a lane is made of.
+/// What a lane needs from the rest of the process. It moves to the lane's thread.
 pub struct Plan {
     /// Which lane this is, from 0.
     pub number: usize,
-    /// How to get to NATS.
+    /// `[nats]`: where the servers are, and how to log in.
     pub nats: Nats,
     /// What should run. The last list ends the lane.
     pub routes: watch::Receiver<Arc<Routes>>,
-    /// What others may know of it.
+    /// What the lane shows to other threads.
     pub status: Arc<LaneStatus>,
     /// Its part in handing over, where there is somebody to hand over to.
     pub handover: Option<LaneHandOver>,
-    /// Tells the time.
+    /// The clock of the process.
     pub clock: Clock,
 }
 
 /// A lane could not begin to work, or can't go on.
 #[derive(Debug, Error)]
 pub enum LaneError {
-    /// No runtime.
+    /// The system refuses what a runtime needs.
     #[error("cannot start the runtime of a lane")]
     Runtime(#[from] io::Error),
-    /// No connection.
+    /// The NATS client can't be set up. A server that is away is no such error.
     #[error(transparent)]
     SetUp(#[from] SetUpError),
 }

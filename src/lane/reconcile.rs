@@ -1,4 +1,4 @@
-//! What a lane has to do for what should run to be what runs.
+//! What a lane has to do for what should run to be what runs. It only compares: no I/O, and nothing is started here.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,8 +17,8 @@ pub(super) struct Steps {
     pub(super) stop: Vec<RouteName>,
 }
 
-/// Compares what is `running` on the lane with this number with what is `wanted`. A route that is still the same is not
-/// touched.
+/// Compares what is `running` on the lane of this number with what is `wanted`. A route whose settings are the same is
+/// the same object in both, and is not touched.
 pub(super) fn steps(running: &BTreeMap<RouteName, &Arc<Route>>, wanted: &Routes, lane: usize) -> Steps {
     let here = |route: &Arc<Route>| Some((Arc::clone(route), Arc::clone(route.source(lane)?)));
     let is_new =

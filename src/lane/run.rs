@@ -33,14 +33,12 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// How long another NATS server may take to confirm the subscriptions of a lane that moves to it.
 const MOVING: Duration = Duration::from_secs(5);
 
-/// A route at work on this lane.
 pub(super) struct Running {
     pub(super) route: Arc<Route>,
     pub(super) pipeline: Rc<Pipeline<Client>>,
     pub(super) source: Source,
 }
 
-/// Where its messages come from.
 pub(super) enum Source {
     Core(Membership<Client>),
     Stream(Pulling),
@@ -63,8 +61,8 @@ pub(super) struct Lane {
     pub(super) clock: Clock,
 }
 
-/// Runs a lane from the first list of routes to the last one, and until all of their messages have come to an end. Needs a
-/// runtime that takes local tasks.
+/// Runs a lane from the first list of routes to the last one, and until all of their messages have come to an end.
+/// Needs a runtime that takes local tasks.
 pub async fn run(plan: Plan) -> Result<(), LaneError> {
     let Plan { number, nats, routes, status, handover, clock } = plan;
     status.runtime.get_or_init(|| Handle::current().metrics());
@@ -94,6 +92,7 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
     lane.follow(routes).await?;
     lane.draining.close();
     lane.draining.wait().await;
+    // Not before the last message has come to an end, as its ack goes over this connection.
     let streams = lane.streams.borrow_mut().take();
     if let Some(streams) = streams {
         streams.close().await;
@@ -117,6 +116,7 @@ impl Lane {
     async fn follow(self: &Rc<Self>, mut wanted: watch::Receiver<Arc<Routes>>) -> Result<(), SetUpError> {
         let mut refresh = interval(REFRESH);
         let mut elsewhere = None;
+        // The first list was published before this lane began to listen, and is news to it.
         wanted.mark_changed();
         loop {
             let core = Rc::clone(&self.core.borrow());
@@ -157,6 +157,8 @@ impl Lane {
             let running = running.iter().map(|(name, running)| (name.clone(), &running.route)).collect();
             reconcile::steps(&running, routes, self.number)
         };
+        // The new pipeline of a route starts before the former one is retired, so that the queue group always has a
+        // member here.
         let mut retired = Vec::new();
         for (route, source) in &steps.start {
             let running = self.start(route, source).await?;
@@ -233,6 +235,7 @@ impl Lane {
             }
             core.confirmed().await;
             for (route, source) in started {
+                // It may have been replaced or stopped while NATS was asked.
                 if lane.runs(&route) {
                     source.went_live();
                     lane.log_live(&route.settings);
@@ -306,6 +309,7 @@ impl Lane {
             // It is gone again. The client of the old one looks for another server by itself.
             return Ok(());
         }
+        // Not before: the old connection serves until here, and health would call the lane disconnected.
         self.status.switch_to(Arc::clone(new.state()));
         *self.core.borrow_mut() = Rc::new(new);
         let mut memberships = Vec::with_capacity(joined.len());

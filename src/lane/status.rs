@@ -1,4 +1,4 @@
-//! What others may know of a lane.
+//! What a lane shows to other threads. The lane writes it and waits for nobody.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,13 +11,13 @@ use crate::{nats::ConnectionState, stats::Counter};
 #[derive(Debug)]
 pub struct LaneStatus {
     connection: Mutex<Option<Arc<ConnectionState>>>,
-    /// Reconnects of connections that were given up since.
+    /// Reconnects of connections that the lane has replaced by others since.
     reconnects: Counter,
     /// The generation of the list of routes that runs here; the highest number once the lane has ended.
     generation: watch::Sender<u64>,
     /// What tokio says about the lane's runtime, once it runs.
     pub runtime: OnceLock<RuntimeMetrics>,
-    /// Whether the lane moves.
+    /// When the lane was last seen to move.
     pub heartbeat: Heartbeat,
     /// Messages that the NATS client dropped, because the lane was too slow.
     pub slow_consumer: Arc<Counter>,
@@ -59,6 +59,8 @@ impl LaneStatus {
         self.reconnects.get() + self.connection().map_or(0, |connection| connection.reconnects())
     }
 
+    /// Notes that the routes of this generation run here. A generation may be noted after a later one, since each waits
+    /// for NATS by itself; it is no news then.
     pub(super) fn apply(&self, generation: u64) {
         self.generation.send_if_modified(|applied| {
             let is_newer = generation > *applied;

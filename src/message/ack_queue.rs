@@ -1,7 +1,8 @@
-//! What is to be said to the streams, on its way from a lane's routes to its connection.
+//! The acks of a lane's messages, on their way from its routes to its connection.
 //!
-//! Saying it never holds up a delivery, also not while NATS is away: it waits here then. There is at most one last word
-//! for each message in hand, so this is bounded by what bounds those.
+//! Putting one in never waits, also not while NATS is away: publishing directly would, and would hold up deliveries.
+//! The queue has no bound of its own: each message in hand is settled once, and while NATS is away no new ones
+//! come.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -9,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::acknowledgement::Ack;
 
-/// See the module. All clones are the same.
+/// The acks that are to be published. All clones are the same queue.
 #[derive(Clone, Debug, Default)]
 pub struct AckQueue(Rc<Inner>);
 
@@ -20,23 +21,23 @@ struct Inner {
 }
 
 impl AckQueue {
-    /// Puts `notice` on its way.
-    pub fn push(&self, notice: Ack) {
-        self.0.waiting.borrow_mut().push_back(notice);
+    /// Appends `ack`.
+    pub fn push(&self, ack: Ack) {
+        self.0.waiting.borrow_mut().push_back(ack);
         self.0.arrival.notify_one();
     }
 
-    /// The next one, when there is one.
+    /// Waits for the next ack, and takes it out.
     pub async fn next(&self) -> Ack {
         loop {
-            if let Some(notice) = self.try_next() {
-                return notice;
+            if let Some(ack) = self.try_next() {
+                return ack;
             }
             self.0.arrival.notified().await;
         }
     }
 
-    /// The next one, if there is one.
+    /// Takes out the next ack, if there is one.
     pub fn try_next(&self) -> Option<Ack> {
         self.0.waiting.borrow_mut().pop_front()
     }

@@ -1,4 +1,4 @@
-//! The unit of an attempt.
+//! The unit of an attempt: the messages that go out together, and succeed or fail together.
 
 use super::Message;
 
@@ -7,6 +7,7 @@ use super::Message;
 #[derive(Debug)]
 pub struct Batch {
     first: Message,
+    /// Allocates nothing as long as it is empty.
     more: Vec<Message>,
 }
 
@@ -31,7 +32,7 @@ impl Batch {
         std::iter::once(&self.first).chain(&self.more)
     }
 
-    /// Hands over each message, in that order.
+    /// Gives each message to `take`, in that order.
     pub fn for_each(self, mut take: impl FnMut(Message)) {
         take(self.first);
         self.more.into_iter().for_each(take);

@@ -1,4 +1,5 @@
-//! Every name of a header that broadcaster writes or gives a meaning to, in HTTP and in NATS.
+//! Every name of a header that broadcaster writes or gives a meaning to, in HTTP and in NATS. They stand together
+//! because what writes a header, what reads it again and what keeps others from setting it must agree.
 
 /// Names in HTTP requests, in lower case.
 pub mod http {
@@ -8,19 +9,21 @@ pub mod http {
     pub const SUBJECT: &str = "broadcaster-subject";
     /// What the body is.
     pub const CONTENT_TYPE: &str = "content-type";
-    /// How long the body is.
+    /// How long the body is, in bytes.
     pub const CONTENT_LENGTH: &str = "content-length";
-    /// Whose the request is for.
+    /// The host and port that the request is for.
     pub const HOST: &str = "host";
     /// Who sends it.
     pub const USER_AGENT: &str = "user-agent";
     /// The message's id, the same on every attempt (Standard Webhooks).
     pub const WEBHOOK_ID: &str = "webhook-id";
 
-    /// Whether broadcaster or HTTP itself sets the header of this name, which is in lower case, so that an operator may not.
+    /// Whether broadcaster or HTTP itself sets the header of this name, which is in lower case, so that an operator may
+    /// not.
     pub fn is_set_by_us(name: &str) -> bool {
         const OURS: [&str; 5] = [ATTEMPT, SUBJECT, CONTENT_LENGTH, HOST, WEBHOOK_ID];
-        /// Of a connection, not of a request (RFC 9110, section 7.6.1), or an agreement that the client does not make.
+        /// These are about a connection and not about a request (RFC 9110, section 7.6.1), or, as `expect`, ask for an
+        /// exchange that the client does not take part in.
         const CONNECTION: [&str; 8] = [
             "connection",
             "expect",
@@ -34,8 +37,8 @@ pub mod http {
         OURS.contains(&name) || CONNECTION.contains(&name)
     }
 
-    /// Whether the header of this name, which is in lower case, has a meaning to receivers that only a signature (Standard
-    /// Webhooks), a trace (W3C Trace Context) or a CloudEvent in binary mode may give it.
+    /// Whether the header of this name, which is in lower case, has a meaning to receivers that only a signature
+    /// (Standard Webhooks), a trace (W3C Trace Context) or a CloudEvent in binary mode may give it.
     pub fn is_kept(name: &str) -> bool {
         const KEPT: [&str; 4] = ["webhook-timestamp", "webhook-signature", "traceparent", "tracestate"];
         const CLOUD_EVENT: &str = "ce-";
@@ -67,14 +70,14 @@ pub mod nats {
     pub const SUBJECT: &str = "Broadcaster-Subject";
     /// The name of the route.
     pub const ROUTE: &str = "Broadcaster-Route";
-    /// How often it was attempted.
+    /// How often the message was attempted.
     pub const ATTEMPTS: &str = "Broadcaster-Attempts";
     /// How the last attempt failed.
     pub const LAST_FAILURE: &str = "Broadcaster-Last-Failure";
 
     /// Why a letter died.
     pub const REASON: &str = "Broadcaster-Reason";
-    /// When it came out of NATS.
+    /// When the message came out of NATS. Times are in RFC 3339.
     pub const RECEIVED: &str = "Broadcaster-Received";
     /// When the last attempt ended.
     pub const LAST_ATTEMPT: &str = "Broadcaster-Last-Attempt";
@@ -86,7 +89,7 @@ pub mod nats {
     pub const LAST_ANSWER: &str = "Broadcaster-Last-Answer";
     /// The stream a message came from.
     pub const STREAM: &str = "Broadcaster-Stream";
-    /// Its place in that stream.
+    /// Its sequence in that stream.
     pub const SEQUENCE: &str = "Broadcaster-Sequence";
 
     /// The subject of the route, which may have wildcards.

@@ -1,4 +1,4 @@
-//! A message on its way from NATS to a webhook.
+//! A message on its way from NATS to a webhook, and what can come of it. Plain data, no I/O.
 
 pub mod ack_queue;
 pub mod acknowledgement;
@@ -29,20 +29,20 @@ pub struct Message {
     pub payload: Bytes,
     /// When it came out of NATS.
     pub received: Time,
-    /// How many attempts were begun.
+    /// How many attempts were begun that count: those that told only that the webhook is down are taken back.
     pub attempts: u32,
     /// Why the last attempt failed, if one did.
     pub last_failure: Option<Failure>,
     /// What more there is to know of the last attempt, if it failed.
-    pub setback: Option<Box<Setback>>,
-    /// What it owes to the stream it came from, if it came from one.
+    pub failed_attempt: Option<Box<FailedAttempt>>,
+    /// How to acknowledge it to its stream, if it came from one.
     pub ack: Option<AckHandle>,
 }
 
-/// An attempt that failed, for whoever looks into a dead letter. Aside, so that a message that never failed does not carry
-/// it along.
+/// What is kept of an attempt that failed, for whoever looks into a dead letter. Boxed in its message, so that one that
+/// never failed does not carry it along.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setback {
+pub struct FailedAttempt {
     /// When the attempt ended.
     pub at: Time,
     /// How the webhook's answer began, made safe for a header.
@@ -60,12 +60,13 @@ impl Message {
             received,
             attempts: 0,
             last_failure: None,
-            setback: None,
+            failed_attempt: None,
             ack: None,
         }
     }
 
-    /// The memory that keeping this message takes, in bytes: what the bounds are charged with.
+    /// The memory that keeping this message takes, in bytes: what the bounds are charged with. It has to be the same
+    /// when the message goes into a queue and when it comes out.
     pub fn cost(&self) -> usize {
         /// What the allocator and the slack of a growing queue add, about.
         const OVERHEAD: usize = 64;
@@ -75,14 +76,15 @@ impl Message {
             + self.subject.len()
             + self.headers.0.len()
             + self.id.heap_size()
-            + self.setback.as_ref().map_or(0, |setback| setback.cost())
+            + self.failed_attempt.as_ref().map_or(0, |failed_attempt| failed_attempt.cost())
     }
 
     /// Lets go of the memory that the payload shares with others.
     ///
-    /// A small payload is a slice of a read block of 32 KiB or more; parked for long, it would keep the whole block
-    /// alive and the bounds would count a hundredth of what is really held.
+    /// A small payload is a slice of a read block of 32 KiB or more. In a queue it would keep the whole block alive,
+    /// and the bounds would count a hundredth of the memory that is really taken.
     pub fn detach(&mut self) {
+        // From half of such a block on, a copy would save less than it costs.
         const WORTH_COPYING: usize = 16 * 1024;
         if self.payload.len() < WORTH_COPYING {
             self.payload = Bytes::copy_from_slice(&self.payload);
@@ -90,7 +92,7 @@ impl Message {
     }
 }
 
-impl Setback {
+impl FailedAttempt {
     fn cost(&self) -> usize {
         size_of::<Self>() + self.excerpt.as_ref().map_or(0, |excerpt| excerpt.len())
     }
@@ -109,7 +111,7 @@ impl Id {
     /// The longest id that is taken over from a publisher, in bytes.
     pub const LONGEST: usize = 256;
 
-    /// A fresh id.
+    /// A new id for a message whose publisher gave none.
     pub fn fresh() -> Self {
         Self::Made(Uuid::now_v7())
     }
@@ -118,6 +120,7 @@ impl Id {
     /// or longer than [`Id::LONGEST`].
     pub fn given(id: &str) -> Self {
         let safe = header_safe(id);
+        // Measured after the encoding, which can make it three times as long.
         if safe.is_empty() || safe.len() > Self::LONGEST { Self::fresh() } else { Self::Given(safe.into()) }
     }
 
@@ -154,8 +157,8 @@ pub fn header_safe(text: &str) -> std::borrow::Cow<'_, str> {
 
 /// A message's NATS headers, in one block of memory.
 ///
-/// Few messages have headers, and few of those headers are ever read; a map with an allocation for each would cost more
-/// than it gives.
+/// Few messages have headers, and few of those headers are ever read: a map would allocate for each header, and finding
+/// one faster is worth less than that.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Box<str>);
 
@@ -164,6 +167,7 @@ impl Headers {
     pub fn new<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut block = String::new();
         for (name, value) in headers {
+            // A colon or a line break would be taken for the end of the name or of the header when the block is read.
             block.extend(name.chars().map(|c| if c == ':' || c == '\n' { ' ' } else { c }));
             block.push(':');
             block.extend(value.chars().map(|c| if c == '\n' { ' ' } else { c }));
@@ -186,7 +190,7 @@ impl Headers {
     }
 }
 
-/// The block as it is kept: what [`FromStr`](std::str::FromStr) reads back.
+/// The block as it is kept, for the hand-over: what [`FromStr`](std::str::FromStr) reads back.
 impl fmt::Display for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,11 +1,12 @@
-//! Where a message of a stream comes from: the stream says so in the subject on which it wants to be answered.
+//! Where a message of a stream comes from: the server says so in the reply subject of each message, so nobody has to
+//! ask.
 
 /// What the reply subject of a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<'a> {
     /// The stream.
     pub stream: &'a str,
-    /// The message's place in the stream.
+    /// The message's sequence in the stream.
     pub sequence: u64,
     /// How often the consumer has delivered it, this time included.
     pub delivered: u64,
@@ -14,12 +15,15 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.<pending>`, also with
-    /// the domain and the hash of the account behind `ACK`, and with whatever may be added at the end (ADR-15).
+    /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.<pending>`, also
+    /// with the domain and the hash of the NATS account behind `ACK`, and with whatever may be added at the end (NATS
+    /// ADR-15). None for any other subject.
     pub fn parse(reply: &'a str) -> Option<Self> {
         let tokens: Vec<_> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
         let tokens = match tokens.len() {
             7 => tokens.as_slice(),
+            // With domain and hash, and perhaps more at the end: from here on it is as above. Eight tokens are neither
+            // form.
             9.. => tokens.get(2..)?,
             _ => return None,
         };

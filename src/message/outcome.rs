@@ -1,6 +1,7 @@
 //! What can come of an attempt and of a message: the closed sets that logs, metric labels and dead letters share.
 //!
-//! Each set is spelled once, here. Whoever counts by one of them has an array with a place for each member.
+//! Each set is spelled once, here, so that the three can't disagree. Whoever counts by one
+//! of them has an array with an element for each member.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -9,7 +10,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 pub enum Attempt {
     /// The webhook answered with this status, from 200 to 299.
     Delivered(u16),
-    /// It did not, or not in time.
+    /// It answered with another status, or not at all, or not in time.
     Failed {
         /// What went wrong.
         failure: Failure,
@@ -21,7 +22,7 @@ pub enum Attempt {
 }
 
 impl Attempt {
-    /// A failure before or without an answer.
+    /// A failure with nothing more to say about it.
     pub const fn failed(failure: Failure) -> Self {
         Self::Failed { failure, retry_after: None, excerpt: None }
     }
@@ -47,12 +48,13 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The failures that are not a status.
+    /// The failures that are not a status, in the order in which they are counted.
     pub const TRANSPORT: [Self; 6] =
         [Self::Timeout, Self::Dns, Self::Connect, Self::Tls, Self::Reset, Self::Protocol];
 
-    /// The place of a failure that is not a status in [`Failure::TRANSPORT`].
+    /// The index in [`Failure::TRANSPORT`]; none for a status.
     pub const fn transport_index(self) -> Option<usize> {
+        // By hand, because an enum with a field has no numbers; a test holds it against the array.
         match self {
             Self::Status(_) => None,
             Self::Timeout => Some(0),
@@ -72,7 +74,8 @@ impl Failure {
         }
     }
 
-    /// The word for it in logs, in the metric label `code` and in dead letters: a status as its number.
+    /// Its name in logs, in the metric label `code` and in dead letters; a status is its number. Operators' queries
+    /// depend on these: they never change.
     pub fn label(self) -> Cow<'static, str> {
         match self {
             Self::Status(status) => status.to_string().into(),
@@ -85,7 +88,7 @@ impl Failure {
         }
     }
 
-    /// The failure with this label.
+    /// The failure with this label; none where no failure has it. Another replica wrote it, perhaps of another version.
     pub fn labelled(label: &str) -> Option<Self> {
         let transport = Self::TRANSPORT.into_iter().find(|failure| failure.label() == label);
         transport.or_else(|| label.parse().ok().map(Self::Status))
@@ -99,7 +102,7 @@ pub enum Outcome {
     Delivered,
     /// It was published as a dead letter, and NATS has confirmed that.
     DeadLettered,
-    /// It was given up, and nobody has it.
+    /// It was given up, and nobody keeps it.
     Dropped,
     /// Another replica took it over.
     HandedOver,
@@ -108,11 +111,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All of them; the place of each is its number.
+    /// All of them, each at the index that it is as a number.
     pub const ALL: [Self; 5] =
         [Self::Delivered, Self::DeadLettered, Self::Dropped, Self::HandedOver, Self::Returned];
 
-    /// The word for it in the metric label `outcome`.
+    /// Its value in the metric label `outcome`.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
@@ -144,12 +147,13 @@ impl Reason {
     pub const ALL: [Self; 5] =
         [Self::Rejected, Self::AttemptsExhausted, Self::QueueFull, Self::RetryQueueFull, Self::Shutdown];
 
-    /// Whether the message died for want of room or time here, and might be delivered another time or by another replica.
+    /// Whether the message died for want of room or time here, and might be delivered another time or by another
+    /// replica. Such a message goes back to its stream, if it came from one.
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::QueueFull | Self::RetryQueueFull | Self::Shutdown)
     }
 
-    /// The word for it in logs and dead letters.
+    /// Its name in logs and dead letters.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",

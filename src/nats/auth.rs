@@ -1,4 +1,4 @@
-//! How a connection says who we are.
+//! How a connection logs in, and which certificates it trusts and shows.
 
 use async_nats::ConnectOptions;
 use secrecy::ExposeSecret as _;
@@ -6,10 +6,9 @@ use secrecy::ExposeSecret as _;
 use super::SetUpError;
 use crate::config::{Nats, NatsAuth, NatsUrl};
 
-/// Options that say who we are.
 pub(super) fn authenticated(config: &Nats) -> Result<ConnectOptions, SetUpError> {
     let options = ConnectOptions::new();
-    // The client takes no notice of a login in a URL. It has one for all servers.
+    // The client ignores a login in a URL. It has one for all servers, which the configuration has made sure of.
     let in_url = config.servers.iter().find_map(NatsUrl::login);
     let options = match in_url.as_ref().unwrap_or(&config.auth) {
         NatsAuth::Anonymous => options,

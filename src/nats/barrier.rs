@@ -1,6 +1,15 @@
 //! Whether the server has handled what was sent over a connection before.
+//!
+//! The client's own `flush` does not tell: it returns when the bytes are written, and asks the server nothing.
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use async_nats::{Client, Subscriber};
 use thiserror::Error;
@@ -12,16 +21,33 @@ use tokio::{
 use super::{NatsConnection, SetUpError, next};
 use crate::stats::Counter;
 
-/// The server did not answer.
+/// The server did not answer in time, or the client has ended. What was sent before may have arrived or not.
 #[derive(Debug, Error)]
 #[error("no answer from the NATS server")]
 pub struct BarrierError;
 
-/// How many messages barriers have sent, and how many came back: nobody else counts those as received.
+/// The messages of barriers, which nobody else counts as received.
 #[derive(Debug, Default)]
 pub(super) struct BarrierCounts {
     pub(super) sent: Counter,
-    pub(super) taken: Counter,
+    /// Whether one is on its way.
+    pub(super) is_out: AtomicBool,
+}
+
+/// Marks that a message of a barrier is on its way, for as long as somebody waits for it: also where the wait is broken off.
+struct Out<'c>(&'c BarrierCounts);
+
+impl<'c> Out<'c> {
+    fn mark(counts: &'c BarrierCounts) -> Self {
+        counts.is_out.store(true, Relaxed);
+        Self(counts)
+    }
+}
+
+impl Drop for Out<'_> {
+    fn drop(&mut self) {
+        self.0.is_out.store(false, Relaxed);
+    }
 }
 
 /// Asks the server over a connection whether it has handled what was sent over it before.
@@ -53,14 +79,15 @@ impl Barrier {
     }
 
     async fn round_trip(&mut self) -> bool {
-        self.counts.sent.add(1);
-        let token = self.counts.sent.get().to_string();
+        let counts = Arc::clone(&self.counts);
+        let _out = Out::mark(&counts);
+        counts.sent.add(1);
+        let token = counts.sent.get().to_string();
         if self.client.publish(self.inbox.clone(), token.clone().into()).await.is_err() {
             return false;
         }
-        // An echo that was waited for in vain may come late: it is not the one we want.
+        // One that was waited for in vain may come late: it is not the one we want.
         while let Some(message) = next(&mut self.subscriber).await {
-            self.counts.taken.add(1);
             if message.payload == token {
                 return true;
             }

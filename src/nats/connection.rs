@@ -1,4 +1,5 @@
-//! A connection that heals itself, over the client library.
+//! A connection to NATS that heals itself, over the client library: how it is set up, what is counted of it, and how a
+//! subscription over it ends without loss.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -22,7 +23,7 @@ const CLIENT_COMMANDS: usize = 64 * 1024;
 /// How many messages the client holds for a subscription until they are taken. One turn of its read loop can bring
 /// about four megabytes, and what does not fit is lost. It takes no memory while it is empty.
 const CLIENT_QUEUE: usize = 64 * 1024;
-/// A dead server is noticed within three of these.
+/// A dead server is noticed within three of these; the client's default of 60 s would make that three minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The client can't be set up. A server that is away is no error: the client goes on trying.
@@ -45,11 +46,12 @@ pub struct NatsConnection {
 }
 
 impl NatsConnection {
-    /// Sets the client up and leaves it to connect in the background, for as long as that takes.
-    /// A `predecessor` passes on the servers that it was told of.
+    /// Sets the client up and leaves it to connect in the background, for as long as that takes. A `predecessor` passes
+    /// on the servers that it was told of: where only one is configured, that may be the one to get away from.
     pub async fn open(config: &Nats, name: &str, predecessor: Option<&Self>) -> Result<Self, SetUpError> {
         let state = Arc::new(ConnectionState::new(name.to_owned()));
         let (events, failures) = (Arc::clone(&state), Arc::clone(&state));
+        // With jitter, as all lanes and replicas lose a server at the same moment.
         let reconnects = Backoff::new(Duration::from_millis(100), Duration::from_secs(2), 2.0, Jitter::Full);
         let options = authenticated(config)?
             .name(&config.name)
@@ -61,7 +63,7 @@ impl NatsConnection {
             })
             .reconnect_to_server_callback(move |servers, _info| {
                 failures.note_failures(&servers);
-                // The client chooses.
+                // The client chooses the server. All that is wanted here are the errors that it has had with each.
                 std::future::ready(None)
             })
             .ping_interval(PING_INTERVAL)
@@ -72,7 +74,7 @@ impl NatsConnection {
                 std::future::ready(())
             });
         let configured = config.servers.iter().map(NatsUrl::address);
-        let told = predecessor.map(|link| link.client.server_info().connect_urls);
+        let told = predecessor.map(|predecessor| predecessor.client.server_info().connect_urls);
         let servers: Vec<_> = configured.chain(told.unwrap_or_default()).collect();
         let client = options.connect(servers).await.map_err(|error| SetUpError(Box::new(error)))?;
         Ok(Self { client, state, barriers: Arc::default() })
@@ -103,11 +105,12 @@ impl NatsConnection {
         self.client.statistics().connects.load(Relaxed)
     }
 
-    /// How many messages the client has read from the connection that were not those of a barrier; nothing while one of those is out.
+    /// How many messages the client has read from the connection that were not those of a barrier; nothing while one of
+    /// those is on its way. One that never came back is taken off all the same: rather one too few than a loss that was none.
     pub fn messages_read(&self) -> Option<u64> {
-        let taken = self.barriers.taken.get();
+        let barriers = &self.barriers;
         let read = self.client.statistics().in_messages.load(Relaxed);
-        (self.barriers.sent.get() == taken).then(|| read.saturating_sub(taken))
+        (!barriers.is_out.load(Relaxed)).then(|| read.saturating_sub(barriers.sent.get()))
     }
 }
 

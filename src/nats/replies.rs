@@ -8,7 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{NatsConnection, SetUpError, next};
 
-/// An inbox of our own. The client's own requests would keep something for each answer that never comes.
+/// An inbox for answers to numbered questions. The client's own requests would keep an entry for each answer that never
+/// comes, for as long as the client lives (nats-io/nats.rs#1617).
 #[derive(Debug)]
 pub struct Replies {
     client: Client,

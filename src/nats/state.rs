@@ -19,12 +19,12 @@ use crate::stats::Counter;
 pub struct Connections(Mutex<Vec<Arc<ConnectionState>>>);
 
 impl Connections {
-    /// Takes note of one more.
+    /// Adds one, for as long as the process lives.
     pub fn add(&self, connection: Arc<ConnectionState>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
-    /// All of them.
+    /// All that were added.
     pub fn all(&self) -> Vec<Arc<ConnectionState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -36,12 +36,13 @@ pub struct ConnectionState {
     name: String,
     connected: AtomicBool,
     connects: Counter,
-    /// Told with each connection that is made or lost.
+    /// Counts the connections that were made and lost.
     changes: watch::Sender<u64>,
     lame_duck: Notify,
-    /// What the server or the network said last, where it was not good.
+    /// The last thing that went wrong, until there is a connection again.
     trouble: Mutex<Option<String>>,
-    /// What the server refused for want of permission.
+    /// What the server refused for want of permission, in its own words: `Permissions Violation for Publish to "a.b"`.
+    /// There is nothing else to tell it by.
     refusals: Mutex<Vec<String>>,
 }
 
@@ -58,7 +59,7 @@ impl ConnectionState {
         }
     }
 
-    /// Whether there is a connection.
+    /// Whether there is a connection, as far as the events have told; they may be late.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Relaxed)
     }
@@ -127,6 +128,7 @@ impl ConnectionState {
                 self.connected.store(true, Relaxed);
                 self.connects.add(1);
                 *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                // The client subscribes again to everything, and hears again what is refused.
                 self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 info!(link, "connected to NATS");
                 self.tell();
@@ -138,6 +140,7 @@ impl ConnectionState {
             }
             Event::LameDuckMode => {
                 info!(link, "NATS server is about to stop, moving to another one");
+                // It is kept for whoever asks later.
                 self.lame_duck.notify_one();
             }
             Event::ServerError(ServerError::Other(text)) if text.to_lowercase().contains("permissions") => {
@@ -146,7 +149,7 @@ impl ConnectionState {
             }
             Event::ServerError(error) => self.trouble_with(&error),
             Event::ClientError(error) => {
-                // It leaves out the cause: better than nothing.
+                // It leaves out the cause, which `note_failures` has, so that it is only better than nothing.
                 if self.trouble().is_none() {
                     self.trouble_with(&error);
                 }

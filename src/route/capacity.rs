@@ -1,10 +1,10 @@
-//! How much room a pipeline has, for sources that ask for messages instead of being given them.
+//! How much room a pipeline has, for sources that ask for messages (a stream) instead of being given them.
 
 use std::cell::Cell;
 
 use tokio::sync::Notify;
 
-/// How much room a pipeline has for more messages.
+/// How much room a pipeline has for more messages, at the moment it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// How many messages fit into the queue.
@@ -17,9 +17,10 @@ pub struct Capacity {
     pub retrying: usize,
 }
 
-/// Tells a source when the queue runs low.
+/// Tells a source when the queue runs low, so that it need not look at the queue again and again.
 #[derive(Debug, Default)]
 pub(super) struct LowWater {
+    /// 0 while nobody waits: no queue has fewer messages, so what each message checks never holds then.
     mark: Cell<usize>,
     reached: Notify,
 }
@@ -31,7 +32,7 @@ impl LowWater {
         self.reached.notified().await;
     }
 
-    /// There are so many messages now, one having been taken.
+    /// Takes note that `messages` are left in the queue after one was taken.
     pub(super) fn observe(&self, messages: usize) {
         if messages < self.mark.get() {
             self.mark.set(0);

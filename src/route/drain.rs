@@ -1,11 +1,12 @@
 //! The end of a pipeline: what is still attempted, what goes elsewhere, and what becomes of the rest.
 //!
-//! A pipeline that is to end is closed with a deadline and drained; or, where the route goes on with other settings, it is
-//! retired, and its successor takes over what waits. Then it is aborted, and what is left is handed over or given up.
+//! A pipeline that is to end is closed with a deadline and drained; or, where the route goes on with other settings, it
+//! is retired, and its successor takes over what waits. Then it is aborted, and what is left is handed over or given
+//! up. The order matters: only after [`Pipeline::abort`] has returned is no worker left that could change what is left.
 
 use std::{rc::Rc, time::Duration};
 
-use tokio::time::timeout_at;
+use tokio::time::{sleep_until, timeout_at};
 
 use super::{pipeline::Pipeline, schedule::Waiting};
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 /// How a pipeline comes to its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Closing {
-    /// By a deadline. For so long before it, at most, nothing is begun.
+    /// By a deadline. Nothing is begun in the last stretch before it, which is `longest` at most.
     By { deadline: Time, longest: Duration },
     /// Nothing is begun any more: a successor does the rest.
     Retired,
@@ -25,28 +26,30 @@ pub(super) enum Closing {
 
 impl<D: Deliver + 'static> Pipeline<D> {
     /// Prepares for an end at `deadline`: each retry that was due later gets its attempt in the first half of the time.
-    /// Towards the end nothing is begun that would hardly be over by then, to go by how long attempts have taken so far:
-    /// the webhook would get it, and get it again from whoever takes it over.
+    /// Towards the end nothing is begun that would hardly be over by then, to go by how long attempts have taken so
+    /// far: the webhook would get it, and get it again from whoever takes it over.
     pub fn close(self: &Rc<Self>, deadline: Time) {
         let now = self.clock.now();
+        // The first half is always for beginning attempts. Where they take long, three times the average may be more
+        // than all of the time, and nothing would be begun at all.
         let half = deadline.since(now) / 2;
         self.closing.set(Some(Closing::By { deadline, longest: half }));
         self.schedule.borrow_mut().expedite(now, half);
         self.wake_workers_at(now);
     }
 
-    /// Begins no attempt any more, as a successor is there for the same route.
+    /// Begins no attempt any more, as a successor is there for the same route. What is under way ends as usual.
     pub fn retire(&self) {
         self.closing.set(Some(Closing::Retired));
     }
 
-    /// Whether it was.
+    /// Whether [`Self::retire`] was called.
     pub fn is_retired(&self) -> bool {
         matches!(self.closing.get(), Some(Closing::Retired))
     }
 
-    /// Gives what waits here to `successor`, which counts for the same route: nothing is received anew. What the successor
-    /// has no room for stays here.
+    /// Gives what waits here to `successor`, which counts for the same route: nothing is received anew. What the
+    /// successor has no room for stays here.
     pub fn move_to(&self, successor: &Rc<Self>) {
         let mut refused = Vec::new();
         let left = self.left.take().into_iter().map(|message| Waiting { message, due: None });
@@ -57,7 +60,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         }
         let mut schedule = self.schedule.borrow_mut();
         for waiting in refused {
-            // Where it was in the queue before, there is room for it.
+            // It was here a moment ago, so there is room for it. Were that ever wrong, it would still not be lost.
             if let Err(Waiting { message, .. }) = schedule.take_over(waiting) {
                 self.left.borrow_mut().push(message);
             }
@@ -75,7 +78,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.schedule.borrow_mut().pop_any()
     }
 
-    /// How long an attempt takes on average.
+    /// How long an attempt takes on average, over all attempts of the route on this lane; zero before the first.
     fn usual_duration(&self) -> Duration {
         let durations = &self.stats.request_duration;
         let attempts = durations.counts().sum::<u64>().max(1);
@@ -84,16 +87,23 @@ impl<D: Deliver + 'static> Pipeline<D> {
 
     /// Whether nothing is begun any more at `now`.
     pub(super) fn is_closed(&self, now: Time) -> bool {
-        match self.closing.get() {
-            None => false,
-            Some(Closing::Retired) => true,
-            Some(Closing::By { deadline, longest }) => {
-                deadline.since(now) <= (self.usual_duration() * 3).min(longest)
+        self.quiet_from().is_some_and(|from| from <= now)
+    }
+
+    /// From when on nothing is begun any more, where an end is in sight.
+    fn quiet_from(&self) -> Option<Time> {
+        match self.closing.get()? {
+            Closing::Retired => Some(Time::START),
+            Closing::By { deadline, longest } => {
+                // Most attempts take less than three times the average. One that is broken off at the end costs
+                // more than one that is not begun: the webhook may have taken it, and gets it again from elsewhere.
+                Some(deadline.before((self.usual_duration() * 3).min(longest)))
             }
         }
     }
 
-    /// Returns when nothing is in hand any more, or nothing of it can be attempted before `deadline`.
+    /// Returns when nothing is in hand any more, or nothing of it can be attempted before `deadline`; at that deadline at the
+    /// latest.
     pub async fn drained(&self, deadline: Time) {
         loop {
             let now = self.clock.now();
@@ -102,13 +112,23 @@ impl<D: Deliver + 'static> Pipeline<D> {
             if self.in_flight.get() == 0 && hopeless {
                 return;
             }
-            self.progress.notified().await;
+            // A retry may come due when nothing is begun any more: no attempt tells of that.
+            let quiet_from = self.quiet_from().filter(|from| *from > now).unwrap_or(deadline);
+            tokio::select! {
+                () = self.progress.notified() => {}
+                () = sleep_until(self.clock.instant(quiet_from)) => {
+                    if quiet_from >= deadline {
+                        return;
+                    }
+                }
+            }
         }
     }
 
     /// Ends the work at once: breaks off what is under way. What is left waits for [`Self::take_left`].
     pub async fn abort(&self) {
         self.aborted.set(true);
+        // Whoever waits, at a webhook, parked or for the alarm, sees the flag only when it is polled.
         for worker in &*self.workers.borrow() {
             worker.wake();
         }
@@ -130,7 +150,8 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.left.borrow().is_empty() && schedule.retries().is_empty() && schedule.queue().is_empty()
     }
 
-    /// Takes out one of the messages that are left. It is to be put back, or to be told that it was handed over.
+    /// Takes out one of the messages that are left, after an [abort](Self::abort). The caller owes an end to it:
+    /// [`Self::put_back`] or [`Self::handed_over`].
     pub fn take_left(&self) -> Option<Message> {
         let left = self.left.borrow_mut().pop();
         left.or_else(|| self.pop_any().map(|waiting| waiting.message))
@@ -146,8 +167,8 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.settle.handed_over(message);
     }
 
-    /// Gives up what is left. Dead letters that find no room wait for it until `patience` ends: all that a route holds
-    /// may be more than fits at once.
+    /// Gives up what is left. Dead letters that find no room wait for it until `patience` ends: a route may have more
+    /// messages than the dead-letter queue takes at once.
     pub async fn give_up(&self, patience: Time) {
         let patience = self.clock.instant(patience);
         while let Some(message) = self.take_left() {

@@ -1,5 +1,9 @@
-//! One route: what its lanes share, and on each lane the pipeline from the queue that takes a message in to the count of
-//! what became of it.
+//! One route: what its lanes share, and on each lane the pipeline from the queue that takes a message in to the count
+//! of what became of it.
+//!
+//! Decisions and waiting are apart. [`schedule`] decides and never waits; [`pipeline`] and its workers wait and decide
+//! nothing. Nothing here knows NATS or HTTP: messages are offered by a source, and attempted by a
+//! [`Deliver`](crate::deliver::Deliver).
 
 mod capacity;
 mod drain;

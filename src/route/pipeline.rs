@@ -1,11 +1,12 @@
 //! One route on one lane at work: the loops around a [`Schedule`], which only wait, and ask it what is next.
 //!
-//! A pool of [workers](super::worker), each with a client of its own, takes messages as fast as it can deliver them. Whoever
-//! brings work wakes as many of them as there is work for. One timer wakes the route when something is due: a waiting
-//! retry is an entry in a queue and holds nothing else.
+//! A pool of workers (`worker.rs`), each with a client of its own, takes messages as fast as it can deliver them.
+//! Whoever brings work wakes as many of them as there is work for. One timer, the alarm, wakes the route when something
+//! is due: a waiting retry is an entry in a queue and costs no task and no timer.
 //!
-//! A pipeline has a life of its own: it is started, drained, and at last aborted ([`drain`](super::drain)), whatever the
-//! others on its lane do.
+//! A pipeline has a life of its own: it is started, drained, and at last aborted (`drain.rs`), whatever
+//! the others on its lane do. All of it runs on the lane's thread, so `Cell`s do; no borrow of the schedule may live
+//! across an await, and what `settle` does in the closures below never comes back to the schedule.
 
 use std::{
     cell::{Cell, RefCell},
@@ -42,11 +43,11 @@ use crate::{
 
 /// What a pipeline is made of.
 pub struct Parts<D> {
-    /// Decides.
+    /// Decides what is attempted and what follows from it.
     pub schedule: Schedule,
     /// What happens to a new message that does not fit.
     pub overflow: Overflow,
-    /// How many attempts may be under way at the same time.
+    /// How many attempts may be under way at the same time: the most workers there will be.
     pub concurrency: usize,
     /// How many are, those of its predecessors at the same webhook included.
     pub under_way: Rc<UnderWay>,
@@ -56,9 +57,9 @@ pub struct Parts<D> {
     pub settle: Settle,
     /// Watches how the webhook does.
     pub health: Arc<WebhookHealth>,
-    /// Counts.
+    /// The figures of the route on this lane.
     pub stats: Arc<RouteStats>,
-    /// Tells the time.
+    /// The clock of the process.
     pub clock: Clock,
 }
 
@@ -76,21 +77,23 @@ pub struct Pipeline<D> {
 
     pub(super) tasks: TaskTracker,
     pub(super) workers: RefCell<Vec<Rc<WorkerHandle>>>,
-    /// Those who have nothing to do, the last to be parked on top.
+    /// The workers that have nothing to do, the last to be parked on top.
     pub(super) parked: RefCell<Vec<Rc<WorkerHandle>>>,
-    /// How many workers were woken and have not come yet.
+    /// How many workers were woken and have not run yet. They count as help that is on its way, so that one message
+    /// does not wake a second worker.
     pub(super) woken: Cell<usize>,
     pub(super) in_flight: Cell<usize>,
     under_way: Rc<UnderWay>,
 
     pub(super) low_water: LowWater,
+    /// When the alarm goes off: the earliest time that anybody has asked for.
     alarm: Cell<Option<Time>>,
     pub(super) alarm_set: Notify,
-    /// Told after each attempt.
+    /// Notified after each attempt, for [`Self::drained`].
     pub(super) progress: Notify,
     pub(super) closing: Cell<Option<Closing>>,
     pub(super) aborted: Cell<bool>,
-    /// What was broken off by the abort, and what nobody took over.
+    /// What the abort broke off, and what was put back because nobody took it over.
     pub(super) left: RefCell<Vec<Message>>,
 }
 
@@ -128,8 +131,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
         pipeline
     }
 
-    /// Takes a message from the source. [`Self::wake_workers`] is to be called after one or several.
+    /// Takes a message from the source. [`Self::wake_workers`] is to be called after one or several: a source that
+    /// reads many at once wakes the workers once.
     pub fn offer(&self, message: Message) {
+        // Counted first: whatever happens next counts an outcome, and the tally must never show more ends than
+        // beginnings.
         self.stats.received.add(1);
         let now = message.received;
         self.schedule.borrow_mut().offer(message, |evicted| match self.overflow {
@@ -146,6 +152,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         if self.aborted.get() || self.closing.get().is_some() {
             return Err(message);
         }
+        // Received only when it is admitted: one that is refused still belongs to the replica that offered it.
         self.schedule.borrow_mut().admit(message)?;
         self.stats.received.add(1);
         self.wake_workers();
@@ -166,6 +173,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         if let Some(next) = next
             && next > now
         {
+            // Nothing can be attempted now, so nobody is woken; whoever sees that last has to set the alarm.
             return self.set_alarm(next);
         }
         let wanted = wanted.min(self.room_at_the_webhook());
@@ -195,13 +203,14 @@ impl<D: Deliver + 'static> Pipeline<D> {
                 self.under_way.begin();
                 self.low_water.observe(self.schedule.borrow().queue().len());
                 self.show_load();
+                // There may be more to do than those who were woken can take: each one that begins wakes the next.
                 self.wake_workers_at(now);
                 Some((batch, now))
             }
         }
     }
 
-    /// Settles what is decided after an attempt that began at `began` and ended just `now`.
+    /// Settles what the schedule decides after an attempt that began at `began` and ended at `now`.
     pub(super) fn finish(self: &Rc<Self>, batch: Batch, attempt: &Attempt, began: Time, now: Time) {
         self.end_attempt();
         self.stats.request_duration.observe(now.since(began));
@@ -223,6 +232,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
                 Verdict::Retry(due) => self.set_alarm(due),
             });
         self.show_load();
+        // Only now that the schedule is not borrowed any more: waking workers asks it what there is to do.
         self.follow(change, now);
         self.progress.notify_one();
     }
@@ -254,7 +264,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.health.failed(failure, now);
     }
 
-    /// Says what has become of the breaker, and goes on accordingly.
+    /// Logs what has become of the breaker, and wakes the workers that it lets through now.
     fn follow(self: &Rc<Self>, change: Option<Change>, now: Time) {
         if let Some(change) = change {
             self.health.breaker_changed(change);
@@ -262,6 +272,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         }
     }
 
+    /// Sets the alarm for `at`, unless it goes off earlier anyway: then whoever it wakes sets it on.
     pub(super) fn set_alarm(&self, at: Time) {
         if self.alarm.get().is_none_or(|set| at < set) {
             self.alarm.set(Some(at));
@@ -271,6 +282,8 @@ impl<D: Deliver + 'static> Pipeline<D> {
 
     /// Wakes the workers when the alarm goes off, or a predecessor has left them room.
     async fn keep_time(self: Rc<Self>) {
+        // One timer that is set anew each time: making and dropping one for each alarm would lock the runtime's wheel
+        // twice.
         let mut sleep = pin!(sleep_until(self.clock.instant(Time::START)));
         while !self.aborted.get() {
             let alarm = self.alarm.get();
@@ -288,6 +301,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
     }
 
     fn alarm_went_off(self: &Rc<Self>) {
+        // Cleared first: what follows may set it anew.
         self.alarm.set(None);
         let now = self.clock.now();
         let change = self.schedule.borrow().tick(now);
@@ -322,6 +336,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.schedule.borrow().paused_until(now)
     }
 
+    /// Writes what is in hand where the metrics read it.
     pub(super) fn show_load(&self) {
         let schedule = self.schedule.borrow();
         self.load.queue_messages.set(schedule.queue().len());

@@ -1,7 +1,8 @@
-//! The routes of this process, by name.
+//! The routes of this process, by name: what should run, not what runs at the moment.
 //!
 //! There is one list of what should run. Whoever changes it publishes a new one; lanes, hand-over and health follow it.
-//! A route is only ever found by its name.
+//! A route is only ever found by its name: by its position in a list, a change of the order would send the messages of
+//! one route to the webhook of another, and no error would show it.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,7 +24,7 @@ pub type LaneStats = Arc<[Arc<RouteStats>]>;
 /// What should run.
 #[derive(Debug, Default)]
 pub struct Routes {
-    /// Grows with each change.
+    /// Grows by one with each change, so that whoever carries a list out can say which one.
     pub generation: u64,
     /// How long a route that is not in the list any more goes on delivering what is in hand.
     pub grace: Duration,
@@ -54,7 +55,7 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Figures {
     by_name: BTreeMap<RouteName, LaneStats>,
-    /// Of routes whose last message has come to its end.
+    /// The sum of routes that are gone, with all their messages. The tally of the process must still add up at its end.
     gone: Tally,
 }
 
@@ -101,7 +102,8 @@ impl Registry {
         self.current.subscribe()
     }
 
-    /// The figures of the route of this name, which it keeps for as long as there is one, whatever its settings.
+    /// The figures of the route of this name. They stay the same when its settings change, so that its counters in the
+    /// metrics don't start again from 0.
     pub fn stats_of(&self, name: &RouteName) -> LaneStats {
         let mut figures = self.figures();
         let stats = figures.by_name.entry(name.clone());
@@ -109,12 +111,13 @@ impl Registry {
         Arc::clone(stats.or_insert_with(new))
     }
 
-    /// Makes `routes` what should run. The generation of the new list is returned.
+    /// Makes `routes` what should run, and returns the generation of the new list. Routes that are gone have `grace` to
+    /// deliver what is in hand.
     pub fn publish(&self, routes: impl IntoIterator<Item = Arc<Route>>, grace: Duration) -> u64 {
         self.replace(routes, grace, false)
     }
 
-    /// From now on nothing should run, and nothing will run again.
+    /// Makes the empty list the last one: everything ends within `grace`, and the process with it.
     pub fn close(&self, grace: Duration) {
         self.replace([], grace, true);
     }
@@ -123,7 +126,7 @@ impl Registry {
         let generation = self.current.borrow().generation + 1;
         let by_name = routes.into_iter().map(|route| (route.name().clone(), route)).collect();
         let routes = Arc::new(Routes { generation, grace, is_last, by_name });
-        self.figures().let_go(&routes);
+        self.figures().prune(&routes);
         self.current.send_replace(routes);
         generation
     }
@@ -131,7 +134,7 @@ impl Registry {
     /// The figures of every route that runs, or whose last messages are still on their way.
     pub fn stats(&self) -> Vec<(RouteName, LaneStats)> {
         let mut figures = self.figures();
-        figures.let_go(&self.current.borrow());
+        figures.prune(&self.current.borrow());
         figures.by_name.iter().map(|(name, stats)| (name.clone(), Arc::clone(stats))).collect()
     }
 
@@ -148,9 +151,9 @@ impl Registry {
 }
 
 impl Figures {
-    /// Lets go of the figures of routes that don't run, and that nobody can count for any more: pipelines and dead letters
-    /// on their way hold on to the figures they count in.
-    fn let_go(&mut self, routes: &Routes) {
+    /// Lets go of the figures of routes that don't run, and that nobody can count for any more: pipelines and dead
+    /// letters on their way hold on to the figures they count in.
+    fn prune(&mut self, routes: &Routes) {
         let Self { by_name, gone } = self;
         by_name.retain(|name, lanes| {
             let in_use =

@@ -1,7 +1,8 @@
 //! The end of every message on its route: what became of it is counted here, exactly once, and its stream is told.
 //!
-//! Messages are taken by value, so one that was settled can't be settled again. What has become a dead letter is counted
-//! later, by whoever publishes it.
+//! Messages are taken by value, so one that was settled can't be settled again. Nothing here waits for NATS: acks and
+//! dead letters go to queues. What has become a dead letter is counted later, when NATS has confirmed it: until then it
+//! may still be lost, and its stream must not be told that it is done with.
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
@@ -23,24 +24,26 @@ use crate::{
     stats::RouteStats,
 };
 
-/// When a message comes back that found no room here. Soon, but not so soon that it does nothing else.
+/// When the stream delivers a message again that found no room here. At once it would find none either, and messages
+/// would only go to and fro.
 const RETURN: Duration = Duration::from_secs(2);
 
-/// Settles the messages of one route in one lane.
+/// Settles the messages of one route on one lane.
 #[derive(Debug)]
 pub struct Settle {
     route: RouteName,
     stats: Arc<RouteStats>,
     dead_letters: Option<Sender>,
-    /// The way back to the streams. Not used by messages that come from none.
+    /// What the streams are to be told. Messages that come from none have nothing to say here.
     acks: AckQueue,
     clock: Clock,
-    /// An overloaded route may drop a hundred thousand messages a second. The first of each second are named.
+    /// An overloaded route may drop a hundred thousand messages a second. The first ones of each second are named in
+    /// the log, of the others their number.
     named_drops: RefCell<Throttle>,
 }
 
 impl Settle {
-    /// Counts in `stats`, and sends what is dead to `dead_letters` where there is such a place.
+    /// Counts in `stats`, and sends what is dead to `dead_letters` where the route keeps dead letters.
     pub const fn new(
         route: RouteName,
         stats: Arc<RouteStats>,
@@ -80,19 +83,20 @@ impl Settle {
         drop(message);
     }
 
-    /// `message` will not be delivered: it becomes a dead letter, or is dropped where there is no place for those. What
-    /// dies only for want of room or time goes back to its stream, where it came from one.
+    /// `message` will not be delivered: it becomes a dead letter, or is dropped where the route keeps none. What dies
+    /// only for want of room or time goes back to its stream, where it came from one: there it is safe.
     pub fn dead(&self, message: Message, reason: Reason, now: Time) {
         if message.ack.is_some() && reason.is_ours() {
             return self.returned(message, RETURN);
         }
-        let Some(outlet) = &self.dead_letters else {
+        let Some(dead_letters) = &self.dead_letters else {
             return self.dropped(message, reason, now);
         };
         debug!(route = self.route.as_str(), id = %message.id, reason = reason.label(), "dead");
         let letter = Letter::new(message, reason, &self.route, Arc::clone(&self.stats), &self.clock);
-        if let Err(letter) = outlet.send(letter) {
-            // Dead letters come faster than NATS takes them, or NATS is away for too long.
+        if let Err(letter) = dead_letters.send(letter) {
+            // Dead letters come faster than NATS takes them, or NATS is away for too long. Waiting for room would hold
+            // up the messages that can be delivered.
             if letter.message.ack.is_some() {
                 return self.returned(letter.message, RETURN);
             }
@@ -100,17 +104,17 @@ impl Settle {
         }
     }
 
-    /// Returns when there is room for `message` among the dead letters, where those have a place and it has no stream to go
-    /// back to.
+    /// Returns when there is room for `message` among the dead letters; at once where the route keeps none, or where
+    /// the message goes back to a stream. Only for the end of a pipeline, where nothing else is held up by waiting.
     pub async fn room_for(&self, message: &Message) {
-        if let Some(outlet) = &self.dead_letters
+        if let Some(dead_letters) = &self.dead_letters
             && message.ack.is_none()
         {
-            outlet.room_for(message).await;
+            dead_letters.room_for(message).await;
         }
     }
 
-    /// `message` is given up.
+    /// `message` is given up, and nobody keeps it.
     pub fn dropped(&self, mut message: Message, reason: Reason, now: Time) {
         self.stats.count(Outcome::Dropped);
         if let Some(unnamed) = self.named_drops.borrow_mut().pass(now) {
@@ -125,6 +129,7 @@ impl Settle {
             );
         }
         if let Some(ack) = message.ack.take() {
+            // To be dropped is the end that was decided for it: its stream must not deliver it again.
             self.acks.push(ack.settle(AckKind::Term));
         }
         drop(message);

@@ -1,7 +1,8 @@
 //! A route as all its lanes see it: its settings, and what holds for the whole of it.
 //!
 //! The bounds and the concurrency are divided: each lane keeps its own part without asking the others. The rate limit,
-//! the pause that a webhook asks for, the breaker and the webhook's health are shared, by atomics where all goes well.
+//! the pause that a webhook asks for, the breaker and the webhook's health are shared, since they are about the webhook
+//! and not about a lane: by atomics as long as all goes well, by a lock in trouble.
 
 use std::{num::NonZeroUsize, rc::Rc, sync::Arc};
 
@@ -38,13 +39,13 @@ pub struct Route {
     pub settings: config::Route,
     /// The breaker, shared by the lanes.
     pub breaker: Breaker,
-    /// How the webhook does, as all lanes see it.
+    /// Whether the webhook works, as all lanes see it.
     pub health: Arc<WebhookHealth>,
-    /// What is counted, by lane.
+    /// The figures, by lane.
     pub stats: LaneStats,
     /// How to get to the webhook.
     pub transport: Transport,
-    /// Where dead letters go, where they go anywhere.
+    /// Where dead letters go; none where they are dropped.
     pub dead_letters: Option<dead_letter::Sender>,
     limit: Option<SharedLimit>,
     pause: Pause,
@@ -61,7 +62,7 @@ impl Route {
         transport: Transport,
         dead_letters: Option<dead_letter::Sender>,
     ) -> Self {
-        let least = least_part(&settings).get().min(stats.len());
+        let least = most_lanes(&settings).get().min(stats.len());
         Self {
             breaker: Breaker::new(settings.breaker.as_ref()),
             health: Arc::new(WebhookHealth::new(settings.name.clone())),
@@ -103,7 +104,7 @@ impl Route {
         self.settings.jetstream.is_some()
     }
 
-    /// How many lanes run it: the first ones.
+    /// How many lanes run it: always the first ones, so that whoever passes messages on knows which.
     pub const fn lanes(&self) -> usize {
         self.sources.len()
     }
@@ -157,15 +158,17 @@ impl Route {
     }
 }
 
-/// Among how many lanes the settings can be divided, so that each has something of everything.
-fn least_part(settings: &config::Route) -> NonZeroUsize {
+/// Among how many lanes the settings can be divided, so that each has at least one of everything: a lane without a
+/// worker or without room in a queue would take messages and deliver none.
+fn most_lanes(settings: &config::Route) -> NonZeroUsize {
     let concurrency = settings.webhook.concurrency;
     concurrency.min(settings.queue.bounds.messages).min(settings.retry.bounds.messages)
 }
 
-/// The part of `whole` that the lane with this number gets. The parts add up to the whole; the first lanes take what does
-/// not divide.
+/// The part of `whole` that the lane with this number gets. The parts add up to the whole; the first lanes take what
+/// does not divide.
 fn part(whole: NonZeroUsize, lanes: usize, lane: usize) -> NonZeroUsize {
+    // `max(1)`: a route on no lane divides nothing, and must not divide by zero either.
     let rest = usize::from(lane < whole.get() % lanes.max(1));
     NonZeroUsize::new(whole.get() / lanes.max(1) + rest).unwrap_or(NonZeroUsize::MIN)
 }

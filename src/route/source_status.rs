@@ -1,4 +1,4 @@
-//! Whether a route gets its messages on one lane, for whoever asks: health, logs.
+//! Whether a route gets its messages on one lane: written by the source, read by health, readiness and logs.
 
 use std::{
     fmt,
@@ -17,7 +17,8 @@ pub struct SourceStatus {
 /// Where a source stands.
 #[derive(Debug)]
 pub enum SourceState {
-    /// Not live since the start; why, where that is known.
+    /// Not live since the start, and why, where that is known. Apart from [`Self::Failing`]: what goes live from
+    /// here does so for the first time, and has not recovered.
     Starting(Option<String>),
     /// Messages come when there are any.
     Live,
@@ -26,12 +27,12 @@ pub enum SourceState {
 }
 
 impl SourceStatus {
-    /// Not live yet.
+    /// The source of `route`, which is not live yet.
     pub const fn new(route: RouteName) -> Self {
         Self { route, state: Mutex::new(SourceState::Starting(None)) }
     }
 
-    /// Why the route gets no messages, if it gets none.
+    /// Why the route gets no messages, worded for operators; none where it gets them.
     pub fn reason(&self) -> Option<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let why = match &*state {
@@ -42,14 +43,15 @@ impl SourceStatus {
         Some(format!("route {}: {why}", self.route))
     }
 
-    /// From now on it gets its messages. How it was before.
+    /// Takes note that it gets its messages from now on. Returns how it was before, for the log.
     pub fn went_live(&self) -> SourceState {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *state, SourceState::Live)
     }
 
-    /// It does not get its messages, because of this. Whether that is news.
-    pub fn has_trouble(&self, trouble: &dyn fmt::Display) -> bool {
+    /// Takes note that it does not get its messages because of `trouble`. False where the same trouble was known
+    /// already: it comes back with each try, and is logged once.
+    pub fn failed_by(&self, trouble: &dyn fmt::Display) -> bool {
         let text = trouble.to_string();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &*state {

@@ -1,4 +1,6 @@
 //! Whether a route's webhook is working, and the one line that is logged when that changes.
+//!
+//! For operators only: what is attempted depends on the [`breaker`], never on this.
 
 use std::{
     num::NonZeroU32,
@@ -20,7 +22,7 @@ const FAILURES: NonZeroU32 = NonZeroU32::new(3).expect("three is not zero");
 /// A webhook that comes and goes is reported as failing no more often than this.
 const DWELL: Duration = Duration::from_secs(1);
 
-/// A change that is worth a line.
+/// A change that is worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthChange {
     /// Several attempts in a row failed, the last of them for this reason.
@@ -38,9 +40,12 @@ pub enum HealthChange {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tracker {
     in_a_row: u32,
+    /// While it is failing: when the first of those failures was.
     failing_since: Option<Time>,
+    /// When the present row of failures began.
     first_failure: Time,
     failed: u64,
+    /// When the log was last told of a change.
     changed: Option<Time>,
 }
 
@@ -71,23 +76,24 @@ impl Tracker {
         Some(HealthChange::Failing(failure))
     }
 
-    /// Whether there is nothing that a success would change.
+    /// Whether a success would change nothing.
     const fn is_quiet(&self) -> bool {
         self.in_a_row == 0 && self.failing_since.is_none()
     }
 }
 
-/// How the webhook of a route does, as all its lanes see it.
+/// Whether the webhook of a route works, as all its lanes see it.
 #[derive(Debug)]
 pub struct WebhookHealth {
     route: RouteName,
     tracker: Mutex<Tracker>,
-    /// Spares the lock for as long as all goes well.
+    /// Whether a success has to be noted. Spares the lock for as long as all goes well; a success that is missed by a
+    /// moment, because another lane has just failed, is followed by the next one.
     troubled: AtomicBool,
 }
 
 impl WebhookHealth {
-    /// Presumed well.
+    /// The webhook of `route`, which is presumed to work.
     pub fn new(route: RouteName) -> Self {
         Self { route, tracker: Mutex::default(), troubled: AtomicBool::new(false) }
     }

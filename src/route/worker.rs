@@ -1,7 +1,7 @@
 //! The workers of a pipeline: a pool that grows up to the route's concurrency, and never shrinks.
 //!
-//! A worker that finds nothing to do parks. Those that were parked last are woken first, so that a quiet route keeps few
-//! connections warm instead of many cool ones.
+//! A worker that finds nothing to do parks. Those that were parked last are woken first, so that a quiet route keeps
+//! few connections warm, and the others reach their idle timeout and are closed.
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,10 +14,10 @@ use std::{
 use super::pipeline::Pipeline;
 use crate::deliver::Deliver;
 
-/// By what a worker can be reached.
+/// By what a worker can be woken.
 #[derive(Debug, Default)]
 pub(super) struct WorkerHandle {
-    /// Whether it was woken and has not come yet.
+    /// Whether it was woken and has not run yet. Its connection wakes the same task: only this tells the two apart.
     woken: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -25,6 +25,7 @@ pub(super) struct WorkerHandle {
 impl WorkerHandle {
     /// Has the task of `cx` woken by [`Self::wake`].
     fn register(&self, cx: &Context<'_>) {
+        // This is called on each poll, and the waker is nearly always the same: comparing is cheaper than cloning.
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
@@ -62,9 +63,10 @@ impl<D: Deliver + 'static> Pipeline<D> {
         Some(worker)
     }
 
-    /// The life of a worker.
+    /// The life of a worker: it ends only with the pipeline.
     async fn work(self: Rc<Self>, mut client: D, worker: Rc<WorkerHandle>) {
-        self.has_come(&worker);
+        // A new worker was counted as woken when it was started.
+        self.has_started(&worker);
         while !self.aborted.get() {
             let Some((batch, began)) = self.take() else {
                 self.park(&mut client, &worker).await;
@@ -77,7 +79,8 @@ impl<D: Deliver + 'static> Pipeline<D> {
         }
     }
 
-    /// Waits until woken, and looks after the connection meanwhile.
+    /// Waits until woken, and looks after the connection meanwhile: one that the webhook closes is noticed now and not
+    /// by the next message.
     async fn park(&self, client: &mut D, worker: &Rc<WorkerHandle>) {
         self.parked.borrow_mut().push(Rc::clone(worker));
         let mut has_connection = true;
@@ -90,10 +93,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
             Poll::Pending
         })
         .await;
-        self.has_come(worker);
+        self.has_started(worker);
     }
 
-    fn has_come(&self, worker: &WorkerHandle) {
+    /// Takes note that `worker` runs, where it was woken for that.
+    fn has_started(&self, worker: &WorkerHandle) {
         if worker.woken.replace(false) {
             self.woken.set(self.woken.get() - 1);
         }

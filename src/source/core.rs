@@ -1,4 +1,5 @@
-//! The core source: the memberships of one lane in the queue groups of its routes, over one connection.
+//! The core source: the memberships of one lane in the queue groups of its routes, over one connection. It takes
+//! messages as fast as they come, and never waits for a pipeline.
 //!
 //! A lane has one session, and for a moment two when it moves from a server that is about to stop to another. Routes join
 //! and leave it one by one.
@@ -57,7 +58,7 @@ pub struct CoreSession<D> {
     _pump: DropGuard,
 }
 
-/// A route's membership in its queue group.
+/// A route's membership in its queue group, to be ended by [`CoreSession::leave`].
 pub struct Membership<D>(Rc<Intake<D>>);
 
 impl<D: Deliver + 'static> CoreSession<D> {
@@ -102,7 +103,8 @@ impl<D: Deliver + 'static> CoreSession<D> {
     /// Returns when there is a connection.
     pub async fn connected(&self) {
         while !self.is_connected() {
-            // The event of it may get lost.
+            // The client drops events when there are many, that of the new connection among them: so it is looked at as
+            // well.
             drop(timeout(Duration::from_secs(1), self.state().connected()).await);
         }
     }
@@ -124,8 +126,10 @@ impl<D: Deliver + 'static> CoreSession<D> {
             for Membership(intake) in &memberships {
                 intake.unsubscribe().await;
             }
+            // While the end of a subscription was being asked for, the pump could not poll it, and so is not woken for
+            // what has come since.
             self.intakes.wake();
-            // What the server has sent before it heard of that arrives before its answer.
+            // What the server has sent before it heard of the end arrives before its answer to the barrier.
             if self.barrier.pass(LEAVING).await.is_err() {
                 sleep(ON_THE_WIRE).await;
             }
@@ -135,12 +139,12 @@ impl<D: Deliver + 'static> CoreSession<D> {
         }
     }
 
-    /// Whether there is a connection.
+    /// Whether there is a connection, by the client's own word.
     pub fn is_connected(&self) -> bool {
         self.connection.is_connected()
     }
 
-    /// The connection.
+    /// The connection, for whoever opens another one in its place.
     pub fn connection(&self) -> &NatsConnection {
         &self.connection
     }
@@ -154,7 +158,7 @@ impl<D: Deliver + 'static> CoreSession<D> {
 /// What a session is subscribed to.
 struct Intakes<D> {
     all: RefCell<Vec<Rc<Intake<D>>>>,
-    /// How many messages were taken.
+    /// How many messages were taken over this connection, by all subscriptions.
     taken: Cell<u64>,
     pump: RefCell<Option<Waker>>,
 }
@@ -185,14 +189,15 @@ impl<D: Deliver + 'static> Intakes<D> {
         self.all.borrow_mut().retain(|other| !Rc::ptr_eq(other, intake));
     }
 
-    /// One turn of `intake`. Whether there is more.
+    /// One turn of `intake`. Returns whether there is more.
     fn take_turn(&self, intake: &Intake<D>, cx: &mut Context<'_>, now: Time) -> bool {
         let (taken, more) = intake.poll(cx, now);
         self.taken.set(self.taken.get() + taken as u64);
         more
     }
 
-    /// Some turns for each subscription. Whether there is more.
+    /// Some turns for each subscription, one by one so that none has to wait for the others. Returns whether there is
+    /// more.
     fn poll(&self, cx: &mut Context<'_>, now: Time) -> bool {
         let mut more = true;
         for _ in 0..TURNS {
@@ -208,7 +213,6 @@ impl<D: Deliver + 'static> Intakes<D> {
     }
 }
 
-/// One subscription.
 struct Intake<D> {
     /// None when it has ended, and while it is told to.
     subscriber: RefCell<Option<Subscriber>>,
@@ -281,10 +285,10 @@ struct Pump<D> {
 }
 
 impl<D: Deliver + 'static> Pump<D> {
-    /// Runs until `end`.
     async fn run(mut self, end: CancellationToken) {
         let mut ended = pin!(end.cancelled());
-        // Turns, not the runtime's budget, limit what is done in one go: only then "nothing more" means what it says.
+        // Turns limit what is done in one go, and not the budget of tokio: when that is spent, a full subscription
+        // looks like an empty one, and what waits in it would count as lost.
         unconstrained(poll_fn(|cx| {
             if ended.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
@@ -310,6 +314,7 @@ impl<D: Deliver + 'static> Pump<D> {
     /// With nothing left to take, what the client has read and we have not taken is what it dropped. Its own events for
     /// this get lost themselves.
     fn count_losses(&mut self) {
+        // What comes for a subscription that is being ended can't be taken at the moment, and is not lost.
         let someone_is_leaving =
             || self.intakes.all.borrow().iter().any(|intake| intake.subscriber.borrow().is_none());
         let Some(read) = self.connection.messages_read() else { return };

@@ -1,6 +1,6 @@
 //! Another configuration for a daemon that runs: what changes, and who must not notice.
 //!
-//! The daemon's own code, on a thread of the test: the way in is not there for users yet.
+//! The daemon runs on a thread of the test and not as a process: users have no means to apply a configuration yet.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;

@@ -24,7 +24,7 @@ const SLACK: Duration = Duration::from_millis(300);
 const FAILURES: usize = 20;
 const CONCURRENCY: usize = 64;
 
-/// A daemon in one lane, whose breaker is open for [`OPEN_FOR`] and whose retries come quickly.
+/// A daemon with one lane, whose breaker is open for [`OPEN_FOR`] and whose retries come quickly.
 fn daemon(nats: &NatsServer, hook: &Webhook) -> Daemon {
     Daemon::between(nats, &hook.url()).env(THREADS, "1").impatient().route("breaker.open_for", "600ms")
 }

@@ -221,7 +221,7 @@ async fn a_message_keeps_its_identity_and_its_past() {
     let value = |name: &str| letter.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
     assert_eq!((value("Nats-Msg-Id"), value("X-Tenant")), ("default:order%2017%25".into(), "Zoë: 1%".into()));
     assert_eq!((value("Broadcaster-Attempts"), value("Broadcaster-Last-Status")), ("2".into(), "410".into()));
-    // It was received before the taker had started.
+    // It was received before the replica that took it over had started.
     let lived = |name: &str| humantime::parse_rfc3339(&value(name)).unwrap();
     assert!(lived("Broadcaster-Died") > lived("Broadcaster-Received"));
     stop(&mut staying).await;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use broadcaster::deliver::h1::connection::{HttpConnection, Unanswered};
+use broadcaster::deliver::h1::connection::{ExchangeError, HttpConnection};
 use broadcaster::message::outcome::Failure;
 use bytes::Bytes;
 use http::Request;
@@ -161,8 +161,8 @@ async fn ours(pieces: Vec<Vec<u8>>) -> Result<u16, Failure> {
     let (answer, ()) = tokio::join!(exchange, serve(server, pieces));
     match answer {
         Ok(answer) => Ok(answer.status),
-        Err(Unanswered::Failed(failure)) => Err(failure),
-        Err(Unanswered::NotSent) => panic!("the request was taken"),
+        Err(ExchangeError::Failed(failure)) => Err(failure),
+        Err(ExchangeError::NotSent) => panic!("the request was taken"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md promises of the code's structure.
+//! What ARCHITECTURE.md promises of the code's structure, held against the source.
 
 use std::{
     fs,

@@ -220,7 +220,7 @@ async fn numbers(dead: &mut Subscriber, count: u64) -> BTreeSet<u64> {
     numbers
 }
 
-/// A route to `slow`, which is kept busy, and a route to a good webhook, in one lane. How long the good one's messages
+/// A route to `slow`, which is kept busy, and a route to a good webhook, on one lane. How long the good one's messages
 /// took from their publication to the webhook, the quickest first.
 async fn latencies_beside(slow: &Webhook) -> Vec<Duration> {
     let nats = NatsServer::start().await;

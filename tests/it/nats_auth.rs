@@ -1,4 +1,4 @@
-//! Who the daemon says it is, and to whom.
+//! How the daemon logs in to NATS, by each kind of login, and which servers it trusts.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What happens to NATS, and what does not happen to the messages.
+//! Servers of NATS that are away, killed or about to stop, and a lane that is too slow: what is received is delivered.
 
 use std::time::Duration;
 

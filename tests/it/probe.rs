@@ -1,4 +1,4 @@
-//! `broadcaster health`: the probe of supervisors that start a program instead of asking over HTTP.
+//! `broadcaster health`: the probe for orchestrators that start a program instead of asking over HTTP.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -154,7 +154,7 @@ async fn a_second_signal_ends_it_at_once_with_status_1() {
     assert_eq!(daemon.logs_containing("what is in hand is lost").len(), 1);
 }
 
-/// A terminal signals the whole process group, and a supervisor in it passes the signal on.
+/// A terminal signals the whole process group, and a parent in it passes the signal on.
 #[tokio::test]
 async fn two_signals_together_are_one_request_to_stop() {
     let nats = NatsServer::start().await;

@@ -1,4 +1,4 @@
-//! What a service manager is told: the protocol of `sd_notify(3)`, over a real socket.
+//! What a service manager such as systemd is told: the protocol of `sd_notify(3)`, over a real socket.
 #![expect(clippy::panic, reason = "a test fails by a panic that says what was lost")]
 
 use std::io::ErrorKind;

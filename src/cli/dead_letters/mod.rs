@@ -20,13 +20,13 @@ use crate::{
     nats::{NatsConnection, SetUpError},
 };
 
-/// How long NATS may take to be there.
+/// How long NATS may take to be there. The client itself goes on trying for ever, and here somebody waits for it.
 const CONNECTING: Duration = Duration::from_secs(10);
 
 /// Whether everything that was asked for was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// It was.
+    /// Everything was done.
     Fully,
     /// Something failed, and was reported.
     InPart,
@@ -35,25 +35,25 @@ pub enum Done {
 /// The command can't do its work.
 #[derive(Debug, Error)]
 pub enum CommandError {
-    /// A name that no route has.
+    /// `--route` or `--to-route` names no route of the configuration.
     #[error("no route is called {0:?}")]
     NoSuchRoute(String),
-    /// Nothing to look at.
+    /// There are no dead letters to look at, or it is not clear which: the text says why, and what to do.
     #[error("{0}")]
     NoDeadLetters(String),
-    /// Nothing has that id.
+    /// No dead letter of the route has the id that was asked for.
     #[error("no dead letter has the id {0:?}")]
     NoSuchLetter(String),
-    /// No connection.
+    /// There was no connection within ten seconds; the text is the client's last error.
     #[error("cannot connect to NATS: {0}")]
     Unreachable(String),
-    /// No client.
+    /// The NATS client can't be set up.
     #[error(transparent)]
     NatsConnection(#[from] SetUpError),
-    /// The stream.
+    /// The stream with the dead letters can't be found, read or changed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No runtime, no signals, or nobody who reads the output.
+    /// The system refuses a runtime or signals, or nobody reads the output any more.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -61,8 +61,8 @@ pub enum CommandError {
 /// Does what `command` asks for. Needs a runtime that takes local tasks.
 pub async fn run(config: &Config, command: DeadLettersOptions, clock: Clock) -> Result<Done, CommandError> {
     let (route, subject) = of_route(config, command.route.as_deref())?;
-    let link = connect(config).await?;
-    let store = Store::open(&link, subject).await?;
+    let connection = connect(config).await?;
+    let store = Store::open(&connection, subject).await?;
     let selected = |selection| Selected::new(config, route, selection);
     let mut printer = Printer::new(command.json);
     match command.action {
@@ -112,6 +112,7 @@ fn of_route<'c>(
     match candidates[..] {
         [only] => Ok(only),
         [] => none("no route has dead letters: set dead_letter.subject".to_owned()),
+        // No guess: the next thing may be a purge.
         _ => {
             let names: Vec<_> = candidates.iter().map(|(route, _)| route.name.as_str()).collect();
             none(format!("several routes have dead letters, choose one with --route: {}", names.join(", ")))
@@ -125,12 +126,12 @@ fn find<'c>(config: &'c Config, name: &str) -> Result<&'c Route, CommandError> {
 }
 
 async fn connect(config: &Config) -> Result<NatsConnection, CommandError> {
-    let link = NatsConnection::open(&config.nats, "dead-letters", None).await?;
-    if timeout(CONNECTING, link.state().connected()).await.is_err() {
-        let trouble = link.state().trouble();
+    let connection = NatsConnection::open(&config.nats, "dead-letters", None).await?;
+    if timeout(CONNECTING, connection.state().connected()).await.is_err() {
+        let trouble = connection.state().trouble();
         return Err(CommandError::Unreachable(trouble.unwrap_or_else(|| "no answer".to_owned())));
     }
-    Ok(link)
+    Ok(connection)
 }
 
 /// Calls `each` with every selected letter, without its payload.
@@ -139,6 +140,7 @@ async fn for_each(
     selected: &Selected,
     mut each: impl AsyncFnMut(Stored) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
+    // What is stored meanwhile is left out: where messages go on failing, this would never end.
     let (mut after, last) = (0, store.last());
     while after < last {
         let letters = store.page(after).await?.letters;
@@ -171,6 +173,8 @@ async fn show(
     id: &str,
     printer: &mut Printer,
 ) -> Result<Done, CommandError> {
+    // A stream finds its messages by their sequence or subject, and not by a header: so all are looked through, without
+    // their payloads.
     let mut found = false;
     for_each(store, selected, async |letter| {
         if letter.id() == id
@@ -186,6 +190,7 @@ async fn show(
 }
 
 async fn purge(store: &Store, selected: &Selected) -> Result<u64, CommandError> {
+    // One request instead of one for each letter.
     if selected.is_all() {
         return Ok(store.purge().await?);
     }

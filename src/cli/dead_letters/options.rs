@@ -1,4 +1,4 @@
-//! `broadcaster dead-letters`: its options.
+//! The options of `broadcaster dead-letters`. Their doc comments are the help text and the manual.
 
 use std::time::SystemTime;
 

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::replay::Summary;
 use crate::dead_letter::Stored;
 
-/// See the module.
 pub(super) struct Printer {
     json: bool,
     rows: u64,
@@ -19,12 +18,10 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    /// With `json`, for machines.
     pub(super) fn new(json: bool) -> Self {
         Self { json, rows: 0, out: io::BufWriter::new(io::stdout()) }
     }
 
-    /// One letter of a list.
     pub(super) fn row(&mut self, letter: &Stored) -> io::Result<()> {
         self.rows += 1;
         if self.json {
@@ -41,16 +38,16 @@ impl Printer {
         columns(&mut self.out, [&clean(&letter.id()), &sequence, &time, &reason, &failure, &attempts, &size])
     }
 
-    /// The end of a list.
     pub(super) fn end(&mut self, count: u64) -> io::Result<()> {
         self.out.flush()?;
+        // On standard error, so that a pipe gets letters and nothing else.
         if !self.json {
             eprintln!("{count} dead letters");
         }
         Ok(())
     }
 
-    /// A letter with everything.
+    /// A letter with all of its headers and its payload.
     pub(super) fn whole(&mut self, letter: &Stored) -> io::Result<()> {
         if self.json {
             let mut value = facts(letter);
@@ -58,6 +55,7 @@ impl Printer {
             value["headers"] = headers.collect();
             match std::str::from_utf8(&letter.payload) {
                 Ok(text) => value["payload"] = text.into(),
+                // JSON has no bytes. Another key, so that nobody takes the text for the payload.
                 Err(_) => {
                     value["payload_base64"] = data_encoding::BASE64.encode(&letter.payload).into();
                 }
@@ -75,7 +73,6 @@ impl Printer {
         self.out.flush()
     }
 
-    /// What a replay came to.
     pub(super) fn replayed(&mut self, summary: &Summary) -> io::Result<()> {
         let Summary { delivered, failed, not_removed, left, interrupted, .. } = *summary;
         if self.json {
@@ -96,7 +93,6 @@ impl Printer {
         self.out.flush()
     }
 
-    /// How many were removed.
     pub(super) fn purged(&mut self, removed: u64) -> io::Result<()> {
         if self.json {
             writeln!(self.out, "{}", json!({ "removed": removed }))?;
@@ -132,6 +128,7 @@ fn facts(letter: &Stored) -> Value {
 }
 
 fn time(at: SystemTime) -> String {
+    // A stream may say anything, and humantime panics at times before 1970.
     humantime::format_rfc3339_millis(at.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 

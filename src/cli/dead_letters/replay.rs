@@ -1,7 +1,7 @@
 //! Delivering dead letters after all.
 //!
-//! A crew as large as the route's concurrency. Each member takes a letter, delivers it and removes it from the stream before
-//! it takes the next: what an end in the middle repeats is no more than what was under way.
+//! There are as many workers as the route's concurrency. Each takes a letter, delivers it and removes it from the
+//! stream before it takes the next: where a replay is broken off, the next one repeats no more than what was under way.
 
 use std::{
     cell::{Cell, RefCell},
@@ -39,7 +39,7 @@ use crate::{
 const ATTEMPTS: NonZeroU32 = NonZeroU32::new(3).expect("3 is not 0");
 /// After so many letters in a row that found no webhook at all, the rest is left alone.
 const UNREACHABLE: u32 = 20;
-/// How many failures are named.
+/// How many failures are named one by one: the summary has their number, and a list of thousands helps nobody.
 const NAMED: u64 = 20;
 
 /// What a replay came to.
@@ -70,7 +70,6 @@ impl Summary {
     }
 }
 
-/// See the module.
 pub(super) struct Replay {
     store: Store,
     selected: Selected,
@@ -80,9 +79,10 @@ pub(super) struct Replay {
     pause: Pause,
     limit: Option<Limiter>,
     clock: Clock,
-    /// Letters that were looked at and not taken yet.
+    /// Letters that were looked at and not taken yet. Its lock is held while a page is fetched, since all workers wait
+    /// for the same page.
     ahead: Mutex<Ahead>,
-    /// Begins the end.
+    /// Cancelled when no more letters are to be taken: by a signal, or by what makes it pointless to go on.
     stop: CancellationToken,
     summary: Cell<Summary>,
     error: RefCell<Option<StoreError>>,
@@ -128,14 +128,14 @@ impl Replay {
     pub(super) async fn run(self: Rc<Self>, signals: Signals) -> Result<Summary, CommandError> {
         let all = self.store.page(0).await?.left;
         self.bar.set_length(all);
-        let crew = TaskTracker::new();
+        let workers = TaskTracker::new();
         let members = usize::try_from(all).unwrap_or(usize::MAX).min(self.concurrency);
         for _ in 0..members {
-            drop(spawn_local(crew.track_future(Rc::clone(&self).work())));
+            drop(spawn_local(workers.track_future(Rc::clone(&self).work())));
         }
-        crew.close();
+        workers.close();
         tokio::select! {
-            () = crew.wait() => {}
+            () = workers.wait() => {}
             () = signals.abort.cancelled() => return Err(io::Error::from(io::ErrorKind::Interrupted).into()),
         }
         self.bar.finish_and_clear();
@@ -154,6 +154,8 @@ impl Replay {
                 Ok(None) => return,
                 Err(error) => Err(error),
             };
+            // One error of the stream is enough: what can't be removed from it after it was delivered would be
+            // delivered again by the next replay.
             if let Err(error) = done {
                 self.error.borrow_mut().get_or_insert(error);
                 self.stop.cancel();
@@ -172,11 +174,12 @@ impl Replay {
                 self.bar.inc(1);
                 continue;
             }
-            // What dies meanwhile is for another time.
+            // What becomes a dead letter meanwhile is left for another replay: else this one might never end.
             if ahead.after >= self.store.last() {
                 break;
             }
             ahead.letters = self.store.page(ahead.after).await?.letters.into();
+            // An empty page is the end: the letters up to the last one have been removed.
             ahead.after = ahead.letters.back().map_or(u64::MAX, |letter| letter.sequence);
         }
         Ok(None)
@@ -224,6 +227,7 @@ impl Replay {
             last = Some(Err(failure));
             let Next::Retry { delay, pause } = self.policy.next(failure, number, retry_after) else { break };
             let now = self.clock.now();
+            // `Retry-After` is about the webhook, and so holds for all workers.
             if let Some(pause) = pause {
                 self.pause.extend(now + pause);
             }
@@ -241,6 +245,7 @@ impl Replay {
             let Err(until) = self.pause.admit(now).and_then(|()| self.limit.admit(now)) else {
                 return !self.stop.is_cancelled();
             };
+            // Then it asks again: another worker may have been given the permit.
             if !self.wait_until(until).await {
                 return false;
             }

@@ -36,7 +36,8 @@ impl Selected {
         self.id.is_none() && self.reason.is_none() && self.since.is_none() && self.others.is_empty()
     }
 
-    /// Whether `letter` is meant.
+    /// Whether `letter` is meant. One that names no route, or one that is not configured any more, counts as the
+    /// route's own.
     pub(super) fn has(&self, letter: &Stored) -> bool {
         self.id.as_ref().is_none_or(|id| *id == letter.id())
             && self.reason.as_ref().is_none_or(|reason| Some(reason.as_str()) == letter.reason())

@@ -1,4 +1,4 @@
-//! `[routes.NAME.breaker]`.
+//! `[routes.NAME.breaker]`: when a webhook is left alone for a while, and how it is tried again.
 
 use std::{num::NonZeroU32, time::Duration};
 

@@ -15,6 +15,7 @@ pub(super) struct Outline {
     pub(super) path: String,
     /// What the route receives.
     pub(super) subject: Option<Subject>,
+    /// What it shares messages through.
     pub(super) source: Option<Source>,
     /// What the route publishes dead letters to, if it does.
     pub(super) dead_letter: Option<PublishSubject>,

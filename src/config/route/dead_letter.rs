@@ -1,4 +1,4 @@
-//! `[routes.NAME.dead_letter]`.
+//! `[routes.NAME.dead_letter]`: where messages go that will not be delivered.
 
 use crate::config::{
     PublishSubject, StreamName, parse,

@@ -1,4 +1,4 @@
-//! `[routes.NAME.jetstream]`.
+//! `[routes.NAME.jetstream]`: the stream that a route takes its messages from.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -18,8 +18,8 @@ pub struct Jetstream {
     /// `create`: whether the consumer is made where it is missing. One that is there is never changed. Default false:
     /// the operator makes it.
     pub create: bool,
-    /// `ack_wait`: how long a created consumer waits for a sign of life before it delivers a message again. Default
-    /// `30s`.
+    /// `ack_wait`: how long a created consumer waits for an ack or a heartbeat before it delivers a message again.
+    /// Default `30s`.
     pub ack_wait: Duration,
     /// `max_ack_pending`: how many messages of a created consumer may be in hand, over all replicas, 1 to 1,000,000.
     /// Default 10,000.
@@ -39,6 +39,7 @@ pub enum DeliverPolicy {
     New,
 }
 
+/// The server's own default of 1,000 is less than a single lane may hold, which is 2,048.
 const MAX_ACK_PENDING: NonZeroU32 = NonZeroU32::new(10_000).expect("it is not 0");
 
 /// Reads the section of the route that is called `route`.

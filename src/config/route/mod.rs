@@ -1,5 +1,5 @@
-//! `[routes.NAME]`: one pipeline from NATS to a webhook. Each section of it has its own file: the type, its defaults and
-//! how it is read.
+//! `[routes.NAME]`: one way from one source to one webhook. Each section of it has its own file: the type, its defaults
+//! and how it is read.
 
 mod breaker;
 mod checks;
@@ -31,7 +31,7 @@ use super::{
     reader::{Reported, Section},
 };
 
-/// `[routes.NAME]`: one pipeline from a NATS subject to a webhook, independent of every other.
+/// `[routes.NAME]`: one way from one source to one webhook, independent of every other.
 ///
 /// Two are equal when every setting of them is, secrets and the contents of files included.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! `[routes.NAME.queue]`.
+//! `[routes.NAME.queue]`: how much may wait for its first attempt, and what happens to the rest.
 
 use std::num::NonZeroUsize;
 

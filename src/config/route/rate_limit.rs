@@ -1,4 +1,4 @@
-//! `[routes.NAME.rate_limit]`.
+//! `[routes.NAME.rate_limit]`: how often the webhook is called at most.
 
 use std::num::NonZeroU32;
 

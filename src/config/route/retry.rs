@@ -1,4 +1,4 @@
-//! `[routes.NAME.retry]`.
+//! `[routes.NAME.retry]`: what happens after an attempt that failed.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -38,6 +38,7 @@ const ATTEMPTS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
 pub(super) fn read(at: &Section<'_>) -> Result<Retry, Reported> {
     let attempts = at.or("attempts", ATTEMPTS, parse::count(1_000_000));
     let max = at.or("max", Duration::from_secs(5 * 60), parse::duration);
+    // Whoever lowers only `max` gets an `initial` that fits. A `max` that is wrong is reported once.
     let limit = max.unwrap_or(Duration::MAX);
     let initial = at.or("initial", Duration::from_millis(500).min(limit), parse::duration);
     if initial.is_ok_and(|initial| initial > limit) {

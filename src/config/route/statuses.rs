@@ -1,4 +1,4 @@
-//! A set of response statuses.
+//! A set of response statuses, as `statuses` of `[routes.NAME.retry]` has it.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Statuses {
     items: Vec<String>,
-    /// One bit for each status from 0 to 1023.
+    /// One bit for each status from 0 to 1023: a failed attempt looks here, and not through the items.
     bits: [u64; 16],
 }
 
@@ -19,7 +19,7 @@ pub struct Statuses {
 pub struct StatusesError(String);
 
 impl Statuses {
-    /// Whether `status` is in the set.
+    /// Whether another attempt makes sense after `status`.
     pub fn contains(&self, status: u16) -> bool {
         let (word, bit) = position(status);
         self.bits.get(word).is_some_and(|bits| bits & bit != 0)

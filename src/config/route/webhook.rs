@@ -1,4 +1,4 @@
-//! `[routes.NAME.webhook]`.
+//! `[routes.NAME.webhook]`: the address that messages are posted to, and how.
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -57,6 +57,7 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
     let headers = at.section("headers", headers);
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
+    // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
     let limit = timeout.unwrap_or(Duration::MAX);
     let connect_timeout = at.or("connect_timeout", Duration::from_secs(5).min(limit), parse::duration);
     if connect_timeout.is_ok_and(|connect| connect > limit) {
@@ -114,6 +115,7 @@ fn headers(at: &Section<'_>) -> Result<HeaderMap, Reported> {
 fn header_value(value: &Value) -> Result<HeaderValue, String> {
     let wrong = |_| "expected printable ASCII".to_owned();
     let mut header = HeaderValue::from_str(&parse::text(value)?).map_err(wrong)?;
+    // `Debug` masks it then.
     header.set_sensitive(true);
     Ok(header)
 }

@@ -1,4 +1,4 @@
-//! The address of a webhook.
+//! The address of a webhook, whose path and query don't print.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! The effective configuration as TOML.
+//! The effective configuration as TOML: every setting is there, and what is printed loads again.
 
 use super::{ROUTE, given};
 

@@ -1,4 +1,4 @@
-//! The files in `config/`.
+//! The files in `config/`: they load, and the reference has every key with its default.
 
 use std::{fs, path::Path};
 

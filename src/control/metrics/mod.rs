@@ -1,4 +1,5 @@
-//! `GET /metrics`: what the lanes have counted, added up and written as text.
+//! `GET /metrics`: what the lanes have counted, added up and written as text. All of it is done at a scrape, on the
+//! main thread: a lane counts for itself and does nothing for this.
 
 mod classic;
 mod process;
@@ -27,18 +28,18 @@ pub struct Metrics {
 
 /// What the metrics are taken from.
 pub struct Observed {
-    /// The routes and their figures.
+    /// The routes that run, and the figures of those that run or drain.
     pub registry: Arc<registry::Registry>,
-    /// The lanes.
+    /// What the lanes show, by their numbers.
     pub lanes: Vec<Arc<LaneStatus>>,
-    /// The connections beside those of the lanes.
+    /// The connections to NATS beside those of the lanes.
     pub connections: Arc<Connections>,
     /// The runtime that serves everything but the lanes.
     pub control: RuntimeMetrics,
 }
 
 impl Metrics {
-    /// Collects from `sources` whenever it is asked.
+    /// Collects from `observed` at each scrape.
     pub fn new(observed: Observed) -> Self {
         let Observed { registry: routes, lanes, connections, control } = observed;
         let mut registry = Registry::default();

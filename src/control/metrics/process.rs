@@ -1,4 +1,5 @@
-//! What the kernel says about the process, under the names that every Prometheus client uses.
+//! What the kernel says about the process, under the names that every Prometheus client uses. The client library for
+//! Rust has no such metrics (`prometheus/client_rust#29`).
 
 use procfs::process::{LimitValue, Process as Proc};
 use prometheus_client::{
@@ -14,7 +15,7 @@ pub(super) struct Process;
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        // Without /proc there is nothing to say.
+        // Where /proc is not mounted these metrics are missing, and the rest of the page is there.
         let Ok(process) = Proc::myself() else {
             return Ok(());
         };

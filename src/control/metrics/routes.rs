@@ -18,7 +18,7 @@ use crate::{
     stats::{Gauge, Histogram, Lag, Load, RouteStats, Tally},
 };
 
-/// One route, at one look.
+/// One route, as it is at this scrape.
 struct RouteFigures {
     name: RouteName,
     lanes: LaneStats,
@@ -66,7 +66,7 @@ impl Collector for Collected {
     }
 }
 
-/// All routes, at one look.
+/// All routes, as they are at this scrape.
 struct Routes(Vec<RouteFigures>);
 
 impl Routes {
@@ -142,7 +142,8 @@ impl Routes {
         Ok(())
     }
 
-    /// Beside what the queues hold, so that a rule can say how full they are, whatever the configuration.
+    /// The bounds of the queues, beside what they hold: without them an alerting rule would have to guess the
+    /// configuration to say how full they are.
     fn bounds(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         type Figure = fn(&config::Route) -> NonZeroUsize;
         let gauges: [(&str, &str, Figure); 4] = [
@@ -192,7 +193,8 @@ impl Routes {
         for (name, help, figure) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for route in self.durable() {
-                // One lane asks for the lag, and each for messages.
+                // One lane asks for the lag, for all: the others are at 0. Each asks for messages, and the last time
+                // counts. Both are the largest value.
                 let value = route.lanes.iter().map(|lane| figure(&lane.lag)).max().unwrap_or_default();
                 let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
                 value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;

@@ -45,6 +45,7 @@ impl Collector for Runtimes {
         self.family(&mut encoder, tasks, |runtime| gauge(runtime.num_alive_tasks()))?;
         let depth = ("tokio_global_queue_depth", "Tasks that wait in the global queue", MetricType::Gauge);
         self.family(&mut encoder, depth, |runtime| gauge(runtime.global_queue_depth()))?;
+        // Each runtime has a single thread, which tokio calls worker 0.
         let busy = ("tokio_worker_busy_seconds", "Time the worker was not idle", MetricType::Counter);
         self.family(&mut encoder, busy, |runtime| {
             ConstCounter::new(runtime.worker_total_busy_duration(0).as_secs_f64())

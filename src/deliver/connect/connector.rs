@@ -1,4 +1,4 @@
-//! From a host's name to a stream that a request can be written to.
+//! Opens a connection to a webhook: name, address, TLS, one after the other and in bounded time.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -38,12 +38,14 @@ impl Connector {
         Self { resolver: Resolver::new(url.host().clone(), url.port(), clock), tls, timeout }
     }
 
-    /// A new connection. The failure names the stage at which it failed or the time ran out.
+    /// A new connection. The failure is that of the stage at which it failed or the time ran out: `dns`, `connect` or
+    /// `tls`.
     pub(in crate::deliver) async fn connect(&self) -> Result<Stream, Failure> {
         let deadline = Instant::now() + self.timeout;
         let addresses = timeout_at(deadline, self.resolver.addresses()).await.ok().flatten();
         let addresses = addresses.ok_or(Failure::Dns)?;
         let Some(tcp) = first_to_answer(&addresses, deadline).await else {
+            // The webhook may have moved since its name was looked up.
             self.resolver.doubt().await;
             return Err(Failure::Connect);
         };
@@ -61,7 +63,8 @@ impl Connector {
     }
 }
 
-/// Tries one address after the other, each with its share of the time that is left.
+/// Tries one address after the other, each with its share of the time that is left: one that does not answer must not
+/// use up the time of the others.
 async fn first_to_answer(addresses: &[SocketAddr], deadline: Instant) -> Option<TcpStream> {
     let mut untried = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {

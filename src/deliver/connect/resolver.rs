@@ -1,4 +1,4 @@
-//! The addresses of a webhook's host.
+//! The addresses of a webhook's host: asks the system's resolver, and remembers what it said.
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 
@@ -7,7 +7,7 @@ use url::Host;
 
 use crate::base::clock::{Clock, Time};
 
-/// Asks the system, and remembers the answer for a while.
+/// The addresses of one host, for the workers of a route on one lane.
 ///
 /// One question at a time for each route and lane: when the name server is away, a question can take half a minute on a
 /// thread of its own that nothing can stop, and sixty-four workers would ask it all at once.
@@ -16,7 +16,9 @@ pub(super) struct Resolver {
     host: Host,
     port: u16,
     clock: Clock,
+    /// A lock of the runtime: whoever asks holds it while it waits, so that the others wait for the same answer.
     state: Mutex<State>,
+    /// How often addresses were given out: which one comes first next.
     turn: Cell<usize>,
 }
 
@@ -25,12 +27,14 @@ struct State {
     known: Option<Rc<[SocketAddr]>>,
     /// When the known addresses are to be asked for again, or the next question is allowed after a failure.
     fresh_until: Time,
+    /// The question that is under way. It outlives the attempt that asked it.
     asking: Option<JoinHandle<Option<Rc<[SocketAddr]>>>>,
 }
 
-/// How long an answer is used before it is asked for again.
+/// How long an answer is used before it is asked for again. The system does not tell for how long it is valid.
 const FRESH: Duration = Duration::from_secs(30);
-/// How long a failure stands before it is tried again.
+/// How long a failure stands before it is asked again: workers that retry must not keep asking a name server in
+/// trouble.
 const FAILED: Duration = Duration::from_secs(1);
 
 impl Resolver {
@@ -38,8 +42,8 @@ impl Resolver {
         Self { host, port, clock, state: Mutex::default(), turn: Cell::new(0) }
     }
 
-    /// All addresses, beginning with another one each time, so that connections spread over them. Old ones are better
-    /// than none; nothing where the name did not resolve.
+    /// All addresses, beginning with another one each time, so that connections spread over them. None where the name
+    /// has never been resolved. The list is never empty.
     pub(super) async fn addresses(&self) -> Option<Vec<SocketAddr>> {
         let name = match &self.host {
             Host::Domain(name) => name,
@@ -60,6 +64,8 @@ impl Resolver {
             state.asking = None;
             let fresh_for = if answer.is_some() { FRESH } else { FAILED };
             state.fresh_until = self.clock.now() + fresh_for;
+            // Old addresses stay where there are no new ones: a name server that is away does not mean that the webhook
+            // is.
             state.known = answer.or_else(|| state.known.take());
         }
         let mut addresses = state.known.as_ref()?.to_vec();
@@ -68,7 +74,8 @@ impl Resolver {
         Some(addresses)
     }
 
-    /// Has the name asked for again at once, when none of its addresses answered.
+    /// Has the name asked for again soon, when none of its addresses answered. Not at once: while a webhook is down,
+    /// each attempt comes here.
     pub(super) async fn doubt(&self) {
         let mut state = self.state.lock().await;
         let soon = self.clock.now() + FAILED;

@@ -1,4 +1,5 @@
-//! A connection's bytes, plain or encrypted.
+//! The bytes of a connection, plain or encrypted, as one type: an enum, so that a read or write costs no call through a
+//! pointer.
 
 use std::{
     io::{self, IoSlice},
@@ -12,13 +13,14 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-/// See the module.
+/// A connection that is open. TLS is boxed because its state is large.
 #[derive(Debug)]
 pub(in crate::deliver) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// Calls the same method of whichever stream it is.
 macro_rules! delegate {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {

@@ -1,4 +1,5 @@
-//! Whom to trust when a webhook is reached by https.
+//! Whom to trust when a webhook is reached by https. Certificates are always verified: there is no setting against
+//! that.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,12 +15,14 @@ use crate::config::Webhook;
 /// The certificate authorities that every route trusts, read when the first route needs them.
 #[derive(Debug, Default)]
 pub struct Trust {
-    roots: OnceLock<RootCertStore>,
-    /// For all routes that trust nobody else: what it holds is large.
+    roots: OnceLock<Arc<RootCertStore>>,
+    /// The configuration of all routes that trust nobody else. Shared, because some hundred authorities take a lot of
+    /// memory.
     common: OnceLock<Arc<ClientConfig>>,
 }
 
-/// How the bytes of a request get to a webhook. Only [`Trust::transport`] makes one, by the scheme of the webhook's URL.
+/// How the bytes of a request get to a webhook. Only [`Trust::transport`] makes one, by the scheme of the webhook's
+/// URL.
 #[derive(Clone, Debug)]
 pub struct Transport(pub(super) Kind);
 
@@ -38,19 +41,21 @@ impl Trust {
         })
     }
 
-    /// For whoever trusts `extra` authorities as well.
+    /// The configuration of a route that trusts `extra` authorities beside the common ones.
     fn client_config(&self, extra: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
-        let roots = self.roots.get_or_init(system_roots);
+        let roots = self.roots.get_or_init(|| Arc::new(system_roots()));
         if extra.is_empty() {
-            return Arc::clone(self.common.get_or_init(|| client_config(roots.clone())));
+            return Arc::clone(self.common.get_or_init(|| client_config(Arc::clone(roots))));
         }
-        let mut roots = roots.clone();
+        let mut roots = RootCertStore::clone(roots);
         roots.add_parsable_certificates(extra.iter().cloned());
-        client_config(roots)
+        client_config(Arc::new(roots))
     }
 }
 
-fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
+fn client_config(roots: Arc<RootCertStore>) -> Arc<ClientConfig> {
+    // The provider is named here and not taken from the process: rustls panics where two are compiled in and none is
+    // chosen.
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring speaks the default versions of TLS")
@@ -59,8 +64,8 @@ fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), else the bundled ones of Mozilla: an image
-/// without a certificate store works all the same.
+/// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), else the bundled ones of Mozilla: an
+/// image without a certificate store works all the same.
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();

@@ -1,4 +1,4 @@
-//! The head of a request as HTTP/1.1 writes it (RFC 9112). The body follows as it is.
+//! The head of a request as HTTP/1.1 writes it (RFC 9112), appended to a buffer. No I/O.
 
 use crate::{
     deliver::request::{Request, Template},
@@ -15,6 +15,8 @@ pub struct HeadWriter {
 impl HeadWriter {
     /// For requests with what `template` says.
     pub fn new(template: &Template) -> Self {
+        // Values are written as they are: the configuration has checked the URL and the operator's fields, and what
+        // comes from publishers is made safe before it gets into a request.
         let mut fixed = Vec::with_capacity(512);
         for part in [template.method, " ", &template.target, " HTTP/1.1\r\n"] {
             fixed.extend_from_slice(part.as_bytes());

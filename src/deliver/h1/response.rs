@@ -8,19 +8,22 @@ use std::{mem::MaybeUninit, time::SystemTime};
 
 use crate::deliver::answer::{self, Answer, Excerpt};
 
-/// How much of a head is taken.
+/// How large a head may be, in bytes. Every part of a response has a limit: a webhook must not be able to use up our
+/// memory.
 const LARGEST_HEAD: usize = 16 * 1024;
 /// How many header fields a head may have.
 const MOST_FIELDS: usize = 100;
-/// How much of a body is read. It says nothing that matters, but a connection can only be used again when its body was
-/// read to the end.
+/// How much of a body is read, in bytes. It says nothing that matters, but a connection can only be used again when the
+/// body was read to the end. For a longer one, a new connection costs less than reading on.
 const LARGEST_BODY: u64 = 64 * 1024;
 const SWITCHING_PROTOCOLS: u16 = 101;
-/// How many interim responses (1xx) are skipped.
+/// How many interim responses (1xx) are skipped. There is rarely more than one; without a limit they could go on for
+/// ever.
 const MOST_INTERIM: u8 = 8;
-/// How long a line of the chunked coding may be: a size with extensions, or a trailer field.
+/// How long a line of the chunked coding may be, in bytes: a size with extensions, or a trailer field.
 const LONGEST_LINE: usize = 4 * 1024;
-/// How long all lines of the chunked coding may be together, the sizes' and the trailers'.
+/// How long all lines of the chunked coding may be together, in bytes. [`LARGEST_BODY`] does not count them: a body of
+/// tiny chunks with long extensions would never reach it.
 const LONGEST_LINES: usize = 64 * 1024;
 
 /// What is on the wire is not a response, or not one that can be trusted.
@@ -48,8 +51,11 @@ pub struct ResponseReader {
     interim: u8,
     answer: Option<Answer>,
     excerpt: Excerpt,
+    /// Whether the head allows another request over the connection.
     persistent: bool,
+    /// How many bytes of the body were read.
     body: u64,
+    /// How many bytes the lines of the chunked coding had so far.
     lines: usize,
 }
 
@@ -59,7 +65,7 @@ enum ReadState {
     /// A body with so many bytes to come.
     Length(u64),
     Chunk(Chunk),
-    /// A body that ends with the connection.
+    /// A body that ends with the connection: neither a length nor chunks.
     Close,
 }
 
@@ -87,8 +93,8 @@ impl Default for ResponseReader {
 }
 
 impl ResponseReader {
-    /// Takes what it can from the front of `bytes`, which hold everything that was received and not taken yet, and says
-    /// how much that was. `ended`: nothing will follow.
+    /// Takes what it can from the front of `bytes`, which are all that was received and not taken yet. `ended` says
+    /// that nothing will follow. Returns how many bytes were taken, and how far reading has come.
     pub fn read(&mut self, bytes: &[u8], ended: bool) -> Result<(usize, Progress), Malformed> {
         let mut taken = 0;
         loop {
@@ -106,7 +112,8 @@ impl ResponseReader {
                     taken += count;
                     let mut answer = self.answer.take().ok_or(Malformed)?;
                     answer.excerpt = std::mem::take(&mut self.excerpt).into_text();
-                    // Bytes behind the end belong to no request of ours.
+                    // Bytes behind the end belong to no request of ours: taken for the next answer, they would count a
+                    // message as delivered that was not even sent.
                     if reusable && taken < bytes.len() {
                         return Err(Malformed);
                     }
@@ -117,10 +124,11 @@ impl ResponseReader {
     }
 
     fn head(&mut self, bytes: &[u8]) -> Result<Step, Malformed> {
-        // The parser skips empty lines at the beginning. They would be junk behind the response before.
+        // The parser skips empty lines at the beginning. They would be junk that follows the previous response.
         if bytes.first().is_some_and(|first| *first != b'H') {
             return Err(Malformed);
         }
+        // Not filled with empty fields first: nearly all of them stay unused.
         let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut response = httparse::Response::new(&mut []);
         let parser = httparse::ParserConfig::default();
@@ -157,6 +165,7 @@ impl ResponseReader {
             return Ok(Step::End { taken, reusable: self.persistent });
         }
         if self.body > LARGEST_BODY {
+            // The status has said what matters: the answer stands, and only the connection is given up.
             return Ok(Step::End { taken, reusable: false });
         }
         self.state = ReadState::Length(left - count);
@@ -231,6 +240,8 @@ impl ResponseReader {
         let Some(end) = bytes.iter().take(LONGEST_LINE).position(|byte| *byte == b'\n') else {
             return if bytes.len() < LONGEST_LINE { Ok(None) } else { Err(Malformed) };
         };
+        // A line feed alone ends no line here: where two parties disagree about that, one response can be made to look
+        // like two.
         let line = bytes.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or(Malformed)?;
         self.lines += line.len() + 2;
         let is_text = line.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
@@ -264,12 +275,12 @@ impl Head {
         for field in fields {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
             if is("content-length") {
-                // Twice is once too often, also where both agree.
+                // RFC 9112 (section 6.3) lets a recipient accept two that agree. No webhook needs that.
                 if length.replace(content_length(field.value)?).is_some() {
                     return Err(Malformed);
                 }
             } else if is("transfer-encoding") {
-                // We accept no coding but this one, and it can stand only once.
+                // We accept no coding but this one, and only once. HTTP/1.0 does not know it at all.
                 if chunked || version == 0 || !field.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
                     return Err(Malformed);
                 }
@@ -293,6 +304,8 @@ impl Head {
             (false, Some(length)) => ReadState::Length(length),
             (false, None) => ReadState::Close,
         };
+        // HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 closes it unless told otherwise (RFC 9112,
+        // section 9.3).
         let persistent = !close && (version == 1 || keep_alive);
         Ok(Self { answer, persistent, body })
     }
@@ -300,7 +313,7 @@ impl Head {
 
 fn content_length(value: &[u8]) -> Result<u64, Malformed> {
     let value = value.trim_ascii();
-    // No sign, no list, no blank within.
+    // Digits only: a sign, a list or a blank within would be read differently by others.
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Malformed);
     }
@@ -310,7 +323,8 @@ fn content_length(value: &[u8]) -> Result<u64, Malformed> {
 /// The size in the line before a chunk, of which an extension may follow (RFC 9112, section 7.1.1).
 fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
     let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
-    // A blank before the extension is tolerated, one before the size is not.
+    // A blank before the extension is tolerated (RFC 9112, section 7.1.1), one before the size is not. Sixteen digits
+    // are what fits into 64 bits.
     let size = size.trim_ascii_end();
     if size.is_empty() || size.len() > 16 || !size.iter().all(u8::is_ascii_hexdigit) {
         return Err(Malformed);
@@ -318,6 +332,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
     std::str::from_utf8(size).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or(Malformed)
 }
 
+/// Whether `byte` can stand in the name of a field (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,4 +1,4 @@
-//! What may hold back the attempts of a route, seen as one.
+//! What may keep a route from attempting anything, seen as one: the pause, the rate limit and the breaker.
 
 use super::{breaker::Breaker, pause::Pause, rate_limit::Limiter};
 use crate::base::clock::Time;
@@ -42,6 +42,8 @@ impl Gate for Gates {
     }
 
     fn admit(&self, now: Time) -> Result<(), Time> {
+        // The pause takes nothing and comes first. The breaker comes last: a probe that it lets through must be
+        // attempted, while a permit of the limit that is not used only makes the rate a little lower.
         self.pause.admit(now)?;
         self.limit.admit(now)?;
         self.breaker.admit(now)
@@ -54,7 +56,7 @@ impl Gate for Gates {
     }
 }
 
-/// Nothing holds anything back.
+/// A gate that is not there is always open.
 impl<G: Gate> Gate for Option<G> {
     fn opens(&self, now: Time) -> Time {
         self.as_ref().map_or(Time::START, |gate| gate.opens(now))

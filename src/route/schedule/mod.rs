@@ -1,7 +1,8 @@
 //! What is to be done next on one route on one lane: the queue, the retry queue, the gates and the retry rule.
 //!
-//! Plain decisions. They are told the time, do no I/O and wait for nothing: the [pipeline](crate::route::pipeline) does
-//! that. What follows an attempt is decided in one place, [`Schedule::resolve`].
+//! Plain decisions: nothing here reads a clock, does I/O, waits or logs. The [pipeline](crate::route::pipeline) does
+//! that, and tells the time; so every decision can be tested with literal times. What follows an attempt is decided in
+//! one place, [`Schedule::resolve`].
 
 pub mod breaker;
 pub mod gate;
@@ -22,7 +23,7 @@ use retry_queue::RetryQueue;
 use crate::{
     base::clock::Time,
     message::{
-        Message, Setback,
+        FailedAttempt, Message,
         batch::Batch,
         outcome::{Attempt, Failure, Reason},
     },
@@ -35,14 +36,16 @@ pub struct Schedule {
     retries: RetryQueue,
     gates: Gates,
     policy: Policy,
-    /// Counts the attempts that were begun while the breaker was not closed.
+    /// Counts the attempts that were begun while the breaker was not closed, for [`RETRY_EVERY`].
     trials: u32,
 }
 
-/// A message from a stream that has to wait longer than this is given back to it: it would only take up room here.
+/// A message from a stream that has to wait longer than this is given back to it. Its stream keeps it anyway; here it
+/// would take up room, and need heartbeats all the time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// While the breaker is not closed, one attempt of so many is that of a retry.
+/// While the breaker is not closed, one attempt of so many is that of a retry. With every second one, messages that
+/// always fail were half of the attempts in the ramp, and opened the breaker of a good webhook again.
 const RETRY_EVERY: u32 = 4;
 
 /// What a worker should do now.
@@ -52,7 +55,7 @@ pub enum Pick {
     Attempt(Batch),
     /// Ask again at this time, unless woken before.
     Wait(Time),
-    /// Nothing is in hand.
+    /// Nothing waits, so that there is no time to ask again at either.
     Idle,
 }
 
@@ -79,7 +82,7 @@ pub struct Waiting {
 }
 
 impl Schedule {
-    /// Nothing in hand.
+    /// A schedule with these parts, in which nothing waits yet.
     pub const fn new(queue: Queue, retries: RetryQueue, gates: Gates, policy: Policy) -> Self {
         Self { queue, retries, gates, policy, trials: 0 }
     }
@@ -106,6 +109,8 @@ impl Schedule {
 
     /// What a free worker should do at `now`. Every attempt passes the gates here, that of a retry too.
     pub fn pick(&mut self, now: Time) -> Pick {
+        // First whether there is a message at all: passing the gates takes a permit of the rate limit or a probe of the
+        // breaker, which can't be given back.
         match self.next_due(now) {
             None => return Pick::Idle,
             Some(due) if due > now => return Pick::Wait(due),
@@ -116,6 +121,7 @@ impl Schedule {
         }
         match self.take(now) {
             Some(message) => {
+                // Counted when it begins and not when it ends: one that is broken off may have reached the webhook.
                 let mut batch = Batch::from(message);
                 batch.begin_attempt();
                 Pick::Attempt(batch)
@@ -144,7 +150,7 @@ impl Schedule {
         Some(due.max(self.gates.opens(now)))
     }
 
-    /// When to look at this schedule again, if nothing new comes in.
+    /// When to look at this schedule again, if nothing new comes in; none where there is nothing to look for.
     pub fn next_event(&self, now: Time) -> Option<Time> {
         // Without anything to attempt there is still the end of a ramp to be told.
         self.next_due(now).or_else(|| self.gates.breaker.closes())
@@ -160,12 +166,14 @@ impl Schedule {
         if self.next_due(now).is_none_or(|due| due > now) {
             return 0;
         }
+        // How many retries are due could only be told by going through them. One worker is enough to begin with: each
+        // attempt that begins asks this again.
         let retry_is_due = self.retries.next_due().is_some_and(|due| due <= now);
         (self.queue.len() + usize::from(retry_is_due)).min(self.gates.capacity(now))
     }
 
-    /// Decides what follows an attempt at `batch` that began at `began` and ended at `now`, and tells `settle` what becomes
-    /// of each of its messages. The change is that of the breaker, where there is one.
+    /// Decides what follows an attempt at `batch` that began at `began` and ended at `now`, and tells `settle` what
+    /// becomes of each of its messages. The change is that of the breaker, where there is one.
     pub fn resolve(
         &mut self,
         batch: Batch,
@@ -178,10 +186,11 @@ impl Schedule {
             batch.for_each(|message| settle(Verdict::Delivered(message)));
             return self.gates.breaker.succeeded(began, now);
         };
+        // The breaker first: whether this attempt is held against its messages depends on how it stood before.
         let (counts, change) = self.gates.breaker.failed(failure, began, now);
         batch.for_each(|mut message| {
             message.last_failure = Some(failure);
-            message.setback = Some(Box::new(Setback { at: now, excerpt: excerpt.clone() }));
+            message.failed_attempt = Some(Box::new(FailedAttempt { at: now, excerpt: excerpt.clone() }));
             settle(self.after_failure(message, failure, retry_after, counts, now));
         });
         change
@@ -203,9 +212,11 @@ impl Schedule {
             Next::Retry { delay, pause } => (delay, pause),
         };
         if let Some(pause) = pause {
+            // The webhook asks everybody to wait, not only this message (RFC 9110, section 10.2.3).
             self.gates.pause.extend(now + pause);
         }
-        // A message that ends here all the same shows every attempt in its dead letter.
+        // What does not count is not in the number that the webhook sees either. A message that ends here all the same,
+        // for want of room, shows every attempt in its dead letter.
         let begun = std::mem::replace(&mut message.attempts, counted);
         if message.ack.is_some() && delay > LONGEST_WAIT {
             return Verdict::Return(message, delay);
@@ -217,13 +228,14 @@ impl Schedule {
         }
     }
 
-    /// Takes note that time has passed, though nothing was attempted.
+    /// Takes note that time has passed, though nothing was attempted. The change is that of the breaker, where there is
+    /// one.
     pub fn tick(&self, now: Time) -> Option<Change> {
         self.gates.breaker.tick(now)
     }
 
-    /// Brings retries forward so that each still gets an attempt within `window` from `now`, and has a webhook that is left
-    /// alone tried at once: there is no time to wait for either.
+    /// Brings retries forward so that each still gets an attempt within `window` from `now`, and has a webhook that is
+    /// left alone tried at once: there is no time to wait for either.
     pub fn expedite(&mut self, now: Time, window: Duration) {
         self.retries.bring_forward(now, window);
         self.gates.breaker.expedite(now, window);
@@ -231,6 +243,7 @@ impl Schedule {
 
     /// Takes any message out without a look at gates or due times, when none of them will be attempted here.
     pub fn pop_any(&mut self) -> Option<Waiting> {
+        // Retries first, as they are older: where not everything finds room elsewhere, the oldest should.
         let retry = self.retries.pop().map(|(message, due)| Waiting { message, due: Some(due) });
         retry.or_else(|| Some(Waiting { message: self.queue.pop()?, due: None }))
     }

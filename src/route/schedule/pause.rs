@@ -1,4 +1,4 @@
-//! The pause of a whole route, after its webhook asked for one with `Retry-After`.
+//! The pause of a whole route, after its webhook asked for one with `Retry-After` (RFC 9110, section 10.2.3).
 
 use std::{
     sync::{
@@ -19,6 +19,7 @@ impl Pause {
     /// Pauses the route until `until`, or longer where it is paused for longer already.
     pub fn extend(&self, until: Time) {
         let nanos = u64::try_from(until.since_start().as_nanos()).unwrap_or(u64::MAX);
+        // Answers to attempts that began earlier may still come in and ask for less: the longest wish stands.
         self.0.fetch_max(nanos, Ordering::Relaxed);
     }
 

@@ -1,4 +1,5 @@
-//! The one retry rule: what happens to a message after a failed attempt.
+//! The one retry rule: what happens to a message after a failed attempt. It depends on the failure, the number
+//! of attempts and chance (jitter), not on the time.
 
 use std::time::Duration;
 
@@ -40,8 +41,9 @@ impl Policy {
         if attempts >= self.attempts {
             return Next::Dead(Reason::AttemptsExhausted);
         }
+        // Nobody but the operator decides how long a route may stand still.
         let pause = retry_after.map(|asked| asked.min(self.longest_pause));
-        // Failures while the breaker is open don't count, so that there may be none.
+        // Failures while the breaker is not closed don't count, so `attempts` may be 0, and the backoff begins with 1.
         let delay = self.backoff.delay(attempts.max(1)).max(pause.unwrap_or_default());
         Next::Retry { delay, pause }
     }

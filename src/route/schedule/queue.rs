@@ -1,4 +1,5 @@
-//! The queue of messages that were never tried: first in, first out, bounded in messages and in bytes.
+//! The queue of messages that were never tried: first in, first out, bounded in messages and in bytes. It never waits:
+//! what does not fit is given away at once, so that a source is never held up.
 
 use std::collections::VecDeque;
 
@@ -7,18 +8,19 @@ use crate::{
     message::Message,
 };
 
-/// Capacity that is kept when a queue has run empty, so that an ordinary burst allocates nothing.
+/// The capacity, in messages, that is kept when a queue has run empty: an ordinary burst then allocates nothing, and
+/// the memory of a long outage is given back.
 pub(super) const KEPT_CAPACITY: usize = 1024;
 
-/// What is held at the moment, against what may be held.
+/// What waits at the moment, against what may wait.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct Occupancy {
     pub(super) messages: usize,
     pub(super) bytes: usize,
     bounds: Bounds,
 }
 
-impl Load {
+impl Occupancy {
     pub(super) const fn new(bounds: Bounds) -> Self {
         Self { messages: 0, bytes: 0, bounds }
     }
@@ -47,14 +49,14 @@ impl Load {
 #[derive(Debug)]
 pub struct Queue {
     messages: VecDeque<Message>,
-    load: Load,
+    load: Occupancy,
     overflow: Overflow,
 }
 
 impl Queue {
     /// An empty queue.
     pub const fn new(bounds: Bounds, overflow: Overflow) -> Self {
-        Self { messages: VecDeque::new(), load: Load::new(bounds), overflow }
+        Self { messages: VecDeque::new(), load: Occupancy::new(bounds), overflow }
     }
 
     /// Appends `message`. What does not fit, it or the oldest ones, goes to `evict`.
@@ -85,6 +87,7 @@ impl Queue {
     }
 
     fn append(&mut self, mut message: Message, cost: usize) {
+        // What waits here may wait for long, and must not keep more memory alive than it is charged with.
         message.detach();
         self.load.add(cost);
         self.messages.push_back(message);
@@ -107,7 +110,7 @@ impl Queue {
 
     /// How many messages, and how many bytes, there is room for.
     pub const fn free(&self) -> (usize, usize) {
-        let Load { messages, bytes, bounds } = &self.load;
+        let Occupancy { messages, bytes, bounds } = &self.load;
         (bounds.messages.get().saturating_sub(*messages), bounds.bytes.get().saturating_sub(*bytes))
     }
 

@@ -1,4 +1,5 @@
-//! The route's rate limit. The only file that names the `governor` crate.
+//! The route's rate limit, shared by its lanes. It is told the time and never waits. The only file that names the
+//! `governor` crate.
 
 use std::{cell::Cell, fmt, rc::Rc, sync::Arc, time::Duration};
 
@@ -39,7 +40,8 @@ impl StateStore for SharedLimit {
     }
 }
 
-/// One lane's hold on the limit of a route.
+/// The limit of a route as one lane asks it. Each lane has its own clock, which is told the time, over the shared
+/// state.
 pub struct Limiter {
     limiter: RateLimiter<NotKeyed, SharedLimit, ToldClock, NoOpMiddleware<Duration>>,
 }
@@ -53,12 +55,14 @@ impl Limiter {
 }
 
 impl Gate for Limiter {
-    /// When the next permit will be free shows only when one is asked for.
+    /// When the next permit will be free shows only when one is asked for, and asking takes it. So this says "now", and
+    /// [`Self::admit`] may still refuse.
     fn opens(&self, _now: Time) -> Time {
         Time::START
     }
 
-    /// One at a time: of many that try, most would only find that there is no permit.
+    /// One at a time: of many workers that were woken, most would only find that there is no permit. Each one that gets
+    /// its permit wakes the next.
     fn capacity(&self, _now: Time) -> usize {
         1
     }
@@ -68,7 +72,8 @@ impl Gate for Limiter {
         self.limiter.check().map_err(|not_until| Time::from_start(not_until.earliest_possible()))
     }
 
-    /// A limited webhook is not left alone.
+    /// A limited webhook is not left alone: messages go on being taken from the stream, at the rate at which they
+    /// leave.
     fn paused_until(&self, _now: Time) -> Option<Time> {
         None
     }
@@ -80,7 +85,8 @@ impl fmt::Debug for Limiter {
     }
 }
 
-/// The limiter asks for the time where we want to tell it: this hands on what it was told.
+/// The crate asks a clock for the time, where decisions here are told it: this clock says what it was told last.
+/// Counted from the same start on all lanes, so that they can share the state.
 #[derive(Clone, Debug, Default)]
 struct ToldClock(Rc<Cell<Duration>>);
 

@@ -1,17 +1,19 @@
 //! The messages that wait for another attempt, ordered by when it is due. Bounded in messages and in bytes.
 //!
-//! A waiting retry is an entry in a heap: no task, no timer, no connection, no permit.
+//! A waiting retry is an entry in a heap: no task, no timer, no connection, no permit. So an outage costs memory and
+//! nothing else, and that is bounded.
 
 use std::{cmp::Ordering, collections::BinaryHeap, time::Duration};
 
-use super::queue::{KEPT_CAPACITY, Load};
+use super::queue::{KEPT_CAPACITY, Occupancy};
 use crate::{base::clock::Time, config::Bounds, message::Message};
 
 /// A heap of messages by due time.
 #[derive(Debug)]
 pub struct RetryQueue {
     waiting: BinaryHeap<Entry>,
-    load: Load,
+    load: Occupancy,
+    /// How many have ever come in: the latest [`Entry::arrival`].
     arrivals: u64,
 }
 
@@ -20,7 +22,8 @@ struct Entry {
     due: Time,
     /// Those due at the same time come out in the order they went in.
     arrival: u64,
-    /// Boxed, because a heap moves its entries around: in a long queue that took longer than all else.
+    /// Boxed, because a heap moves its entries around, and a whole message is large: in a long queue, moving took
+    /// longer than all else.
     message: Box<Message>,
 }
 
@@ -54,7 +57,7 @@ impl Eq for Entry {}
 impl RetryQueue {
     /// An empty retry queue.
     pub fn new(bounds: Bounds) -> Self {
-        Self { waiting: BinaryHeap::new(), load: Load::new(bounds), arrivals: 0 }
+        Self { waiting: BinaryHeap::new(), load: Occupancy::new(bounds), arrivals: 0 }
     }
 
     /// Keeps `message` until `due`, or gives it back where it does not fit.
@@ -91,14 +94,17 @@ impl RetryQueue {
         self.waiting.peek().map(|entry| entry.due)
     }
 
-    /// Brings forward what is due too late, so that all of it is due within `window` from `now`: in the same order, evenly
-    /// spread, the first one at once.
+    /// Brings forward what is due too late, so that all of it is due within `window` from `now`: in the same order,
+    /// evenly spread, the first one at once.
     pub fn bring_forward(&mut self, now: Time, window: Duration) {
         let mut entries = std::mem::take(&mut self.waiting).into_vec();
         entries.sort_unstable_by(|one, other| other.cmp(one));
+        // Spread, and not all at once: a webhook that has just come back would be hit by everything that failed
+        // meanwhile.
         let step = window / u32::try_from(entries.len().max(1)).unwrap_or(u32::MAX);
         let mut slot = now;
         for entry in &mut entries {
+            // What is due earlier anyway stays so: this is about getting an attempt in time, and delays nothing.
             entry.due = entry.due.min(slot);
             slot = slot + step;
         }

@@ -1,3 +1,5 @@
+//! What a schedule decides, told literal times: which message is next, and what follows an attempt.
+
 use std::num::NonZeroU32;
 
 use super::{

@@ -12,47 +12,41 @@ use thiserror::Error;
 
 use crate::config::{DeliverPolicy, Jetstream, Subject};
 
-/// What is known of a consumer.
+/// What is relied on of a consumer, and how far behind it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// How long it waits for a sign of life.
+    /// How long it waits for an ack or a heartbeat before it delivers a message again.
     pub(super) ack_wait: Duration,
     /// How many messages of it may be in hand, over all replicas; none where there is no limit.
     pub(super) max_ack_pending: Option<u64>,
     /// How many messages it has not delivered yet.
     pub(super) pending: u64,
-    /// How many it waits to hear of.
+    /// How many it has delivered, and heard of no end of.
     pub(super) ack_pending: u64,
 }
 
-/// The consumer can't be used.
+/// Why the consumer can't be used, worded for operators.
 #[derive(Debug, Error)]
 pub(super) enum ConsumerError {
-    /// It is not there.
     #[error("there is no consumer {consumer} of stream {stream}: make it, or set jetstream.create")]
     Missing { stream: String, consumer: String },
-    /// Its stream is not there.
     #[error("there is no stream {stream}")]
     NoStream { stream: String },
-    /// It pushes.
     #[error("consumer {consumer} of stream {stream} is a push consumer: expected a pull consumer")]
     Push { stream: String, consumer: String },
-    /// It takes no acks, or takes one for many.
+    /// Messages come to an end in any order, so that an ack must stand for one message and no other.
     #[error("consumer {consumer} of stream {stream} has another ack policy than explicit")]
     AckPolicy { stream: String, consumer: String },
-    /// JetStream is not available at the moment.
     #[error("JetStream does not answer: {0}")]
     Unavailable(#[from] ConsumerInfoError),
-    /// The stream can't be asked about it.
     #[error("cannot look up the consumer: {0}")]
     LookUp(String),
-    /// It can't be made.
     #[error("cannot make the consumer: {0}")]
     Create(String),
 }
 
-/// Looks up the consumer of `route`, and makes it where that is asked for. The second part says what is not as expected,
-/// though it can be lived with.
+/// Looks up the consumer of a route, and makes it where that is asked for. The second part of the result says what is
+/// not as expected, though it can be lived with.
 pub(super) async fn open(
     context: &Context,
     jetstream: &Jetstream,
@@ -108,11 +102,14 @@ async fn create(context: &Context, jetstream: &Jetstream, subject: &Subject) -> 
         ack_policy: AckPolicy::Explicit,
         ack_wait: jetstream.ack_wait,
         max_ack_pending: i64::from(jetstream.max_ack_pending.get()),
+        // The server would give a message up in silence after so many deliveries. `retry.attempts` is the limit, which
+        // leaves a dead letter.
         max_deliver: -1,
         filter_subject: subject.to_string(),
         ..pull::Config::default()
     };
-    // Another replica may have been quicker: then it is there, which is all that is wanted.
+    // Strict, since the plain request would overwrite the settings of a consumer that is there. Another replica may
+    // have been quicker: then it is there, which is all that is wanted.
     match context.create_consumer_strict_on_stream(config, jetstream.stream.as_str()).await {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ConsumerCreateStrictErrorKind::AlreadyExists => Ok(()),
@@ -122,9 +119,10 @@ async fn create(context: &Context, jetstream: &Jetstream, subject: &Subject) -> 
 
 fn facts(info: &consumer::Info) -> Facts {
     let config = &info.config;
+    // What the server does with a consumer that says nothing of it.
     let ack_wait = if config.ack_wait.is_zero() { Duration::from_secs(30) } else { config.ack_wait };
     Facts {
-        // The first step of a backoff takes its place.
+        // The server takes the first step of a backoff in place of ack_wait.
         ack_wait: config.backoff.first().copied().unwrap_or(ack_wait),
         max_ack_pending: u64::try_from(config.max_ack_pending).ok().filter(|limit| *limit > 0),
         pending: info.num_pending,
@@ -154,8 +152,7 @@ fn differences(config: &consumer::Config, subject: &Subject) -> Vec<String> {
         differences.push("it has a backoff, which takes the place of ack_wait".to_owned());
     }
     if config.ack_wait < Duration::from_secs(1) && !config.ack_wait.is_zero() {
-        differences
-            .push(format!("ack_wait is {:?}: signs of life may come too late for it", config.ack_wait));
+        differences.push(format!("ack_wait is {:?}: heartbeats may come too late for it", config.ack_wait));
     }
     differences
 }

@@ -1,7 +1,7 @@
-//! How many messages were asked for and have not come yet.
+//! How many messages were asked for and have not come yet. No I/O, and no clock: it is told the time.
 //!
-//! Plain bookkeeping that is told the time. The server serves requests in their order, and says how much of one it leaves
-//! undone; what it does not say, because a leader was lost or a word of it, is forgotten when the request has expired.
+//! The server serves requests in their order, and says how much of one it leaves undone. Where it does not, because its
+//! leader or its message was lost, the rest of a request is forgotten when it has expired.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,10 +9,9 @@ use crate::base::clock::Time;
 
 /// How long the server keeps a request.
 pub(super) const EXPIRES: Duration = Duration::from_secs(30);
-/// How much later a request is forgotten of which nothing more was heard.
+/// How much longer a request is remembered here: the last that the server sent for it may still be on its way.
 const LATE: Duration = Duration::from_secs(5);
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Credit {
     requests: VecDeque<Request>,
@@ -31,7 +30,7 @@ impl Credit {
         self.messages
     }
 
-    /// How many requests they are.
+    /// How many requests are still with the server.
     pub(super) fn requests(&self) -> usize {
         self.requests.len()
     }
@@ -56,7 +55,7 @@ impl Credit {
         }
     }
 
-    /// Forgets what has expired at `now`.
+    /// Forgets the requests of which nothing can come any more at `now`.
     pub(super) fn forget(&mut self, now: Time) {
         while let Some(first) = self.requests.front()
             && first.forgotten <= now

@@ -1,4 +1,4 @@
-//! What a durable route is pulled with.
+//! What a durable route is pulled with: what is its own, and what all durable routes of the lane share.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -17,7 +17,6 @@ use crate::{
 pub(super) struct Feed<D> {
     pub(super) route: Arc<Route>,
     pub(super) jetstream: Jetstream,
-    /// Where the messages go.
     pub(super) pipeline: Rc<Pipeline<D>>,
     pub(super) stats: Arc<RouteStats>,
     pub(super) status: Arc<SourceStatus>,
@@ -25,7 +24,7 @@ pub(super) struct Feed<D> {
     pub(super) lane: usize,
 }
 
-/// What the durable routes of a lane have in common. All clones are the same.
+/// What the durable routes of a lane share. Clones share it too.
 #[derive(Clone)]
 pub(super) struct Common {
     pub(super) connection: Rc<NatsConnection>,

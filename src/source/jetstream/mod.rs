@@ -1,7 +1,7 @@
-//! The durable source: routes that take their messages from a stream, and owe it a word about each.
+//! The durable source: routes that take their messages from a stream, and tell it what became of each.
 //!
-//! A lane has one connection for all of its durable routes. Each route is pulled by a [`Puller`] of its own, and has its
-//! messages in hand kept alive by [heartbeats]; one task of the lane tells the streams what became of the messages.
+//! A lane has one connection for all of its durable routes. Each route is pulled by a `Puller` of its own, and has its
+//! messages in hand kept alive by heartbeats; one task of the lane tells the streams what became of the messages.
 
 mod consumer;
 mod credit;
@@ -44,10 +44,11 @@ const FAILED: Duration = Duration::from_millis(100);
 /// How long the last acks may take to reach the server.
 const LAST_ACKS: Duration = Duration::from_secs(3);
 
-/// The connection of a lane for its durable routes.
+/// The connection of a lane for its durable routes. The core routes have another one: what is read there and not taken
+/// counts as lost, which holds only where nothing but their messages is read.
 pub struct Streams {
     common: Common,
-    /// Ends the tasks that are not of one route.
+    /// Ends the tasks that all routes share.
     close: CancellationToken,
     tasks: TaskTracker,
 }
@@ -123,17 +124,19 @@ impl Streams {
                     return false;
                 }
             }
-            // The server handles what comes over one connection in order.
+            // The server handles what comes over one connection in order: it has the acks when it answers.
             barrier.pass(LAST_ACKS).await.is_ok()
         });
         if !matches!(told.await, Ok(true)) {
             warn!("NATS does not confirm the last acknowledgements: some messages may be delivered again");
         }
+        // Only now: the client drains without what it has not written yet, which would be the last acks.
         drop(connection.client().drain().await);
     }
 }
 
-/// Tells the streams what became of their messages, one after the other. While NATS is away it waits there.
+/// Publishes the acks, one after the other. While NATS is away, this task waits at the client's full queue, and no
+/// delivery has to.
 async fn publish_acks(common: Common, close: CancellationToken) {
     let Common { connection, acks, .. } = common;
     loop {
@@ -143,6 +146,7 @@ async fn publish_acks(common: Common, close: CancellationToken) {
         };
         let again = ack.clone();
         let said = tokio::select! {
+            // An ack that the client takes at once is published, also when this is about to end.
             biased;
             said = connection.client().publish(ack.subject, ack.payload) => said.is_ok(),
             () = close.cancelled() => false,

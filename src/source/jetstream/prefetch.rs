@@ -1,7 +1,8 @@
-//! How many messages a route in one lane should hold, waiting and asked for.
+//! How many messages a route on one lane should hold, waiting and asked for. No I/O, and no clock: it is told
+//! durations.
 //!
 //! Too few, and its workers run dry while the next ones are on their way; too many, and they wait here while another
-//! replica has nothing to do. So it begins small, and follows how fast they are taken. Plain bookkeeping.
+//! replica has nothing to do. So it begins small, and follows how fast they are taken.
 
 use std::time::Duration;
 
@@ -9,10 +10,9 @@ use std::time::Duration;
 const QUICK: Duration = Duration::from_millis(50);
 /// What lasts longer than this is better left to others.
 const SLOW: Duration = Duration::from_millis(500);
-/// No more is held, however fast it goes.
+/// No more is held, however fast it goes. docs/durable.md reckons `max_ack_pending` with this figure.
 const MOST: usize = 2048;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Prefetch {
     least: usize,
@@ -20,7 +20,7 @@ pub(super) struct Prefetch {
 }
 
 impl Prefetch {
-    /// Of a route with so much `concurrency`: each worker shall find another message when it is done with one.
+    /// For a route with so much `concurrency`: each worker shall find another message when it is done with one.
     pub(super) fn new(concurrency: usize) -> Self {
         let least = (2 * concurrency).max(8);
         Self { least, wanted: least }
@@ -51,24 +51,24 @@ mod tests {
 
     #[test]
     fn it_grows_while_messages_are_taken_quickly_and_shrinks_when_they_are_not() {
-        let mut appetite = Prefetch::new(64);
-        assert_eq!(appetite.wanted(), 128);
+        let mut prefetch = Prefetch::new(64);
+        assert_eq!(prefetch.wanted(), 128);
         for _ in 0..10 {
-            appetite.ran_low(ms(5));
+            prefetch.ran_low(ms(5));
         }
-        assert_eq!(appetite.wanted(), 2048);
-        appetite.ran_low(ms(100));
-        assert_eq!(appetite.wanted(), 2048);
+        assert_eq!(prefetch.wanted(), 2048);
+        prefetch.ran_low(ms(100));
+        assert_eq!(prefetch.wanted(), 2048);
         for _ in 0..10 {
-            appetite.ran_low(ms(30_000));
+            prefetch.ran_low(ms(30_000));
         }
-        assert_eq!(appetite.wanted(), 128);
+        assert_eq!(prefetch.wanted(), 128);
     }
 
     #[test]
     fn many_workers_want_more_than_the_most() {
-        let mut appetite = Prefetch::new(4_000);
-        appetite.ran_low(ms(1));
-        assert_eq!(appetite.wanted(), 8_000);
+        let mut prefetch = Prefetch::new(4_000);
+        prefetch.ran_low(ms(1));
+        assert_eq!(prefetch.wanted(), 8_000);
     }
 }

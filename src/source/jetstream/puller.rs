@@ -1,4 +1,4 @@
-//! Sees to it that one route on one lane is pulled: finds the consumer, and begins anew when something is wrong.
+//! Pulls one durable route on one lane: finds the consumer, opens a session, and begins anew when something is wrong.
 
 use std::time::Duration;
 
@@ -19,21 +19,22 @@ use crate::{
     route::source_status::SourceState,
 };
 
-/// How often the lag is asked for.
+/// How often the consumer is asked how far behind it is. Each time is a request to its leader, and scrapes of the
+/// metrics are hardly closer together.
 const LAG: Duration = Duration::from_secs(10);
 
-/// Pulls one route on one lane.
 pub(super) struct Puller<D> {
     pub(super) feed: Feed<D>,
     pub(super) common: Common,
     pub(super) heartbeats: Heartbeats,
-    /// Ends it.
+    /// Cancelled when the route leaves its stream.
     pub(super) leave: CancellationToken,
 }
 
 impl<D: Deliver + 'static> Puller<D> {
-    /// Pulls until `leave`.
     pub(super) async fn run(self) {
+        // The waits are short: JetStream does not answer while a leader is chosen, which takes a second or two, and is
+        // asked again soon.
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), 2.0, Jitter::Full);
         let mut failures = 0;
         loop {
@@ -47,7 +48,7 @@ impl<D: Deliver + 'static> Puller<D> {
                 Err(trouble) => Some(trouble),
             };
             let Some(trouble) = trouble else { return };
-            // What worked for a while begins with a short wait again.
+            // A session that worked for a while was a success, so that its end is the first failure again.
             failures = if began.elapsed() > SILENCE { 1 } else { failures + 1 };
             self.report(&trouble);
             tokio::select! {
@@ -61,8 +62,9 @@ impl<D: Deliver + 'static> Puller<D> {
     async fn open(&self) -> Result<PullSession<'_, D>, Trouble> {
         let connection = &self.common.connection;
         while !connection.is_connected() {
-            self.feed.status.has_trouble(&Trouble::Disconnected);
-            // The event of it may get lost.
+            self.feed.status.failed_by(&Trouble::Disconnected);
+            // The client drops events when there are many, that of the new connection among them: so it is looked at as
+            // well.
             drop(timeout(Duration::from_secs(1), connection.state().connected()).await);
         }
         let Feed { route, jetstream, .. } = &self.feed;
@@ -80,6 +82,8 @@ impl<D: Deliver + 'static> Puller<D> {
         let trouble = tokio::select! {
             trouble = session.take_in() => Some(trouble),
             () = self.leave.cancelled() => None,
+            // The consumer is the same for all lanes, so one of them asks. It does so beside the taking: messages must
+            // not wait for the answer.
             () = self.watch_lag(), if self.feed.lane == 0 => None,
         };
         if trouble.is_none() {
@@ -108,7 +112,7 @@ impl<D: Deliver + 'static> Puller<D> {
 
     fn report(&self, trouble: &Trouble) {
         let Feed { route, jetstream, lane, status, .. } = &self.feed;
-        if status.has_trouble(trouble) {
+        if status.failed_by(trouble) {
             let (route, stream) = (route.name().as_str(), jetstream.stream.as_str());
             warn!(route, lane, stream, error = %trouble, "stream in trouble, trying again");
         }
@@ -124,7 +128,7 @@ impl<D: Deliver + 'static> Puller<D> {
         }
     }
 
-    /// Shows how far behind the consumer is.
+    /// Shows in the metrics how far behind the consumer is, and says so in the log when it is at its own limit.
     fn show_lag(&self, facts: Facts) {
         if self.feed.lane != 0 {
             return;
@@ -135,6 +139,7 @@ impl<D: Deliver + 'static> Puller<D> {
         let limit = facts.max_ack_pending.unwrap_or_default();
         lag.max_ack_pending.set(usize::try_from(limit).unwrap_or(usize::MAX));
         let at_limit = limit > 0 && facts.ack_pending >= limit && facts.pending > 0;
+        // Said once each time that the limit is reached, not every ten seconds for as long as it is.
         if at_limit != lag.at_limit.replace(at_limit) && at_limit {
             warn!(
                 route = self.feed.route.name().as_str(),

@@ -1,4 +1,7 @@
-//! One subscription to what is pulled, and the requests over it.
+//! One subscription to the messages of a consumer, and the pull requests over it.
+//!
+//! The requests are made here and not by async-nats' own `pull::Stream`: that one holds up to one and a half batches,
+//! can't be told to ask for nothing while a webhook is left alone, and does not ask again after a missed heartbeat.
 
 use std::{
     future::poll_fn,
@@ -32,13 +35,13 @@ use crate::{
     source::core,
 };
 
-/// After so long without a word from the server something is wrong.
+/// After so long without anything from the server something is wrong: two of its heartbeats and a second.
 pub(super) const SILENCE: Duration = Duration::from_secs(11);
 /// How often the server says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How often to look at what an event tells of that may get lost: whether the client is still connected.
+/// How often to look whether the client is still connected: the event that tells of it may get lost.
 const LOOK: Duration = Duration::from_secs(5);
-/// What a message may be larger than its payload: subject, headers, reply.
+/// How many bytes a message may have beside the payload, for the subject, the headers and the reply.
 const ENVELOPE: usize = 8 * 1024;
 /// How long the server may take to confirm that the subscription has ended.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -46,10 +49,9 @@ const LEAVING: Duration = Duration::from_secs(1);
 const TAKING: Duration = Duration::from_secs(2);
 /// When nothing has come for so long, nothing is on its way either, as far as can be told.
 const QUIET: Duration = Duration::from_millis(100);
-/// How many requests are with the server at the same time.
+/// How many requests are with the server at the same time: while one is served, the next one is there already.
 const MOST_REQUESTS: usize = 2;
 
-/// One subscription to what is pulled.
 pub(super) struct PullSession<'a, D> {
     feed: &'a Feed<D>,
     common: &'a Common,
@@ -127,7 +129,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         self.ask().await
     }
 
-    /// When to look whether anything is wrong, or the webhook is not left alone any more.
+    /// When to look next whether anything is wrong, or whether the webhook may be called again.
     fn next_look(&self) -> Time {
         let now = self.common.clock.now();
         let look = now + LOOK;
@@ -184,6 +186,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
 
     /// Takes `raw` and whatever else is there already, and wakes the workers once for all of it.
     fn take_all(&mut self, raw: Raw) -> Result<(), Trouble> {
+        // So many in one go, so that a burst does not keep the other tasks of the lane waiting.
         const TURN: usize = 256;
         let now = self.common.clock.now();
         self.heard = now;
@@ -212,7 +215,8 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         }
     }
 
-    /// A request is over, or all of them are.
+    /// The server says of a request that is over how many messages it leaves undone. Where it does not (the leader has
+    /// changed, the consumer was deleted), nothing is known of any request, and pulling begins anew.
     fn request_ended(&mut self, raw: &Raw) -> Result<(), Trouble> {
         let left = raw.headers.as_ref().and_then(|headers| headers.get(names::PENDING_MESSAGES));
         if let Some(left) = left.and_then(|left| left.as_str().parse().ok()) {
@@ -230,9 +234,12 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         };
         let mut message: Message = core::accept(raw, &self.subject, now);
         if matches!(message.id, Id::Made(_)) {
-            // The same for every delivery and every replica. No dots: signatures are computed over it.
+            // The same for every delivery and every replica. Without dots, which separate the signed parts of a request
+            // in Standard Webhooks.
             message.id = Id::given(&format!("{}:{}", origin.stream, origin.sequence));
         }
+        // What became of earlier deliveries is not known here. Each counts as an attempt, so that `retry.attempts` also
+        // ends a message that no replica ever came to an end with.
         message.attempts = u32::try_from(origin.delivered.saturating_sub(1)).unwrap_or(u32::MAX);
         let ack = AckHandle::new(&reply);
         self.heartbeats.keep(&ack, now);
@@ -240,7 +247,8 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         self.feed.pipeline.offer(message);
     }
 
-    /// Looks whether anything is wrong.
+    /// Looks for what no message tells of: a connection that is lost or another one, a server that is silent, requests
+    /// that have expired.
     fn check(&mut self) -> Result<(), Trouble> {
         let now = self.common.clock.now();
         self.credit.forget(now);
@@ -251,6 +259,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
             // The requests ended with the old connection.
             return Err(Trouble::Reconnected);
         }
+        // The server sends heartbeats only while it has a request.
         if self.credit.messages() > 0 && now.since(self.heard) > SILENCE {
             return Err(Trouble::Silence);
         }
@@ -281,6 +290,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         if messages == 0 || bytes < least {
             return Ok(());
         }
+        // Before this request the server had no reason to say anything.
         if self.credit.messages() == 0 {
             self.heard = now;
         }
@@ -296,6 +306,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         let jetstream = &self.feed.jetstream;
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", jetstream.stream, jetstream.consumer);
         let sent = self.client.publish_with_reply(subject, self.inbox.clone(), request.to_string().into());
+        // A client that is not connected may have its queue full, and would take this only after the outage.
         timeout(SILENCE, sent).await.map_err(|_| Trouble::Disconnected)?.map_err(Trouble::of_client)
     }
 }

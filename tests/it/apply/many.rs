@@ -11,6 +11,52 @@ fn assert_once_in_all(hooks: &[&Webhook], count: u64) {
     assert!(numbers.iter().copied().eq(0..count), "{} of {count}", numbers.len());
 }
 
+/// Numbers that are the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits fit") % end
+    }
+
+    /// Other settings of `route`, which delivers to one of `hooks`.
+    fn changed(&mut self, settings: Settings, route: &str, hooks: [&Webhook; 3]) -> Settings {
+        let mut settings = settings
+            .set(route, "webhook.url", &hooks[self.below(3)].url())
+            .set(route, "webhook.concurrency", &(2 + self.below(30)).to_string())
+            .set(route, "retry.attempts", "1000")
+            .set(route, "retry.initial", "10ms")
+            .set(route, "retry.max", "100ms");
+        if self.below(2) == 0 {
+            let subject = format!("letters.{route}.{}", self.below(3));
+            settings = settings.set(route, "dead_letter.subject", &subject);
+        }
+        if self.below(4) == 0 {
+            settings = settings.set(route, "rate_limit.per_second", "500");
+        }
+        settings
+    }
+}
+
+/// The counters of the last scrape.
+#[derive(Default)]
+struct Seen(std::collections::BTreeMap<String, f64>);
+
+impl Seen {
+    /// A panic where a counter has become less.
+    fn assert_grows(&mut self, metrics: &Metrics) {
+        for route in ["core", "stored"] {
+            let received = metrics.value("broadcaster_messages_received_total", &[("route", route)]);
+            let done = metrics.sum("broadcaster_messages_processed_total", &[("route", route)]);
+            for (name, value) in [("received", received), ("done", done)] {
+                let before = self.0.insert(format!("{route} {name}"), value).unwrap_or_default();
+                assert!(value >= before, "{route} {name} fell from {before} to {value}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_of_everything_lose_and_double_nothing() {
     let nats = NatsServer::start().await;
@@ -29,44 +75,20 @@ async fn changes_of_everything_lose_and_double_nothing() {
     let live = Live::start(&base).await;
     let to_core = publisher(&nats, "core").await.steadily(1_000);
     let to_stored = Publisher::new(nats.client().await, "stored.x").steadily(1_000);
-    let mut last = std::collections::BTreeMap::<String, f64>::new();
-    let mut random = 12_345_u64;
-    let mut next = |below: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) % below
-    };
+    let mut seen = Seen::default();
+    let mut random = Random(12_345);
     for _ in 0..300 {
         let mut settings = base.clone();
         for (route, hooks) in
             [("core", [&up, &slow, &down]), ("stored", [&stored_up, &stored_slow, &stored_down])]
         {
-            settings = settings
-                .set(route, "webhook.url", &hooks[usize::try_from(next(3)).unwrap()].url())
-                .set(route, "webhook.concurrency", &(2 + next(30)).to_string())
-                .set(route, "retry.attempts", "1000")
-                .set(route, "retry.initial", "10ms")
-                .set(route, "retry.max", "100ms");
-            if next(2) == 0 {
-                settings =
-                    settings.set(route, "dead_letter.subject", &format!("letters.{route}.{}", next(3)));
-            }
-            if next(4) == 0 {
-                settings = settings.set(route, "rate_limit.per_second", "500");
-            }
+            settings = random.changed(settings, route, hooks);
         }
-        if next(5) == 0 {
+        if random.below(5) == 0 {
             settings = settings.route("other", &up.url()).set("other", "subject", "nothing.comes");
         }
         live.apply(&settings).await;
-        let metrics = live.metrics().await;
-        for route in ["core", "stored"] {
-            let received = metrics.value("broadcaster_messages_received_total", &[("route", route)]);
-            let done = metrics.sum("broadcaster_messages_processed_total", &[("route", route)]);
-            for (name, value) in [("received", received), ("done", done)] {
-                let before = last.insert(format!("{route} {name}"), value).unwrap_or_default();
-                assert!(value >= before, "{route} {name} fell from {before} to {value}");
-            }
-        }
+        seen.assert_grows(&live.metrics().await);
     }
     let (to_core, to_stored) = (to_core.stop().await.count(), to_stored.stop().await.count());
     for hook in [&slow, &down, &stored_slow, &stored_down] {
@@ -78,7 +100,6 @@ async fn changes_of_everything_lose_and_double_nothing() {
     stream.wait_acknowledged("broadcaster-stored", SOON).await;
     live.ready().await;
     let tally = live.stop();
-    println!("{to_core} {to_stored} {tally:?}");
     assert_once_in_all(&[&up, &slow, &down], to_core);
     assert_once_in_all(&[&stored_up, &stored_slow, &stored_down], to_stored);
     assert_all_delivered(tally, to_core + to_stored);

@@ -172,8 +172,8 @@ async fn assert_stops_strand_nothing(url: &str, stream: &testkit::nats::streams:
         let live = Live::start(&settings).await;
         let before = hook.delivered();
         hook.wait_for(|hook| hook.delivered() > before + 200, SOON).await;
-        let tally = tokio::task::spawn_blocking(move || live.stop()).await.unwrap();
-        let returned = usize::try_from(tally.of(Outcome::Returned)).unwrap();
+        let tally = tokio::task::spawn_blocking(move || live.stop()).await.expect("it stops");
+        let returned = usize::try_from(tally.of(Outcome::Returned)).expect("it is a count");
         // In a cluster it takes its servers a moment to agree on what they were told.
         let mut left = usize::MAX;
         for _ in 0..40 {
@@ -186,10 +186,9 @@ async fn assert_stops_strand_nothing(url: &str, stream: &testkit::nats::streams:
         stranded.push(left);
     }
     let count = load.stop().await.count();
-    println!("stranded {stranded:?}");
     assert!(stranded.iter().all(|stranded| *stranded == 0), "{stranded:?}");
     let live = Live::start(&settings).await;
-    hook.wait_delivered(usize::try_from(count).unwrap(), SOON).await;
+    hook.wait_delivered(usize::try_from(count).expect("it is a count"), SOON).await;
     stream.wait_acknowledged("broadcaster-a", SOON).await;
     live.stop();
     hook.assert_exactly_once(0..count);

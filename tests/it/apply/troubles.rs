@@ -1,4 +1,4 @@
-//! Changes of routes that are in trouble.
+//! Changes of the configuration for routes that are in trouble, or while NATS is away.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A hundred changes while messages come, counted at the receivers.
+//! A hundred changes of the configuration while messages come, counted at the receivers.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Addresses where nothing is, or where the wrong one is.
+//! Webhook addresses where nothing listens, or something that is not to be trusted.
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! `broadcaster dead-letters`.
+//! The command `broadcaster dead-letters`: what it lists, shows, replays and removes, and what a replay that is killed
+//! loses.
 
 use std::{
     process::Output,

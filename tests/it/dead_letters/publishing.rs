@@ -1,4 +1,4 @@
-//! How dead letters get to where they are kept.
+//! How dead letters get to where they are kept: through a stream or plainly, confirmed, and past outages.
 
 use async_nats::{HeaderMap, HeaderValue, jetstream};
 

@@ -1,4 +1,4 @@
-//! How connections are used, and how they end.
+//! How connections to a webhook are used again, and how they end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What a request looks like.
+//! What a request to a webhook looks like: its method, headers and body, and over TLS whom it trusts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What follows a failed attempt.
+//! What follows a failed attempt: another one, a pause, or the end of the message.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What is shipped beside the daemon, laid out as it is for users.
+//! The documents that are shipped beside the daemon, in the layout that users get them in.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What will not be delivered is acknowledged when its dead letter is stored, and not before.
+//! In durable mode, what will not be delivered is acknowledged when its dead letter is stored, and not before.
 
 use super::*;
 
@@ -14,7 +14,7 @@ async fn nothing_is_acknowledged_while_the_stream_of_dead_letters_is_away() {
         .start_ready()
         .await;
     hook.wait_for(|hook| hook.received() == 500, PATIENCE).await;
-    // Longer than ack_wait: there are signs of life for dead letters that wait, too.
+    // Longer than ack_wait: there are heartbeats for dead letters that wait, too.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let info = consumer_info(&stream).await;
     assert_eq!((info.num_ack_pending, info.num_redelivered), (500, 0), "{info:?}");

@@ -1,4 +1,4 @@
-//! The part of the kit that makes streams and clusters.
+//! The part of the kit that makes streams and clusters is tested here, too.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The log.
+//! The log: what gets a line, and how a line looks in each format and at each level.
 
 use std::time::Duration;
 

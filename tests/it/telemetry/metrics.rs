@@ -1,4 +1,4 @@
-//! `/metrics`.
+//! `/metrics`: its formats, what is there from the start, and whether the figures agree with what the webhook saw.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

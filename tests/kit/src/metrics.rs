@@ -1,4 +1,4 @@
-//! What the daemon says of itself at `/metrics`.
+//! A reading of the daemon's `/metrics`.
 
 use std::collections::BTreeMap;
 

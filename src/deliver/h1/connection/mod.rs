@@ -1,7 +1,9 @@
-//! One HTTP/1.1 connection, which its worker owns and drives in its own task.
+//! One HTTP/1.1 connection, which its worker owns and drives in its own task. It knows no deadline: the client drops
+//! the exchange when the time is over.
 //!
-//! This is the hot path: a POST costs one write and one read, no allocation, and no wake-up but the answer's. A connection
-//! has no buffers of its own: with a thousand connections, they would be out of the processor's cache each time.
+//! This is the hot path: a POST costs one write and one read, no allocation, and no wake-up but the answer's. A
+//! connection has no buffers of its own: with a thousand connections, they would be out of the processor's cache each
+//! time.
 
 use std::{
     cell::RefCell,
@@ -18,7 +20,7 @@ use super::response::{Progress, ResponseReader};
 use crate::deliver::answer::Answer;
 use crate::message::outcome::Failure;
 
-/// How much is read at once. Answers to webhooks are small.
+/// How much is read at once, in bytes. Answers of webhooks are small.
 const READ: usize = 4 * 1024;
 
 /// A connection, and whether another request can be sent over it.
@@ -29,7 +31,8 @@ pub struct HttpConnection<S> {
     open: bool,
 }
 
-/// What a connection needs while it moves bytes, and no longer. Shared by all connections of a lane.
+/// What a connection needs while it moves bytes, and no longer. Shared by all connections of a lane: each is used
+/// within one poll and never across two, so two connections can't get in each other's way.
 #[derive(Debug)]
 pub struct Buffers {
     head: RefCell<Vec<u8>>,
@@ -44,22 +47,23 @@ impl Default for Buffers {
 
 /// How far a request is.
 struct Sending<'p, W> {
-    /// Writes the head, until it has.
+    /// Writes the head; none when it is written.
     write_head: Option<W>,
     /// The head, where it has to be kept because the socket did not take everything at once.
     head: Vec<u8>,
     payload: &'p [u8],
-    /// How many bytes of head and payload are on their way.
+    /// How many bytes of head and payload the socket has taken.
     sent: usize,
+    /// Whether it has taken all of them.
     complete: bool,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unanswered {
-    /// Nothing of the request was sent: it can be sent again.
+pub enum ExchangeError {
+    /// Nothing of the request was sent: it can be sent again without being delivered twice.
     NotSent,
-    /// The request, or a part of it, was sent.
+    /// The request, or a part of it, was sent: whether the webhook has taken it is not known.
     Failed(Failure),
 }
 
@@ -83,28 +87,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
         Poll::Ready(())
     }
 
-    /// Sends a request, whose head is what `write_head` writes once, and reads the whole answer. The connection can be used
-    /// again where [`Self::is_open`] afterwards; after an error it can't.
+    /// Sends a request, whose head is what `write_head` writes once, and reads the whole answer. The connection can be
+    /// used again where [`Self::is_open`] afterwards; after an error it can't.
     pub async fn exchange(
         &mut self,
         write_head: impl FnOnce(&mut Vec<u8>),
         payload: &[u8],
-    ) -> Result<Answer, Unanswered> {
+    ) -> Result<Answer, ExchangeError> {
         let write_head = Some(write_head);
         let mut sending = Sending { write_head, head: Vec::new(), payload, sent: 0, complete: false };
         let mut reader = ResponseReader::default();
         let mut untaken = Vec::new();
-        // Whatever happens from here on, also that this is dropped: only a complete answer makes it usable again.
+        // Closed until there is a complete answer: so it stays closed whatever happens from here on, also where this
+        // future is dropped.
         let was_open = std::mem::take(&mut self.open);
         poll_fn(|cx| {
+            // A read before the first byte is sent: a connection that was closed while it was idle must not get the
+            // request, since a failure after sending is a failed attempt.
             if sending.sent == 0 && (!was_open || self.poll_unasked(cx).is_ready()) {
-                return Poll::Ready(Err(Unanswered::NotSent));
+                return Poll::Ready(Err(ExchangeError::NotSent));
             }
             let written = self.poll_send(cx, &mut sending);
             let all_sent = matches!(written, Poll::Ready(Ok(())));
-            // Where sending failed half-way there may be an answer all the same, to a request that was too large, say.
+            // Where sending failed half-way there may be an answer all the same: a 413 to a request that was too large,
+            // say.
             if written.is_ready() && !all_sent && sending.sent == 0 {
-                return Poll::Ready(Err(Unanswered::NotSent));
+                return Poll::Ready(Err(ExchangeError::NotSent));
             }
             let answered = ready!(self.poll_answer(cx, &mut reader, &mut untaken));
             Poll::Ready(self.conclude(answered, all_sent))
@@ -118,10 +126,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
         &mut self,
         answered: Result<(Answer, bool), Failure>,
         all_sent: bool,
-    ) -> Result<Answer, Unanswered> {
-        let (answer, reusable) = answered.map_err(Unanswered::Failed)?;
+    ) -> Result<Answer, ExchangeError> {
+        let (answer, reusable) = answered.map_err(ExchangeError::Failed)?;
         if !all_sent && (200..300).contains(&answer.status) {
-            return Err(Unanswered::Failed(Failure::Protocol));
+            return Err(ExchangeError::Failed(Failure::Protocol));
         }
         self.open = all_sent && reusable;
         Ok(answer)
@@ -141,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
             let written = poll_write(&mut self.stream, cx, &shared, payload, sent);
             *complete = matches!(written, Poll::Ready(Ok(())));
             if written.is_pending() {
-                // Others use the buffer until it goes on.
+                // Other connections use the shared buffer until the socket takes more.
                 head.clone_from(&shared);
             }
             ready!(written)?;
@@ -173,7 +181,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
             }
             let bytes = if first { room.filled() } else { untaken.as_slice() };
             let Ok((taken, progress)) = reader.read(bytes, ended) else {
-                // Closing instead of answering is not a word that we don't understand.
+                // Malformed because nothing more came is a connection that broke, not a webhook that speaks something
+                // else.
                 let failure = if ended { Failure::Reset } else { Failure::Protocol };
                 return Poll::Ready(Err(failure));
             };
@@ -203,6 +212,7 @@ fn poll_write<S: AsyncWrite + Unpin>(
     payload: &[u8],
     sent: &mut usize,
 ) -> Poll<io::Result<()>> {
+    // Both in one call where possible: a head that goes out alone would be a packet and a system call of its own.
     while *sent < head.len() + payload.len() {
         let rest = payload.get(sent.saturating_sub(head.len())..).unwrap_or_default();
         let slices = [IoSlice::new(head.get(*sent..).unwrap_or_default()), IoSlice::new(rest)];

@@ -1,3 +1,5 @@
+//! What a connection does with webhooks that answer early, late, half or not at all, over a stream in memory.
+
 use std::time::Duration;
 
 use tokio::{
@@ -10,13 +12,16 @@ use super::*;
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// A connection, and its other end, between which so many bytes can be on their way.
+/// A connection and its other end. As many bytes as `room` can be on their way between them.
 fn pair(room: usize) -> (HttpConnection<DuplexStream>, DuplexStream) {
     let (client, server) = duplex(room);
     (HttpConnection::new(client, Rc::default()), server)
 }
 
-async fn post(connection: &mut HttpConnection<DuplexStream>, payload: &[u8]) -> Result<Answer, Unanswered> {
+async fn post(
+    connection: &mut HttpConnection<DuplexStream>,
+    payload: &[u8],
+) -> Result<Answer, ExchangeError> {
     connection.exchange(|head| head.extend_from_slice(HEAD), payload).await
 }
 
@@ -56,7 +61,7 @@ async fn a_connection_that_was_closed_while_idle_has_not_taken_the_request() {
     let (answer, _) = tokio::join!(post(&mut connection, b"{}"), serve(&mut server, 2, OK));
     assert!(answer.is_ok());
     drop(server);
-    assert_eq!(post(&mut connection, b"{}").await, Err(Unanswered::NotSent));
+    assert_eq!(post(&mut connection, b"{}").await, Err(ExchangeError::NotSent));
     assert!(!connection.is_open());
 }
 
@@ -71,7 +76,7 @@ async fn closing_or_speaking_while_idle_is_noticed() {
             drop(server);
         }
         poll_fn(|cx| connection.poll_closed(cx)).await;
-        assert_eq!(post(&mut connection, b"{}").await, Err(Unanswered::NotSent));
+        assert_eq!(post(&mut connection, b"{}").await, Err(ExchangeError::NotSent));
     }
 }
 
@@ -84,7 +89,7 @@ async fn a_request_without_an_answer_has_failed() {
             drop(server);
         };
         let (answer, ()) = tokio::join!(post(&mut connection, b"{}"), serving);
-        assert_eq!(answer, Err(Unanswered::Failed(Failure::Reset)));
+        assert_eq!(answer, Err(ExchangeError::Failed(Failure::Reset)));
         assert!(!connection.is_open());
     }
 }
@@ -95,14 +100,14 @@ async fn an_attempt_that_was_broken_off_leaves_nothing_to_use() {
     let broken_off = timeout(Duration::from_millis(1), post(&mut connection, b"{}")).await;
     assert!(broken_off.is_err());
     assert!(!connection.is_open());
-    assert_eq!(post(&mut connection, b"{}").await, Err(Unanswered::NotSent));
+    assert_eq!(post(&mut connection, b"{}").await, Err(ExchangeError::NotSent));
 }
 
 #[tokio::test]
 async fn an_early_refusal_counts_and_an_early_success_does_not() {
     let refused = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
     let payload = vec![0; 10_000];
-    for (answer, expected) in [(&refused[..], Ok(413)), (OK, Err(Unanswered::Failed(Failure::Protocol)))] {
+    for (answer, expected) in [(&refused[..], Ok(413)), (OK, Err(ExchangeError::Failed(Failure::Protocol)))] {
         let (mut connection, mut server) = pair(1000);
         let serving = async {
             let mut beginning = [0; 100];
@@ -121,7 +126,7 @@ async fn a_large_head_is_taken_and_a_giant_one_refused() {
     let head = |size: usize| {
         format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(size)).into_bytes()
     };
-    for (size, expected) in [(10_000, Ok(200)), (20_000, Err(Unanswered::Failed(Failure::Protocol)))] {
+    for (size, expected) in [(10_000, Ok(200)), (20_000, Err(ExchangeError::Failed(Failure::Protocol)))] {
         let (mut connection, mut server) = pair(1 << 20);
         let head = head(size);
         let (answer, _) = tokio::join!(post(&mut connection, b"{}"), serve(&mut server, 2, &head));

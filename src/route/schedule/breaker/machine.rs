@@ -1,28 +1,37 @@
-//! The states of a breaker and the ways between them.
+//! The states of a breaker and what leads from one to the next. It is told the time and knows no locks: one caller at a
+//! time is the business of [`Breaker`](super::Breaker).
+//!
+//! Closed → open, after too many failures → probing, when the time is over → ramp, after the first probe that succeeds
+//! → closed, at the end of the ramp. From probing and ramp, failures lead back to open.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::{BreakerState, Change};
 use crate::{base::clock::Time, config};
 
-/// A share of failures means nothing before there were this many attempts.
+/// A share of failures means nothing before there were this many attempts: a first one that fails is a share of 100 %.
 const LEAST_ATTEMPTS: u64 = 20;
-/// The window slides in this many steps.
+/// The window slides in this many steps: counts of steps take little memory where times of attempts would take much,
+/// and a tenth of the window is exact enough.
 const STEPS: u32 = 10;
-/// How long to wait for the outcome of probes before looking again.
+/// How long to wait for the outcome of probes before looking again. It may come in on another lane, which wakes nobody
+/// here.
 const RECHECK: Duration = Duration::from_millis(50);
-/// A ramp begins with so many attempts a second, and doubles them in this time.
+/// A ramp begins with so many attempts a second, and doubles them in this time: by the end of a ramp
+/// of ten seconds, the default, the rate has doubled twenty times, which is as good as no limit.
 const RAMP_START: f64 = 20.0;
 const RAMP_DOUBLING: Duration = Duration::from_millis(500);
 
-/// See the module.
+/// The breaker of a route, as one that is used by one caller at a time.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     config: config::Breaker,
     phase: Phase,
+    /// How many attempts have failed since the last one that succeeded.
     in_a_row: u32,
     window: Window,
-    /// When it opened for the last time. What became of older attempts says nothing about the webhook of today.
+    /// When it opened for the last time. What became of attempts that began earlier says nothing about the webhook of
+    /// today: with a timeout longer than `open_for`, they would open it again and again.
     opened: Time,
     changed: Option<Change>,
 }
@@ -65,7 +74,7 @@ impl Machine {
         }
     }
 
-    /// Whether a success would change nothing.
+    /// Whether a success would change nothing, and need not be told.
     pub(super) fn is_calm(&self) -> bool {
         matches!(self.phase, Phase::Closed) && self.in_a_row == 0 && self.window.failed == 0
     }
@@ -81,7 +90,7 @@ impl Machine {
             Phase::Closed => Time::START,
             Phase::Open { until } => until,
             Phase::Probing { .. } if self.capacity(now) > 0 => Time::START,
-            // Their outcome changes the phase.
+            // All probes are on their way. Their outcome changes the phase, so this is asked again soon.
             Phase::Probing { since, .. } => (now + RECHECK).min(since + self.config.open_for),
             Phase::Ramp { since, begun } => since + ramp_time(begun + 1.0).min(self.config.ramp),
         }
@@ -94,7 +103,8 @@ impl Machine {
             Phase::Closed => return usize::MAX,
             Phase::Open { until } if until > now => 0,
             Phase::Open { .. } => probes,
-            // What was not heard of again was broken off, or takes longer than anybody waits.
+            // Probes that were not heard of for so long were broken off, or take longer than anybody waits. Without new
+            // ones, a lane that gets no new messages would stand still for ever.
             Phase::Probing { since, .. } if now >= since + self.config.open_for => probes,
             Phase::Probing { sent, .. } => probes.saturating_sub(sent),
             Phase::Ramp { since, .. } if now >= since + self.config.ramp => return usize::MAX,
@@ -119,7 +129,7 @@ impl Machine {
         Ok(())
     }
 
-    /// When it closes by itself.
+    /// When it closes by itself, without an attempt.
     pub(super) fn closes(&self) -> Option<Time> {
         match self.phase {
             Phase::Ramp { since, .. } => Some(since + self.config.ramp),
@@ -135,7 +145,8 @@ impl Machine {
         }
     }
 
-    /// Time is short: lets probes begin at `now`, and lets no failed one cost more than `longest` any more.
+    /// Lets probes begin at `now`, and lets a failed one cost no more than `longest`. This is never undone: the route
+    /// ends.
     pub(super) fn expedite(&mut self, now: Time, longest: Duration) {
         self.config.open_for = self.config.open_for.min(longest);
         if let Phase::Open { until } = &mut self.phase {
@@ -148,11 +159,14 @@ impl Machine {
         if began < self.opened {
             return;
         }
+        // The ramp may be over by now without anybody having said so: the state of `now` counts, not that of the last
+        // call.
         self.tick(now);
         self.in_a_row = 0;
         match self.phase {
             Phase::Closed | Phase::Ramp { .. } => self.window.add(now, false),
             Phase::Open { .. } => {}
+            // One success is enough: a ramp begins gently, and opens again where the webhook can't stand it.
             Phase::Probing { .. } => {
                 self.phase = Phase::Ramp { since: now, begun: 0.0 };
                 self.changed = Some(Change::Ramping);
@@ -167,7 +181,8 @@ impl Machine {
         }
         self.tick(now);
         match self.phase {
-            // In the ramp too: there, a message that always fails is what is wrong, more often than the webhook.
+            // In the ramp too, failures are held against their messages: what fails there is more often a message that
+            // always fails than the webhook, and would otherwise open the breaker for ever without dying.
             Phase::Closed | Phase::Ramp { .. } => {
                 self.in_a_row = self.in_a_row.saturating_add(1);
                 self.window.add(now, true);
@@ -179,7 +194,7 @@ impl Machine {
             }
             Phase::Open { .. } => false,
             Phase::Probing { since, sent, failed } => {
-                // One of them may fail whatever the webhook's condition: the others tell.
+                // One of them may be a message that always fails, however well the webhook is. All have to fail.
                 if failed + 1 < sent {
                     self.phase = Phase::Probing { since, sent, failed: failed + 1 };
                 } else {
@@ -198,8 +213,8 @@ impl Machine {
     }
 }
 
-/// When the ramp is at its `nth` attempt, after its beginning. With a rate that doubles in the time τ, the attempts up to
-/// the time t are r·τ/ln 2·(2^(t/τ) − 1).
+/// How long after its beginning the ramp is at its `nth` attempt. With a rate that begins at r and doubles in the time
+/// τ, the attempts up to the time t are n = r·τ/ln 2·(2^(t/τ) − 1); this is that formula solved for t.
 fn ramp_time(nth: f64) -> Duration {
     let doubling = RAMP_DOUBLING.as_secs_f64();
     let scale = RAMP_START * doubling / std::f64::consts::LN_2;
@@ -241,6 +256,7 @@ impl Window {
         self.failed += u64::from(failed);
     }
 
+    /// Drops the steps that have left the window.
     fn forget(&mut self, now: Time) {
         while let Some(first) = self.steps.front()
             && now.since(first.begin) >= self.step * STEPS

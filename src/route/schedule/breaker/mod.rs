@@ -1,8 +1,9 @@
 //! The circuit breaker of a route: after too many failures nothing is attempted for a while; then a few probes find out
 //! whether the webhook is back, and if it is, attempts come at a growing rate instead of all at once.
 //!
-//! Plain decisions that are told the time. The lanes of a route share one breaker; as long as all goes well that costs
-//! one load of an atomic for each attempt.
+//! Plain decisions that are told the time. The lanes of a route share one breaker, so that one lane's trouble spares
+//! the others; as long as all goes well that costs one load of an atomic for each attempt. The rules are in `machine`;
+//! this file makes them shareable.
 
 mod machine;
 #[cfg(test)]
@@ -47,7 +48,8 @@ pub enum Change {
     Closed,
 }
 
-/// The breaker of a route, shared by its lanes. See the module.
+/// The breaker of a route, shared by its lanes: all clones are the same one. None inside where the operator wants no
+/// breaker.
 #[derive(Clone, Debug)]
 pub struct Breaker(Option<Arc<Shared>>);
 
@@ -55,7 +57,8 @@ pub struct Breaker(Option<Arc<Shared>>);
 struct Shared {
     machine: Mutex<Machine>,
     state: AtomicU8,
-    /// Whether there was no failure lately, so that successes need not be counted.
+    /// Whether there was no failure lately, so that successes need not be counted. The share of failures
+    /// is therefore that of the attempts since the first failure.
     calm: AtomicBool,
 }
 
@@ -95,7 +98,8 @@ impl Breaker {
         }
     }
 
-    /// What is not closed.
+    /// The breaker, where it is not closed. One that closes or opens on another lane at the same moment may be missed:
+    /// one attempt too many or too late does no harm.
     fn troubled(&self) -> Option<&Shared> {
         self.0.as_deref().filter(|shared| shared.state.load(Relaxed) != BreakerState::Closed as u8)
     }
@@ -110,9 +114,10 @@ impl Breaker {
         self.troubled()?.change(|machine| machine.tick(now)).1
     }
 
-    /// Tries a webhook that is left alone at once, and again several times within `window`: whoever stops can't wait.
+    /// Has a webhook that is left alone tried at once, and again several times within `window`. An open breaker would
+    /// otherwise let the grace of a stop pass unused, though the webhook may work again.
     pub fn expedite(&self, now: Time, window: Duration) {
-        /// So that a webhook that is down is asked a few times and not in a loop.
+        /// Even with a short window, a webhook that is down is asked a few times and not in a loop.
         const SHORTEST: Duration = Duration::from_millis(100);
         if let Some(shared) = &self.0 {
             shared.change(|machine| machine.expedite(now, (window / 10).max(SHORTEST)));
@@ -125,8 +130,8 @@ impl Breaker {
         shared.change(|machine| machine.succeeded(began, now)).1
     }
 
-    /// Takes note of an attempt that began at `began` and failed at `now`. False where the webhook was known to be down, or
-    /// on trial by probes: that attempt told about the webhook, and is not to be held against its message.
+    /// Takes note of an attempt that began at `began` and failed at `now`. False where the webhook was known to be
+    /// down, or on trial by probes: that attempt told about the webhook, and is not to be held against its message.
     pub fn failed(&self, failure: Failure, began: Time, now: Time) -> (bool, Option<Change>) {
         let Some(shared) = &self.0 else { return (true, None) };
         if !tells_of_an_outage(failure) {
@@ -158,7 +163,8 @@ impl Gate for Breaker {
     }
 }
 
-/// Whether a failure says something about the webhook, not about the message.
+/// Whether a failure says something about the webhook and not about the message. Statuses above 599 are in no standard
+/// and are not taken for server errors.
 fn tells_of_an_outage(failure: Failure) -> bool {
     failure.status().is_none_or(|status| (500..600).contains(&status))
 }
@@ -172,6 +178,7 @@ impl Shared {
     fn change<T>(&self, step: impl FnOnce(&mut Machine) -> T) -> (T, Option<Change>) {
         let mut machine = self.lock();
         let result = step(&mut machine);
+        // Under the lock, so that of two changes the later one is shown. Relaxed, because nothing else is read by them.
         self.state.store(machine.state() as u8, Relaxed);
         self.calm.store(machine.is_calm(), Relaxed);
         (result, machine.take_change())

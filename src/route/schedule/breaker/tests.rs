@@ -1,3 +1,5 @@
+//! The machine of a breaker, told literal times: when it opens, how it probes, and how it closes again.
+
 use super::{machine::Machine, *};
 
 const CONFIG: fn() -> config::Breaker = config::Breaker::default;
@@ -122,7 +124,8 @@ fn attempts_from_before_it_opened_say_nothing_about_the_webhook_of_today() {
     assert!(machine.closes().is_some(), "it ramps: {machine:?}");
 }
 
-/// Workers are called as `room` says, and the alarm is set as `next` says: between them nothing must fall through.
+/// Workers are woken as `capacity` says, and the alarm is set as `opens` says: where one says that nothing can begin,
+/// the other must name a time, or a message would wait for ever.
 #[test]
 fn there_is_room_whenever_the_next_attempt_is_due_and_only_then() {
     let mut probing = open();

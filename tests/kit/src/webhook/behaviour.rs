@@ -1,4 +1,4 @@
-//! What a webhook answers.
+//! What a webhook of the kit answers, and when, as the test has told it.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a webhook remembers.
+//! What a webhook of the kit remembers of the requests that it got.
 
 use std::collections::{BTreeMap, VecDeque};
 

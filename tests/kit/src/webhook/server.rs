@@ -1,4 +1,4 @@
-//! The server of a webhook.
+//! The HTTP/1.1 server of a webhook of the kit, over TCP or TLS.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
