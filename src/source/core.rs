@@ -134,9 +134,13 @@ impl<D: Deliver + 'static> CoreSession<D> {
                 sleep(ON_THE_WIRE).await;
             }
         }
-        for Membership(intake) in &memberships {
-            self.intakes.remove(intake, self.clock.now());
-        }
+        // The runtime's budget must not end it early: what is not taken here is lost.
+        unconstrained(async {
+            for Membership(intake) in &memberships {
+                self.intakes.remove(intake, self.clock.now());
+            }
+        })
+        .await;
     }
 
     /// Whether there is a connection, by the client's own word.

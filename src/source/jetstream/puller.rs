@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -90,7 +93,8 @@ impl<D: Deliver + 'static> Puller<D> {
             session.take_asked().await;
             session.end().await;
         }
-        session.take_rest();
+        // The runtime's budget must not end it early: what is not taken here comes again only after `ack_wait`.
+        unconstrained(async { session.take_rest() }).await;
         trouble
     }
 
