@@ -4,7 +4,7 @@ use std::{future::Future, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     task::spawn_local,
-    time::{interval, sleep_until},
+    time::{interval, sleep_until, timeout},
 };
 
 use super::run::{Lane, Running, Source};
@@ -19,6 +19,8 @@ use crate::{
 const LAST_LETTERS: Duration = Duration::from_secs(5);
 /// How often to look whether a successor has room for more of what its predecessor holds.
 const ROOM: Duration = Duration::from_millis(100);
+/// How long the successors of subscriptions may take to be in place before those end.
+const JOINING: Duration = Duration::from_secs(2);
 
 /// A route that ends.
 pub(super) struct Retired {
@@ -30,6 +32,7 @@ pub(super) struct Retired {
 impl Lane {
     /// Has `retired` pipelines get no more messages, and drained by `deadline`.
     pub(super) async fn retire(self: &Rc<Self>, retired: Vec<Retired>, deadline: Time) {
+        let replaces = retired.iter().any(|retired| retired.is_replaced);
         let mut memberships = Vec::new();
         let mut draining = Vec::with_capacity(retired.len());
         for Retired { running: Running { route, pipeline, source }, is_replaced } in retired {
@@ -48,6 +51,10 @@ impl Lane {
             draining.push((route, pipeline, pulling));
         }
         let core = Rc::clone(&self.core.borrow());
+        if replaces && !memberships.is_empty() && core.is_connected() {
+            // A message for which the server chose among the members just before the successors joined would find none.
+            drop(timeout(JOINING, core.confirmed()).await);
+        }
         core.leave(memberships).await;
         for (route, pipeline, pulling) in draining {
             let drain = Rc::clone(self).drain(route, pipeline, pulling, deadline);
