@@ -45,7 +45,7 @@ const LOOK: Duration = Duration::from_secs(5);
 const ENVELOPE: usize = 8 * 1024;
 /// How long the server may take to confirm that the subscription has ended.
 const LEAVING: Duration = Duration::from_secs(1);
-/// For how long what was asked for is taken before the subscription ends in a cluster.
+/// For how long what was asked for is taken before the subscription ends.
 const TAKING: Duration = Duration::from_secs(2);
 /// When nothing has come for so long, nothing is on its way either, as far as can be told.
 const QUIET: Duration = Duration::from_millis(100);
@@ -137,13 +137,10 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         look.min(resumed)
     }
 
-    /// Takes what was asked for already, for as long as it keeps coming. In a cluster it comes from the server that leads
-    /// the consumer by way of the one that we are connected to. Only the second one hears at once of the end of a
-    /// subscription, and drops what arrives there later: the stream would deliver that again only after `ack_wait`.
+    /// Takes what was asked for already, for as long as it keeps coming. Between a consumer and the subscription it delivers
+    /// to there are queues of the server, and in a cluster another server. Not they but the subscription hears at once of
+    /// its end, and what they still have is dropped: the stream would deliver that again only after `ack_wait`.
     pub(super) async fn take_asked(&mut self) {
-        if self.client.server_info().cluster.is_none() {
-            return;
-        }
         let asked = async {
             while self.credit.messages() > 0
                 && let Ok(Some(raw)) = timeout(QUIET, next(&mut self.subscriber)).await
