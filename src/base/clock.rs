@@ -1,6 +1,6 @@
 //! Time as the decisions see it: monotonic, counted from a day before the start of the process, so that there is a time
-//! for what began before it: a message that was handed over by another replica. The wall clock is read for headers
-//! only.
+//! for what began before it: a message that was handed over by another replica. Only headers need
+//! the wall clock.
 //!
 //! Decisions never ask for the time, they are told it. That keeps them testable with literal times, and a clock that
 //! is set back or forward by an operator or by NTP moves no retry.

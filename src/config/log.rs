@@ -34,7 +34,7 @@ pub enum LogLevel {
 pub enum LogFormat {
     /// A line for people to read.
     Text,
-    /// A JSON object.
+    /// A JSON object for programs, one in each line.
     Json,
 }
 

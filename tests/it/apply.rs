@@ -125,6 +125,15 @@ impl Live {
         }
     }
 
+    /// Waits until no attempt is under way.
+    async fn idle(&self) {
+        let end = std::time::Instant::now() + SOON;
+        while self.metrics().await.sum("broadcaster_in_flight", &[]) > 0.0 {
+            assert!(std::time::Instant::now() < end, "there are still attempts under way");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn metrics(&self) -> Metrics {
         let answer = http::get(self.metrics, "/metrics").await.expect("the metrics are there");
         Metrics::parse(answer.body)

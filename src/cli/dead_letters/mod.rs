@@ -26,7 +26,7 @@ const CONNECTING: Duration = Duration::from_secs(10);
 /// Whether everything that was asked for was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// Everything was done.
+    /// All of it was, so that the command ends with success.
     Fully,
     /// Something failed, and was reported.
     InPart,

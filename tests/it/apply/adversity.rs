@@ -33,7 +33,7 @@ async fn a_webhook_that_asked_for_a_pause_gets_it_whatever_changes() {
     let live = Live::start(&settings).await;
     publisher(&nats, "a").await.burst(100).await;
     hook.wait_for(|hook| hook.received() >= 1, SOON).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    live.idle().await;
     let before = hook.received();
     for change in 0..20 {
         live.apply(&touched(&settings, "a", change)).await;
