@@ -92,6 +92,9 @@ impl Letter {
         if let Some(excerpt) = failed_attempt.and_then(|failed_attempt| failed_attempt.excerpt.as_deref()) {
             put(headers, names::LAST_ANSWER, excerpt);
         }
+        if let Some(cause) = failed_attempt.and_then(|failed_attempt| failed_attempt.cause.as_deref()) {
+            put(headers, names::LAST_CAUSE, cause);
+        }
     }
 
     fn put_facts(&self, headers: &mut HeaderMap) {
@@ -143,7 +146,7 @@ pub(super) mod tests {
         message.attempts = 8;
         message.last_failure = Some(Failure::Status(503));
         message.failed_attempt =
-            Some(Box::new(FailedAttempt { at: Time::START, excerpt: Some("no room".into()) }));
+            Some(Box::new(FailedAttempt { at: Time::START, excerpt: Some("no room".into()), cause: None }));
         message.headers = Headers::new(headers.iter().copied());
         message.ack = Some(AckHandle::new("$JS.ACK.TODOS.worker.1.17.18.1700000000000000000.5"));
         let route = "todos".parse().unwrap();

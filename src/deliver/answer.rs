@@ -41,7 +41,7 @@ impl Answer {
             Attempt::Delivered(self.status)
         } else {
             let failure = Failure::Status(self.status);
-            Attempt::Failed { failure, retry_after: self.retry_after, excerpt: self.excerpt }
+            Attempt::Failed { failure, retry_after: self.retry_after, excerpt: self.excerpt, cause: None }
         }
     }
 }

@@ -83,6 +83,8 @@ pub mod nats {
     pub const LAST_ATTEMPT: &str = "Broadcaster-Last-Attempt";
     /// When it became a dead letter.
     pub const DIED: &str = "Broadcaster-Died";
+    /// Why the last attempt failed, in words.
+    pub const LAST_CAUSE: &str = "Broadcaster-Last-Cause";
     /// The status that the last attempt was answered with.
     pub const LAST_STATUS: &str = "Broadcaster-Last-Status";
     /// How that answer began.

@@ -47,6 +47,8 @@ pub struct FailedAttempt {
     pub at: Time,
     /// How the webhook's answer began, made safe for a header.
     pub excerpt: Option<Arc<str>>,
+    /// Why it failed, in words: see [`outcome::Attempt::Failed`].
+    pub cause: Option<Arc<str>>,
 }
 
 impl Message {
@@ -94,7 +96,8 @@ impl Message {
 
 impl FailedAttempt {
     fn cost(&self) -> usize {
-        size_of::<Self>() + self.excerpt.as_ref().map_or(0, |excerpt| excerpt.len())
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        size_of::<Self>() + text(&self.excerpt) + text(&self.cause)
     }
 }
 

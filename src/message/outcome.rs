@@ -18,13 +18,16 @@ pub enum Attempt {
         retry_after: Option<Duration>,
         /// How its answer began, where there was one with a body, made safe for a header.
         excerpt: Option<Arc<str>>,
+        /// Why, in the words of whoever knows (the system, TLS, the reader of answers), with the host where that
+        /// matters: never a path, a query or a secret. One line.
+        cause: Option<Arc<str>>,
     },
 }
 
 impl Attempt {
     /// A failure with nothing more to say about it.
     pub const fn failed(failure: Failure) -> Self {
-        Self::Failed { failure, retry_after: None, excerpt: None }
+        Self::Failed { failure, retry_after: None, excerpt: None, cause: None }
     }
 }
 
@@ -45,12 +48,14 @@ pub enum Failure {
     Reset,
     /// What came back was not HTTP/1.
     Protocol,
+    /// We were short of something: descriptors, ports, memory. It tells nothing about the webhook.
+    Local,
 }
 
 impl Failure {
     /// The failures that are not a status, in the order in which they are counted.
-    pub const TRANSPORT: [Self; 6] =
-        [Self::Timeout, Self::Dns, Self::Connect, Self::Tls, Self::Reset, Self::Protocol];
+    pub const TRANSPORT: [Self; 7] =
+        [Self::Timeout, Self::Dns, Self::Connect, Self::Tls, Self::Reset, Self::Protocol, Self::Local];
 
     /// The index in [`Failure::TRANSPORT`]; none for a status.
     pub const fn transport_index(self) -> Option<usize> {
@@ -63,6 +68,7 @@ impl Failure {
             Self::Tls => Some(3),
             Self::Reset => Some(4),
             Self::Protocol => Some(5),
+            Self::Local => Some(6),
         }
     }
 
@@ -85,6 +91,7 @@ impl Failure {
             Self::Tls => "tls".into(),
             Self::Reset => "reset".into(),
             Self::Protocol => "protocol".into(),
+            Self::Local => "local".into(),
         }
     }
 

@@ -182,7 +182,7 @@ impl Schedule {
         now: Time,
         mut settle: impl FnMut(Verdict),
     ) -> Option<Change> {
-        let Attempt::Failed { failure, retry_after, ref excerpt } = *attempt else {
+        let Attempt::Failed { failure, retry_after, ref excerpt, ref cause } = *attempt else {
             batch.for_each(|message| settle(Verdict::Delivered(message)));
             return self.gates.breaker.succeeded(began, now);
         };
@@ -190,7 +190,8 @@ impl Schedule {
         let (counts, change) = self.gates.breaker.failed(failure, began, now);
         batch.for_each(|mut message| {
             message.last_failure = Some(failure);
-            message.failed_attempt = Some(Box::new(FailedAttempt { at: now, excerpt: excerpt.clone() }));
+            let (excerpt, cause) = (excerpt.clone(), cause.clone());
+            message.failed_attempt = Some(Box::new(FailedAttempt { at: now, excerpt, cause }));
             settle(self.after_failure(message, failure, retry_after, counts, now));
         });
         change

@@ -124,6 +124,7 @@ fn retry_after_pauses_the_whole_route() {
         failure: Failure::Status(429),
         retry_after: Some(Duration::from_secs(30)),
         excerpt: None,
+        cause: None,
     };
     resolve(&mut schedule, first, &asked, at(10));
     assert!(matches!(schedule.pick(at(39)), Pick::Wait(when) if when == at(40)));

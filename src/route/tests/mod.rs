@@ -76,6 +76,7 @@ impl Deliver for Worker {
                 failure: Failure::Status(503),
                 retry_after: hook.retry_after.get(),
                 excerpt: None,
+                cause: None,
             }
         } else {
             let number = String::from_utf8_lossy(&batch.first().payload).into_owned();

@@ -93,7 +93,7 @@ async fn everything_is_there_at_0_from_the_start() {
     }
     for code in [
         "200", "202", "204", "400", "401", "403", "404", "410", "429", "500", "502", "503", "504", "other",
-        "timeout", "dns", "connect", "tls", "reset", "protocol",
+        "timeout", "dns", "connect", "tls", "reset", "protocol", "local",
     ] {
         assert_zero("broadcaster_webhook_requests_total", &[("code", code)]);
     }
