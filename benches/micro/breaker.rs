@@ -5,8 +5,11 @@ use std::time::Duration;
 use broadcaster::{
     base::clock::Time,
     config,
-    message::outcome::Failure,
-    route::schedule::{breaker::Breaker, gate::Gate as _},
+    route::schedule::{
+        breaker::{Breaker, Failed},
+        fault::Fault,
+        gate::Gate as _,
+    },
 };
 use criterion::{Criterion, Throughput};
 
@@ -18,21 +21,22 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
     let closed = Breaker::new(Some(&config));
     group.bench_function("closed", |bencher| {
-        bencher.iter(|| (closed.admit(now), closed.succeeded(now, now)));
+        bencher.iter(|| (closed.admit(now), closed.succeeded(now, now, None)));
     });
 
     let troubled = Breaker::new(Some(&config));
-    troubled.failed(Failure::Timeout, now, now);
+    let failed = Failed { fault: Fault::Down, began: now, ended: now, before: None, proof: Time::START };
+    troubled.failed(&failed);
     group.bench_function("after a failure", |bencher| {
         bencher.iter(|| {
             now = now + Duration::from_nanos(1);
-            (troubled.admit(now), troubled.succeeded(now, now))
+            (troubled.admit(now), troubled.succeeded(now, now, None))
         });
     });
 
     let open = Breaker::new(Some(&config));
     for _ in 0..config.failures.get() {
-        open.failed(Failure::Timeout, now, now);
+        open.failed(&failed);
     }
     group.bench_function("open", |bencher| bencher.iter(|| open.admit(now)));
     group.finish();

@@ -6,8 +6,15 @@ use broadcaster::{
     base::clock::Time,
     message::{Message, outcome::Attempt},
     route::schedule::{
-        Pick, Schedule, Verdict, breaker::Breaker, gate::Gates, pause::Pause, policy::Policy, queue::Queue,
+        Pick, Schedule, Verdict,
+        breaker::Breaker,
+        gate::Gates,
+        pace::Pace,
+        pause::Pause,
+        policy::Policy,
+        queue::Queue,
         retry_queue::RetryQueue,
+        slow_start::{FIRST, SlowStart},
     },
 };
 use criterion::{Criterion, Throughput};
@@ -19,8 +26,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut schedule = Schedule::new(
         Queue::new(route.queue.bounds, route.queue.overflow),
         RetryQueue::new(route.retry.bounds),
-        Gates { pause: Pause::default(), limit: None, breaker: Breaker::new(route.breaker.as_ref()) },
+        Gates {
+            pause: Pause::default(),
+            limit: None,
+            pace: Pace::default(),
+            breaker: Breaker::new(route.breaker.as_ref()),
+        },
         Policy::from(&route.retry),
+        SlowStart::new(FIRST, 64),
     );
     let mut message = Some(sample::message());
 

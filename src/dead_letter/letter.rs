@@ -135,7 +135,6 @@ fn rfc3339(time: SystemTime) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::{
-        base::clock::Time,
         message::{FailedAttempt, Headers, Id, acknowledgement::AckHandle},
         route::schedule::testing::message,
     };
@@ -146,7 +145,7 @@ pub(super) mod tests {
         message.attempts = 8;
         message.last_failure = Some(Failure::Status(503));
         message.failed_attempt =
-            Some(Box::new(FailedAttempt { at: Time::START, excerpt: Some("no room".into()), cause: None }));
+            Some(Box::new(FailedAttempt { excerpt: Some("no room".into()), ..FailedAttempt::default() }));
         message.headers = Headers::new(headers.iter().copied());
         message.ack = Some(AckHandle::new("$JS.ACK.TODOS.worker.1.17.18.1700000000000000000.5"));
         let route = "todos".parse().unwrap();

@@ -41,10 +41,14 @@ pub struct Message {
 
 /// What is kept of an attempt that failed, for whoever looks into a dead letter. Boxed in its message, so that one that
 /// never failed does not carry it along.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailedAttempt {
     /// When the attempt ended.
     pub at: Time,
+    /// How many attempts at the message have failed, whoever paid for them.
+    pub failures: u32,
+    /// How often the webhook asked to come later with this message although it had taken others since the last time.
+    pub put_off: u32,
     /// How the webhook's answer began, made safe for a header.
     pub excerpt: Option<Arc<str>>,
     /// Why it failed, in words: see [`outcome::Attempt::Failed`].

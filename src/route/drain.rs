@@ -24,6 +24,27 @@ pub(super) enum Closing {
     Retired,
 }
 
+/// How long attempts took of late. Over all attempts of its life, a webhook that has become slow would still count as
+/// fast.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Durations {
+    nanos: u64,
+}
+
+impl Durations {
+    /// With one more. The first stands for itself, then each counts for an eighth.
+    #[must_use]
+    pub(super) fn and(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self { nanos: if self.nanos == 0 { nanos } else { self.nanos - self.nanos / 8 + nanos / 8 } }
+    }
+
+    /// How long an attempt usually takes; zero before the first.
+    pub(super) const fn usual(self) -> Duration {
+        Duration::from_nanos(self.nanos)
+    }
+}
+
 impl<D: Deliver + 'static> Pipeline<D> {
     /// Prepares for an end at `deadline`: each retry that was due later gets its attempt in the first half of the time.
     /// Towards the end nothing is begun that would hardly be over by then, to go by how long attempts have taken so
@@ -78,13 +99,6 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.schedule.borrow_mut().pop_any()
     }
 
-    /// How long an attempt takes on average, over all attempts of the route on this lane; zero before the first.
-    fn usual_duration(&self) -> Duration {
-        let durations = &self.stats.request_duration;
-        let attempts = durations.counts().sum::<u64>().max(1);
-        Duration::from_secs_f64(durations.sum() / attempts as f64)
-    }
-
     /// Whether nothing is begun any more at `now`.
     pub(super) fn is_closed(&self, now: Time) -> bool {
         self.quiet_from().is_some_and(|from| from <= now)
@@ -97,7 +111,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             Closing::By { deadline, longest } => {
                 // Most attempts take less than three times the average. One that is broken off at the end costs
                 // more than one that is not begun: the webhook may have taken it, and gets it again from elsewhere.
-                Some(deadline.before((self.usual_duration() * 3).min(longest)))
+                Some(deadline.before((self.durations.get().usual() * 3).min(longest)))
             }
         }
     }

@@ -15,6 +15,7 @@ pub mod shared;
 pub mod source_status;
 #[cfg(test)]
 mod tests;
+pub mod trouble;
 pub mod under_way;
 pub mod webhook_health;
 mod worker;

@@ -14,6 +14,7 @@ use std::{
     pin::pin,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{sync::Notify, task::spawn_local, time::sleep_until};
@@ -22,7 +23,7 @@ use tracing::debug;
 
 use super::{
     capacity::{Capacity, LowWater},
-    drain::Closing,
+    drain::{Closing, Durations},
     schedule::{Pick, Schedule, Verdict, breaker::Change},
     settle::Settle,
     under_way::UnderWay,
@@ -91,6 +92,7 @@ pub struct Pipeline<D> {
     pub(super) alarm_set: Notify,
     /// Notified after each attempt, for [`Self::drained`].
     pub(super) progress: Notify,
+    pub(super) durations: Cell<Durations>,
     pub(super) closing: Cell<Option<Closing>>,
     pub(super) aborted: Cell<bool>,
     /// What the abort broke off, and what was put back because nobody took it over.
@@ -123,6 +125,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             alarm: Cell::new(None),
             alarm_set: Notify::new(),
             progress: Notify::new(),
+            durations: Cell::default(),
             closing: Cell::new(None),
             aborted: Cell::new(false),
             left: RefCell::default(),
@@ -176,7 +179,15 @@ impl<D: Deliver + 'static> Pipeline<D> {
             // Nothing can be attempted now, so nobody is woken; whoever sees that last has to set the alarm.
             return self.set_alarm(next);
         }
-        let wanted = wanted.min(self.room_at_the_webhook());
+        let mut room = self.room_at_the_webhook();
+        if wanted > room {
+            let grows = self.schedule.borrow_mut().widen(now);
+            if let Some(grows) = grows {
+                self.set_alarm(grows);
+            }
+            room = self.room_at_the_webhook();
+        }
+        let wanted = wanted.min(room);
         while self.woken.get() < wanted && self.wake_one() {}
     }
 
@@ -214,32 +225,36 @@ impl<D: Deliver + 'static> Pipeline<D> {
     pub(super) fn finish(self: &Rc<Self>, batch: Batch, attempt: &Attempt, began: Time, now: Time) {
         self.end_attempt();
         self.stats.request_duration.observe(now.since(began));
+        self.durations.set(self.durations.get().and(now.since(began)));
         match *attempt {
-            Attempt::Delivered(status) => {
-                self.stats.requests.answered(status);
-                self.health.succeeded(now);
-            }
+            Attempt::Delivered(status) => self.stats.requests.answered(status),
             Attempt::Failed { failure, .. } => {
                 self.stats.requests.failed(failure);
-                self.note_failure(&batch, failure, now);
+                self.tell_failure(&batch, failure);
             }
         }
-        let change =
+        let mut rejected = false;
+        let resolved =
             self.schedule.borrow_mut().resolve(batch, attempt, began, now, |verdict| match verdict {
                 Verdict::Delivered(message) => self.settle.delivered(message, now),
-                Verdict::Dead(message, reason) => self.settle.dead(message, reason, now),
+                Verdict::Dead(message, reason) => {
+                    rejected |= reason == Reason::Rejected;
+                    self.settle.dead(message, reason, now);
+                }
                 Verdict::Return(message, delay) => self.settle.returned(message, delay),
                 Verdict::Retry(due) => self.set_alarm(due),
             });
         self.show_load();
+        self.note(attempt, rejected, resolved.wait, now);
         // Only now that the schedule is not borrowed any more: waking workers asks it what there is to do.
-        self.follow(change, now);
+        self.follow(resolved.change, now);
         self.progress.notify_one();
     }
 
     /// How many more attempts may be under way.
     fn room_at_the_webhook(&self) -> usize {
-        self.concurrency.saturating_sub(self.under_way.count())
+        let most = self.concurrency.min(self.schedule.borrow().window());
+        most.saturating_sub(self.under_way.count())
     }
 
     pub(super) fn end_attempt(&self) {
@@ -251,7 +266,22 @@ impl<D: Deliver + 'static> Pipeline<D> {
         }
     }
 
-    fn note_failure(&self, batch: &Batch, failure: Failure, now: Time) {
+    /// Tells the webhook's health what came of an attempt.
+    fn note(&self, attempt: &Attempt, rejected: bool, wait: Option<Duration>, now: Time) {
+        let (health, is_slowed) = (&self.health, || self.schedule.borrow().is_slowed());
+        match (attempt, wait) {
+            (Attempt::Delivered(_), _) => health.succeeded(now, is_slowed),
+            (Attempt::Failed { failure, .. }, Some(wait)) => health.throttled(*failure, wait, now),
+            (Attempt::Failed { failure, cause, .. }, None) if rejected => {
+                // It was read and judged: the webhook works.
+                health.succeeded(now, is_slowed);
+                health.rejected(*failure, cause.as_ref(), now);
+            }
+            (Attempt::Failed { failure, cause, .. }, None) => health.failed(*failure, cause.as_ref(), now),
+        }
+    }
+
+    fn tell_failure(&self, batch: &Batch, failure: Failure) {
         for message in batch.iter() {
             debug!(
                 route = self.health.route().as_str(),
@@ -261,7 +291,6 @@ impl<D: Deliver + 'static> Pipeline<D> {
                 "attempt failed"
             );
         }
-        self.health.failed(failure, now);
     }
 
     /// Logs what has become of the breaker, and wakes the workers that it lets through now.

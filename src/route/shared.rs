@@ -12,20 +12,23 @@ use super::{
     schedule::{
         Schedule,
         breaker::Breaker,
-        gate::Gates,
+        gate::{Gate as _, Gates},
+        pace::Pace,
         pause::Pause,
         policy::Policy,
         queue::Queue,
         rate_limit::{Limiter, SharedLimit},
         retry_queue::RetryQueue,
+        slow_start::{self, SlowStart},
     },
     settle::Settle,
     source_status::SourceStatus,
+    trouble::Trouble,
     under_way::UnderWay,
     webhook_health::WebhookHealth,
 };
 use crate::{
-    base::clock::Clock,
+    base::clock::{Clock, Time},
     config::{self, Bounds, RouteName},
     dead_letter,
     deliver::{Deliver, connect::tls::Transport},
@@ -49,6 +52,7 @@ pub struct Route {
     pub dead_letters: Option<dead_letter::Sender>,
     limit: Option<SharedLimit>,
     pause: Pause,
+    pace: Pace,
     /// Whether messages come, by lane: one for each lane that this route runs on.
     sources: Box<[Arc<SourceStatus>]>,
 }
@@ -71,6 +75,7 @@ impl Route {
             dead_letters,
             limit: settings.rate_limit.map(SharedLimit::new),
             pause: Pause::default(),
+            pace: Pace::default(),
             sources: (0..least).map(|_| Arc::new(SourceStatus::new(settings.name.clone()))).collect(),
             settings,
         }
@@ -86,6 +91,7 @@ impl Route {
         }
         if settings.webhook.url == before.webhook.url {
             self.pause = former.pause.clone();
+            self.pace = former.pace.clone();
             self.health = Arc::clone(&former.health);
             if settings.breaker == before.breaker {
                 self.breaker = former.breaker.successor();
@@ -97,6 +103,17 @@ impl Route {
     /// What metrics, logs and the configuration call it.
     pub const fn name(&self) -> &RouteName {
         &self.settings.name
+    }
+
+    /// What is wrong with its webhook at `now`, so that its messages wait.
+    pub fn trouble(&self, now: Time) -> Option<Trouble> {
+        if let Some((why, until)) = self.breaker.trouble() {
+            return Some(Trouble::LeftAlone(why, until.since(now)));
+        }
+        if let Some(until) = self.pause.paused_until(now) {
+            return Some(Trouble::Paused(until.since(now)));
+        }
+        self.pace.is_limited().then(|| Trouble::Slowed(self.pace.rate()))
     }
 
     /// Whether its messages come from a stream.
@@ -130,16 +147,19 @@ impl Route {
         let gates = Gates {
             pause: self.pause.clone(),
             limit: self.limit.clone().map(Limiter::new),
+            pace: self.pace.clone(),
             breaker: self.breaker.clone(),
         };
         let queue = Queue::new(self.bounds(settings.queue.bounds, lane), settings.queue.overflow);
         let retries = RetryQueue::new(self.bounds(settings.retry.bounds, lane));
         let settle =
             Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), acks, clock);
+        let concurrency = self.part(settings.webhook.concurrency, lane).get();
+        let start = SlowStart::new(self.part(slow_start::FIRST, lane), concurrency);
         Pipeline::start(Parts {
-            schedule: Schedule::new(queue, retries, gates, Policy::from(&settings.retry)),
+            schedule: Schedule::new(queue, retries, gates, Policy::from(&settings.retry), start),
             overflow: settings.queue.overflow,
-            concurrency: self.part(settings.webhook.concurrency, lane).get(),
+            concurrency,
             under_way,
             client,
             settle,

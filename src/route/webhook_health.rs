@@ -3,9 +3,10 @@
 //! For operators only: what is attempted depends on the [`breaker`], never on this.
 
 use std::{
+    fmt,
     num::NonZeroU32,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -13,7 +14,10 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::schedule::breaker;
+use super::{
+    schedule::breaker,
+    trouble::{SLOWED, left_alone, rounded},
+};
 use crate::{base::clock::Time, config::RouteName, message::outcome::Failure};
 
 /// A single failure is everyday life; this many in a row are news.
@@ -86,16 +90,50 @@ impl Tracker {
 #[derive(Debug)]
 pub struct WebhookHealth {
     route: RouteName,
-    tracker: Mutex<Tracker>,
+    state: Mutex<State>,
     /// Whether a success has to be noted. Spares the lock for as long as all goes well; a success that is missed by a
     /// moment, because another lane has just failed, is followed by the next one.
     troubled: AtomicBool,
 }
 
+/// What the log was told of a webhook.
+#[derive(Debug, Default)]
+struct State {
+    tracker: Tracker,
+    /// The latest failure, in words.
+    failure: Option<Told>,
+    /// What a rejected message was rejected with, when that was last told.
+    rejection: Option<(Failure, Time)>,
+    /// Why it is left alone.
+    left_alone: Option<breaker::Why>,
+    slowed: bool,
+    /// The end of the longest pause that was told.
+    paused_until: Time,
+}
+
+/// A failure as the log tells it.
+#[derive(Clone, Debug)]
+struct Told {
+    failure: Failure,
+    cause: Option<Arc<str>>,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.failure.label())?;
+        self.cause.as_ref().map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
+}
+
+/// The same rejection is told once in this time.
+const REJECTIONS: Duration = Duration::from_secs(60);
+/// A pause of this length is worth a line of its own.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+
 impl WebhookHealth {
     /// The webhook of `route`, which is presumed to work.
     pub fn new(route: RouteName) -> Self {
-        Self { route, tracker: Mutex::default(), troubled: AtomicBool::new(false) }
+        Self { route, state: Mutex::default(), troubled: AtomicBool::new(false) }
     }
 
     /// The route.
@@ -103,25 +141,95 @@ impl WebhookHealth {
         &self.route
     }
 
-    /// Takes note of an attempt that succeeded.
-    pub fn succeeded(&self, now: Time) {
-        if self.troubled.load(Relaxed) {
-            self.note(|tracker| tracker.succeeded(now));
+    /// How the latest failed attempt failed, in words.
+    pub fn latest_failure(&self) -> Option<String> {
+        self.lock().failure.as_ref().map(Told::to_string)
+    }
+
+    /// Takes note of an attempt that succeeded, where the webhook `is_slowed` or not.
+    pub fn succeeded(&self, now: Time, is_slowed: impl FnOnce() -> bool) {
+        if !self.troubled.load(Relaxed) {
+            return;
+        }
+        let mut state = self.lock();
+        let change = state.tracker.succeeded(now);
+        let full_rate = state.slowed && !is_slowed();
+        state.slowed &= !full_rate;
+        self.troubled.store(state.slowed || !state.tracker.is_quiet(), Relaxed);
+        drop(state);
+        if let Some(HealthChange::Recovered { after, failed }) = change {
+            let after = rounded(after);
+            info!(route = self.route.as_str(), %after, failed_attempts = failed, "webhook has recovered");
+        }
+        if full_rate {
+            info!(route = self.route.as_str(), "the webhook takes everything again");
         }
     }
 
-    /// Takes note of an attempt that failed.
-    pub fn failed(&self, failure: Failure, now: Time) {
-        self.note(|tracker| tracker.failed(failure, now));
+    /// Takes note of an attempt that failed and is made again.
+    pub fn failed(&self, failure: Failure, cause: Option<&Arc<str>>, now: Time) {
+        let mut state = self.lock();
+        state.failure = Some(Told { failure, cause: cause.cloned() });
+        let change = state.tracker.failed(failure, now);
+        self.troubled.store(true, Relaxed);
+        drop(state);
+        if change.is_some() {
+            let (route, reason) = (self.route.as_str(), failure.label());
+            warn!(route, %reason, cause = cause.map(|cause| &**cause), "webhook is failing, its messages are retried");
+        }
     }
 
-    /// Logs what has become of the breaker.
+    /// Takes note of a message that was rejected and is not tried again.
+    pub fn rejected(&self, failure: Failure, cause: Option<&Arc<str>>, now: Time) {
+        let mut state = self.lock();
+        let known = state.rejection.is_some_and(|(told, at)| told == failure && now.since(at) < REJECTIONS);
+        if !known {
+            state.rejection = Some((failure, now));
+        }
+        drop(state);
+        if !known {
+            let (route, reason) = (self.route.as_str(), failure.label());
+            let cause = cause.map(|cause| &**cause);
+            warn!(route, %reason, cause, "webhook rejects a message, which is not retried");
+        }
+    }
+
+    /// Takes note that the webhook wants less, and that the route waits for `wait` from `now`.
+    pub fn throttled(&self, failure: Failure, wait: Duration, now: Time) {
+        let mut state = self.lock();
+        let until = now + wait;
+        let is_new = !state.slowed;
+        let is_long = wait >= LONG_PAUSE && until > state.paused_until + LONG_PAUSE;
+        state.slowed = true;
+        if is_new || is_long {
+            state.paused_until = until;
+        }
+        self.troubled.store(true, Relaxed);
+        drop(state);
+        let (route, reason, wait) = (self.route.as_str(), failure.label(), rounded(wait));
+        if is_long {
+            warn!(route, %reason, %wait, "the webhook asked for a pause");
+        } else if is_new {
+            info!(route, %reason, %wait, "{SLOWED}");
+        }
+    }
+
+    /// Logs what has become of the breaker. That it opened again after probes that failed is no news.
     pub fn breaker_changed(&self, change: breaker::Change) {
         let route = self.route.as_str();
+        let mut state = self.lock();
+        let known = state.left_alone;
+        state.left_alone = match change {
+            breaker::Change::Opened { why, .. } => Some(why),
+            breaker::Change::Ramping | breaker::Change::Closed => None,
+        };
+        let failure = state.failure.as_ref().map(Told::to_string);
+        drop(state);
         match change {
-            breaker::Change::Opened { wait } => {
-                let wait = humantime::format_duration(wait);
-                warn!(route, %wait, "breaker open: the webhook is left alone");
+            breaker::Change::Opened { why, .. } if known == Some(why) => {}
+            breaker::Change::Opened { why, wait } => {
+                let (wait, what) = (rounded(wait), left_alone(why));
+                warn!(route, %wait, reason = failure, "breaker open: {what}");
             }
             breaker::Change::Ramping => {
                 info!(route, "breaker half-open: a probe was delivered, ramping up");
@@ -130,26 +238,8 @@ impl WebhookHealth {
         }
     }
 
-    fn note(&self, event: impl FnOnce(&mut Tracker) -> Option<HealthChange>) {
-        let change = {
-            let mut tracker = self.tracker.lock().unwrap_or_else(PoisonError::into_inner);
-            let change = event(&mut tracker);
-            self.troubled.store(!tracker.is_quiet(), Relaxed);
-            change
-        };
-        let route = self.route.as_str();
-        match change {
-            None => {}
-            Some(HealthChange::Failing(failure)) => {
-                warn!(route, reason = %failure.label(), "webhook is failing, its messages are retried");
-            }
-            Some(HealthChange::Recovered { after, failed }) => {
-                let after = humantime::format_duration(Duration::from_millis(
-                    u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                ));
-                info!(route, %after, failed_attempts = failed, "webhook has recovered");
-            }
-        }
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

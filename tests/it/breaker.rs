@@ -118,13 +118,14 @@ async fn what_a_webhook_has_against_messages_opens_nothing() {
     hook.answer(Behaviour::by(|request| {
         let again = request.header("broadcaster-attempt") != "1";
         Reply::status(match request.number().unwrap_or_default() {
-            0..100 => 404,
+            0..100 => 400,
             100..200 => 422,
-            200..300 if !again => 429,
+            200..300 if !again => 409,
             _ => 200,
         })
     }));
-    let mut daemon = daemon(&nats, &hook).start_ready().await;
+    let statuses = "409,5xx";
+    let mut daemon = daemon(&nats, &hook).route("retry.statuses", statuses).start_ready().await;
     publisher(&nats).await.burst(400).await;
     hook.wait_delivered(200, SOON).await;
     assert_eq!(state(&daemon.metrics().await).to_string(), "0");
@@ -262,7 +263,8 @@ async fn poison_dies_of_its_attempts_and_holds_up_nobody() {
     assert_eq!((account.delivered, account.dropped), (published.count() - poison, poison), "{account:?}");
     assert_eq!(daemon.logs_containing("breaker"), Vec::<String>::new());
     let tries = |number: u64| requests.iter().filter(|request| request.number() == Some(number)).count();
-    assert!((0..COUNT / 2).step_by(50).all(|number| tries(number) == 4), "{}", hook.summary());
+    // The first failure tells nothing yet about whose fault it is, and with the first few nothing is known of the others.
+    assert!((0..COUNT / 2).step_by(50).all(|number| (5..=12).contains(&tries(number))), "{}", hook.summary());
     let late = |request: &&Received| {
         request.status == Some(200)
             && request.at.duration_since(published.published_at(request.number().expect("it has a number")))
@@ -324,25 +326,4 @@ async fn what_comes_while_it_is_open_waits_in_the_bounded_queue() {
     assert!((1_000..1_200).contains(&account.delivered), "{account:?}");
     assert_eq!(hook.delivered() as u64, account.delivered);
     assert!(hook.duplicates().is_empty(), "{}", hook.summary());
-}
-
-/// 501 is an outage to the breaker, and final to the message.
-#[tokio::test]
-async fn a_dead_letter_counts_the_attempt_that_was_a_probe() {
-    let nats = NatsServer::start().await;
-    let hook = Webhook::answering([501]);
-    let mut daemon = daemon(&nats, &hook)
-        .route("breaker.open_for", "50ms")
-        .route("dead_letter.subject", "dead")
-        .start_ready()
-        .await;
-    let mut dead = nats.client().await.subscribe("dead").await.unwrap();
-    nats.wait_subscriptions("dead", 1, SOON).await;
-    publisher(&nats).await.burst(100).await;
-    for _ in 0..100 {
-        let headers = next(&mut dead, SOON).await.headers.expect("a dead letter has headers");
-        let attempts = headers.get("Broadcaster-Attempts").map(async_nats::HeaderValue::as_str);
-        assert_eq!(attempts, Some("1"), "{headers:?}");
-    }
-    assert_eq!(daemon.stop().await.dead_lettered, 100);
 }

@@ -182,6 +182,7 @@ async fn a_message_keeps_its_identity_and_its_past() {
     let hook = Webhook::answering([503]);
     let replica = |grace| {
         daemon(&nats, &hook, grace)
+            .without_breaker()
             .env("NATS_SUBJECT", "todos.*")
             .route("dead_letter.subject", "dead")
             .route("retry.initial", "1m")

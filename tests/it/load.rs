@@ -238,7 +238,8 @@ async fn latencies_beside(slow: &Webhook) -> Vec<Duration> {
         .start_ready()
         .await;
     let burden = Publisher::new(nats.client().await, "slow").steadily(1_000);
-    slow.wait_for(|slow| slow.most_in_flight() == 64, SOON).await;
+    // One that never answers is left alone before all of its workers are busy.
+    slow.wait_for(|slow| slow.most_in_flight() >= 20, SOON).await;
     let load = Publisher::new(nats.client().await, "good").steadily(200);
     good.wait_for(|good| good.delivered() >= 500, SOON).await;
     let published = load.stop().await;

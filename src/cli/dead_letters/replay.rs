@@ -30,7 +30,7 @@ use crate::{
     route::schedule::{
         gate::Gate as _,
         pause::Pause,
-        policy::{Next, Policy},
+        policy::Policy,
         rate_limit::{Limiter, SharedLimit},
     },
 };
@@ -225,13 +225,14 @@ impl Replay {
                 return Some(Ok(()));
             };
             last = Some(Err(failure));
-            let Next::Retry { delay, pause } = self.policy.next(failure, number, retry_after) else { break };
             let now = self.clock.now();
             // `Retry-After` is about the webhook, and so holds for all workers.
-            if let Some(pause) = pause {
-                self.pause.extend(now + pause);
+            if let Some(asked) = retry_after {
+                self.pause.extend(now + self.policy.pause(asked));
             }
-            if !self.wait_until(now + delay).await {
+            // Here every failure is held against its letter, which stays where it is: somebody waits for an end.
+            let ended = self.policy.ends(failure, number, 1).is_some();
+            if ended || !self.wait_until(now + self.policy.delay(number)).await {
                 break;
             }
         }

@@ -1,6 +1,6 @@
-//! What may keep a route from attempting anything, seen as one: the pause, the rate limit and the breaker.
+//! What may keep a route from attempting anything, seen as one: the pause, the rate limit, the pace and the breaker.
 
-use super::{breaker::Breaker, pause::Pause, rate_limit::Limiter};
+use super::{breaker::Breaker, pace::Pace, pause::Pause, rate_limit::Limiter};
 use crate::base::clock::Time;
 
 /// Something that every attempt has to pass.
@@ -28,24 +28,33 @@ pub struct Gates {
     pub pause: Pause,
     /// The operator's limit to the rate of attempts, where there is one.
     pub limit: Option<Limiter>,
+    /// The rate that the webhook takes, where it said that it was too much.
+    pub pace: Pace,
     /// Leaves a webhook alone that fails.
     pub breaker: Breaker,
 }
 
 impl Gate for Gates {
     fn opens(&self, now: Time) -> Time {
-        self.pause.opens(now).max(self.limit.opens(now)).max(self.breaker.opens(now))
+        let others = self.limit.opens(now).max(self.pace.opens(now)).max(self.breaker.opens(now));
+        self.pause.opens(now).max(others)
     }
 
     fn capacity(&self, now: Time) -> usize {
-        self.pause.capacity(now).min(self.limit.capacity(now)).min(self.breaker.capacity(now))
+        let others = self.limit.capacity(now).min(self.pace.capacity(now)).min(self.breaker.capacity(now));
+        self.pause.capacity(now).min(others)
     }
 
     fn admit(&self, now: Time) -> Result<(), Time> {
-        // The pause takes nothing and comes first. The breaker comes last: a probe that it lets through must be
-        // attempted, while a permit of the limit that is not used only makes the rate a little lower.
+        // The pause takes nothing and comes first. Pace and breaker come last: a probe that they let through must be
+        // attempted, while a permit of the limit that is not used only makes the rate a little lower. Of the two only
+        // the breaker is asked before, since the pace could not be told that its probe was not sent.
         self.pause.admit(now)?;
         self.limit.admit(now)?;
+        if self.breaker.capacity(now) == 0 {
+            return Err(self.breaker.opens(now));
+        }
+        self.pace.admit(now)?;
         self.breaker.admit(now)
     }
 

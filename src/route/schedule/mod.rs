@@ -5,27 +5,33 @@
 //! one place, [`Schedule::resolve`].
 
 pub mod breaker;
+pub mod fault;
 pub mod gate;
+mod judge;
+pub mod pace;
 pub mod pause;
 pub mod policy;
 pub mod queue;
 pub mod rate_limit;
 pub mod retry_queue;
+pub mod slow_start;
 
 use std::time::Duration;
 
 use breaker::{BreakerState, Change};
 use gate::{Gate as _, Gates};
-use policy::{Next, Policy};
+use judge::Failing;
+use policy::Policy;
 use queue::Queue;
 use retry_queue::RetryQueue;
+use slow_start::SlowStart;
 
 use crate::{
     base::clock::Time,
     message::{
         FailedAttempt, Message,
         batch::Batch,
-        outcome::{Attempt, Failure, Reason},
+        outcome::{Attempt, Reason},
     },
 };
 
@@ -36,16 +42,16 @@ pub struct Schedule {
     retries: RetryQueue,
     gates: Gates,
     policy: Policy,
-    /// Counts the attempts that were begun while the breaker was not closed, for [`RETRY_EVERY`].
-    trials: u32,
+    start: SlowStart,
+    /// When the latest attempt began that was delivered.
+    proof: Time,
+    /// Counts the attempts that were begun while both new messages and retries waited, for [`RETRY_EVERY`].
+    turns: u32,
 }
 
-/// A message from a stream that has to wait longer than this is given back to it. Its stream keeps it anyway; here it
-/// would take up room, and need heartbeats all the time.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-/// While the breaker is not closed, one attempt of so many is that of a retry. With every second one, messages that
-/// always fail were half of the attempts in the ramp, and opened the breaker of a good webhook again.
+/// While the breaker is not closed or the pace is limited, one attempt of so many is that of a retry, else every second
+/// one: both get their turn always, but among those that have failed before are those that always do. In a ramp, half
+/// of the attempts would be theirs, and would open the breaker of a good webhook again.
 const RETRY_EVERY: u32 = 4;
 
 /// What a worker should do now.
@@ -72,6 +78,15 @@ pub enum Verdict {
     Dead(Message, Reason),
 }
 
+/// What an attempt has changed for the whole route.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resolved {
+    /// What has become of the breaker, where it changed.
+    pub change: Option<Change>,
+    /// How long the route waits because the webhook wants less, where it does.
+    pub wait: Option<Duration>,
+}
+
 /// A message that waits, on its way out of a schedule.
 #[derive(Debug)]
 pub struct Waiting {
@@ -83,8 +98,14 @@ pub struct Waiting {
 
 impl Schedule {
     /// A schedule with these parts, in which nothing waits yet.
-    pub const fn new(queue: Queue, retries: RetryQueue, gates: Gates, policy: Policy) -> Self {
-        Self { queue, retries, gates, policy, trials: 0 }
+    pub const fn new(
+        queue: Queue,
+        retries: RetryQueue,
+        gates: Gates,
+        policy: Policy,
+        start: SlowStart,
+    ) -> Self {
+        Self { queue, retries, gates, policy, start, proof: Time::START, turns: 0 }
     }
 
     /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
@@ -131,16 +152,15 @@ impl Schedule {
     }
 
     fn take(&mut self, now: Time) -> Option<Message> {
-        if self.gates.breaker.state() != BreakerState::Closed {
-            // Among those that have failed before are those that always do: they must not be the ones to tell how the
-            // webhook is. But they get their turn.
-            self.trials = self.trials.wrapping_add(1);
-            if !self.trials.is_multiple_of(RETRY_EVERY) {
-                return self.queue.pop().or_else(|| self.retries.pop_due(now));
-            }
+        if self.queue.is_empty() || self.retries.is_empty() {
+            return self.retries.pop_due(now).or_else(|| self.queue.pop());
         }
-        // A due retry is older than anything in the queue.
-        self.retries.pop_due(now).or_else(|| self.queue.pop())
+        let troubled = self.gates.breaker.state() != BreakerState::Closed || self.gates.pace.is_limited();
+        let every = if troubled { RETRY_EVERY } else { 2 };
+        // Those that wait for longer come first, where nothing speaks against them.
+        let is_retrys = self.turns % every == if troubled { every - 1 } else { 0 };
+        self.turns = self.turns.wrapping_add(1);
+        if is_retrys { self.retries.pop_due(now).or_else(|| self.queue.pop()) } else { self.queue.pop() }
     }
 
     /// When there will be something to attempt, if nothing new comes in, as far as is known at `now`: not after it when
@@ -152,13 +172,28 @@ impl Schedule {
 
     /// When to look at this schedule again, if nothing new comes in; none where there is nothing to look for.
     pub fn next_event(&self, now: Time) -> Option<Time> {
-        // Without anything to attempt there is still the end of a ramp to be told.
-        self.next_due(now).or_else(|| self.gates.breaker.closes())
+        // The end of a ramp is to be told, whatever there is to attempt.
+        self.next_due(now).into_iter().chain(self.gates.breaker.closes()).min()
     }
 
     /// Until when the webhook is left alone, where it is at `now`.
     pub fn paused_until(&self, now: Time) -> Option<Time> {
         self.gates.paused_until(now)
+    }
+
+    /// Whether the webhook has said lately that it wants less.
+    pub fn is_slowed(&self) -> bool {
+        self.gates.pace.is_limited()
+    }
+
+    /// How many attempts may be under way.
+    pub const fn window(&self) -> usize {
+        self.start.window()
+    }
+
+    /// Takes note that more attempts could begin at `now` than the window allows. When that is to be looked at again.
+    pub fn widen(&mut self, now: Time) -> Option<Time> {
+        self.start.wanted(now)
     }
 
     /// How many workers could do with being woken at `now`.
@@ -173,7 +208,7 @@ impl Schedule {
     }
 
     /// Decides what follows an attempt at `batch` that began at `began` and ended at `now`, and tells `settle` what
-    /// becomes of each of its messages. The change is that of the breaker, where there is one.
+    /// becomes of each of its messages.
     pub fn resolve(
         &mut self,
         batch: Batch,
@@ -181,52 +216,31 @@ impl Schedule {
         began: Time,
         now: Time,
         mut settle: impl FnMut(Verdict),
-    ) -> Option<Change> {
+    ) -> Resolved {
         let Attempt::Failed { failure, retry_after, ref excerpt, ref cause } = *attempt else {
+            let before = batch.first().failed_attempt.as_ref().map(|failed| failed.at);
             batch.for_each(|message| settle(Verdict::Delivered(message)));
-            return self.gates.breaker.succeeded(began, now);
+            self.start.delivered();
+            self.proof = self.proof.max(began);
+            self.gates.pace.delivered(began, now);
+            return Resolved { change: self.gates.breaker.succeeded(began, now, before), wait: None };
         };
-        // The breaker first: whether this attempt is held against its messages depends on how it stood before.
-        let (counts, change) = self.gates.breaker.failed(failure, began, now);
+        let mut resolved = Resolved::default();
         batch.for_each(|mut message| {
+            let before = message.failed_attempt.take().map(|before| *before).unwrap_or_default();
+            let failures = before.failures.saturating_add(1);
+            let failed =
+                Failing { failure, asked: retry_after, began, now, before, last: message.last_failure };
+            let (ruling, breaker) = self.judge(&message, &failed);
+            resolved.change = breaker.or(resolved.change);
+            resolved.wait = ruling.wait.or(resolved.wait);
             message.last_failure = Some(failure);
             let (excerpt, cause) = (excerpt.clone(), cause.clone());
-            message.failed_attempt = Some(Box::new(FailedAttempt { at: now, excerpt, cause }));
-            settle(self.after_failure(message, failure, retry_after, counts, now));
+            let attempt = FailedAttempt { at: now, failures, put_off: ruling.put_off, excerpt, cause };
+            message.failed_attempt = Some(Box::new(attempt));
+            settle(self.follow(message, &ruling, failure, now));
         });
-        change
-    }
-
-    /// Decides what follows `failure` of an attempt at `message`. It is held against the message where it `counts`: one
-    /// that told about the webhook does not bring the message's end nearer.
-    fn after_failure(
-        &mut self,
-        mut message: Message,
-        failure: Failure,
-        retry_after: Option<Duration>,
-        counts: bool,
-        now: Time,
-    ) -> Verdict {
-        let counted = message.attempts - u32::from(!counts);
-        let (delay, pause) = match self.policy.next(failure, counted, retry_after) {
-            Next::Dead(reason) => return Verdict::Dead(message, reason),
-            Next::Retry { delay, pause } => (delay, pause),
-        };
-        if let Some(pause) = pause {
-            // The webhook asks everybody to wait, not only this message (RFC 9110, section 10.2.3).
-            self.gates.pause.extend(now + pause);
-        }
-        // What does not count is not in the number that the webhook sees either. A message that ends here all the same,
-        // for want of room, shows every attempt in its dead letter.
-        let begun = std::mem::replace(&mut message.attempts, counted);
-        if message.ack.is_some() && delay > LONGEST_WAIT {
-            return Verdict::Return(message, delay);
-        }
-        let due = now + delay;
-        match self.retries.push(message, due) {
-            Ok(()) => Verdict::Retry(due),
-            Err(message) => Verdict::Dead(Message { attempts: begun, ..message }, Reason::RetryQueueFull),
-        }
+        resolved
     }
 
     /// Takes note that time has passed, though nothing was attempted. The change is that of the breaker, where there is
@@ -271,6 +285,8 @@ impl Schedule {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

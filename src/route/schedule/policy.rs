@@ -3,25 +3,12 @@
 
 use std::time::Duration;
 
-use crate::base::backoff::Backoff;
+use super::fault::Fault;
 use crate::{
+    base::backoff::Backoff,
     config::{Retry, Statuses},
     message::outcome::{Failure, Reason},
 };
-
-/// What happens next to a message whose attempt failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It is tried again after `delay`.
-    Retry {
-        /// How long the message waits at least.
-        delay: Duration,
-        /// How long the whole route waits, because the webhook asked for it.
-        pause: Option<Duration>,
-    },
-    /// It is not tried again.
-    Dead(Reason),
-}
 
 /// The rule of one route.
 #[derive(Clone, Debug)]
@@ -33,19 +20,38 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What follows `failure`, when `attempts` attempts were made in all and the webhook asked for `retry_after`.
-    pub fn next(&self, failure: Failure, attempts: u32, retry_after: Option<Duration>) -> Next {
-        if !self.is_retried(failure) {
-            return Next::Dead(Reason::Rejected);
-        }
-        if attempts >= self.attempts {
-            return Next::Dead(Reason::AttemptsExhausted);
-        }
-        // Nobody but the operator decides how long a route may stand still.
-        let pause = retry_after.map(|asked| asked.min(self.longest_pause));
-        // Failures while the breaker is not closed don't count, so `attempts` may be 0, and the backoff begins with 1.
-        let delay = self.backoff.delay(attempts.max(1)).max(pause.unwrap_or_default());
-        Next::Retry { delay, pause }
+    /// Whose fault `failure` looks like, where the webhook asked for `retry_after`.
+    pub fn fault(&self, failure: Failure, retry_after: Option<Duration>) -> Fault {
+        Fault::of(failure, self.is_retried(failure), retry_after)
+    }
+
+    /// Why a message ends with `failure`, after `paid` failures that it paid for, of which there have to be `required`
+    /// before any says something about it; none where it is tried again.
+    pub fn ends(&self, failure: Failure, paid: u32, required: u32) -> Option<Reason> {
+        let (limit, reason) = if self.is_retried(failure) {
+            (self.attempts, Reason::AttemptsExhausted)
+        } else {
+            (1, Reason::Rejected)
+        };
+        (paid >= limit.max(required)).then_some(reason)
+    }
+
+    /// How long the webhook may have the route wait that asks for `asked`: nobody but the operator decides how long a
+    /// route may stand still.
+    pub fn pause(&self, asked: Duration) -> Duration {
+        asked.min(self.longest_pause)
+    }
+
+    /// How long a message waits after its `nth` failure.
+    pub fn delay(&self, nth: u32) -> Duration {
+        self.backoff.delay(nth.max(1))
+    }
+
+    /// How long a message waits after its `nth` failure, where the webhook pays for it: not so long that the webhook
+    /// has been back for minutes. For one that is left alone it is the breaker that says when.
+    pub fn short_delay(&self, nth: u32) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(5);
+        self.delay(nth).min(LONGEST.max(self.delay(1)))
     }
 
     fn is_retried(&self, failure: Failure) -> bool {
@@ -73,14 +79,10 @@ mod tests {
         Policy::from(&retry())
     }
 
-    fn secs(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
-
     #[test]
     fn every_status_is_retried_or_rejected_as_documented() {
         for status in (100..1000).filter(|status| !(200..300).contains(status)) {
-            let retried = matches!(policy().next(Failure::Status(status), 1, None), Next::Retry { .. });
+            let retried = policy().ends(Failure::Status(status), 1, 1).is_none();
             let expected = matches!(status, 408 | 425 | 429 | 500 | 502..=599);
             assert_eq!(retried, expected, "status {status}");
         }
@@ -89,33 +91,27 @@ mod tests {
     #[test]
     fn every_transport_failure_is_retried() {
         for failure in Failure::TRANSPORT {
-            assert!(matches!(policy().next(failure, 1, None), Next::Retry { .. }), "{failure:?}");
+            assert_eq!(policy().ends(failure, 1, 1), None, "{failure:?}");
         }
     }
 
     #[test]
     fn the_last_attempt_ends_it() {
-        assert!(matches!(policy().next(Failure::Timeout, 7, None), Next::Retry { .. }));
-        assert_eq!(policy().next(Failure::Timeout, 8, None), Next::Dead(Reason::AttemptsExhausted));
-        assert_eq!(policy().next(Failure::Status(400), 8, None), Next::Dead(Reason::Rejected));
+        assert_eq!(policy().ends(Failure::Timeout, 7, 1), None);
+        assert_eq!(policy().ends(Failure::Timeout, 8, 1), Some(Reason::AttemptsExhausted));
+        assert_eq!(policy().ends(Failure::Status(400), 8, 1), Some(Reason::Rejected));
     }
 
     #[test]
-    fn retry_after_pauses_the_route_and_is_clamped() {
-        let next = |asked| policy().next(Failure::Status(429), 1, Some(secs(asked)));
-        let Next::Retry { delay, pause } = next(20) else { panic!("a 429 is retried") };
-        assert_eq!((delay, pause), (secs(20), Some(secs(20))));
-        let Next::Retry { delay, pause } = next(86_400) else { panic!("a 429 is retried") };
-        assert_eq!((delay, pause), (secs(300), Some(secs(300))));
+    fn what_may_be_chance_ends_nothing() {
+        assert_eq!(policy().ends(Failure::Timeout, 8, 9), None);
+        assert_eq!(policy().ends(Failure::Status(404), 1, 2), None);
+        assert_eq!(policy().ends(Failure::Status(404), 2, 2), Some(Reason::Rejected));
     }
 
     #[test]
-    fn a_short_retry_after_does_not_shorten_the_backoff() {
-        let policy = Policy {
-            backoff: Backoff::new(secs(8), secs(300), 2.0, crate::base::backoff::Jitter::None),
-            ..policy()
-        };
-        let next = policy.next(Failure::Status(503), 1, Some(secs(1)));
-        assert_eq!(next, Next::Retry { delay: secs(8), pause: Some(secs(1)) });
+    fn nobody_but_the_operator_decides_how_long_a_route_may_stand_still() {
+        assert_eq!(policy().pause(Duration::from_secs(86_400)), Duration::from_secs(300));
+        assert_eq!(policy().pause(Duration::from_secs(20)), Duration::from_secs(20));
     }
 }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::{breaker::Failed, fault::Fault};
 use crate::{
     base::{backoff::Jitter, clock::Time},
     config::{Bounds, Retry, Statuses},
@@ -29,6 +30,11 @@ pub(crate) const fn at(seconds: u64) -> Time {
 
 pub(crate) fn bounds(messages: usize, bytes: usize) -> Bounds {
     Bounds { messages: NonZeroUsize::new(messages).unwrap(), bytes: NonZeroUsize::new(bytes).unwrap() }
+}
+
+/// A connection error of a message that never failed before, from an attempt that took no time.
+pub(crate) const fn down(now: Time) -> Failed {
+    Failed { fault: Fault::Down, began: now, ended: now, before: None, proof: Time::START }
 }
 
 /// The defaults, without jitter.

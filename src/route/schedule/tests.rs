@@ -1,12 +1,13 @@
 //! What a schedule decides, told literal times: which message is next, and what follows an attempt.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::{
     breaker::Breaker,
+    pace::Pace,
     pause::Pause,
     rate_limit::{Limiter, SharedLimit},
-    testing::{at, bounds, message, names, retry},
+    testing::{at, bounds, down, message, names, retry},
     *,
 };
 use crate::{
@@ -25,8 +26,9 @@ fn schedule_with(breaker: Breaker, limit: Option<u32>) -> Schedule {
     Schedule::new(
         Queue::new(bounds(100, 1 << 20), Overflow::DeadLetter),
         RetryQueue::new(bounds(2, 1 << 20)),
-        Gates { pause: Pause::default(), limit, breaker },
+        Gates { pause: Pause::default(), limit, pace: Pace::default(), breaker },
         Policy::from(&retry()),
+        SlowStart::new(NonZeroUsize::MAX, 64),
     )
 }
 
@@ -128,8 +130,10 @@ fn retry_after_pauses_the_whole_route() {
     };
     resolve(&mut schedule, first, &asked, at(10));
     assert!(matches!(schedule.pick(at(39)), Pick::Wait(when) if when == at(40)));
-    assert_eq!(names(&[begin(&mut schedule, at(40))]), ["0"]);
-    assert_eq!(names(&[begin(&mut schedule, at(40))]), ["1"]);
+    let probe = begin(&mut schedule, at(40));
+    assert!(matches!(schedule.pick(at(40)), Pick::Wait(when) if when > at(40)), "one finds out");
+    assert!(matches!(resolve(&mut schedule, probe, &Attempt::Delivered(200), at(40)), Verdict::Delivered(_)));
+    begin(&mut schedule, at(41));
 }
 
 #[test]
@@ -193,7 +197,7 @@ fn the_webhook_is_left_alone_until_the_first_probe_is_due() {
     let mut schedule = schedule_with(breaker.clone(), None);
     assert_eq!(schedule.paused_until(at(10)), None);
     for _ in 0..20 {
-        breaker.failed(Failure::Connect, at(10), at(10));
+        breaker.failed(&down(at(10)));
     }
     assert_eq!(schedule.paused_until(at(14)), Some(at(15)));
     assert_eq!(schedule.paused_until(at(15)), None, "nothing would be there to probe with");
@@ -218,8 +222,9 @@ fn a_webhook_is_tried_with_messages_that_have_not_failed_before_most_of_all() {
         resolve(&mut schedule, message, &status(500), at(0));
     }
     for _ in 0..20 {
-        breaker.failed(Failure::Connect, at(0), at(0));
+        breaker.failed(&down(at(0)));
     }
+    schedule.turns = 0;
     let tried: Vec<_> = (0..10).map(|_| begin(&mut schedule, at(9))).collect();
     assert_eq!(names(&tried), ["2", "3", "4", "0", "5", "6", "7", "1", "8", "9"]);
 }

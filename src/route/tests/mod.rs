@@ -6,6 +6,7 @@ mod working;
 use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
+    num::NonZeroUsize,
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -20,11 +21,13 @@ use super::{
         Schedule,
         breaker::{Breaker, BreakerState},
         gate::{Gate as _, Gates},
+        pace::Pace,
         pause::Pause,
         policy::Policy,
         queue::Queue,
         retry_queue::RetryQueue,
-        testing::{bounds, message, retry},
+        slow_start::SlowStart,
+        testing::{bounds, down, message, retry},
     },
     settle::Settle,
     webhook_health::WebhookHealth,
@@ -125,13 +128,14 @@ fn parts(
         Worker { number: hook.workers.get(), hook: Rc::clone(&hook), clock }
     });
     let retries = RetryQueue::new(bounds(1000, 1 << 20));
-    let gates = Gates { pause: Pause::default(), limit: None, breaker };
+    let gates = Gates { pause: Pause::default(), limit: None, pace: Pace::default(), breaker };
     Parts {
         schedule: Schedule::new(
             Queue::new(queue, Overflow::DropNewest),
             retries,
             gates,
             Policy::from(&retry()),
+            SlowStart::new(NonZeroUsize::MAX, concurrency),
         ),
         overflow: Overflow::DropNewest,
         concurrency,

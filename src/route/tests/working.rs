@@ -102,6 +102,9 @@ async fn a_pause_that_the_webhook_asked_for_stops_all_workers() {
         sleep(Duration::from_secs(19)).await;
         assert_eq!(set.delivered().len(), 0);
         sleep(Duration::from_secs(2)).await;
+        let first = set.delivered().len();
+        assert!((1..50).contains(&first), "it begins with one and ramps up, and not with {first} at once");
+        sleep(Duration::from_secs(3)).await;
         assert_eq!(set.delivered().len(), 50);
     })
     .await;
@@ -123,7 +126,7 @@ async fn what_does_not_fit_is_counted_as_dropped() {
 fn opened(now: Time) -> Breaker {
     let breaker = Breaker::new(Some(&config::Breaker::default()));
     for _ in 0..20 {
-        breaker.failed(Failure::Connect, now, now);
+        breaker.failed(&down(now));
     }
     breaker
 }

@@ -127,7 +127,7 @@ async fn a_second_answer_to_one_request_is_not_taken_for_the_next_ones() {
 #[tokio::test]
 async fn a_change_of_the_protocol_is_refused() {
     let peer = RawPeer::start([Misbehaviour::Say(raw::SWITCHING_PROTOCOLS), Misbehaviour::Say(raw::OK)]);
-    let mut stage = Stage::set(&peer.url(), hasty).await;
+    let mut stage = Stage::set(&peer.url(), |daemon| hasty(daemon).without_breaker()).await;
     stage.publish("1").await;
     stage.wait_processed(1).await;
     stage.publish("2").await;
@@ -143,7 +143,7 @@ async fn a_redirect_is_rejected_and_never_followed() {
     let redirects =
         [301, 302, 303, 307, 308].map(|status| Reply::status(status).header("location", &elsewhere.url()));
     hook.answer(redirects);
-    let mut stage = Stage::set(&hook.url(), hasty).await;
+    let mut stage = Stage::set(&hook.url(), |daemon| hasty(daemon).without_breaker()).await;
     for number in 0..5 {
         stage.publish(number.to_string()).await;
     }

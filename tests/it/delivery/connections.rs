@@ -70,14 +70,14 @@ async fn a_connection_closed_while_idle_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_connection_closed_with_a_request_on_it_costs_one_attempt() {
+async fn a_connection_closed_with_a_request_on_it_is_a_failure_of_the_webhook() {
     let peer = RawPeer::start([Misbehaviour::CloseOnSecond, Misbehaviour::Say(raw::OK)]);
     let mut stage = Stage::set(&peer.url(), one_lane).await;
     publish_in_turn(&stage, 2).await;
     stage.assert_codes([("200", 2), ("reset", 1)]).await;
     let requests = peer.requests();
     assert_eq!(requests.len(), 3, "{requests:?}");
-    assert!(requests[2].contains("broadcaster-attempt: 2\r\n"), "{}", requests[2]);
+    assert!(requests[2].contains("broadcaster-attempt: 1\r\n"), "the message paid: {}", requests[2]);
     stage.close().await;
 }
 

@@ -155,6 +155,7 @@ async fn attempts_are_counted_over_deliveries_and_the_last_one_ends_it() {
     let hook = Webhook::answering([503]);
     let replica = || {
         durable(&nats.url(), &hook)
+            .without_breaker()
             .route("jetstream.ack_wait", "1s")
             .route("retry.attempts", "3")
             .route("retry.initial", "10s")

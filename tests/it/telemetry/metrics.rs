@@ -156,7 +156,7 @@ async fn promtool_accepts_the_metrics_before_and_after_work() {
 
 #[tokio::test]
 async fn the_metrics_agree_with_what_the_webhook_saw() {
-    let hook = Webhook::answering([503, 500, 404, 200]);
+    let hook = Webhook::answering([503, 500, 400, 200]);
     let mut stage = Stage::set(&hook.url(), |daemon| daemon.impatient()).await;
     for number in 0..30 {
         stage.publish(number.to_string()).await;
@@ -165,7 +165,7 @@ async fn the_metrics_agree_with_what_the_webhook_saw() {
     let metrics = stage.daemon.metrics().await;
     let outcomes = metrics.counted("broadcaster_messages_processed_total", "outcome");
     assert_eq!((outcomes["delivered"], outcomes["dropped"]), (29, 1), "{outcomes:?}");
-    stage.assert_codes([("200", 29), ("404", 1), ("500", 1), ("503", 1)]).await;
+    stage.assert_codes([("200", 29), ("400", 1), ("500", 1), ("503", 1)]).await;
     assert_eq!(hook.received(), 32);
     let whole = |name: &str| metrics.value(name, &[]).to_string();
     assert_eq!(whole("broadcaster_request_duration_seconds_count"), "32");

@@ -3,17 +3,26 @@
 //!
 //! Closed → open, after too many failures → probing, when the time is over → ramp, after the first probe that succeeds
 //! → closed, at the end of the ramp. From probing and ramp, failures lead back to open.
+//!
+//! Each failure is charged either to its message or to the webhook, never to both. It is the message's where the webhook
+//! has taken another one since this one failed last: only then is there anything to tell the two apart by. So an outage
+//! costs no message an attempt, and a message that always fails opens no breaker.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
-use super::{BreakerState, Change};
-use crate::{base::clock::Time, config};
+use super::{Blame, BreakerState, Change, Failed, Why, odds::Odds, window::Window};
+use crate::{base::clock::Time, config, route::schedule::fault::Fault};
 
-/// A share of failures means nothing before there were this many attempts: a first one that fails is a share of 100 %.
-const LEAST_ATTEMPTS: u64 = 20;
-/// The window slides in this many steps: counts of steps take little memory where times of attempts would take much,
-/// and a tenth of the window is exact enough.
-const STEPS: u32 = 10;
+/// On a route with few messages, two that fail and nothing that is delivered in this time are enough: the twentieth
+/// failure in a row may never come.
+const QUIET: Duration = Duration::from_secs(2);
+/// So many different messages in a row that are refused tell that it is not the messages.
+const REFUSALS: u32 = 3;
+/// Each probe that is refused doubles the time to the next one, up to this: to go on knocking with a wrong credential
+/// gets senders locked out.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(60);
+/// When a webhook is tried again that has said it is gone for good.
+const GONE_FOR: Duration = Duration::from_secs(3600);
 /// How long to wait for the outcome of probes before looking again. It may come in on another lane, which wakes nobody
 /// here.
 const RECHECK: Duration = Duration::from_millis(50);
@@ -27,9 +36,15 @@ const RAMP_DOUBLING: Duration = Duration::from_millis(500);
 pub(super) struct Machine {
     config: config::Breaker,
     phase: Phase,
-    /// How many attempts have failed since the last one that succeeded.
-    in_a_row: u32,
+    row: Row,
     window: Window,
+    odds: Odds,
+    /// When the latest attempt began that was delivered.
+    proof: Time,
+    /// Why the webhook is left alone, or is on trial by probes.
+    why: Option<Why>,
+    /// How often in a row it opened because the webhook refused.
+    refusals: u32,
     /// When it opened for the last time. What became of attempts that began earlier says nothing about the webhook of
     /// today: with a timeout longer than `open_for`, they would open it again and again.
     opened: Time,
@@ -55,10 +70,46 @@ enum Phase {
     },
 }
 
+/// What has failed since the last delivery and is charged to the webhook.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    since: Time,
+    /// Different messages. One that fails again tells nothing new.
+    messages: u32,
+    /// Those of them that were refused.
+    refused: u32,
+}
+
+impl Row {
+    /// Counts a failure. False where its message is in the row already.
+    fn add(&mut self, failed: &Failed) -> bool {
+        let again = self.messages > 0 && failed.before.is_some_and(|before| before >= self.since);
+        if again {
+            return false;
+        }
+        if self.messages == 0 {
+            self.since = failed.ended;
+        }
+        self.messages = self.messages.saturating_add(1);
+        self.refused += u32::from(matches!(failed.fault, Fault::Refused | Fault::Gone));
+        true
+    }
+}
+
 impl Machine {
     pub(super) fn new(config: config::Breaker) -> Self {
-        let window = Window::new(config.window);
-        Self { config, phase: Phase::Closed, in_a_row: 0, window, opened: Time::START, changed: None }
+        Self {
+            config,
+            phase: Phase::Closed,
+            row: Row::default(),
+            window: Window::new(config.window),
+            odds: Odds::default(),
+            proof: Time::START,
+            why: None,
+            refusals: 0,
+            opened: Time::START,
+            changed: None,
+        }
     }
 
     /// One that stands where this one stands, and has nothing to tell of how it came there.
@@ -74,9 +125,18 @@ impl Machine {
         }
     }
 
+    /// Why the webhook is left alone, and until when; a time that has passed where it is being tried.
+    pub(super) fn trouble(&self) -> Option<(Why, Time)> {
+        let until = if let Phase::Open { until } = self.phase { until } else { Time::START };
+        Some((self.why?, until))
+    }
+
     /// Whether a success would change nothing, and need not be told.
     pub(super) fn is_calm(&self) -> bool {
-        matches!(self.phase, Phase::Closed) && self.in_a_row == 0 && self.window.failed == 0
+        matches!(self.phase, Phase::Closed)
+            && self.row.messages == 0
+            && self.window.is_clean()
+            && self.odds.is_clean()
     }
 
     /// The last change that nobody was told of yet.
@@ -98,7 +158,8 @@ impl Machine {
 
     /// How many attempts may begin at `now`: some where [`Self::opens`] is not after it, else none.
     pub(super) fn capacity(&self, now: Time) -> usize {
-        let probes = self.config.half_open_probes.get();
+        // One that refuses has an opinion of each request, and may count them.
+        let probes = if self.why == Some(Why::Down) { self.config.half_open_probes.get() } else { 1 };
         let room = match self.phase {
             Phase::Closed => return usize::MAX,
             Phase::Open { until } if until > now => 0,
@@ -149,20 +210,27 @@ impl Machine {
     /// ends.
     pub(super) fn expedite(&mut self, now: Time, longest: Duration) {
         self.config.open_for = self.config.open_for.min(longest);
-        if let Phase::Open { until } = &mut self.phase {
+        if let Phase::Open { until } = &mut self.phase
+            && self.why != Some(Why::Gone)
+        {
             *until = now.min(*until);
         }
     }
 
-    /// Takes note of the success of an attempt that began at `began`.
-    pub(super) fn succeeded(&mut self, began: Time, now: Time) {
+    /// Takes note of the success of an attempt that began at `began`, at a message that failed at `before`, if it did.
+    pub(super) fn succeeded(&mut self, began: Time, now: Time, before: Option<Time>) {
         if began < self.opened {
             return;
         }
         // The ramp may be over by now without anybody having said so: the state of `now` counts, not that of the last
         // call.
         self.tick(now);
-        self.in_a_row = 0;
+        self.row = Row::default();
+        (self.why, self.refusals) = (None, 0);
+        self.proof = self.proof.max(began);
+        if self.is_first(before) {
+            self.odds.add(false);
+        }
         match self.phase {
             Phase::Closed | Phase::Ramp { .. } => self.window.add(now, false),
             Phase::Open { .. } => {}
@@ -174,42 +242,95 @@ impl Machine {
         }
     }
 
-    /// Takes note of the failure of an attempt that began at `began`. Whether it is to be held against its message.
-    pub(super) fn failed(&mut self, began: Time, now: Time) -> bool {
-        if began < self.opened {
-            return false;
-        }
-        self.tick(now);
-        match self.phase {
-            // In the ramp too, failures are held against their messages: what fails there is more often a message that
-            // always fails than the webhook, and would otherwise open the breaker for ever without dying.
-            Phase::Closed | Phase::Ramp { .. } => {
-                self.in_a_row = self.in_a_row.saturating_add(1);
-                self.window.add(now, true);
-                if self.in_a_row >= self.config.failures.get() || self.window.fails(self.config.rate) {
-                    self.changed = Some(Change::Opened { wait: self.config.open_for });
-                    self.open(now);
-                }
-                true
-            }
-            Phase::Open { .. } => false,
-            Phase::Probing { since, sent, failed } => {
-                // One of them may be a message that always fails, however well the webhook is. All have to fail.
-                if failed + 1 < sent {
-                    self.phase = Phase::Probing { since, sent, failed: failed + 1 };
-                } else {
-                    self.open(now);
-                }
-                false
-            }
+    /// Takes note of an attempt that told nothing about whether the webhook works.
+    pub(super) fn told_nothing(&mut self, began: Time) {
+        if began >= self.opened
+            && let Phase::Probing { sent, .. } = &mut self.phase
+        {
+            *sent = sent.saturating_sub(1);
         }
     }
 
-    fn open(&mut self, now: Time) {
-        self.phase = Phase::Open { until: now + self.config.open_for };
+    /// Takes note of a failure, and decides who pays for it.
+    pub(super) fn failed(&mut self, failed: &Failed) -> Blame {
+        if failed.began < self.opened {
+            return Blame::Endpoint;
+        }
+        self.tick(failed.ended);
+        let proven = failed.before.is_some_and(|before| self.proof.max(failed.proof) > before);
+        // A webhook that took one and fails most of the next has hardly recovered.
+        let hardly_works =
+            matches!(self.phase, Phase::Ramp { .. }) && self.window.mostly_fails(self.config.rate);
+        let blame = if proven && !hardly_works {
+            Blame::Message { required: self.odds.required() }
+        } else {
+            Blame::Endpoint
+        };
+        match self.phase {
+            Phase::Open { .. } => return Blame::Endpoint,
+            Phase::Probing { .. } if proven => self.told_nothing(failed.began),
+            Phase::Probing { since, sent, failed: others } => {
+                // One of them may be a message that always fails, however well the webhook is. All have to fail.
+                if others + 1 < sent {
+                    self.phase = Phase::Probing { since, sent, failed: others + 1 };
+                } else {
+                    self.open(Why::from(failed.fault), failed.ended);
+                }
+            }
+            Phase::Closed | Phase::Ramp { .. } => self.failed_at_large(failed, proven),
+        }
+        blame
+    }
+
+    /// A failure while attempts are let through.
+    fn failed_at_large(&mut self, failed: &Failed, proven: bool) {
+        if self.is_first(failed.before) {
+            self.odds.add(true);
+        }
+        let again = !proven && !self.row.add(failed);
+        // In a ramp every failure is a reason to go back, whoever pays for it: a webhook that can take little more than
+        // a probe would else be flooded with messages that have all failed before.
+        let ramping = matches!(self.phase, Phase::Ramp { .. });
+        if ramping || !(proven || again) {
+            self.window.add(failed.ended, true);
+        }
+        let Row { since, messages, refused } = self.row;
+        let refuses = matches!(failed.fault, Fault::Refused | Fault::Gone);
+        let opens = self.window.fails(self.config.rate)
+            || messages >= self.config.failures.get()
+            || (messages >= 2 && failed.ended.since(since) >= QUIET)
+            || (refuses && !proven && !ramping && refused >= REFUSALS)
+            // It has said so twice, and took nothing in between.
+            || (failed.fault == Fault::Gone && again);
+        if opens {
+            self.open(Why::from(failed.fault), failed.ended);
+        }
+    }
+
+    /// Whether an attempt is the first one at its message since the webhook was left alone for the last time, where the
+    /// message failed at `before`, if it did.
+    fn is_first(&self, before: Option<Time>) -> bool {
+        before.is_none_or(|before| before < self.opened)
+    }
+
+    fn open(&mut self, why: Why, now: Time) {
+        let wait = match why {
+            Why::Down => self.config.open_for,
+            Why::Refused => {
+                let doubled = self.config.open_for * (1 << self.refusals.min(8));
+                doubled.min(LONGEST_REFUSAL.max(self.config.open_for))
+            }
+            Why::Gone => GONE_FOR,
+        };
+        self.refusals = if why == Why::Refused { self.refusals.saturating_add(1) } else { 0 };
+        self.phase = Phase::Open { until: now + wait };
+        self.why = Some(why);
         self.opened = now;
-        self.in_a_row = 0;
+        // All of these failed because the webhook did: that tells nothing about what chance does while it works.
+        self.odds.forget(self.row.messages);
+        self.row = Row::default();
         self.window.clear();
+        self.changed = Some(Change::Opened { why, wait });
     }
 }
 
@@ -220,61 +341,4 @@ fn ramp_time(nth: f64) -> Duration {
     let scale = RAMP_START * doubling / std::f64::consts::LN_2;
     // The first one begins at once.
     Duration::from_secs_f64(((nth - 1.0) / scale + 1.0).log2() * doubling)
-}
-
-/// The attempts of the last while, in steps.
-#[derive(Clone, Debug)]
-struct Window {
-    step: Duration,
-    steps: VecDeque<Step>,
-    attempts: u64,
-    failed: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Step {
-    begin: Time,
-    attempts: u64,
-    failed: u64,
-}
-
-impl Window {
-    fn new(length: Duration) -> Self {
-        Self { step: length / STEPS, steps: VecDeque::new(), attempts: 0, failed: 0 }
-    }
-
-    fn add(&mut self, now: Time, failed: bool) {
-        self.forget(now);
-        if self.steps.back().is_none_or(|last| now.since(last.begin) >= self.step) {
-            self.steps.push_back(Step { begin: now, attempts: 0, failed: 0 });
-        }
-        if let Some(last) = self.steps.back_mut() {
-            last.attempts += 1;
-            last.failed += u64::from(failed);
-        }
-        self.attempts += 1;
-        self.failed += u64::from(failed);
-    }
-
-    /// Drops the steps that have left the window.
-    fn forget(&mut self, now: Time) {
-        while let Some(first) = self.steps.front()
-            && now.since(first.begin) >= self.step * STEPS
-        {
-            self.attempts -= first.attempts;
-            self.failed -= first.failed;
-            self.steps.pop_front();
-        }
-    }
-
-    /// Whether this share of the attempts failed.
-    fn fails(&self, share: f64) -> bool {
-        #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
-        let (attempts, failed) = (self.attempts as f64, self.failed as f64);
-        self.attempts >= LEAST_ATTEMPTS && failed >= share * attempts
-    }
-
-    fn clear(&mut self) {
-        *self = Self::new(self.step * STEPS);
-    }
 }

@@ -6,8 +6,10 @@
 //! this file makes them shareable.
 
 mod machine;
+mod odds;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::{
     sync::{
@@ -17,10 +19,10 @@ use std::{
     time::Duration,
 };
 
-use super::gate::Gate;
+use super::{fault::Fault, gate::Gate};
 use machine::Machine;
 
-use crate::{base::clock::Time, config, message::outcome::Failure};
+use crate::{base::clock::Time, config};
 
 /// Where a breaker stands. The number is the value of the metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +36,61 @@ pub enum BreakerState {
     Open = 2,
 }
 
+/// Why a webhook is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It does not work.
+    Down,
+    /// It refuses whatever it gets: a wrong credential or a wrong address.
+    Refused,
+    /// It says that it is gone for good.
+    Gone,
+}
+
+impl From<Fault> for Why {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Gone => Self::Gone,
+            Fault::Refused => Self::Refused,
+            Fault::Ours | Fault::Down | Fault::Throttled | Fault::Message => Self::Down,
+        }
+    }
+}
+
+/// Who pays for a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The webhook: the attempt is given back to its message.
+    Endpoint,
+    /// The message. It is hopeless after so many failures at the least, however few attempts it may have.
+    Message {
+        /// Failures that it paid for.
+        required: u32,
+    },
+}
+
+/// An attempt that failed, as the breaker has to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed {
+    /// Whose fault it looks like.
+    pub fault: Fault,
+    /// When the attempt began.
+    pub began: Time,
+    /// When it ended.
+    pub ended: Time,
+    /// When its message failed the last time before.
+    pub before: Option<Time>,
+    /// When the latest attempt began that was delivered, as far as this lane knows.
+    pub proof: Time,
+}
+
 /// A change that is worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Nothing will be attempted for `wait`.
     Opened {
+        /// What for.
+        why: Why,
         /// Until the first probe.
         wait: Duration,
     },
@@ -124,21 +176,30 @@ impl Breaker {
         }
     }
 
-    /// Takes note of an attempt that began at `began` and succeeded at `now`.
-    pub fn succeeded(&self, began: Time, now: Time) -> Option<Change> {
+    /// Takes note of an attempt that began at `began` and succeeded at `now`, at a message that failed at
+    /// `before`, if it did.
+    pub fn succeeded(&self, began: Time, now: Time, before: Option<Time>) -> Option<Change> {
         let shared = self.0.as_ref().filter(|shared| !shared.calm.load(Relaxed))?;
-        shared.change(|machine| machine.succeeded(began, now)).1
+        shared.change(|machine| machine.succeeded(began, now, before)).1
     }
 
-    /// Takes note of an attempt that began at `began` and failed at `now`. False where the webhook was known to be
-    /// down, or on trial by probes: that attempt told about the webhook, and is not to be held against its message.
-    pub fn failed(&self, failure: Failure, began: Time, now: Time) -> (bool, Option<Change>) {
-        let Some(shared) = &self.0 else { return (true, None) };
-        if !tells_of_an_outage(failure) {
-            // The webhook works: it has an opinion about this message.
-            return (true, self.succeeded(began, now));
+    /// Takes note of an attempt that told nothing about whether the webhook works.
+    pub fn told_nothing(&self, began: Time) {
+        if let Some(shared) = self.troubled() {
+            shared.change(|machine| machine.told_nothing(began));
         }
-        shared.change(|machine| machine.failed(began, now))
+    }
+
+    /// Takes note of an attempt that failed for the reason that the webhook is down, or refuses us, as it looks.
+    pub fn failed(&self, failed: &Failed) -> (Blame, Option<Change>) {
+        // An operator who wants no breaker wants messages to pay for everything.
+        let Some(shared) = &self.0 else { return (Blame::Message { required: 1 }, None) };
+        shared.change(|machine| machine.failed(failed))
+    }
+
+    /// Why the webhook is left alone, and until when; none where it is not.
+    pub fn trouble(&self) -> Option<(Why, Time)> {
+        self.troubled()?.lock().trouble()
     }
 }
 
@@ -161,12 +222,6 @@ impl Gate for Breaker {
         let until = (self.state() == BreakerState::Open).then(|| self.opens(now));
         until.filter(|until| *until > now)
     }
-}
-
-/// Whether a failure says something about the webhook and not about the message. Statuses above 599 are in no standard
-/// and are not taken for server errors.
-fn tells_of_an_outage(failure: Failure) -> bool {
-    failure.status().is_none_or(|status| (500..600).contains(&status))
 }
 
 impl Shared {

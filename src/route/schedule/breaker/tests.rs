@@ -1,6 +1,7 @@
 //! The machine of a breaker, told literal times: when it opens, how it probes, and how it closes again.
 
 use super::{machine::Machine, *};
+use crate::route::schedule::testing::down as first;
 
 const CONFIG: fn() -> config::Breaker = config::Breaker::default;
 
@@ -8,20 +9,19 @@ fn ms(ms: u64) -> Time {
     Time::from_start(Duration::from_millis(ms))
 }
 
-/// An attempt that is answered at once.
-fn fail(machine: &mut Machine, now: Time) -> bool {
-    machine.failed(now, now)
+fn fail(machine: &mut Machine, now: Time) -> Blame {
+    machine.failed(&first(now))
 }
 
 fn succeed(machine: &mut Machine, now: Time) {
-    machine.succeeded(now, now);
+    machine.succeeded(now, now, None);
 }
 
 /// A machine that was opened at the start.
 fn open() -> Machine {
     let mut machine = Machine::new(CONFIG());
     for _ in 0..20 {
-        assert!(fail(&mut machine, ms(0)), "up to then each failure counts");
+        assert_eq!(fail(&mut machine, ms(0)), Blame::Endpoint);
     }
     machine
 }
@@ -60,7 +60,8 @@ fn nothing_is_attempted_while_it_is_open() {
         assert_eq!(machine.admit(ms(now)), Err(ms(5_000)));
         assert_eq!(machine.capacity(ms(now)), 0);
     }
-    assert!(!fail(&mut machine, ms(10)), "an attempt from before");
+    let before = Failed { began: Time::START, ..first(ms(10)) };
+    assert_eq!(machine.failed(&before), Blame::Endpoint, "an attempt from before");
     assert_eq!(machine.admit(ms(5_000)), Ok(()));
 }
 
@@ -80,7 +81,7 @@ fn a_few_probes_at_a_time() {
 fn a_probe_that_fails_opens_it_again_and_counts_for_nothing() {
     let mut machine = open();
     machine.admit(ms(5_000)).unwrap();
-    assert!(!fail(&mut machine, ms(5_100)));
+    assert_eq!(fail(&mut machine, ms(5_100)), Blame::Endpoint);
     assert_eq!(machine.state(), BreakerState::Open);
     assert_eq!(machine.opens(ms(5_100)), ms(10_100));
 }
@@ -90,8 +91,8 @@ fn one_probe_among_others_may_fail_and_the_others_tell() {
     let probing = || {
         let mut machine = open();
         assert_eq!((0..3).filter(|_| machine.admit(ms(5_000)).is_ok()).count(), 3);
-        assert!(!fail(&mut machine, ms(5_100)));
-        assert!(!fail(&mut machine, ms(5_200)));
+        assert_eq!(fail(&mut machine, ms(5_100)), Blame::Endpoint);
+        assert_eq!(fail(&mut machine, ms(5_200)), Blame::Endpoint);
         assert_eq!(machine.state(), BreakerState::HalfOpen);
         machine
     };
@@ -99,7 +100,7 @@ fn one_probe_among_others_may_fail_and_the_others_tell() {
     succeed(&mut machine, ms(5_300));
     assert!(machine.closes().is_some(), "it ramps: {machine:?}");
     let mut machine = probing();
-    assert!(!fail(&mut machine, ms(5_300)));
+    assert_eq!(fail(&mut machine, ms(5_300)), Blame::Endpoint);
     assert_eq!(machine.state(), BreakerState::Open);
 }
 
@@ -110,16 +111,17 @@ fn attempts_from_before_it_opened_say_nothing_about_the_webhook_of_today() {
         fail(&mut machine, ms(1_000));
     }
     machine.admit(ms(6_000)).unwrap();
-    assert!(!machine.failed(ms(999), ms(6_001)));
-    machine.succeeded(ms(999), ms(6_002));
+    let stale = Failed { began: ms(999), ..first(ms(6_001)) };
+    assert_eq!(machine.failed(&stale), Blame::Endpoint);
+    machine.succeeded(ms(999), ms(6_002), None);
     assert_eq!(
         (machine.state(), machine.closes()),
         (BreakerState::HalfOpen, None),
         "the probe is on its way"
     );
-    machine.succeeded(ms(6_000), ms(6_003));
+    machine.succeeded(ms(6_000), ms(6_003), None);
     for _ in 0..100 {
-        assert!(!machine.failed(ms(999), ms(6_004)));
+        machine.failed(&stale);
     }
     assert!(machine.closes().is_some(), "it ramps: {machine:?}");
 }
@@ -201,14 +203,14 @@ fn each_change_is_told_once() {
     let breaker = Breaker::new(Some(&CONFIG()));
     let mut changes = Vec::new();
     for _ in 0..30 {
-        changes.extend(breaker.failed(Failure::Status(503), ms(0), ms(0)).1);
+        changes.extend(breaker.failed(&first(ms(0))).1);
     }
     for now in (5_000..20_000).step_by(10).map(ms) {
         if breaker.admit(now).is_ok() {
-            changes.extend(breaker.succeeded(now, now));
+            changes.extend(breaker.succeeded(now, now, None));
         }
     }
-    let opened = Change::Opened { wait: Duration::from_secs(5) };
+    let opened = Change::Opened { why: Why::Down, wait: Duration::from_secs(5) };
     assert_eq!(changes, [opened, Change::Ramping, Change::Closed]);
 }
 
@@ -223,24 +225,112 @@ fn a_webhook_that_falls_over_again_in_the_ramp_is_left_alone_again() {
     assert_eq!(machine.state(), BreakerState::Open);
 }
 
+/// The `nth` failure of a message that failed at `before`.
+fn again(before: Time, now: Time) -> Failed {
+    Failed { before: Some(before), ..first(now) }
+}
+
 #[test]
-fn what_the_webhook_says_about_a_message_is_not_held_against_the_webhook() {
-    let breaker = Breaker::new(Some(&CONFIG()));
-    for _ in 0..1_000 {
-        for status in [302, 422, 429, 799] {
-            assert_eq!(breaker.failed(Failure::Status(status), ms(0), ms(0)), (true, None));
-        }
+fn a_message_pays_only_where_others_were_taken_since_it_failed_last() {
+    let mut machine = Machine::new(CONFIG());
+    fail(&mut machine, ms(0));
+    assert_eq!(machine.failed(&again(ms(0), ms(500))), Blame::Endpoint, "nothing was taken");
+    succeed(&mut machine, ms(600));
+    assert_eq!(machine.failed(&again(ms(500), ms(700))), Blame::Message { required: 1 });
+    assert_eq!(machine.failed(&again(ms(700), ms(800))), Blame::Endpoint, "nothing more was taken");
+    let known_to_the_lane = Failed { proof: ms(750), ..again(ms(700), ms(900)) };
+    assert_eq!(machine.failed(&known_to_the_lane), Blame::Message { required: 1 });
+}
+
+#[test]
+fn a_delivery_that_began_before_a_failure_proves_nothing_about_it() {
+    let mut machine = Machine::new(CONFIG());
+    fail(&mut machine, ms(100));
+    machine.succeeded(ms(99), ms(300), None);
+    assert_eq!(
+        machine.failed(&again(ms(100), ms(400))),
+        Blame::Endpoint,
+        "a credential may have expired at 100"
+    );
+}
+
+#[test]
+fn a_message_that_always_fails_among_others_opens_nothing() {
+    let mut machine = Machine::new(CONFIG());
+    fail(&mut machine, ms(0));
+    for round in 1..1_000 {
+        succeed(&mut machine, ms(10 * round - 5));
+        let blame = machine.failed(&again(ms(10 * (round - 1)), ms(10 * round)));
+        assert!(matches!(blame, Blame::Message { .. }), "{blame:?}");
     }
-    assert_eq!(breaker.state(), BreakerState::Closed);
-    let changes: Vec<_> = (0..30).filter_map(|_| breaker.failed(Failure::Connect, ms(0), ms(0)).1).collect();
-    assert_eq!(changes, [Change::Opened { wait: Duration::from_secs(5) }]);
+    assert_eq!(machine.state(), BreakerState::Closed);
+}
+
+#[test]
+fn one_message_alone_opens_nothing_and_a_second_one_does_after_two_seconds() {
+    let mut machine = Machine::new(CONFIG());
+    fail(&mut machine, ms(0));
+    for now in (500..60_000).step_by(500) {
+        machine.failed(&again(ms(now - 500), ms(now)));
+    }
+    assert_eq!(machine.state(), BreakerState::Closed, "its own waits spare the webhook");
+    fail(&mut machine, ms(60_000));
+    assert_eq!(machine.state(), BreakerState::Open);
+
+    let mut machine = Machine::new(CONFIG());
+    fail(&mut machine, ms(0));
+    fail(&mut machine, ms(1_999));
+    assert_eq!(machine.state(), BreakerState::Closed, "that may have been a moment");
+}
+
+#[test]
+fn three_messages_refused_in_a_row_are_held_and_probed_ever_more_rarely() {
+    let refused = |now| Failed { fault: Fault::Refused, ..first(now) };
+    let mut machine = Machine::new(CONFIG());
+    for now in [0, 10, 20] {
+        assert_eq!(machine.failed(&refused(ms(now))), Blame::Endpoint);
+    }
+    assert_eq!(machine.trouble(), Some((Why::Refused, ms(5_020))));
+    let mut waits = Vec::new();
+    let mut now = 5_020;
+    for _ in 0..6 {
+        assert_eq!((machine.capacity(ms(now)), machine.admit(ms(now))), (1, Ok(())), "one probe at a time");
+        assert_eq!(machine.failed(&refused(ms(now))), Blame::Endpoint);
+        let until = machine.opens(ms(now));
+        waits.push(until.since(ms(now)).as_secs());
+        now += u64::try_from(until.since(ms(now)).as_millis()).unwrap();
+    }
+    assert_eq!(waits, [10, 20, 40, 60, 60, 60]);
+    machine.admit(ms(now)).unwrap();
+    succeed(&mut machine, ms(now));
+    assert_eq!((machine.trouble(), machine.state()), (None, BreakerState::HalfOpen));
+}
+
+#[test]
+fn gone_said_twice_disables_for_long_and_a_stop_changes_nothing() {
+    let gone = |before, now| Failed { fault: Fault::Gone, before, ..first(now) };
+    let mut machine = Machine::new(CONFIG());
+    machine.failed(&gone(None, ms(0)));
+    assert_eq!(machine.state(), BreakerState::Closed, "it may be about that message");
+    machine.failed(&gone(Some(ms(0)), ms(500)));
+    assert_eq!(machine.trouble(), Some((Why::Gone, ms(3_600_500))));
+    machine.expedite(ms(600), Duration::from_secs(1));
+    assert_eq!(machine.opens(ms(600)), ms(3_600_500));
+}
+
+#[test]
+fn a_probe_that_tells_nothing_makes_room_for_another() {
+    let mut machine = open();
+    while machine.admit(ms(5_000)).is_ok() {}
+    machine.told_nothing(ms(5_000));
+    assert_eq!(machine.capacity(ms(5_001)), 1);
 }
 
 #[test]
 fn one_that_is_switched_off_never_opens() {
     let breaker = Breaker::new(None);
     for _ in 0..1_000 {
-        assert_eq!(breaker.failed(Failure::Connect, ms(0), ms(0)), (true, None));
+        assert_eq!(breaker.failed(&first(ms(0))), (Blame::Message { required: 1 }, None));
     }
     assert_eq!((breaker.admit(ms(0)), breaker.capacity(ms(0))), (Ok(()), usize::MAX));
 }
@@ -249,11 +339,15 @@ fn one_that_is_switched_off_never_opens() {
 fn a_successor_begins_where_its_predecessor_stands_and_goes_its_own_way() {
     let breaker = Breaker::new(Some(&CONFIG()));
     for _ in 0..20 {
-        breaker.failed(Failure::Connect, ms(0), ms(0));
+        breaker.failed(&first(ms(0)));
     }
     let successor = breaker.successor();
     assert_eq!((successor.state(), successor.admit(ms(1))), (BreakerState::Open, Err(ms(5_000))));
     successor.admit(ms(5_000)).unwrap();
-    assert_eq!(successor.succeeded(ms(5_000), ms(5_001)), Some(Change::Ramping), "nothing is told twice");
+    assert_eq!(
+        successor.succeeded(ms(5_000), ms(5_001), None),
+        Some(Change::Ramping),
+        "nothing is told twice"
+    );
     assert_eq!((successor.state(), breaker.state()), (BreakerState::HalfOpen, BreakerState::Open));
 }

@@ -1,0 +1,160 @@
+//! What a failed attempt means: who pays for it, how long its message waits, and whether that is its end.
+
+use std::time::Duration;
+
+use super::{
+    Schedule, Verdict,
+    breaker::{Blame, Change, Failed},
+    fault::Fault,
+};
+use crate::{
+    base::clock::Time,
+    message::{
+        FailedAttempt, Message,
+        outcome::{Failure, Reason},
+    },
+};
+
+/// A message from a stream that has to wait longer than this is given back to it. Its stream keeps it anyway; here it
+/// would take up room, and need heartbeats all the time.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A message that was put off so often while others were taken is not put off for its route's rate.
+const SELECTIVE: u32 = 2;
+
+/// A failed attempt at a message, as it is judged.
+pub(super) struct Failing {
+    pub(super) failure: Failure,
+    pub(super) asked: Option<Duration>,
+    pub(super) began: Time,
+    pub(super) now: Time,
+    /// How the same message failed before.
+    pub(super) last: Option<Failure>,
+    /// More about that; all zero where it did not.
+    pub(super) before: FailedAttempt,
+}
+
+/// Who pays for a failed attempt, and how long its message waits.
+pub(super) struct Ruling {
+    /// How many failures it takes for the message to be given up; none where it does not pay for this one.
+    required: Option<u32>,
+    delay: Duration,
+    /// How long the whole route waits.
+    pub(super) wait: Option<Duration>,
+    pub(super) put_off: u32,
+}
+
+impl Ruling {
+    /// The message pays nothing.
+    const fn free(delay: Duration) -> Self {
+        Self { required: None, delay, wait: None, put_off: 0 }
+    }
+
+    /// The message pays.
+    const fn paid(required: u32, delay: Duration) -> Self {
+        Self { required: Some(required), ..Self::free(delay) }
+    }
+}
+
+impl Schedule {
+    /// Decides who pays for a failed attempt, and how long its message waits; and tells the gates.
+    pub(super) fn judge(&mut self, message: &Message, failed: &Failing) -> (Ruling, Option<Change>) {
+        let Failing { failure, asked, began, now, ref before, .. } = *failed;
+        let again = before.failures + 1;
+        let fault = self.policy.fault(failure, asked);
+        let asked = asked.map(|asked| self.policy.pause(asked));
+        match fault {
+            Fault::Throttled => (self.throttled(failed, asked), self.told_nothing(began)),
+            Fault::Ours => (Ruling::free(self.policy.delay(again)), {
+                self.gates.pace.told_nothing(began);
+                self.told_nothing(began)
+            }),
+            Fault::Message => {
+                self.gates.pace.delivered(began, now);
+                self.start.delivered();
+                self.proof = self.proof.max(began);
+                let ruling = Ruling::paid(1, self.policy.delay(message.attempts));
+                (ruling, self.gates.breaker.succeeded(began, now, (before.failures > 0).then_some(before.at)))
+            }
+            Fault::Down | Fault::Refused | Fault::Gone => {
+                self.gates.pace.told_nothing(began);
+                let before = self.comparable(failed, fault);
+                let failed = Failed { fault, began, ended: now, before, proof: self.proof };
+                let (blame, change) = self.gates.breaker.failed(&failed);
+                let ruling = match blame {
+                    Blame::Message { required } => {
+                        Ruling::paid(required, self.policy.delay(message.attempts))
+                    }
+                    Blame::Endpoint => Ruling::free(self.policy.short_delay(again)),
+                };
+                (ruling, change)
+            }
+        }
+    }
+
+    /// The webhook wants less of us, or of messages like this one.
+    fn throttled(&mut self, failed: &Failing, asked: Option<Duration>) -> Ruling {
+        let Failing { began, now, ref before, .. } = *failed;
+        // Of those that were under way together only the first tells anything.
+        let is_news = !self.gates.pace.has_decided_since(began);
+        let others_are_taken = is_news && before.failures > 0 && self.proof > before.at;
+        let put_off = before.put_off.saturating_add(u32::from(others_are_taken));
+        if put_off >= SELECTIVE {
+            self.gates.pace.is_selective(now);
+        }
+        match self.gates.pace.throttled(began, now, asked) {
+            Some(wait) => {
+                // The webhook asks everybody to wait, not only this message (RFC 9110, section 10.2.3).
+                self.gates.pause.extend(now + wait);
+                Ruling { put_off, wait: Some(wait), ..Ruling::free(wait) }
+            }
+            None => {
+                let delay = self.policy.delay(before.failures + 1).max(asked.unwrap_or_default());
+                Ruling { put_off, ..Ruling::free(delay) }
+            }
+        }
+    }
+
+    /// When the same message failed the last time before, in a way that this failure can be compared with. One that was
+    /// refused for the first time may be the first that a new credential was refused for, however it failed before.
+    fn comparable(&self, failed: &Failing, fault: Fault) -> Option<Time> {
+        let is_refusal = |fault| matches!(fault, Fault::Refused | Fault::Gone);
+        let last = self.policy.fault(failed.last?, None);
+        (is_refusal(last) || !is_refusal(fault)).then_some(failed.before.at)
+    }
+
+    fn told_nothing(&self, began: Time) -> Option<Change> {
+        self.gates.breaker.told_nothing(began);
+        None
+    }
+
+    /// Decides what follows a failed attempt at `message`.
+    pub(super) fn follow(
+        &mut self,
+        mut message: Message,
+        ruling: &Ruling,
+        failure: Failure,
+        now: Time,
+    ) -> Verdict {
+        let begun = message.attempts;
+        match ruling.required {
+            Some(required) => {
+                if let Some(reason) = self.policy.ends(failure, begun, required) {
+                    return Verdict::Dead(message, reason);
+                }
+                if message.ack.is_some() && ruling.delay > LONGEST_WAIT {
+                    return Verdict::Return(message, ruling.delay);
+                }
+            }
+            // What the message does not pay for is not in the number that the webhook sees either. It stays here,
+            // however long it waits: a stream would count it as a delivery.
+            None => message.attempts = begun.saturating_sub(1),
+        }
+        let due = now + ruling.delay;
+        match self.retries.push(message, due) {
+            Ok(()) => Verdict::Retry(due),
+            // A message that ends for want of room shows every attempt in its dead letter.
+            Err(message) => Verdict::Dead(Message { attempts: begun, ..message }, Reason::RetryQueueFull),
+        }
+    }
+}

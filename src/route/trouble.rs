@@ -1,0 +1,85 @@
+//! What is wrong with a webhook, in the words that log, metric, `/health` and documents share.
+
+use std::{fmt, time::Duration};
+
+use super::schedule::breaker::Why;
+
+/// What is wrong with a webhook, so that its messages wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trouble {
+    /// It is left alone because of this, for so long.
+    LeftAlone(Why, Duration),
+    /// It has asked for a pause, which ends in this time.
+    Paused(Duration),
+    /// It takes no more than so many attempts a second; none where that is not known yet.
+    Slowed(Option<f64>),
+}
+
+impl Trouble {
+    /// The labels of all kinds.
+    pub const LABELS: [&'static str; 5] = ["down", "refused", "gone", "paused", "slowed"];
+
+    /// Its value in the metric label `trouble`.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::LeftAlone(Why::Down, _) => "down",
+            Self::LeftAlone(Why::Refused, _) => "refused",
+            Self::LeftAlone(Why::Gone, _) => "gone",
+            Self::Paused(_) => "paused",
+            Self::Slowed(_) => "slowed",
+        }
+    }
+}
+
+/// What the log says when a webhook is left alone, and `/health` for as long as it is.
+pub const fn left_alone(why: Why) -> &'static str {
+    match why {
+        Why::Down => "the webhook is left alone",
+        Why::Refused => "the webhook refuses what it gets, its messages are held",
+        Why::Gone => "the webhook is gone for good (410), the route is disabled",
+    }
+}
+
+/// What the log says when a webhook wants less, and `/health` for as long as it does.
+pub const SLOWED: &str = "the webhook wants less, its messages go out at its pace";
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::LeftAlone(why, wait) if wait.is_zero() => write!(f, "{}, being tried now", left_alone(why)),
+            Self::LeftAlone(why, wait) => write!(f, "{}, next try in {}", left_alone(why), rounded(wait)),
+            Self::Paused(wait) => write!(f, "the webhook asked for a pause, which ends in {}", rounded(wait)),
+            Self::Slowed(None) => f.write_str(SLOWED),
+            Self::Slowed(Some(rate)) => write!(f, "{SLOWED}, {rate:.2} a second"),
+        }
+    }
+}
+
+/// `span` in whole seconds, rounded up, or in milliseconds where it is less than one: nobody needs to read nanoseconds.
+pub fn rounded(span: Duration) -> humantime::FormattedDuration {
+    let unit = if span < Duration::from_secs(1) { 1_000_000 } else { 1_000_000_000 };
+    let units = span.as_nanos().div_ceil(unit) * unit;
+    humantime::format_duration(Duration::from_nanos(u64::try_from(units).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_label_and_its_words() {
+        let second = Duration::from_millis(900);
+        let all = [
+            Trouble::LeftAlone(Why::Down, second),
+            Trouble::LeftAlone(Why::Refused, Duration::from_millis(19_001)),
+            Trouble::LeftAlone(Why::Gone, Duration::ZERO),
+            Trouble::Paused(second),
+            Trouble::Slowed(Some(1.0)),
+        ];
+        assert_eq!(all.map(|trouble| trouble.label()), Trouble::LABELS);
+        let words = all.map(|trouble| trouble.to_string());
+        assert!(words[0].ends_with("next try in 900ms"), "{words:?}");
+        assert!(words[1].ends_with("next try in 20s"), "{words:?}");
+        assert!(words[2].ends_with("being tried now"), "{words:?}");
+    }
+}
