@@ -215,8 +215,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.end_attempt();
         self.stats.request_duration.observe(now.since(began));
         match *attempt {
-            Attempt::Delivered(status) => {
+            Attempt::Delivered { status, odd } => {
                 self.stats.requests.answered(status);
+                if let Some(odd) = odd {
+                    self.health.odd_answer(odd);
+                }
                 self.health.succeeded(now);
             }
             Attempt::Failed { failure, .. } => {

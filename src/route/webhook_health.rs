@@ -90,12 +90,14 @@ pub struct WebhookHealth {
     /// Whether a success has to be noted. Spares the lock for as long as all goes well; a success that is missed by a
     /// moment, because another lane has just failed, is followed by the next one.
     troubled: AtomicBool,
+    /// What was said to be odd about its answers: a handful at most, each is a text of this program.
+    odd: Mutex<Vec<&'static str>>,
 }
 
 impl WebhookHealth {
     /// The webhook of `route`, which is presumed to work.
     pub fn new(route: RouteName) -> Self {
-        Self { route, tracker: Mutex::default(), troubled: AtomicBool::new(false) }
+        Self { route, tracker: Mutex::default(), troubled: AtomicBool::new(false), odd: Mutex::default() }
     }
 
     /// The route.
@@ -113,6 +115,19 @@ impl WebhookHealth {
     /// Takes note of an attempt that failed.
     pub fn failed(&self, failure: Failure, now: Time) {
         self.note(|tracker| tracker.failed(failure, now));
+    }
+
+    /// Says, once for each kind, that answers which count as deliveries are malformed.
+    pub fn odd_answer(&self, odd: &'static str) {
+        let mut said = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
+        if !said.contains(&odd) {
+            said.push(odd);
+            let route = self.route.as_str();
+            warn!(
+                route,
+                odd, "webhook answers oddly: its status counts, and each such answer ends its connection"
+            );
+        }
     }
 
     /// Logs what has become of the breaker.

@@ -254,7 +254,7 @@ fn each_message_of_a_batch_gets_a_verdict_of_its_own() {
     assert_eq!(&dead.payload[..], b"1");
 
     let mut delivered = Vec::new();
-    let outcome = Attempt::Delivered(204);
+    let outcome = Attempt::delivered(204);
     schedule.resolve(batch(message(2), message(3)), &outcome, at(2), at(2), |verdict| match verdict {
         Verdict::Delivered(message) => delivered.push(message),
         other => panic!("{other:?}"),
