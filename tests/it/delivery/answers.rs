@@ -1,10 +1,12 @@
 //! Answers that come early or end in an unusual way, and what is made of the odd ones among the good.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use testkit::daemon::Daemon;
-use testkit::nats::next;
+use testkit::nats::{NatsServer, next};
+use testkit::nginx::Nginx;
 use testkit::raw::{self, Misbehaviour, RawPeer, Then};
 use testkit::stage::Stage;
 use testkit::tls::{Authority, TlsIdentity};
@@ -73,6 +75,37 @@ async fn an_early_refusal_counts_at_once() {
     const REFUSED: &[u8] = b"HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\n\r\nlarge";
     let peer = RawPeer::start([Misbehaviour::AnswerFirst(REFUSED, Then::Stall)]);
     assert_eq!(large_messages(&peer).await, [("413".to_owned(), 2)]);
+}
+
+/// Three messages of six megabytes, more than any buffer takes, to nginx. Gives what came of the attempts, and the
+/// requests as nginx saw them.
+async fn to_nginx(location: &str) -> (Vec<(String, u64)>, Vec<[u64; 3]>) {
+    const HUGE: usize = 6_000_000;
+    let nats = NatsServer::builder().config("max_payload: 8MB").start().await;
+    let nginx = Nginx::start(location).await;
+    let daemon = one_lane(Daemon::between(&nats, &nginx.url())).route("retry.attempts", "1");
+    let daemon = daemon.route("webhook.timeout", "20s").start_ready().await;
+    let client = nats.client().await;
+    let mut stage = Stage { nats, client, daemon };
+    for number in 1..=3 {
+        stage.publish(vec![b'0'; HUGE]).await;
+        stage.wait_processed(number).await;
+    }
+    let codes = stage.codes().await;
+    stage.close().await;
+    // It writes down a request when it is done with it.
+    testkit::poll(SOON, || (nginx.requests().len() == 3).then_some(())).await;
+    (codes.into_iter().collect(), nginx.requests())
+}
+
+#[tokio::test]
+async fn nginx_answers_before_it_has_read() {
+    let (codes, requests) = to_nginx("client_max_body_size 8m; return 200 ok;").await;
+    assert_eq!(codes, [("200".to_owned(), 3)], "{requests:?}");
+    let connections: BTreeSet<_> = requests.iter().map(|[_, _, connection]| connection).collect();
+    assert_eq!((requests.len(), connections.len()), (3, 1), "{requests:?}");
+    let (codes, requests) = to_nginx("client_max_body_size 1m;").await;
+    assert_eq!(codes, [("413".to_owned(), 3)], "{requests:?}");
 }
 
 /// A webhook that is reached by https, answers each request with `answer`, and closes without saying so in TLS.

@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod http;
 pub mod metrics;
 pub mod nats;
+pub mod nginx;
 pub mod process;
 pub mod publisher;
 pub mod raw;
