@@ -26,6 +26,7 @@ impl Nginx {
         let free = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("the system has a free port");
         let address = free.local_addr().expect("a listener has an address");
         drop(free);
+        // A small buffer: on the loopback, a large request would be there at once.
         let configuration = format!(
             "daemon off; master_process off; pid nginx.pid; error_log error.log;
              events {{}}
@@ -33,7 +34,7 @@ impl Nginx {
                  log_format requests '$status $request_length $connection';
                  access_log requests.log requests;
                  client_body_temp_path .; proxy_temp_path .; fastcgi_temp_path .; uwsgi_temp_path .; scgi_temp_path .;
-                 server {{ listen {address}; location / {{ {location} }} }}
+                 server {{ listen {address} rcvbuf=16k; location / {{ {location} }} }}
              }}"
         );
         let file = directory.path().join("nginx.conf");
