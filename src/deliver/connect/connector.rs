@@ -14,7 +14,7 @@ use super::{
     stream::Stream,
     tls::{Kind, Transport},
 };
-use crate::{base::clock::Clock, config::WebhookUrl, message::outcome::Failure};
+use crate::{base::clock::Clock, config::WebhookUrl, deliver::fault::Fault, message::outcome::Failure};
 
 /// Opens connections to one webhook.
 pub(in crate::deliver) struct Connector {
@@ -40,14 +40,14 @@ impl Connector {
 
     /// A new connection. The failure is that of the stage at which it failed or the time ran out: `dns`, `connect` or
     /// `tls`.
-    pub(in crate::deliver) async fn connect(&self) -> Result<Stream, Failure> {
+    pub(in crate::deliver) async fn connect(&self) -> Result<Stream, Fault> {
         let deadline = Instant::now() + self.timeout;
         let addresses = timeout_at(deadline, self.resolver.addresses()).await.ok().flatten();
         let addresses = addresses.ok_or(Failure::Dns)?;
         let Some(tcp) = first_to_answer(&addresses, deadline).await else {
             // The webhook may have moved since its name was looked up.
             self.resolver.doubt().await;
-            return Err(Failure::Connect);
+            return Err(Failure::Connect.into());
         };
         let Some((connector, name)) = &self.tls else {
             return Ok(Stream::Plain(tcp));
@@ -56,9 +56,9 @@ impl Connector {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
             Ok(Err(error)) => {
                 debug!(%error, "TLS handshake failed");
-                Err(Failure::Tls)
+                Err(Failure::Tls.into())
             }
-            Err(_elapsed) => Err(Failure::Tls),
+            Err(_elapsed) => Err(Failure::Tls.into()),
         }
     }
 }
