@@ -9,7 +9,7 @@ use crate::{
     base::clock::Clock,
     config::{self, Config},
     dead_letter::{Destination, Publishing, Sender},
-    deliver::connect::tls::Trust,
+    deliver::connect::network::Network,
     lane::LaneStatus,
     nats::{Connections, SetUpError},
     route::{
@@ -48,7 +48,7 @@ pub(super) struct Applier {
     registry: Arc<Registry>,
     lanes: Vec<Arc<LaneStatus>>,
     letters: Publishing,
-    trust: Trust,
+    network: Network,
 }
 
 impl Applier {
@@ -66,7 +66,7 @@ impl Applier {
             registry: Arc::clone(registry),
             lanes,
             letters: Publishing::new(&config.nats, Arc::clone(connections), clock),
-            trust: Trust::default(),
+            network: Network::default(),
         }
     }
 
@@ -104,7 +104,7 @@ impl Applier {
             return Ok(Arc::clone(route));
         }
         let letters = self.letters(former.map(|route| &**route), settings).await?;
-        let transport = self.trust.transport(&settings.webhook);
+        let transport = self.network.transport(&settings.webhook);
         let stats = self.registry.stats_of(&settings.name);
         let route = Route::new(settings.clone(), stats, transport, letters);
         Ok(Arc::new(match former {

@@ -15,7 +15,7 @@ use tracing::debug;
 use super::{
     Deliver,
     answer::Answer,
-    connect::{connector::Connector, stream::Stream, tls::Transport},
+    connect::{connector::Connector, network::Transport, stream::Stream},
     fault::Fault,
     h1::{
         connection::{Buffers, Exchange, ExchangeError, HttpConnection},

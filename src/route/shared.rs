@@ -28,7 +28,7 @@ use crate::{
     base::clock::Clock,
     config::{self, Bounds, RouteName},
     dead_letter,
-    deliver::{Deliver, connect::tls::Transport},
+    deliver::{Deliver, connect::network::Transport},
     message::ack_queue::AckQueue,
 };
 

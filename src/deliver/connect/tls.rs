@@ -3,46 +3,24 @@
 
 use std::sync::{Arc, OnceLock};
 
-use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName},
-};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tracing::warn;
 
-use crate::config::Webhook;
+use crate::config::WebhookTls;
 
 /// The certificate authorities that every route trusts, read when the first route needs them.
 #[derive(Debug, Default)]
-pub struct Trust {
+pub(super) struct Trust {
     roots: OnceLock<Arc<RootCertStore>>,
     /// The configuration of all routes that trust nobody else. Shared, because some hundred authorities take a lot of
     /// memory.
     common: OnceLock<Arc<ClientConfig>>,
 }
 
-/// How the bytes of a request get to a webhook. Only [`Trust::transport`] makes one, by the scheme of the webhook's
-/// URL.
-#[derive(Clone, Debug)]
-pub struct Transport(pub(super) Kind);
-
-#[derive(Clone, Debug)]
-pub(super) enum Kind {
-    Plain,
-    Tls { config: Arc<ClientConfig>, name: ServerName<'static> },
-}
-
 impl Trust {
-    /// How to get to `webhook`.
-    pub fn transport(&self, webhook: &Webhook) -> Transport {
-        Transport(match webhook.url.server_name() {
-            None => Kind::Plain,
-            Some(name) => Kind::Tls { config: self.client_config(&webhook.tls.ca), name: name.clone() },
-        })
-    }
-
     /// The configuration of a route that trusts `extra` authorities beside the common ones.
-    fn client_config(&self, extra: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
+    pub(super) fn client_config(&self, tls: &WebhookTls) -> Arc<ClientConfig> {
+        let extra = &tls.ca;
         let roots = self.roots.get_or_init(|| Arc::new(system_roots()));
         if extra.is_empty() {
             return Arc::clone(self.common.get_or_init(|| client_config(Arc::clone(roots))));

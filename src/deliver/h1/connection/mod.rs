@@ -20,6 +20,7 @@ use super::response::{Malformed, Progress, ResponseReader};
 use crate::{
     deliver::{
         answer::{self, Answer},
+        connect::cause,
         fault::Fault,
         patience::Patience,
     },
@@ -349,7 +350,7 @@ impl Receiving {
             let cause = format_args!("the webhook closed the connection {within}");
             return ExchangeError::Failed(Fault::new(Failure::Reset, cause));
         };
-        let fault = Fault::new(Failure::Reset, error);
+        let fault = cause::of_stream(error);
         // What the kernel says of a connection when it has sent something again and again without an acknowledgement.
         let unheard = matches!(error.kind(), TimedOut | HostUnreachable | NetworkUnreachable);
         if unheard && !self.begun {
