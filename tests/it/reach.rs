@@ -1,0 +1,8 @@
+//! How a webhook is reached: names, addresses, TLS, descriptors; and what is said where it can't be.
+
+use std::time::Duration;
+
+mod addresses;
+mod names;
+
+const SOON: Duration = Duration::from_secs(20);
