@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 mod addresses;
+mod causes;
 mod names;
+mod trust;
 
 const SOON: Duration = Duration::from_secs(20);

@@ -147,6 +147,15 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::UnknownIssuer => {
             "certificate of an unknown authority (UnknownIssuer): name it by webhook.tls.ca_file".to_owned()
         }
-        _ => error.to_string(),
+        CertificateError::Other(other)
+            if other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
+            "certificate that signs itself (CaUsedAsEndEntity): name exactly this one by webhook.tls.ca_file"
+                .to_owned()
+        }
+        CertificateError::BadSignature => {
+            "certificate of an unknown authority with the name of a known one (BadSignature)".to_owned()
+        }
+        _ => format!("invalid peer certificate: {error}"),
     }
 }

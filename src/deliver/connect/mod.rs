@@ -10,4 +10,5 @@ mod racing;
 mod resolver;
 mod socket;
 pub(super) mod stream;
-pub mod tls;
+mod tls;
+mod verifier;
