@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
 
+use super::surroundings;
 use crate::{
     base::clock::Clock,
     config::{self, Config},
@@ -87,6 +88,7 @@ impl Applier {
 
     /// Makes what `config` says the list of what should run.
     pub(super) async fn publish(&mut self, config: &Config) -> Result<u64, SetUpError> {
+        surroundings::warn_of_too_few_descriptors(config, self.lanes.len());
         let current = self.registry.current();
         // All of them are made before any is published: where one can't be, nothing has changed.
         let mut routes = Vec::with_capacity(config.routes.len());

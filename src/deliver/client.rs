@@ -144,7 +144,7 @@ impl Deliver for Client {
             return Poll::Ready(());
         };
         let closed = kept.connection.poll_closed(cx).is_ready();
-        if closed || self.timer.poll_passed(cx, kept.expires).is_ready() {
+        if closed || self.target.connector.is_short() || self.timer.poll_passed(cx, kept.expires).is_ready() {
             self.kept = None;
             return Poll::Ready(());
         }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 mod addresses;
 mod causes;
+mod descriptors;
 mod names;
+mod proxies;
 mod trust;
 
 const SOON: Duration = Duration::from_secs(20);

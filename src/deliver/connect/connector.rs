@@ -1,6 +1,6 @@
 //! Opens a connection to a webhook: name, address, TLS, one after the other and in bounded time.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -13,6 +13,7 @@ use super::{
     cause::{self, Trouble},
     network::{Place, Transport},
     racing::{Finish, race},
+    shortage::Shortage,
     socket,
     stream::Stream,
 };
@@ -27,6 +28,7 @@ pub(in crate::deliver) struct Connector {
     port: u16,
     place: Place,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    shortage: Arc<Shortage>,
     timeout: Duration,
     clock: Clock,
 }
@@ -39,14 +41,27 @@ impl Connector {
         timeout: Duration,
         clock: Clock,
     ) -> Self {
-        let Transport { place, tls } = transport;
+        let Transport { place, tls, shortage } = transport;
         let tls = tls.map(|(config, name)| (TlsConnector::from(config), name));
-        Self { host: url.host().to_string(), port: url.port(), place, tls, timeout, clock }
+        Self { host: url.host().to_string(), port: url.port(), place, tls, shortage, timeout, clock }
     }
 
     /// A new connection. The failure is that of the stage at which it failed or the time ran out: `dns`, `connect` or
-    /// `tls`.
+    /// `tls`; or `local`.
     pub(in crate::deliver) async fn connect(&self) -> Result<Stream, Fault> {
+        let connected = self.stages().await;
+        if connected.as_ref().is_err_and(|fault| fault.failure == Failure::Local) {
+            self.shortage.note(self.clock.now());
+        }
+        connected
+    }
+
+    /// Whether the process is short of something for connections: then none should be kept that is not in use.
+    pub(in crate::deliver) fn is_short(&self) -> bool {
+        self.shortage.lasts(|| self.clock.now())
+    }
+
+    async fn stages(&self) -> Result<Stream, Fault> {
         let deadline = Instant::now() + self.timeout;
         let addresses = self.addresses(deadline).await?;
         let (address, tcp) = self.first_to_answer(&addresses, deadline).await?;

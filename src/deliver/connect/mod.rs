@@ -8,6 +8,7 @@ mod order;
 mod questions;
 mod racing;
 mod resolver;
+mod shortage;
 mod socket;
 pub(super) mod stream;
 mod tls;

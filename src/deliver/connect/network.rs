@@ -1,4 +1,5 @@
-//! What all routes of a process share to reach their webhooks: names that are known, and whom to trust.
+//! What all routes of a process share to reach their webhooks: names that are known, whom to trust, and what there is
+//! for connections.
 
 use std::sync::Arc;
 
@@ -7,15 +8,17 @@ use url::Host;
 
 use super::{
     resolver::{Name, Resolver},
+    shortage::Shortage,
     tls::Trust,
 };
-use crate::config::Webhook;
+use crate::{base::clock::Time, config::Webhook};
 
 /// The network as the process sees it.
 #[derive(Debug, Default)]
 pub struct Network {
     resolver: Resolver,
     trust: Trust,
+    shortage: Arc<Shortage>,
 }
 
 /// How the bytes of a request get to a webhook. Only [`Network::transport`] makes one.
@@ -24,6 +27,14 @@ pub struct Transport {
     pub(super) place: Place,
     /// For `https`: whom to trust, and what the certificate must be for.
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(super) shortage: Arc<Shortage>,
+}
+
+impl Transport {
+    /// Whether the process has been short of something for connections, to whatever webhook, a moment ago.
+    pub fn is_short(&self, now: Time) -> bool {
+        self.shortage.lasts(|| now)
+    }
 }
 
 /// Where a webhook is.
@@ -43,6 +54,7 @@ impl Network {
                 Host::Domain(name) => Place::Named(self.resolver.name(name)),
             },
             tls: webhook.url.server_name().map(|name| (self.trust.client_config(&webhook.tls), name.clone())),
+            shortage: Arc::clone(&self.shortage),
         }
     }
 }

@@ -11,8 +11,12 @@ use std::{
     thread,
 };
 
-/// How many questions of each kind are asked at the same time. Some kilobytes each, and one or two descriptors.
+use crate::base::descriptors;
+
+/// How many questions of each kind are asked at the same time, at most. Each takes some kilobytes of memory.
 const MOST: usize = 128;
+/// And no more than this part of the descriptors that the process may have: each takes one or two.
+const OF_DESCRIPTORS: u64 = 8;
 /// How much of its stack such a thread may use. The system's resolver takes some 70 KiB at most.
 const STACK: usize = 256 * 1024;
 
@@ -38,7 +42,8 @@ impl Questions {
     /// # Errors
     /// The system refuses another thread, and no other question is under way.
     pub(super) fn ask(self: &Arc<Self>, kind: Kind, question: Question) -> io::Result<()> {
-        let Some(question) = self.queues().begin(kind, question) else { return Ok(()) };
+        let most = usize::try_from(descriptors::limit() / OF_DESCRIPTORS).unwrap_or(MOST).clamp(1, MOST);
+        let Some(question) = self.queues().begin(kind, question, most) else { return Ok(()) };
         let questions = Arc::clone(self);
         let thread = thread::Builder::new().name("names".to_owned()).stack_size(STACK);
         let started = thread.spawn(move || {
@@ -89,10 +94,10 @@ impl<T> Queues<T> {
         }
     }
 
-    /// The question, where it can be asked now. Else it waits for its turn.
-    fn begin(&mut self, kind: Kind, question: T) -> Option<T> {
+    /// The question, where it can be asked now: fewer than `most` of its kind are. Else it waits for its turn.
+    fn begin(&mut self, kind: Kind, question: T, most: usize) -> Option<T> {
         let queue = self.of(kind);
-        if queue.under_way < MOST {
+        if queue.under_way < most {
             queue.under_way += 1;
             return Some(question);
         }
@@ -116,16 +121,16 @@ mod tests {
     #[test]
     fn so_many_are_asked_and_the_others_wait_in_their_order() {
         let mut queues = Queues::default();
-        for question in 0..MOST {
-            assert_eq!(queues.begin(Kind::Usual, question), Some(question));
+        for question in 0..2 {
+            assert_eq!(queues.begin(Kind::Usual, question, 2), Some(question));
         }
-        assert_eq!(queues.begin(Kind::Usual, 1_000), None);
-        assert_eq!(queues.begin(Kind::Usual, 1_001), None);
-        assert_eq!(queues.begin(Kind::Slow, 1_002), Some(1_002), "another kind waits for them");
+        assert_eq!(queues.begin(Kind::Usual, 1_000, 2), None);
+        assert_eq!(queues.begin(Kind::Usual, 1_001, 2), None);
+        assert_eq!(queues.begin(Kind::Slow, 1_002, 2), Some(1_002), "another kind waits for them");
         assert_eq!(queues.end(Kind::Usual), Some(1_000));
         assert_eq!(queues.end(Kind::Usual), Some(1_001));
         assert_eq!(queues.end(Kind::Usual), None);
-        assert_eq!(queues.begin(Kind::Usual, 1_003), Some(1_003));
-        assert_eq!(queues.begin(Kind::Usual, 1_004), None);
+        assert_eq!(queues.begin(Kind::Usual, 1_003, 2), Some(1_003));
+        assert_eq!(queues.begin(Kind::Usual, 1_004, 2), None);
     }
 }

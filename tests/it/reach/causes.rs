@@ -57,6 +57,7 @@ fn names_and_addresses_that_lead_nowhere() {
         let names = NameServer::start();
         names.silence("silent.example");
         names.know("two.example", [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)]);
+        namespace::set("ipv6/conf/all/disable_ipv6", "1");
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let _hole = BlackHole::at(SocketAddr::new([127, 1, 1, 1].into(), port));
         let hole = format!("http://127.1.1.1:{port}/s3cret");
@@ -75,6 +76,7 @@ fn names_and_addresses_that_lead_nowhere() {
                     &["two.example", "refused (127.0.0.2:1)", "refused (127.0.0.3:1)"],
                 ),
                 ("http://192.0.2.1/s3cret", "connect", &["network unreachable (192.0.2.1:80)"]),
+                ("http://[::1]:81/s3cret", "connect", &["no address of this machine leads there ([::1]:81)"]),
                 (&hole, "connect", &["no answer within 300ms (127.1.1.1:"]),
             ],
             "",
