@@ -29,14 +29,15 @@ async fn assert_told(cases: &[Case<'_>], settings: &str) {
              dead_letter.subject = \"letters\"\n\
              webhook = {{ url = \"{url}\", timeout = \"700ms\", connect_timeout = \"300ms\"{settings} }}\n"
         )
-        .unwrap();
+        .expect("a string takes more");
     }
     let nats = NatsServer::start().await;
     let mut daemon = Daemon::new().env("NATS_URL", nats.url()).config(&config).start_ready().await;
     let client = nats.client().await;
-    let mut letters = client.subscribe("letters").await.unwrap();
+    let mut letters = client.subscribe("letters").await.expect("the client subscribes");
     for (number, (url, failure, words)) in cases.iter().enumerate() {
-        client.publish(format!("case.{number}"), "0".into()).await.unwrap();
+        let published = client.publish(format!("case.{number}"), "0".into()).await;
+        published.expect("the client takes a message");
         let letter = next(&mut letters, SOON).await;
         let headers = letter.headers.unwrap_or_default();
         let header = |name: &str| headers.get(name).map(ToString::to_string).unwrap_or_default();

@@ -45,7 +45,7 @@ async fn too_few_descriptors_are_our_trouble_and_leave_some_for_probes() {
     let api = stage.daemon.api();
     Publisher::new(stage.client.clone(), "todos.events").burst(MESSAGES).await;
     let end = Instant::now() + SOON;
-    while hook.distinct() < MESSAGES as usize {
+    while (hook.distinct() as u64) < MESSAGES {
         assert!(Instant::now() < end, "{}", hook.summary());
         let asked = Instant::now();
         let answer = http::get(api, "/healthz").await.expect("the daemon answers");

@@ -14,11 +14,12 @@ const HERE: [&str; 2] = ["127.0.0.1", "localhost"];
 
 /// What comes of one attempt at a webhook that shows `identity`, for a daemon whose `ca_file` holds `named`.
 async fn code(identity: &TlsIdentity, named: &str) -> String {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let file = directory.path().join("ca.pem");
-    std::fs::write(&file, named).unwrap();
+    std::fs::write(&file, named).expect("the directory is writable");
     let hook = Webhook::start_tls(identity);
-    let ca_file = |daemon: Daemon| daemon.route("webhook.tls.ca_file", file.to_str().unwrap());
+    let file = file.to_str().expect("the path is text");
+    let ca_file = |daemon: Daemon| daemon.route("webhook.tls.ca_file", file);
     let mut stage = Stage::set(&hook.url(), |daemon| ca_file(daemon).route("retry.attempts", "1")).await;
     stage.publish("0").await;
     stage.wait_processed(1).await;
@@ -37,7 +38,7 @@ fn by_openssl(directory: &Path, more: &[&str]) -> TlsIdentity {
         .output()
         .expect("openssl runs");
     assert!(output.status.success(), "{output:?}");
-    let read = |name| std::fs::read_to_string(directory.join(name)).unwrap();
+    let read = |name| std::fs::read_to_string(directory.join(name)).expect("openssl has written it");
     TlsIdentity { certificate: read("cert"), key: read("key") }
 }
 
