@@ -30,10 +30,7 @@ use crate::{
         timer::Timer,
     },
     config::Webhook,
-    message::{
-        batch::Batch,
-        outcome::{Attempt, Failure},
-    },
+    message::{batch::Batch, outcome::Attempt},
 };
 
 /// The webhook of a route, as its workers on one lane share it.
@@ -192,7 +189,7 @@ impl Target {
                 Ok(answer) => return Ok(Answered { answer, connection, opened }),
                 // The webhook closed the connection while it was idle. That is its right and no failure, and since
                 // nothing was sent, a second try over a new connection can't deliver twice.
-                Err(ExchangeError::NotSent) => {}
+                Err(ExchangeError::NotSent(_)) => {}
                 // Something between us has forgotten the connection while it was idle, and drops what is sent over it.
                 Err(ExchangeError::NotAcknowledged(fault)) if was_trial => debug!(
                     cause = fault.cause.as_deref(),
@@ -210,11 +207,12 @@ impl Target {
         let mut connection = HttpConnection::new(stream, Rc::clone(&self.buffers));
         match self.exchange(&mut connection, request, patience).await {
             Ok(answer) => Ok(Answered { answer, connection, opened }),
-            Err(ExchangeError::NotAcknowledged(fault) | ExchangeError::Failed(fault)) => Err(fault),
             // A new connection that is closed at once is a failure: trying again and again would be a loop.
-            Err(ExchangeError::NotSent) => {
-                Err(Fault::new(Failure::Reset, "the connection was closed as soon as it was open"))
-            }
+            Err(
+                ExchangeError::NotSent(fault)
+                | ExchangeError::NotAcknowledged(fault)
+                | ExchangeError::Failed(fault),
+            ) => Err(fault),
         }
     }
 

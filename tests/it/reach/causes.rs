@@ -1,6 +1,7 @@
 //! What is said where a webhook can't be reached: the cause, in the words of whoever knows, with host and address.
 
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use testkit::{
@@ -118,17 +119,35 @@ async fn tls_that_fails() {
     .await;
 }
 
+/// A peer that says this before it is asked anything, on its first connection; gives its URL.
+fn speaks_first(words: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("a listener has an address"));
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody comes");
+        stream.write_all(words).expect("it reads");
+        // Until it goes.
+        stream.read_to_end(&mut Vec::new()).ok();
+    });
+    url
+}
+
 #[tokio::test]
 async fn webhooks_that_break_off() {
+    // An empty frame of settings.
+    let http_2 = speaks_first(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    let mail = speaks_first(b"220 mail.example ESMTP\r\n");
     let slow = Webhook::start();
     slow.answer(Reply::status(200).after(SOON));
     let reset = RawPeer::start([Misbehaviour::Reset]);
-    let half = RawPeer::start([Misbehaviour::SayAndClose(raw::HALF_AN_ANSWER)]);
+    let half = RawPeer::start([Misbehaviour::SayAndClose(b"HTTP/1.1 2")]);
     assert_told(
         &[
             (&slow.url(), "timeout", &["no answer within 700ms"]),
             (&reset.url(), "reset", &["before"]),
-            (&half.url(), "reset", &["closed before the whole answer"]),
+            (&half.url(), "reset", &["closed"]),
+            (&http_2, "protocol", &["HTTP/2 only"]),
+            (&mail, "protocol", &["does not begin as HTTP"]),
         ],
         "",
     )

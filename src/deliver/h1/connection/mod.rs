@@ -99,8 +99,8 @@ struct Receiving {
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExchangeError {
-    /// Nothing of the request was sent: it can be sent again without being delivered twice.
-    NotSent,
+    /// Nothing of the request was sent: it can be sent again without being delivered twice. It says why.
+    NotSent(Fault),
     /// It was sent, but the other end has not acknowledged all of it, nor said anything, until the kernel gave the
     /// connection up: most likely it has not arrived.
     NotAcknowledged(Fault),
@@ -210,17 +210,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
             // request, since a failure after sending is a failed attempt. What it has to say belongs to no request of
             // ours.
             let was_open = self.open || sending.write_head.is_none();
-            if !was_open || self.poll_unasked(cx).is_ready() {
+            let unasked = if was_open { self.poll_unasked(cx) } else { Poll::Ready(Failure::Reset.into()) };
+            if let Poll::Ready(fault) = unasked {
                 self.open = false;
-                return Poll::Ready(Err(ExchangeError::NotSent));
+                return Poll::Ready(Err(ExchangeError::NotSent(fault)));
             }
             // Closed until there is a complete answer: so it stays closed whatever happens from here on, also where
             // nobody asks again.
             self.open = false;
         }
         self.send(cx, sending);
-        if sending.broken.is_some() && sending.sent == 0 {
-            return Poll::Ready(Err(ExchangeError::NotSent));
+        if let (Some(error), 0) = (&sending.broken, sending.sent) {
+            return Poll::Ready(Err(ExchangeError::NotSent(cause::of_stream(error))));
         }
         // Where sending failed half-way there may be an answer all the same: a 413 to a request that was too large,
         // say.
@@ -300,10 +301,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
         Ok(())
     }
 
-    /// Ready when there is something to receive, be it the end.
-    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when there is something to receive, be it the end: what that means for a request that was not sent.
+    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let mut received = self.buffers.received.borrow_mut();
-        Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut *received)).map(drop)
+        let mut room = ReadBuf::new(&mut *received);
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
+        Poll::Ready(match read {
+            Err(error) => cause::of_stream(&error),
+            Ok(()) if room.filled().is_empty() => {
+                Fault::new(Failure::Reset, "the webhook closed the connection before it was asked anything")
+            }
+            Ok(()) => {
+                let malformed = ResponseReader::default().read(room.filled(), false).err();
+                let words =
+                    malformed.map_or("the webhook spoke before it was asked", |Malformed(cause)| cause);
+                Fault::new(Failure::Protocol, words)
+            }
+        })
     }
 }
 

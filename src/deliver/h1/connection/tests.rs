@@ -84,7 +84,7 @@ async fn a_connection_that_was_closed_while_idle_has_not_taken_the_request() {
     let (answer, _) = tokio::join!(post(&mut connection, b"{}"), serve(&mut server, 2, OK));
     assert!(answer.is_ok());
     drop(server);
-    assert_eq!(post(&mut connection, b"{}").await, Err(ExchangeError::NotSent));
+    assert!(matches!(post(&mut connection, b"{}").await, Err(ExchangeError::NotSent(_))));
     assert!(!connection.is_open());
 }
 
@@ -99,7 +99,7 @@ async fn closing_or_speaking_while_idle_is_noticed() {
             drop(server);
         }
         poll_fn(|cx| connection.poll_closed(cx)).await;
-        assert_eq!(post(&mut connection, b"{}").await, Err(ExchangeError::NotSent));
+        assert!(matches!(post(&mut connection, b"{}").await, Err(ExchangeError::NotSent(_))));
     }
 }
 
@@ -123,7 +123,7 @@ async fn an_attempt_that_was_broken_off_leaves_nothing_to_use() {
     let broken_off = timeout(Duration::from_millis(1), post(&mut connection, b"{}")).await;
     assert!(broken_off.is_err());
     assert!(!connection.is_open());
-    assert_eq!(post(&mut connection, b"{}").await, Err(ExchangeError::NotSent));
+    assert!(matches!(post(&mut connection, b"{}").await, Err(ExchangeError::NotSent(_))));
 }
 
 /// Answers when only the beginning of a request has come.
