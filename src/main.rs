@@ -62,7 +62,10 @@ fn probe(authority: Result<String, HealthError>, live: bool) -> ExitCode {
     let question = if live { Question::Live } else { Question::Ready };
     let ask = |authority: String| {
         let runtime = runtime::local()?;
-        runtime.block_on(health::ask(&authority, question))
+        let answer = runtime.block_on(health::ask(&authority, question));
+        // A name may still be looked up: nobody waits for that.
+        runtime.shutdown_background();
+        answer
     };
     match authority.and_then(ask) {
         Ok(()) => ExitCode::SUCCESS,

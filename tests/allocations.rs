@@ -8,7 +8,7 @@ use std::{sync::Arc, thread, time::Duration};
 use broadcaster::{
     base::{clock::Clock, runtime},
     config::{self, Sources},
-    deliver::connect::tls::Trust,
+    deliver::connect::network::Network,
     lane::{self, LaneStatus, Plan},
     route::{registry::Registry, shared::Route},
 };
@@ -29,7 +29,7 @@ fn allocations(messages: usize) -> u64 {
     let registry = Arc::new(Registry::new(1));
     let settings = config.routes.into_iter().next().expect("there is a route");
     let (stats, transport) =
-        (registry.stats_of(&settings.name), Trust::default().transport(&settings.webhook));
+        (registry.stats_of(&settings.name), Network::default().transport(&settings.webhook));
     let generation =
         registry.publish([Arc::new(Route::new(settings, stats, transport, None))], config.shutdown.grace);
     let status = Arc::<LaneStatus>::default();

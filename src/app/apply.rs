@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
 
+use super::surroundings;
 use crate::{
     base::clock::Clock,
     config::{self, Config},
     dead_letter::{Destination, Publishing, Sender},
-    deliver::connect::tls::Trust,
+    deliver::connect::network::Network,
     lane::LaneStatus,
     nats::{Connections, SetUpError},
     route::{
@@ -48,7 +49,7 @@ pub(super) struct Applier {
     registry: Arc<Registry>,
     lanes: Vec<Arc<LaneStatus>>,
     letters: Publishing,
-    trust: Trust,
+    network: Network,
 }
 
 impl Applier {
@@ -66,7 +67,7 @@ impl Applier {
             registry: Arc::clone(registry),
             lanes,
             letters: Publishing::new(&config.nats, Arc::clone(connections), clock),
-            trust: Trust::default(),
+            network: Network::default(),
         }
     }
 
@@ -87,6 +88,7 @@ impl Applier {
 
     /// Makes what `config` says the list of what should run.
     pub(super) async fn publish(&mut self, config: &Config) -> Result<u64, SetUpError> {
+        surroundings::warn_of_too_few_descriptors(config, self.lanes.len());
         let current = self.registry.current();
         // All of them are made before any is published: where one can't be, nothing has changed.
         let mut routes = Vec::with_capacity(config.routes.len());
@@ -104,7 +106,7 @@ impl Applier {
             return Ok(Arc::clone(route));
         }
         let letters = self.letters(former.map(|route| &**route), settings).await?;
-        let transport = self.trust.transport(&settings.webhook);
+        let transport = self.network.transport(&settings.webhook);
         let stats = self.registry.stats_of(&settings.name);
         let route = Route::new(settings.clone(), stats, transport, letters);
         Ok(Arc::new(match former {

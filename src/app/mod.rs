@@ -2,6 +2,7 @@
 
 mod apply;
 mod lanes;
+mod surroundings;
 
 use std::{io, sync::Arc};
 
@@ -102,6 +103,7 @@ impl ConfigHandle {
 impl App {
     /// Takes the ports, so that a mistake shows before the first message does.
     pub async fn bind(config: Config, clock: Clock) -> Result<Self, AppError> {
+        surroundings::settle_in();
         let api = Server::bind("api", config.server.api).await?;
         let metrics = Server::bind("metrics", config.server.metrics).await?;
         let (handle, requests) = mpsc::channel(1);

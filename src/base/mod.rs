@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod descriptors;
 pub mod error_chain;
 pub mod runtime;
 pub mod throttle;

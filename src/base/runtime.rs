@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 pub fn local() -> io::Result<LocalRuntime> {
     Builder::new_current_thread()
         .enable_all()
-        // Only names are resolved on these threads, one at a time for each route. While the name server is away, each
-        // is taken for up to half a minute; the default of 512 threads would be a lot of memory for nothing.
+        // Only the names of NATS servers are resolved on these threads, and lanes waited for. While a name server is
+        // away, each is taken for up to half a minute; the default of 512 threads would be a lot of memory for nothing.
         .max_blocking_threads(4)
         .build_local(LocalOptions::default())
 }

@@ -26,6 +26,7 @@ mod runtime;
 mod secret;
 mod server;
 mod shutdown;
+mod system_roots;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -89,12 +90,14 @@ const MASK: &str = "********";
 /// All mistakes in them, each with its key and its place.
 pub fn load(sources: Sources) -> Result<Config, ConfigErrors> {
     let mut errors = Vec::new();
+    let env = sources.env.clone();
     let Some(root) = layers::merge(sources, &mut errors) else {
         return Err(ConfigErrors(errors));
     };
     let reader = Reader::new(root);
     let config = reader.read(read);
     errors.extend(reader.into_errors());
+    errors.extend(config.as_ref().ok().and_then(|config| system_roots::mistake(config, &env)));
     config.ok().filter(|_| errors.is_empty()).ok_or(ConfigErrors(errors))
 }
 

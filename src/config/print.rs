@@ -130,10 +130,9 @@ impl TomlWriter {
             // Quoted, since not every header's name is a bare key; none has a quote or a backslash in it.
             self.text(&format!("\"{name}\""), MASK);
         }
-        if let Some(ca_file) = &webhook.tls.ca_file {
-            self.section(&format!("{route}.webhook.tls"));
-            self.path("ca_file", Some(ca_file));
-        }
+        self.section(&format!("{route}.webhook.tls"));
+        self.path("ca_file", webhook.tls.ca_file.as_deref());
+        self.bare("system_roots", webhook.tls.system_roots);
     }
 
     fn queue(&mut self, route: &str, queue: &Queue) {

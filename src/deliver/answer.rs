@@ -6,10 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::redirect;
 use crate::message::outcome::{Attempt, Failure};
 
 /// How much of the body of a refusal is kept, in bytes: enough for an error message, little enough for a header.
 const LONGEST_EXCERPT: usize = 1024;
+/// How much of a field of a refusal is kept, in bytes.
+const LONGEST_FIELD: usize = 256;
+/// No webhook is waited for longer, whatever it asks for: a number that can't be reckoned with any more.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A complete answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,40 +27,98 @@ pub struct Answer {
     pub keep_alive: Option<Duration>,
     /// How the body of a refusal begins, made safe for a header.
     pub excerpt: Option<Arc<str>>,
+    /// What was wrong with it, though its status was clear. Such an answer ends its connection.
+    pub odd: Option<&'static str>,
+    /// Where a redirect leads (`Location`), as the webhook wrote it.
+    pub location: Option<Arc<str>>,
+    /// How the body of a refusal is packed (`Content-Encoding`), where it is.
+    pub encoding: Option<Arc<str>>,
 }
 
 impl Answer {
     /// An answer with this status and nothing else to say.
     pub const fn new(status: u16) -> Self {
-        Self { status, retry_after: None, keep_alive: None, excerpt: None }
+        Self {
+            status,
+            retry_after: None,
+            keep_alive: None,
+            excerpt: None,
+            odd: None,
+            location: None,
+            encoding: None,
+        }
     }
 
     /// Only 200 to 299 is a delivery. A redirect is not: where messages go is the operator's decision.
-    pub fn is_delivery(&self) -> bool {
-        (200..300).contains(&self.status)
+    pub const fn is_delivery(&self) -> bool {
+        is_delivery(self.status)
     }
 
-    /// What it means for the message.
-    pub fn attempt(self) -> Attempt {
+    /// Takes note of what is wrong with it. The first that is found is said: the others often follow from it.
+    pub(super) fn note(&mut self, odd: &'static str) {
+        self.odd.get_or_insert(odd);
+    }
+
+    /// Keeps the field of a refusal that helps to understand it.
+    pub(super) fn describe(&mut self, name: &[u8], value: &[u8]) {
+        let text = || Some(String::from_utf8_lossy(value.get(..LONGEST_FIELD).unwrap_or(value)).into());
+        if name.eq_ignore_ascii_case(b"location") && (300..400).contains(&self.status) {
+            self.location = text();
+        } else if name.eq_ignore_ascii_case(b"content-encoding") && !value.eq_ignore_ascii_case(b"identity") {
+            self.encoding = text();
+        }
+    }
+
+    /// What it means for the message, sent to `target`, the path and query of the webhook's URL.
+    pub(super) fn attempt(self, target: &str) -> Attempt {
         if self.is_delivery() {
-            Attempt::Delivered(self.status)
-        } else {
-            let failure = Failure::Status(self.status);
-            Attempt::Failed { failure, retry_after: self.retry_after, excerpt: self.excerpt, cause: None }
+            return Attempt::Delivered { status: self.status, odd: self.odd };
+        }
+        let redirect = self.location.map(|location| redirect::describe(&location, target));
+        let cause = match (redirect, self.odd) {
+            (Some(redirect), Some(odd)) => Some(format!("{redirect}; {odd}")),
+            (redirect, odd) => redirect.or_else(|| odd.map(str::to_owned)),
+        };
+        Attempt::Failed {
+            failure: Failure::Status(self.status),
+            retry_after: self.retry_after,
+            excerpt: self.excerpt,
+            cause: cause.map(Into::into),
         }
     }
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). A date in the past is no wait. `wall` tells the
-/// time that a date is relative to.
+/// Whether this status is a delivery.
+pub(super) const fn is_delivery(status: u16) -> bool {
+    status >= 200 && status < 300
+}
+
+/// `Retry-After` as a date or in seconds (RFC 9110, section 10.2.3). A date in the past is no wait. Also read is what
+/// webhooks send beside the standard: a fraction, which is rounded up, quotes, and a list, of which the first counts.
+/// `wall` tells the time that a date is relative to.
 pub(super) fn retry_after(value: &[u8], wall: impl FnOnce() -> SystemTime) -> Option<Duration> {
-    let value = std::str::from_utf8(value).ok()?.trim();
-    // As an unsigned number: nothing with a sign or a fraction is a delay in seconds.
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    let value = std::str::from_utf8(value).ok()?.trim_matches(is_around);
+    if let Ok(date) = httpdate::parse_http_date(value) {
+        return Some(rounded_up(date.duration_since(wall()).unwrap_or_default()));
     }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(wall()).unwrap_or_default())
+    let first = value.split([',', ';']).next()?.trim_matches(is_around);
+    let (seconds, fraction) = first.split_once('.').unwrap_or((first, "0"));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(seconds) || !is_number(fraction) || first.len() < 2 && seconds.is_empty() {
+        return None;
+    }
+    // What does not fit is longer than anybody waits.
+    let whole = if seconds.is_empty() { 0 } else { seconds.parse().unwrap_or(u64::MAX) };
+    let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+    Some(Duration::from_secs(whole.saturating_add(more)).min(LONGEST_WAIT))
+}
+
+fn is_around(letter: char) -> bool {
+    letter.is_whitespace() || letter == '"'
+}
+
+fn rounded_up(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).min(LONGEST_WAIT)
 }
 
 /// The `timeout` of `Keep-Alive`, which servers send that close idle connections early
@@ -80,12 +143,17 @@ impl Excerpt {
         self.0.extend_from_slice(body.get(..room).unwrap_or(body));
     }
 
-    /// What was kept as one line, without what can't stand in a header.
-    pub(super) fn into_text(self) -> Option<Arc<str>> {
+    /// What was kept as one line, without what can't stand in a header; of what is no text, what it is. `encoding` is
+    /// how the body was packed, and `length` how many bytes of it were read.
+    pub(super) fn into_text(self, encoding: Option<&str>, length: u64) -> Option<Arc<str>> {
         if self.0.is_empty() {
             return None;
         }
         let text = String::from_utf8_lossy(&self.0);
+        if encoding.is_some() || is_binary(&text) {
+            let kind = encoding.unwrap_or("binary").replace(char::is_control, " ");
+            return Some(format!("{kind}, {length} bytes").into());
+        }
         let mut line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         // What is not UTF-8 takes more room as text: each such byte has become a replacement character of three bytes.
         while line.len() > LONGEST_EXCERPT {
@@ -93,6 +161,15 @@ impl Excerpt {
         }
         (!line.is_empty()).then(|| line.into())
     }
+}
+
+/// Whether so much of `text` can't be shown that the rest would say nothing.
+fn is_binary(text: &str) -> bool {
+    let is_odd = |letter: &char| {
+        *letter == char::REPLACEMENT_CHARACTER || letter.is_control() && !letter.is_whitespace()
+    };
+    let odd = text.chars().filter(is_odd).count();
+    odd * 4 > text.chars().count()
 }
 
 #[cfg(test)]
@@ -113,11 +190,56 @@ mod tests {
         assert_eq!(retry_after_of("120"), Some(secs(120)));
         assert_eq!(retry_after_of("Mon, 23 Nov 2026 12:01:30 GMT"), Some(secs(90)));
         assert_eq!(retry_after_of("Mon, 23 Nov 2026 11:00:00 GMT"), Some(secs(0)));
+        assert_eq!(retry_after_of("Monday, 23-Nov-26 12:01:30 GMT"), Some(secs(90)));
+        assert_eq!(retry_after_of("Mon Nov 23 12:01:30 2026"), Some(secs(90)));
+    }
+
+    #[test]
+    fn retry_after_beside_the_standard_is_read_too() {
+        let table = [
+            ("1.9", 2),
+            ("3.0", 3),
+            ("0.2", 1),
+            (".5", 1),
+            ("7.", 7),
+            ("120, 120", 120),
+            ("120,240", 120),
+            ("1.5, 9", 2),
+            (" 5 ", 5),
+            ("\"5\"", 5),
+            ("5;comment", 5),
+            ("99999999999999999999999", 365 * 24 * 3600),
+            ("99999999999.9", 365 * 24 * 3600),
+        ];
+        for (value, expected) in table {
+            assert_eq!(retry_after_of(value), Some(secs(expected)), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_waited_for_to_its_end() {
+        let wall = httpdate::parse_http_date("Mon, 23 Nov 2026 12:00:00 GMT").unwrap();
+        let wait = retry_after(b"Mon, 23 Nov 2026 12:00:05 GMT", || wall + Duration::from_millis(100));
+        assert_eq!(wait, Some(secs(5)));
     }
 
     #[test]
     fn a_retry_after_that_makes_no_sense_is_ignored() {
-        for value in ["", "soon", "-5", "1.5", "99999999999999999999999", "Mon, 99 Nov 2026 12:00:00 GMT"] {
+        for value in [
+            "",
+            ".",
+            ",",
+            "soon",
+            "-5",
+            "+5",
+            "-1.5",
+            "1e3",
+            "inf",
+            "NaN",
+            "1.x",
+            "5 s",
+            "Mon, 99 Nov 2026 12:00:00 GMT",
+        ] {
             assert_eq!(retry_after_of(value), None, "{value:?}");
         }
     }
@@ -135,7 +257,7 @@ mod tests {
     fn only_2xx_is_a_delivery() {
         for status in 100..1000 {
             let answer = Answer::new(status);
-            let delivered = matches!(answer.attempt(), Attempt::Delivered(_));
+            let delivered = matches!(answer.attempt("/"), Attempt::Delivered { .. });
             assert_eq!(delivered, (200..=299).contains(&status), "status {status}");
         }
     }
@@ -145,12 +267,43 @@ mod tests {
         let excerpt = |body: &[u8]| {
             let mut excerpt = Excerpt::default();
             body.chunks(300).for_each(|part| excerpt.keep(part));
-            excerpt.into_text()
+            excerpt.into_text(None, body.len() as u64)
         };
         assert_eq!(excerpt(b""), None);
         assert_eq!(excerpt(b" \r\n"), None);
         assert_eq!(excerpt(b"{\r\n\"e\": \0\xff}\n").as_deref(), Some("{  \"e\":  \u{fffd}}"));
         assert_eq!(excerpt(&[b'x'; 5000]).map(|text| text.len()), Some(1024));
-        assert_eq!(excerpt(&[0xff; 5000]).map(|text| text.len()), Some(1023));
+        let latin = b"caf\xe9 ".repeat(1000);
+        assert_eq!(excerpt(&latin).map(|text| text.len()), Some(1024));
+    }
+
+    #[test]
+    fn what_is_no_text_is_described() {
+        let excerpt = |body: &[u8], encoding: Option<&str>| {
+            let mut excerpt = Excerpt::default();
+            excerpt.keep(body);
+            excerpt.into_text(encoding, body.len() as u64)
+        };
+        assert_eq!(excerpt(&[0xff; 5000], None).as_deref(), Some("binary, 5000 bytes"));
+        assert_eq!(
+            excerpt(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x01\x90", None).as_deref(),
+            Some("binary, 20 bytes")
+        );
+        assert_eq!(excerpt(&[0x1f; 512], Some("gzip")).as_deref(), Some("gzip, 512 bytes"));
+        assert_eq!(excerpt(b"", Some("gzip")), None);
+    }
+
+    #[test]
+    fn a_refusal_says_where_it_leads_and_what_was_odd() {
+        let cause = |answer: Answer| match answer.attempt("/hook") {
+            Attempt::Failed { cause, .. } => cause,
+            Attempt::Delivered { .. } => None,
+        };
+        let location = Some("/login?to=x".into());
+        let redirect = Answer { location, ..Answer::new(302) };
+        assert_eq!(cause(redirect.clone()).as_deref(), Some("redirect to /login"));
+        let odd = Answer { odd: Some("odd"), ..redirect };
+        assert_eq!(cause(odd).as_deref(), Some("redirect to /login; odd"));
+        assert_eq!(cause(Answer::new(500)), None);
     }
 }

@@ -6,18 +6,22 @@ use std::{
     future::poll_fn,
     pin::pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
+
+use tracing::debug;
 
 use super::{
     Deliver,
     answer::Answer,
-    connect::{connector::Connector, stream::Stream, tls::Transport},
+    connect::{connector::Connector, network::Transport, stream::Stream},
+    fault::Fault,
     h1::{
-        connection::{Buffers, ExchangeError, HttpConnection},
+        connection::{Buffers, Exchange, ExchangeError, HttpConnection},
         head::HeadWriter,
     },
+    patience::Patience,
     request::{Request, Template},
 };
 use crate::{
@@ -26,10 +30,7 @@ use crate::{
         timer::Timer,
     },
     config::Webhook,
-    message::{
-        batch::Batch,
-        outcome::{Attempt, Failure},
-    },
+    message::{batch::Batch, outcome::Attempt},
 };
 
 /// The webhook of a route, as its workers on one lane share it.
@@ -72,6 +73,8 @@ pub struct Client {
 struct IdleConnection {
     connection: HttpConnection<Stream>,
     opened: Time,
+    /// Since when it is idle.
+    since: Time,
     /// When it has been idle for too long or has become too old.
     expires: Time,
 }
@@ -83,6 +86,9 @@ impl Client {
         Self { target, kept: None, timer }
     }
 }
+
+/// A connection that was idle for so long may have been forgotten on the way, by a firewall that was restarted, say.
+const LONG_IDLE: Duration = Duration::from_secs(1);
 
 /// How an attempt has ended.
 struct Ended {
@@ -101,20 +107,28 @@ struct Answered {
 impl Deliver for Client {
     async fn deliver(&mut self, batch: &Batch, now: Time) -> (Attempt, Time) {
         let request = self.target.template.prepare(batch, now);
-        // One deadline from the name lookup to the last byte of the answer: with a limit for each step, a slow webhook
-        // could use them up one after the other.
-        let deadline = request.began + self.target.timeout;
         // The connection is given away for the attempt and comes back only in good order: one that was broken off in
         // the middle, at the deadline or because this future was dropped, must never be used again.
         let kept = self.kept.take().filter(|kept| kept.expires > now);
+        // One deadline from the name lookup to the last byte of the answer: with a limit for each step, a slow webhook
+        // could use them up one after the other.
+        let patience = Patience::new(request.began, self.target.timeout, self.target.clock);
         let ended = {
-            let mut attempt = pin!(self.target.attempt(kept, &request));
+            let mut attempt = pin!(self.target.attempt(kept, &request, &patience));
             poll_fn(|cx| {
                 // The attempt first: an answer that is there already counts, even where the deadline has just passed.
-                if let Poll::Ready(ended) = attempt.as_mut().poll(cx) {
-                    return Poll::Ready(ended);
+                while !patience.is_over() {
+                    if let Poll::Ready(ended) = attempt.as_mut().poll(cx) {
+                        return Poll::Ready(ended);
+                    }
+                    ready!(self.timer.poll_passed(cx, patience.wake_at()));
+                    patience.time_passed();
                 }
-                self.timer.poll_passed(cx, deadline).map(|()| self.target.failed(Failure::Timeout))
+                // Once more: what has come so far may be all that matters.
+                match attempt.as_mut().poll(cx) {
+                    Poll::Ready(ended) => Poll::Ready(ended),
+                    Poll::Pending => Poll::Ready(self.target.failed(patience.timed_out("no answer"))),
+                }
             })
             .await
         };
@@ -127,7 +141,7 @@ impl Deliver for Client {
             return Poll::Ready(());
         };
         let closed = kept.connection.poll_closed(cx).is_ready();
-        if closed || self.timer.poll_passed(cx, kept.expires).is_ready() {
+        if closed || self.target.connector.is_short() || self.timer.poll_passed(cx, kept.expires).is_ready() {
             self.kept = None;
             return Poll::Ready(());
         }
@@ -136,30 +150,54 @@ impl Deliver for Client {
 }
 
 impl Target {
-    async fn attempt(&self, kept: Option<IdleConnection>, request: &Request<'_>) -> Ended {
-        match self.answer(kept, request).await {
-            Err(failure) => self.failed(failure),
+    async fn attempt(
+        &self,
+        kept: Option<IdleConnection>,
+        request: &Request<'_>,
+        patience: &Patience,
+    ) -> Ended {
+        match self.answer(kept, request, patience).await {
+            Err(fault) => self.failed(fault),
             Ok(Answered { answer, connection, opened }) => {
                 let now = self.clock.now();
                 let kept = self.keep(connection, opened, &answer, now);
-                Ended { attempt: answer.attempt(), kept, at: now }
+                Ended { attempt: answer.attempt(&self.template.target), kept, at: now }
             }
         }
     }
 
-    fn failed(&self, failure: Failure) -> Ended {
-        Ended { attempt: Attempt::failed(failure), kept: None, at: self.clock.now() }
+    fn failed(&self, fault: Fault) -> Ended {
+        Ended { attempt: fault.into(), kept: None, at: self.clock.now() }
     }
 
     /// The answer to `request`, over `kept` where that is still good, else over a new connection.
-    async fn answer(&self, kept: Option<IdleConnection>, request: &Request<'_>) -> Result<Answered, Failure> {
-        if let Some(IdleConnection { mut connection, opened, .. }) = kept {
-            match self.exchange(&mut connection, request).await {
+    async fn answer(
+        &self,
+        kept: Option<IdleConnection>,
+        request: &Request<'_>,
+        patience: &Patience,
+    ) -> Result<Answered, Fault> {
+        if let Some(IdleConnection { mut connection, opened, since, .. }) = kept {
+            if request.began.since(since) >= LONG_IDLE {
+                connection.stream().expect_acknowledgements(true);
+                patience.begin_trial();
+            }
+            let exchanged = self.exchange(&mut connection, request, patience).await;
+            let was_trial = patience.is_trial();
+            patience.end_trial();
+            match exchanged {
                 Ok(answer) => return Ok(Answered { answer, connection, opened }),
-                Err(ExchangeError::Failed(failure)) => return Err(failure),
                 // The webhook closed the connection while it was idle. That is its right and no failure, and since
                 // nothing was sent, a second try over a new connection can't deliver twice.
-                Err(ExchangeError::NotSent) => {}
+                Err(ExchangeError::NotSent(_)) => {}
+                // Something between us has forgotten the connection while it was idle, and drops what is sent over it.
+                Err(ExchangeError::NotAcknowledged(fault)) if was_trial => debug!(
+                    cause = fault.cause.as_deref(),
+                    "an idle connection was lost, the request is sent over a new one"
+                ),
+                Err(ExchangeError::NotAcknowledged(fault) | ExchangeError::Failed(fault)) => {
+                    return Err(fault);
+                }
             }
         }
         let opened = self.clock.now();
@@ -167,11 +205,14 @@ impl Target {
         // large.
         let stream = Box::pin(self.connector.connect()).await?;
         let mut connection = HttpConnection::new(stream, Rc::clone(&self.buffers));
-        match self.exchange(&mut connection, request).await {
+        match self.exchange(&mut connection, request, patience).await {
             Ok(answer) => Ok(Answered { answer, connection, opened }),
-            Err(ExchangeError::Failed(failure)) => Err(failure),
             // A new connection that is closed at once is a failure: trying again and again would be a loop.
-            Err(ExchangeError::NotSent) => Err(Failure::Reset),
+            Err(
+                ExchangeError::NotSent(fault)
+                | ExchangeError::NotAcknowledged(fault)
+                | ExchangeError::Failed(fault),
+            ) => Err(fault),
         }
     }
 
@@ -179,8 +220,21 @@ impl Target {
         &self,
         connection: &mut HttpConnection<Stream>,
         request: &Request<'_>,
+        patience: &Patience,
     ) -> Result<Answer, ExchangeError> {
-        connection.exchange(|head| self.head.write(request, head), request.body).await
+        let mut exchange = Exchange::new(|head: &mut Vec<u8>| self.head.write(request, head), request.body);
+        let mut on_trial = patience.is_trial();
+        poll_fn(|cx| {
+            let exchanged = connection.poll_exchange(cx, &mut exchange, patience);
+            if on_trial && (!patience.is_trial() || exchange.has_begun_to_answer()) {
+                // The other end is there. From now on it may take its time, also with reading.
+                on_trial = false;
+                patience.end_trial();
+                connection.stream().expect_acknowledgements(false);
+            }
+            exchanged
+        })
+        .await
     }
 
     /// Keeps `connection` from `now` on for the next request, where another one can be sent over it.
@@ -198,6 +252,6 @@ impl Target {
         // Not older than `max_age` either, however busy it is: a new connection notices that the name leads elsewhere
         // now, or that there are more instances behind it.
         let expires = (now + idle).min(opened + self.max_age);
-        connection.is_open().then_some(IdleConnection { connection, opened, expires })
+        connection.is_open().then_some(IdleConnection { connection, opened, since: now, expires })
     }
 }

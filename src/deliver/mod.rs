@@ -4,7 +4,10 @@
 pub mod answer;
 mod client;
 pub mod connect;
+pub mod fault;
 pub mod h1;
+pub mod patience;
+mod redirect;
 pub mod request;
 
 use std::{

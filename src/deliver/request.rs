@@ -23,7 +23,7 @@ pub struct Template {
     /// Host and port, as the field `Host` has them.
     pub authority: Box<str>,
     /// The fields that are always the same, the operator's among them.
-    pub fields: Vec<(HeaderName, HeaderValue)>,
+    pub fields: Vec<(Box<str>, HeaderValue)>,
     /// Whether the operator sets the content type, which then wins over that of the publisher.
     sets_content_type: bool,
 }
@@ -56,9 +56,9 @@ impl Template {
         let mut fields = Vec::with_capacity(webhook.headers.len() + 1);
         // The operator's headers win over ours; those that must not be touched are refused by the configuration.
         if !webhook.headers.contains_key(names::USER_AGENT) {
-            fields.push((http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
+            fields.push((names::USER_AGENT.into(), HeaderValue::from_static(USER_AGENT)));
         }
-        fields.extend(webhook.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        fields.extend(webhook.headers.iter().map(|(name, value)| (in_usual_case(name), value.clone())));
         Self {
             method: "POST",
             target: webhook.url.path_and_query().into(),
@@ -118,6 +118,15 @@ impl IdText<'_> {
             Self::Made(text) => text,
         }
     }
+}
+
+/// A name as it is usually written, which some receivers look for: `Authorization`, `X-Api-Key`.
+fn in_usual_case(name: &HeaderName) -> Box<str> {
+    let part = |part: &str| {
+        let (first, rest) = part.split_at_checked(1).unwrap_or_default();
+        first.to_ascii_uppercase() + rest
+    };
+    name.as_str().split('-').map(part).collect::<Vec<_>>().join("-").into()
 }
 
 /// Whether the publisher's content type can be one: printable ASCII, so that nobody can smuggle a second field into the

@@ -56,7 +56,12 @@ pub fn spawn(plan: Plan, ended: CancellationToken) -> io::Result<thread::JoinHan
     thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
         let _ended = ended.drop_guard();
         let runtime = runtime::local().map_err(LaneError::from);
-        let done = runtime.and_then(|runtime| runtime.block_on(run(plan)));
+        let done = runtime.and_then(|runtime| {
+            let done = runtime.block_on(run(plan));
+            // The name of a NATS server may still be looked up, and nothing can stop that: nobody waits for it.
+            runtime.shutdown_background();
+            done
+        });
         status.end();
         if let Err(error) = &done {
             error!(lane = number, error = %ErrorChain(error), "lane failed");

@@ -264,10 +264,15 @@ impl Lane {
         self.running.borrow().get(name).map(|running| Rc::clone(&running.pipeline))
     }
 
-    /// Brings what is known of the connections up to date.
+    /// Brings what is known of the connections up to date, and has those to webhooks looked after where that is needed.
     fn refresh(&self) {
         self.core.borrow().connection().refresh();
         self.streams.borrow().iter().for_each(|streams| streams.refresh());
+        let now = self.clock.now();
+        let running = self.running.borrow();
+        // Of what the process is short of, idle connections are to keep nothing.
+        let short = running.values().filter(|running| running.route.transport.is_short(now));
+        short.for_each(|running| running.pipeline.look_after_connections());
     }
 
     /// A session with another server than the present one, which is about to stop.

@@ -1,25 +1,26 @@
 //! Every name of a header that broadcaster writes or gives a meaning to, in HTTP and in NATS. They stand together
 //! because what writes a header, what reads it again and what keeps others from setting it must agree.
 
-/// Names in HTTP requests, in lower case.
+/// Names in HTTP requests, as they are written: the case makes no difference to HTTP, but to receivers that look for it
+/// themselves. So those of HTTP have their usual case, and ours the one of the documents: that of Standard Webhooks, and
+/// lower case.
 pub mod http {
     /// Which attempt at this message it is, from 1.
     pub const ATTEMPT: &str = "broadcaster-attempt";
     /// What the message was published to.
     pub const SUBJECT: &str = "broadcaster-subject";
     /// What the body is.
-    pub const CONTENT_TYPE: &str = "content-type";
+    pub const CONTENT_TYPE: &str = "Content-Type";
     /// How long the body is, in bytes.
-    pub const CONTENT_LENGTH: &str = "content-length";
+    pub const CONTENT_LENGTH: &str = "Content-Length";
     /// The host and port that the request is for.
-    pub const HOST: &str = "host";
+    pub const HOST: &str = "Host";
     /// Who sends it.
-    pub const USER_AGENT: &str = "user-agent";
+    pub const USER_AGENT: &str = "User-Agent";
     /// The message's id, the same on every attempt (Standard Webhooks).
     pub const WEBHOOK_ID: &str = "webhook-id";
 
-    /// Whether broadcaster or HTTP itself sets the header of this name, which is in lower case, so that an operator may
-    /// not.
+    /// Whether broadcaster or HTTP itself sets the header of this name, so that an operator may not.
     pub fn is_set_by_us(name: &str) -> bool {
         const OURS: [&str; 5] = [ATTEMPT, SUBJECT, CONTENT_LENGTH, HOST, WEBHOOK_ID];
         /// These are about a connection and not about a request (RFC 9110, section 7.6.1), or, as `expect`, ask for an
@@ -34,7 +35,7 @@ pub mod http {
             "transfer-encoding",
             "upgrade",
         ];
-        OURS.contains(&name) || CONNECTION.contains(&name)
+        OURS.iter().chain(&CONNECTION).any(|other| other.eq_ignore_ascii_case(name))
     }
 
     /// Whether the header of this name, which is in lower case, has a meaning to receivers that only a signature

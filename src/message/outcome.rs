@@ -8,8 +8,13 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The webhook answered with this status, from 200 to 299.
-    Delivered(u16),
+    /// The webhook has taken it.
+    Delivered {
+        /// The status that it answered with, from 200 to 299.
+        status: u16,
+        /// What was wrong with the rest of its answer, if anything was.
+        odd: Option<&'static str>,
+    },
     /// It answered with another status, or not at all, or not in time.
     Failed {
         /// What went wrong.
@@ -25,6 +30,11 @@ pub enum Attempt {
 }
 
 impl Attempt {
+    /// A delivery with nothing wrong.
+    pub const fn delivered(status: u16) -> Self {
+        Self::Delivered { status, odd: None }
+    }
+
     /// A failure with nothing more to say about it.
     pub const fn failed(failure: Failure) -> Self {
         Self::Failed { failure, retry_after: None, excerpt: None, cause: None }

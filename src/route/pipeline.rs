@@ -227,7 +227,12 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.stats.request_duration.observe(now.since(began));
         self.durations.set(self.durations.get().and(now.since(began)));
         match *attempt {
-            Attempt::Delivered(status) => self.stats.requests.answered(status),
+            Attempt::Delivered { status, odd } => {
+                self.stats.requests.answered(status);
+                if let Some(odd) = odd {
+                    self.health.odd_answer(odd);
+                }
+            }
             Attempt::Failed { failure, .. } => {
                 self.stats.requests.failed(failure);
                 self.tell_failure(&batch, failure);
@@ -270,7 +275,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
     fn note(&self, attempt: &Attempt, rejected: bool, wait: Option<Duration>, now: Time) {
         let (health, is_slowed) = (&self.health, || self.schedule.borrow().is_slowed());
         match (attempt, wait) {
-            (Attempt::Delivered(_), _) => health.succeeded(now, is_slowed),
+            (Attempt::Delivered { .. }, _) => health.succeeded(now, is_slowed),
             (Attempt::Failed { failure, .. }, Some(wait)) => health.throttled(*failure, wait, now),
             (Attempt::Failed { failure, cause, .. }, None) if rejected => {
                 // It was read and judged: the webhook works.

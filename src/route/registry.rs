@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Sources, load},
-        deliver::connect::tls::Trust,
+        deliver::connect::network::Network,
         message::outcome::Outcome,
     };
 
@@ -188,7 +188,7 @@ mod tests {
     fn routes(registry: &Registry, settings: Vec<config::Route>) -> Vec<Arc<Route>> {
         let route = |settings: config::Route| {
             let stats = registry.stats_of(&settings.name);
-            let transport = Trust::default().transport(&settings.webhook);
+            let transport = Network::default().transport(&settings.webhook);
             Arc::new(Route::new(settings, stats, transport, None))
         };
         settings.into_iter().map(route).collect()

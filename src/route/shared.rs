@@ -31,7 +31,7 @@ use crate::{
     base::clock::{Clock, Time},
     config::{self, Bounds, RouteName},
     dead_letter,
-    deliver::{Deliver, connect::tls::Transport},
+    deliver::{Deliver, connect::network::Transport},
     message::ack_queue::AckQueue,
 };
 

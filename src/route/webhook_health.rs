@@ -107,6 +107,8 @@ struct State {
     /// Why it is left alone.
     left_alone: Option<breaker::Why>,
     slowed: bool,
+    /// What was said to be odd about its answers: a handful at most, each is a text of this program.
+    odd: Vec<&'static str>,
     /// The end of the longest pause that was told.
     paused_until: Time,
 }
@@ -211,6 +213,23 @@ impl WebhookHealth {
             warn!(route, %reason, %wait, "the webhook asked for a pause");
         } else if is_new {
             info!(route, %reason, %wait, "{SLOWED}");
+        }
+    }
+
+    /// Says, once for each kind, that answers which count as deliveries are malformed.
+    pub fn odd_answer(&self, odd: &'static str) {
+        let mut state = self.lock();
+        let known = state.odd.contains(&odd);
+        if !known {
+            state.odd.push(odd);
+        }
+        drop(state);
+        if !known {
+            let route = self.route.as_str();
+            warn!(
+                route,
+                odd, "webhook answers oddly: its status counts, and each such answer ends its connection"
+            );
         }
     }
 

@@ -12,7 +12,10 @@ use std::{
 };
 
 use super::pipeline::Pipeline;
-use crate::deliver::Deliver;
+use crate::{
+    deliver::Deliver,
+    message::outcome::{Attempt, Failure},
+};
 
 /// By what a worker can be woken.
 #[derive(Debug, Default)]
@@ -39,7 +42,18 @@ impl WorkerHandle {
     }
 }
 
+/// Where in the pile of those that wait: the top one is woken first.
+enum Place {
+    Top,
+    Bottom,
+}
+
 impl<D: Deliver + 'static> Pipeline<D> {
+    /// Has all that wait look after their connections.
+    pub fn look_after_connections(&self) {
+        self.parked.borrow().iter().for_each(|worker| worker.wake());
+    }
+
     /// Wakes the worker that was parked last, or starts a new one. False where all that there may be are at work.
     pub(super) fn wake_one(self: &Rc<Self>) -> bool {
         let Some(worker) = self.parked_or_new() else { return false };
@@ -69,11 +83,18 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.has_started(&worker);
         while !self.aborted.get() {
             let Some((batch, began)) = self.take() else {
-                self.park(&mut client, &worker).await;
+                self.park(&mut client, &worker, Place::Top).await;
                 continue;
             };
             match self.unless_aborted(&worker, client.deliver(&batch, began)).await {
-                Some((attempt, ended)) => self.finish(batch, &attempt, began, ended),
+                Some((attempt, ended)) => {
+                    self.finish(batch, &attempt, began, ended);
+                    if matches!(attempt, Attempt::Failed { failure: Failure::Local, .. }) {
+                        // Whoever has a connection goes first: one that finds none fails in no time, and would take
+                        // all messages from the others.
+                        self.park(&mut client, &worker, Place::Bottom).await;
+                    }
+                }
                 None => self.abandon(batch),
             }
         }
@@ -81,8 +102,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
 
     /// Waits until woken, and looks after the connection meanwhile: one that the webhook closes is noticed now and not
     /// by the next message.
-    async fn park(&self, client: &mut D, worker: &Rc<WorkerHandle>) {
-        self.parked.borrow_mut().push(Rc::clone(worker));
+    async fn park(&self, client: &mut D, worker: &Rc<WorkerHandle>, place: Place) {
+        match place {
+            Place::Top => self.parked.borrow_mut().push(Rc::clone(worker)),
+            Place::Bottom => self.parked.borrow_mut().insert(0, Rc::clone(worker)),
+        }
         let mut has_connection = true;
         poll_fn(|cx| {
             if worker.woken.get() || self.aborted.get() {

@@ -16,6 +16,7 @@ mod load;
 mod nats_auth;
 mod nats_faults;
 mod probe;
+mod reach;
 mod reading;
 mod shutdown;
 mod supervisor;

@@ -6,6 +6,7 @@ use broadcaster::deliver::h1::response::{Malformed, Progress, ResponseReader};
 fn read(bytes: &[u8], step: usize) -> Result<Progress, Malformed> {
     let mut reader = ResponseReader::default();
     let (mut start, mut end) = (0, 0);
+    let mut status = None;
     loop {
         let ended = end == bytes.len();
         end = (end + step).min(bytes.len());
@@ -13,28 +14,42 @@ fn read(bytes: &[u8], step: usize) -> Result<Progress, Malformed> {
         let (taken, progress) = reader.read(arrived, ended)?;
         assert!(taken <= arrived.len(), "took more than there was");
         start += taken;
-        if progress != Progress::More {
-            return Ok(progress);
+        match &progress {
+            Progress::More => assert!(!ended, "wants more after the end"),
+            Progress::Complete { answer, reusable } => {
+                assert!(status.is_none_or(|status| status == answer.status), "{status:?} became {answer:?}");
+                assert!(
+                    answer.odd.is_none() || !reusable,
+                    "an odd answer may be followed by another: {answer:?}"
+                );
+                return Ok(progress);
+            }
         }
-        assert!(!ended, "wants more after the end");
+        // A status that is known may count at any time, and never be another one later.
+        assert!(status.is_none() || reader.status() == status, "{status:?} became {:?}", reader.status());
+        status = reader.status();
     }
 }
 
-/// The status, where there is one.
-fn status(outcome: Result<Progress, Malformed>) -> Option<u16> {
-    match outcome {
-        Ok(Progress::Complete { answer, .. }) => Some(answer.status),
+/// The status, where there is one, and whether the connection can be used again.
+fn outcome(progress: Result<Progress, Malformed>) -> Option<(u16, bool)> {
+    match progress {
+        Ok(Progress::Complete { answer, reusable }) => Some((answer.status, reusable)),
         _ => None,
     }
 }
 
-/// No panic, no endless loop, and the same answer however the bytes arrive. The first byte of `input` says in what pieces.
+/// No panic, no endless loop, and the same status however the bytes arrive. The first byte of `input` says in what
+/// pieces.
 pub(crate) fn check(input: &[u8]) {
     let Some((step, bytes)) = input.split_first() else { return };
-    let whole = status(read(bytes, bytes.len().max(1)));
+    let whole = outcome(read(bytes, bytes.len().max(1)));
     for step in [usize::from(*step).max(1), 1] {
-        let pieces = status(read(bytes, step));
+        let pieces = outcome(read(bytes, step));
+        let status = |outcome: Option<(u16, bool)>| outcome.map(|(status, _)| status);
+        assert!(status(pieces) == status(whole), "{whole:?} whole, {pieces:?} by {step}");
         // In pieces, the end may be reached before the junk behind it arrives.
-        assert!(whole.is_none() || pieces == whole, "{whole:?} whole, {pieces:?} by {step}");
+        let reusable = |outcome: Option<(u16, bool)>| outcome.is_some_and(|(_, reusable)| reusable);
+        assert!(!reusable(whole) || reusable(pieces), "{whole:?} whole, {pieces:?} by {step}");
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     config::{Retry, Route},
     control::signals::{self, Signals},
     dead_letter::{Store, StoreError, Stored},
-    deliver::{Client, Deliver as _, Target, connect::tls::Trust},
+    deliver::{Client, Deliver as _, Target, connect::network::Network},
     message::{
         Message,
         batch::Batch,
@@ -104,7 +104,7 @@ impl Replay {
         clock: Clock,
     ) -> Result<(Rc<Self>, Signals), CommandError> {
         let signals = signals::listen()?;
-        let transport = Trust::default().transport(&to.webhook);
+        let transport = Network::default().transport(&to.webhook);
         let retry = Retry { attempts: to.retry.attempts.min(ATTEMPTS), ..to.retry.clone() };
         let replay = Self {
             store,

@@ -42,12 +42,14 @@ pub struct Webhook {
 }
 
 /// `[routes.NAME.webhook.tls]`: which authorities may vouch for the webhook.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookTls {
     /// `ca_file`: the PEM file that [`Self::ca`] was read from. Default: none.
     pub ca_file: Option<PathBuf>,
-    /// The certificates in `ca_file`, trusted in addition to the system's roots; empty when no file is set.
+    /// The certificates in `ca_file`; empty when no file is set.
     pub ca: Vec<CertificateDer<'static>>,
+    /// `system_roots`: whether the system's authorities are trusted beside those. Default true.
+    pub system_roots: bool,
 }
 
 pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
@@ -121,6 +123,13 @@ fn header_value(value: &Value) -> Result<HeaderValue, String> {
 }
 
 fn tls(at: &Section<'_>) -> Result<WebhookTls, Reported> {
-    let file = at.optional("ca_file", files::certificates)?;
-    Ok(file.map_or_else(WebhookTls::default, |(path, ca)| WebhookTls { ca_file: Some(path), ca }))
+    let file = at.optional("ca_file", files::certificates);
+    let system_roots = at.or("system_roots", true, parse::switch);
+    if let (Ok(None), Ok(false)) = (&file, system_roots) {
+        return Err(
+            at.report("system_roots", "expected a ca_file, where the system's authorities are not trusted")
+        );
+    }
+    let (ca_file, ca) = file?.map_or((None, Vec::new()), |(path, ca)| (Some(path), ca));
+    Ok(WebhookTls { ca_file, ca, system_roots: system_roots? })
 }

@@ -8,7 +8,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 58] = [
+const SETTINGS: [Setting; 59] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -44,6 +44,11 @@ const SETTINGS: [Setting; 58] = [
     ("routes.todos.webhook.max_connection_age", ["1s", "2s"], &[]),
     ("routes.todos.webhook.concurrency", ["1", "2"], &[]),
     ("routes.todos.webhook.tls.ca_file", ["DIR/a.pem", "DIR/b.pem"], &[]),
+    (
+        "routes.todos.webhook.tls.system_roots",
+        ["true", "false"],
+        &[("routes.todos.webhook.tls.ca_file", "DIR/a.pem")],
+    ),
     ("routes.todos.queue.messages", ["1", "2"], &[]),
     ("routes.todos.queue.bytes", ["64KiB", "65KiB"], &[]),
     ("routes.todos.queue.overflow", ["drop_newest", "drop_oldest"], &[]),

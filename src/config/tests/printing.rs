@@ -34,6 +34,9 @@ idle_timeout = "50s"
 max_connection_age = "5m"
 concurrency = 64
 
+[routes.todos.webhook.tls]
+system_roots = true
+
 [routes.todos.queue]
 messages = 65536
 bytes = "32MiB"

@@ -1,6 +1,6 @@
 //! Opens a connection to a webhook: name, address, TLS, one after the other and in bounded time.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -10,17 +10,27 @@ use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tracing::debug;
 
 use super::{
-    resolver::Resolver,
+    cause::{self, Trouble},
+    network::{Place, Transport},
+    racing::{Finish, race},
+    shortage::Shortage,
+    socket,
     stream::Stream,
-    tls::{Kind, Transport},
 };
-use crate::{base::clock::Clock, config::WebhookUrl, message::outcome::Failure};
+use crate::{base::clock::Clock, config::WebhookUrl, deliver::fault::Fault, message::outcome::Failure};
+
+/// Of so many addresses a cause says what became of them.
+const TOLD: usize = 3;
 
 /// Opens connections to one webhook.
 pub(in crate::deliver) struct Connector {
-    resolver: Resolver,
+    host: String,
+    port: u16,
+    place: Place,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    shortage: Arc<Shortage>,
     timeout: Duration,
+    clock: Clock,
 }
 
 impl Connector {
@@ -31,56 +41,110 @@ impl Connector {
         timeout: Duration,
         clock: Clock,
     ) -> Self {
-        let tls = match transport.0 {
-            Kind::Plain => None,
-            Kind::Tls { config, name } => Some((TlsConnector::from(config), name)),
-        };
-        Self { resolver: Resolver::new(url.host().clone(), url.port(), clock), tls, timeout }
+        let Transport { place, tls, shortage } = transport;
+        let tls = tls.map(|(config, name)| (TlsConnector::from(config), name));
+        Self { host: url.host().to_string(), port: url.port(), place, tls, shortage, timeout, clock }
     }
 
     /// A new connection. The failure is that of the stage at which it failed or the time ran out: `dns`, `connect` or
-    /// `tls`.
-    pub(in crate::deliver) async fn connect(&self) -> Result<Stream, Failure> {
+    /// `tls`; or `local`.
+    pub(in crate::deliver) async fn connect(&self) -> Result<Stream, Fault> {
+        let connected = self.stages().await;
+        if connected.as_ref().is_err_and(|fault| fault.failure == Failure::Local) {
+            self.shortage.note(self.clock.now());
+        }
+        connected
+    }
+
+    /// Whether the process is short of something for connections: then none should be kept that is not in use.
+    pub(in crate::deliver) fn is_short(&self) -> bool {
+        self.shortage.lasts(|| self.clock.now())
+    }
+
+    async fn stages(&self) -> Result<Stream, Fault> {
         let deadline = Instant::now() + self.timeout;
-        let addresses = timeout_at(deadline, self.resolver.addresses()).await.ok().flatten();
-        let addresses = addresses.ok_or(Failure::Dns)?;
-        let Some(tcp) = first_to_answer(&addresses, deadline).await else {
-            // The webhook may have moved since its name was looked up.
-            self.resolver.doubt().await;
-            return Err(Failure::Connect);
-        };
+        let addresses = self.addresses(deadline).await?;
+        let (address, tcp) = self.first_to_answer(&addresses, deadline).await?;
         let Some((connector, name)) = &self.tls else {
             return Ok(Stream::Plain(tcp));
         };
-        match timeout_at(deadline, connector.connect(name.clone(), tcp)).await {
-            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-            Ok(Err(error)) => {
-                debug!(%error, "TLS handshake failed");
-                Err(Failure::Tls)
+        let fault = match timeout_at(deadline, connector.connect(name.clone(), tcp)).await {
+            Ok(Ok(stream)) => return Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => cause::of_tls(&self.host, &error),
+            Err(_elapsed) => {
+                let words = format_args!("TLS with {}: no answer {}", self.host, self.within());
+                Fault::new(Failure::Tls, words)
             }
-            Err(_elapsed) => Err(Failure::Tls),
-        }
+        };
+        // What takes connections and can't use them is as good as dead.
+        self.shun(address);
+        Err(fault)
     }
-}
 
-/// Tries one address after the other, each with its share of the time that is left: one that does not answer must not
-/// use up the time of the others.
-async fn first_to_answer(addresses: &[SocketAddr], deadline: Instant) -> Option<TcpStream> {
-    let mut untried = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-    for address in addresses {
-        let share = deadline.saturating_duration_since(Instant::now()) / untried.max(1);
-        untried -= 1;
-        match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
-                // A request goes out in one piece; waiting for more to send would only delay it.
-                if let Err(error) = tcp.set_nodelay(true) {
-                    debug!(%error, "cannot turn Nagle's algorithm off");
-                }
-                return Some(tcp);
+    async fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Fault> {
+        let name = match &self.place {
+            Place::Address(address) => return Ok(vec![(*address, self.port).into()]),
+            Place::Named(name) => name,
+        };
+        let addresses = timeout_at(deadline, name.addresses(self.port, self.clock)).await;
+        let addresses = addresses.unwrap_or_else(|_elapsed| {
+            let words = format_args!("looking up {}: no answer {}", self.host, self.within());
+            Err(Trouble::theirs(words))
+        });
+        addresses.map_err(|trouble| trouble.fault(Failure::Dns))
+    }
+
+    async fn first_to_answer(
+        &self,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<(SocketAddr, TcpStream), Fault> {
+        let finish = race(addresses, deadline, socket::connect).await;
+        for address in finish.silent.iter().chain(finish.failed.iter().map(|(address, _)| address)) {
+            self.shun(*address);
+        }
+        if let Some((address, tcp)) = finish.winner {
+            if let Place::Named(name) = &self.place {
+                name.forgive(address);
             }
-            Ok(Err(error)) => debug!(%address, %error, "connecting failed"),
-            Err(_elapsed) => debug!(%address, "connecting took too long"),
+            return Ok((address, tcp));
+        }
+        if let Place::Named(name) = &self.place {
+            // The webhook may have moved since its name was looked up.
+            name.doubt(self.clock.now());
+        }
+        Err(self.why(&finish).fault(Failure::Connect))
+    }
+
+    /// Has the other addresses tried first for a while.
+    fn shun(&self, address: SocketAddr) {
+        if let Place::Named(name) = &self.place {
+            debug!(host = self.host, %address, "this address is tried last for a while");
+            name.shun(address, self.clock.now());
         }
     }
-    None
+
+    /// What became of each address: of those that did not answer, all were tried. Where we were short of something, it is
+    /// our trouble, whatever the other addresses said: they may not be the ones that work.
+    fn why<T>(&self, finish: &Finish<T>) -> Trouble {
+        let failed = finish.failed.iter().map(|(address, error)| (*address, cause::of_connect(error)));
+        let silence = format!("no answer {}", self.within());
+        let silent = finish.silent.iter().map(|address| (*address, (false, silence.clone())));
+        let all: Vec<_> = failed.chain(silent).collect();
+        let told = all.iter().take(TOLD).map(|(address, (_, said))| format!("{said} ({address})"));
+        let mut told: Vec<_> = told.collect();
+        if all.len() > TOLD {
+            told.push(format!("and {} more", all.len() - TOLD));
+        }
+        let words = format!("connecting to {}: {}", self.host, told.join(", "));
+        if all.iter().any(|(_, (is_ours, _))| *is_ours) {
+            Trouble::ours(words)
+        } else {
+            Trouble::theirs(words)
+        }
+    }
+
+    fn within(&self) -> String {
+        format!("within {}", humantime::format_duration(self.timeout))
+    }
 }

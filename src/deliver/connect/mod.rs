@@ -1,7 +1,15 @@
 //! From the name of a webhook's host to a stream of bytes that a request can be written to: looking up the name,
 //! connecting, TLS. Nothing here knows HTTP.
 
+pub(super) mod cause;
 pub(super) mod connector;
+pub mod network;
+mod order;
+mod questions;
+mod racing;
 mod resolver;
+mod shortage;
+mod socket;
 pub(super) mod stream;
-pub mod tls;
+mod tls;
+mod verifier;

@@ -5,19 +5,40 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::client::TlsStream;
+use tracing::debug;
 
 /// A connection that is open. TLS is boxed because its state is large.
 #[derive(Debug)]
 pub(in crate::deliver) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// How long the other end may leave unacknowledged what is sent over a connection that was idle: several times what the
+/// kernel waits before it sends again, over most networks.
+const UNACKNOWLEDGED: Duration = Duration::from_millis(1200);
+
+impl Stream {
+    /// Whether the kernel is to give the connection up soon when what is sent over it is not acknowledged. It also gives
+    /// one up whose other end stops reading for so long, so it is not for every request.
+    pub(in crate::deliver) fn expect_acknowledgements(&self, soon: bool) {
+        let tcp = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        if let Err(error) = SockRef::from(tcp).set_tcp_user_timeout(soon.then_some(UNACKNOWLEDGED)) {
+            debug!(%error, "cannot tell the kernel how long to wait for acknowledgements");
+        }
+    }
 }
 
 /// Calls the same method of whichever stream it is.

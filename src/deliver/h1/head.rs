@@ -23,7 +23,7 @@ impl HeadWriter {
         }
         put(&mut fixed, names::HOST, template.authority.as_bytes());
         for (name, value) in &template.fields {
-            put(&mut fixed, name.as_str(), value.as_bytes());
+            put(&mut fixed, name, value.as_bytes());
         }
         Self { fixed }
     }

@@ -132,7 +132,7 @@ fn retry_after_pauses_the_whole_route() {
     assert!(matches!(schedule.pick(at(39)), Pick::Wait(when) if when == at(40)));
     let probe = begin(&mut schedule, at(40));
     assert!(matches!(schedule.pick(at(40)), Pick::Wait(when) if when > at(40)), "one finds out");
-    assert!(matches!(resolve(&mut schedule, probe, &Attempt::Delivered(200), at(40)), Verdict::Delivered(_)));
+    assert!(matches!(resolve(&mut schedule, probe, &Attempt::delivered(200), at(40)), Verdict::Delivered(_)));
     begin(&mut schedule, at(41));
 }
 
@@ -259,7 +259,7 @@ fn each_message_of_a_batch_gets_a_verdict_of_its_own() {
     assert_eq!(&dead.payload[..], b"1");
 
     let mut delivered = Vec::new();
-    let outcome = Attempt::Delivered(204);
+    let outcome = Attempt::delivered(204);
     schedule.resolve(batch(message(2), message(3)), &outcome, at(2), at(2), |verdict| match verdict {
         Verdict::Delivered(message) => delivered.push(message),
         other => panic!("{other:?}"),

@@ -84,7 +84,7 @@ impl Deliver for Worker {
         } else {
             let number = String::from_utf8_lossy(&batch.first().payload).into_owned();
             hook.answered.borrow_mut().push((number, self.number));
-            Attempt::Delivered(200)
+            Attempt::delivered(200)
         };
         (attempt, self.clock.now())
     }

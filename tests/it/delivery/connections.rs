@@ -152,3 +152,42 @@ async fn a_connection_is_closed_a_second_before_the_webhook_would() {
         assert_closes(Duration::from_secs(after), answer, |daemon| daemon).await;
     }
 }
+
+#[tokio::test]
+async fn an_idle_connection_that_the_network_forgot_costs_two_seconds_and_no_attempt() {
+    for size in [1, 300_000] {
+        let peer = RawPeer::start([Misbehaviour::Vanish, Misbehaviour::Say(raw::OK)]);
+        let mut stage = Stage::set(&peer.url(), one_lane).await;
+        stage.publish("0").await;
+        stage.wait_processed(1).await;
+        // Only one that was idle for a while is doubted.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let begin = Instant::now();
+        stage.publish(vec![b'1'; size]).await;
+        stage.wait_processed(2).await;
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(4), "{size} bytes took {took:?}");
+        stage.assert_codes([("200", 2)]).await;
+        let requests = peer.requests();
+        assert!(requests.len() == 2 && requests[1].contains("broadcaster-attempt: 1\r\n"), "{size} bytes");
+        assert_eq!(peer.connections(), 2);
+        stage.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_arrived_over_an_idle_connection_is_not_sent_again() {
+    let peer = RawPeer::start([Misbehaviour::SilentOnSecond]);
+    let mut stage = Stage::set(&peer.url(), |daemon| {
+        one_lane(daemon).route("webhook.timeout", "6s").route("retry.attempts", "1")
+    })
+    .await;
+    stage.publish("0").await;
+    stage.wait_processed(1).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    stage.publish("1").await;
+    stage.wait_processed(2).await;
+    stage.assert_codes([("200", 1), ("timeout", 1)]).await;
+    assert_eq!((peer.requests().len(), peer.connections()), (2, 1));
+    stage.close().await;
+}

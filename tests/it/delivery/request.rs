@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use testkit::raw::{self, Misbehaviour, RawPeer};
 use testkit::stage::Stage;
 use testkit::tls::Authority;
 use testkit::webhook::Webhook;
@@ -85,6 +86,33 @@ async fn a_header_of_the_operator_wins() {
     let headers = ["content-type", "user-agent", "x-key"].map(|name| request.header(name));
     assert_eq!(headers, ["application/cloudevents+json", "shop/2", "k e y"]);
     assert_eq!(request.headers.get_all("content-type").iter().count(), 1);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn names_of_headers_have_the_case_that_receivers_look_for() {
+    let peer = RawPeer::start([Misbehaviour::Say(raw::OK)]);
+    let mut stage = Stage::set(&peer.url(), |daemon| {
+        daemon.route("webhook.headers.authorization", "k").route("webhook.headers.x-api-key", "k")
+    })
+    .await;
+    stage.publish("0").await;
+    stage.wait_processed(1).await;
+    let request = peer.requests().remove(0);
+    let names: BTreeSet<_> =
+        request.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    let expected = [
+        "Authorization",
+        "Content-Length",
+        "Content-Type",
+        "Host",
+        "User-Agent",
+        "X-Api-Key",
+        "broadcaster-attempt",
+        "broadcaster-subject",
+        "webhook-id",
+    ];
+    assert_eq!(names, BTreeSet::from(expected));
     stage.close().await;
 }
 

@@ -51,7 +51,7 @@ async fn assert_kept(authorization: &str, login: &str, more: &[(&'static str, &s
     let peer = RawPeer::start([
         Misbehaviour::Say(raw::GARBAGE),
         Misbehaviour::Reset,
-        Misbehaviour::SayAndClose(raw::HALF_A_HEAD),
+        Misbehaviour::SayAndClose(b"HTTP/1.1 200 O"),
         Misbehaviour::Say(raw::OK),
     ]);
     let webhook = format!("http://{}", peer.address());

@@ -40,6 +40,13 @@ impl Daemon {
         Self::run_by(Command::new(binary()))
     }
 
+    /// The binary, without any configuration, that may have so many descriptors, or raise that to so many itself.
+    pub fn with_descriptors(soft: u32, hard: u32) -> Self {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={soft}:{hard}")).arg(binary());
+        Self::run_by(command)
+    }
+
     /// The binary that this command runs, without any configuration: another build, or one within another program.
     pub fn run_by(mut command: Command) -> Self {
         command
@@ -246,6 +253,17 @@ impl Running {
     pub fn cpu_time(&self) -> Duration {
         let stat = self.proc().stat().expect("a running process has statistics");
         Duration::from_millis((stat.utime + stat.stime) * 1_000 / procfs::ticks_per_second())
+    }
+
+    /// How many descriptors it may have, and may raise that to.
+    pub fn descriptors(&self) -> (u64, u64) {
+        use procfs::process::LimitValue;
+        let limit = self.proc().limits().expect("a running process has limits").max_open_files;
+        let number = |value| match value {
+            LimitValue::Value(number) => number,
+            LimitValue::Unlimited => u64::MAX,
+        };
+        (number(limit.soft_limit), number(limit.hard_limit))
     }
 
     fn proc(&self) -> procfs::process::Process {

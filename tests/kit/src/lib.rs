@@ -12,9 +12,13 @@ use std::time::{Duration, Instant};
 
 pub mod background;
 pub mod daemon;
+pub mod distance;
 pub mod http;
 pub mod metrics;
+pub mod names;
+pub mod namespace;
 pub mod nats;
+pub mod nginx;
 pub mod process;
 pub mod publisher;
 pub mod raw;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use socket2::{SockFilter, SockRef};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -27,6 +28,8 @@ pub const BAD_CHUNK: &[u8] =
 /// An informational answer first, the good one after it.
 pub const CONTINUE_FIRST: &[u8] =
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+/// The same length twice, as two layers of a server may write it.
+pub const TWO_LENGTHS: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok";
 /// Two answers to one request: the second must not be taken for the answer to the next request.
 pub const TWO_ANSWERS: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -43,8 +46,14 @@ pub enum Misbehaviour {
     SayAndClose(&'static [u8]),
     /// Says this to the first request, a byte at a time with this pause after each, and closes the connection.
     Drip(&'static [u8], Duration),
+    /// Answers each request with this as soon as its head is there, and then does something else than to read on. What
+    /// it does not read stays with the client: it takes little into buffers.
+    AnswerFirst(&'static [u8], Then),
     /// Reads the request and never answers.
     NeverAnswer,
+    /// Answers the first request well; then all that the client sends is lost, as if the network had forgotten the
+    /// connection.
+    Vanish,
     /// Answers 200 with a body of 10 GB, sent until the client closes.
     EndlessBody,
     /// Answers 200 with headers that do not end, sent until the client closes.
@@ -57,6 +66,23 @@ pub enum Misbehaviour {
     CloseIdle(Duration),
     /// Answers the first request well, and closes the connection when the second one has come.
     CloseOnSecond,
+    /// Answers the first request well, and reads the second without an answer.
+    SilentOnSecond,
+}
+
+/// What follows an answer that came first.
+#[derive(Clone, Copy)]
+pub enum Then {
+    /// Reads the rest of the request, not faster than it must.
+    Read,
+    /// Says that it will say no more, and reads the rest.
+    HalfCloseAndRead,
+    /// Reads the rest, and then says this.
+    ReadAndSay(&'static [u8]),
+    /// Resets the connection.
+    Reset,
+    /// Reads nothing more.
+    Stall,
 }
 
 /// What a peer saw.
@@ -81,6 +107,12 @@ impl RawPeer {
     pub fn start(script: impl Into<Vec<Misbehaviour>>) -> Self {
         let script = script.into();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("the system has a free port");
+        if script.iter().any(|misbehaviour| matches!(misbehaviour, Misbehaviour::AnswerFirst(..))) {
+            // Connections have it from their listener. By the segments, the client's system chooses its own buffer.
+            let listener = SockRef::from(&listener);
+            listener.set_recv_buffer_size(4096).expect("a buffer can be small");
+            listener.set_tcp_mss(1000).expect("segments can be small");
+        }
         let address = listener.local_addr().expect("a listener has an address");
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);
@@ -173,6 +205,7 @@ impl Connection<'_> {
     async fn play(&mut self, misbehaviour: Misbehaviour) -> io::Result<()> {
         match misbehaviour {
             Misbehaviour::ResetUnread => return self.stream.get_ref().set_zero_linger(),
+            Misbehaviour::AnswerFirst(answer, then) => return self.answer_first(answer, then).await,
             _ => self.read_request().await?,
         }
         match misbehaviour {
@@ -197,7 +230,15 @@ impl Connection<'_> {
                 self.send(b"HTTP/1.1 200 OK\r\n").await?;
                 self.send_for_ever(b"x-padding: 0123456789012345678901234567890123456789\r\n").await
             }
-            Misbehaviour::Reset | Misbehaviour::ResetUnread => self.stream.get_ref().set_zero_linger(),
+            Misbehaviour::Reset | Misbehaviour::ResetUnread | Misbehaviour::AnswerFirst(..) => {
+                self.stream.get_ref().set_zero_linger()
+            }
+            Misbehaviour::Vanish => {
+                self.send(OK).await?;
+                // The kernel drops each packet before TCP sees it: no acknowledgement, no reset.
+                SockRef::from(self.stream.get_ref()).attach_filter(&[SockFilter::new(6, 0, 0, 0)])?;
+                self.read_request().await
+            }
             Misbehaviour::CloseIdle(pause) => {
                 self.send(OK).await?;
                 tokio::time::sleep(pause).await;
@@ -205,6 +246,11 @@ impl Connection<'_> {
             }
             Misbehaviour::CloseOnSecond => {
                 self.send(OK).await?;
+                self.read_request().await
+            }
+            Misbehaviour::SilentOnSecond => {
+                self.send(OK).await?;
+                self.read_request().await?;
                 self.read_request().await
             }
         }
@@ -222,8 +268,30 @@ impl Connection<'_> {
         }
     }
 
-    /// Reads a head and as much body as it announces.
+    async fn answer_first(&mut self, answer: &[u8], then: Then) -> io::Result<()> {
+        loop {
+            let (request, length) = self.read_head().await?;
+            self.send(answer).await?;
+            match then {
+                Then::Reset => return self.stream.get_ref().set_zero_linger(),
+                Then::Stall => return std::future::pending().await,
+                Then::HalfCloseAndRead => self.stream.shutdown().await?,
+                Then::Read | Then::ReadAndSay(_) => {}
+            }
+            self.read_body(request, length).await?;
+            if let Then::ReadAndSay(more) = then {
+                self.send(more).await?;
+            }
+        }
+    }
+
     async fn read_request(&mut self) -> io::Result<()> {
+        let (request, length) = self.read_head().await?;
+        self.read_body(request, length).await
+    }
+
+    /// Reads a head; gives it, and how long a body it announces.
+    async fn read_head(&mut self) -> io::Result<(Vec<u8>, usize)> {
         let mut request = Vec::new();
         let mut length = 0;
         loop {
@@ -237,9 +305,12 @@ impl Connection<'_> {
                 length = value.ok_or(io::ErrorKind::InvalidData)?;
             }
             if line.is_empty() {
-                break;
+                return Ok((request, length));
             }
         }
+    }
+
+    async fn read_body(&mut self, mut request: Vec<u8>, length: usize) -> io::Result<()> {
         let head = request.len();
         request.resize(head + length, 0);
         self.stream.read_exact(&mut request[head..]).await?;

@@ -7,10 +7,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use tokio_rustls::rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 
 /// A certificate authority, made for one test.
 pub struct Authority {
@@ -65,6 +66,16 @@ impl Authority {
         self.sign(&params)
     }
 
+    /// A server that shows this certificate, and demands one that this authority has signed.
+    pub fn demanding(&self, identity: &TlsIdentity) -> Arc<ServerConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("an authority can be trusted");
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let clients = clients.build().expect("there is an authority");
+        identity.configured(|builder| builder.with_client_cert_verifier(clients))
+    }
+
     fn sign(&self, params: &CertificateParams) -> TlsIdentity {
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("an authority can sign");
@@ -73,17 +84,48 @@ impl Authority {
 }
 
 impl TlsIdentity {
+    /// A certificate for these names that only itself has signed. `is_ca` says whether it claims to be an authority's, as
+    /// those of `openssl req -x509` do.
+    pub fn self_signed(names: &[&str], is_ca: bool) -> Self {
+        Self::of(params(names), is_ca)
+    }
+
+    /// One like that which was good until the year 2021.
+    pub fn self_signed_expired(names: &[&str]) -> Self {
+        let mut params = params(names);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        Self::of(params, true)
+    }
+
+    fn of(mut params: CertificateParams, is_ca: bool) -> Self {
+        params.distinguished_name.push(DnType::CommonName, "broadcaster test server");
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.self_signed(&key).expect("a key signs its certificate");
+        Self { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
     /// A server that shows this certificate and asks for none.
     pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.configured(|builder| builder.with_no_client_auth())
+    }
+
+    fn configured(
+        &self,
+        clients: impl FnOnce(
+            ConfigBuilder<ServerConfig, WantsVerifier>,
+        ) -> ConfigBuilder<ServerConfig, WantsServerCert>,
+    ) -> Arc<ServerConfig> {
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("it is PEM");
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is PEM");
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .expect("ring has the default versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .expect("the key belongs to the certificate");
-        Arc::new(config)
+            .expect("ring has the default versions");
+        let config = clients(builder).with_single_cert(vec![certificate], key);
+        Arc::new(config.expect("the key belongs to the certificate"))
     }
 
     /// Writes `NAME.pem` and `NAME.key` to `directory`; gives both paths, the certificate's first.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use tokio::sync::{mpsc, oneshot};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::background::Background;
 use super::tally::{self, Numbers};
@@ -91,8 +91,12 @@ impl Webhook {
 
     /// An https webhook that shows this certificate.
     pub fn start_tls(identity: &TlsIdentity) -> Self {
-        let tls = TlsAcceptor::from(identity.server_config());
-        Self::new(Record::new(usize::MAX), Some(tls))
+        Self::start_tls_as(identity.server_config())
+    }
+
+    /// An https webhook with this configuration of TLS.
+    pub fn start_tls_as(config: Arc<ServerConfig>) -> Self {
+        Self::new(Record::new(usize::MAX), Some(TlsAcceptor::from(config)))
     }
 
     fn new(record: Record, tls: Option<TlsAcceptor>) -> Self {

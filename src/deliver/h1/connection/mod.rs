@@ -16,12 +16,22 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::response::{Progress, ResponseReader};
-use crate::deliver::answer::Answer;
-use crate::message::outcome::Failure;
+use super::response::{Malformed, Progress, ResponseReader};
+use crate::{
+    deliver::{
+        answer::{self, Answer},
+        connect::cause,
+        fault::Fault,
+        patience::Patience,
+    },
+    message::outcome::Failure,
+};
 
 /// How much is read at once, in bytes. Answers of webhooks are small.
 const READ: usize = 4 * 1024;
+
+/// How large a payload may be, in bytes, to be on its way at once: what TCP sends before it is acknowledged.
+const AT_ONCE: usize = 12 * 1024;
 
 /// A connection, and whether another request can be sent over it.
 #[derive(Debug)]
@@ -45,7 +55,15 @@ impl Default for Buffers {
     }
 }
 
+/// A request and its answer, as far as they are.
+#[derive(Debug)]
+pub struct Exchange<'p, W> {
+    sending: Sending<'p, W>,
+    receiving: Receiving,
+}
+
 /// How far a request is.
+#[derive(Debug)]
 struct Sending<'p, W> {
     /// Writes the head; none when it is written.
     write_head: Option<W>,
@@ -56,15 +74,90 @@ struct Sending<'p, W> {
     sent: usize,
     /// Whether it has taken all of them.
     complete: bool,
+    /// Whether nothing of them is left in buffers of ours either.
+    out: bool,
+    /// Why no more can be sent.
+    broken: Option<io::Error>,
+}
+
+/// How far an answer is.
+#[derive(Debug, Default)]
+struct Receiving {
+    reader: ResponseReader,
+    /// What was received and not taken by the reader.
+    untaken: Vec<u8>,
+    /// The answer when it is complete, and whether the connection can be used again.
+    answer: Option<(Answer, bool)>,
+    /// Whether anything came.
+    begun: bool,
+    /// Whether anything came before the request was out.
+    early: bool,
+    /// Whether nothing more will come.
+    ended: bool,
 }
 
 /// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExchangeError {
-    /// Nothing of the request was sent: it can be sent again without being delivered twice.
-    NotSent,
+    /// Nothing of the request was sent: it can be sent again without being delivered twice. It says why.
+    NotSent(Fault),
+    /// It was sent, but the other end has not acknowledged all of it, nor said anything, until the kernel gave the
+    /// connection up: most likely it has not arrived.
+    NotAcknowledged(Fault),
     /// The request, or a part of it, was sent: whether the webhook has taken it is not known.
-    Failed(Failure),
+    Failed(Fault),
+}
+
+impl<'p, W: FnOnce(&mut Vec<u8>)> Exchange<'p, W> {
+    /// A request, whose head is what `write_head` writes once.
+    pub fn new(write_head: W, payload: &'p [u8]) -> Self {
+        let sending = Sending {
+            write_head: Some(write_head),
+            head: Vec::new(),
+            payload,
+            sent: 0,
+            complete: false,
+            out: false,
+            broken: None,
+        };
+        Self { sending, receiving: Receiving::default() }
+    }
+
+    /// Whether anything of an answer came.
+    pub(in crate::deliver) const fn has_begun_to_answer(&self) -> bool {
+        self.receiving.begun
+    }
+
+    /// What has come of it, where something has. A refusal counts at once. A delivery counts when the request is out:
+    /// some webhooks answer first, and then read; so an early one is kept as long as the webhook goes on reading.
+    fn outcome(&mut self, patience: &Patience) -> Option<Result<(Answer, bool), ExchangeError>> {
+        let Self { sending, receiving } = self;
+        let counts = |status| sending.out || !answer::is_delivery(status);
+        if receiving.answer.is_none() {
+            if receiving.reader.status().is_some_and(counts) {
+                patience.wait_for_the_rest();
+            }
+            if patience.is_over() {
+                receiving.answer = receiving.reader.give_up().map(|answer| (answer, false));
+            }
+        }
+        if receiving.lingers(sending) && !patience.is_over() {
+            patience.wait_for_the_rest();
+            return None;
+        }
+        if let Some((answer, reusable)) = receiving.answer.take_if(|(answer, _)| counts(answer.status)) {
+            return Some(Ok((answer, reusable && sending.out)));
+        }
+        let early = if receiving.answer.is_some() { ", though it was answered," } else { "" };
+        if let (Some(error), Some(_)) = (&sending.broken, &receiving.answer) {
+            let cause = format_args!("the request was not read to its end{early}: {error}");
+            return Some(Err(ExchangeError::Failed(Fault::new(Failure::Reset, cause))));
+        }
+        let what = if sending.out { "no answer" } else { "the request was not read" };
+        patience
+            .is_over()
+            .then(|| Err(ExchangeError::Failed(patience.timed_out(format_args!("{what}{early}")))))
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
@@ -87,61 +180,79 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
         Poll::Ready(())
     }
 
+    /// What carries it.
+    pub(in crate::deliver) const fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// Sends a request, whose head is what `write_head` writes once, and reads the whole answer. The connection can be
     /// used again where [`Self::is_open`] afterwards; after an error it can't.
     pub async fn exchange(
         &mut self,
         write_head: impl FnOnce(&mut Vec<u8>),
         payload: &[u8],
+        patience: &Patience,
     ) -> Result<Answer, ExchangeError> {
-        let write_head = Some(write_head);
-        let mut sending = Sending { write_head, head: Vec::new(), payload, sent: 0, complete: false };
-        let mut reader = ResponseReader::default();
-        let mut untaken = Vec::new();
-        // Closed until there is a complete answer: so it stays closed whatever happens from here on, also where this
-        // future is dropped.
-        let was_open = std::mem::take(&mut self.open);
-        poll_fn(|cx| {
-            // A read before the first byte is sent: a connection that was closed while it was idle must not get the
-            // request, since a failure after sending is a failed attempt.
-            if sending.sent == 0 && (!was_open || self.poll_unasked(cx).is_ready()) {
-                return Poll::Ready(Err(ExchangeError::NotSent));
-            }
-            let written = self.poll_send(cx, &mut sending);
-            let all_sent = matches!(written, Poll::Ready(Ok(())));
-            // Where sending failed half-way there may be an answer all the same: a 413 to a request that was too large,
-            // say.
-            if written.is_ready() && !all_sent && sending.sent == 0 {
-                return Poll::Ready(Err(ExchangeError::NotSent));
-            }
-            let answered = ready!(self.poll_answer(cx, &mut reader, &mut untaken));
-            Poll::Ready(self.conclude(answered, all_sent))
-        })
-        .await
+        let mut exchange = Exchange::new(write_head, payload);
+        poll_fn(|cx| self.poll_exchange(cx, &mut exchange, patience)).await
     }
 
-    /// An answer that came before the whole request was sent can't be to the whole request. As a refusal it counts, and
-    /// ends the connection.
-    fn conclude(
+    /// Goes on with an exchange, which has to be polled to its end over one connection.
+    pub fn poll_exchange<W: FnOnce(&mut Vec<u8>)>(
         &mut self,
-        answered: Result<(Answer, bool), Failure>,
-        all_sent: bool,
-    ) -> Result<Answer, ExchangeError> {
-        let (answer, reusable) = answered.map_err(ExchangeError::Failed)?;
-        if !all_sent && (200..300).contains(&answer.status) {
-            return Err(ExchangeError::Failed(Failure::Protocol));
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_, W>,
+        patience: &Patience,
+    ) -> Poll<Result<Answer, ExchangeError>> {
+        let Exchange { sending, receiving } = exchange;
+        if sending.sent == 0 {
+            // A read before the first byte is sent: a connection that was closed while it was idle must not get the
+            // request, since a failure after sending is a failed attempt. What it has to say belongs to no request of
+            // ours.
+            let was_open = self.open || sending.write_head.is_none();
+            let unasked = if was_open { self.poll_unasked(cx) } else { Poll::Ready(Failure::Reset.into()) };
+            if let Poll::Ready(fault) = unasked {
+                self.open = false;
+                return Poll::Ready(Err(ExchangeError::NotSent(fault)));
+            }
+            // Closed until there is a complete answer: so it stays closed whatever happens from here on, also where
+            // nobody asks again.
+            self.open = false;
         }
-        self.open = all_sent && reusable;
-        Ok(answer)
+        self.send(cx, sending);
+        if let (Some(error), 0) = (&sending.broken, sending.sent) {
+            return Poll::Ready(Err(ExchangeError::NotSent(cause::of_stream(error))));
+        }
+        // Where sending failed half-way there may be an answer all the same: a 413 to a request that was too large,
+        // say.
+        if let Err(error) = self.receive(cx, sending, receiving) {
+            return Poll::Ready(Err(error));
+        }
+        let Some(outcome) = exchange.outcome(patience) else { return Poll::Pending };
+        Poll::Ready(outcome.map(|(answer, reusable)| {
+            self.open = reusable;
+            answer
+        }))
     }
 
-    /// Sends what is left of head and payload.
+    /// Sends what is left of head and payload, as far as the socket takes it.
+    fn send<W: FnOnce(&mut Vec<u8>)>(&mut self, cx: &mut Context<'_>, sending: &mut Sending<'_, W>) {
+        if sending.out || sending.broken.is_some() {
+            return;
+        }
+        match self.poll_send(cx, sending) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => sending.out = true,
+            Poll::Ready(Err(error)) => sending.broken = Some(error),
+        }
+    }
+
     fn poll_send<W: FnOnce(&mut Vec<u8>)>(
         &mut self,
         cx: &mut Context<'_>,
         sending: &mut Sending<'_, W>,
     ) -> Poll<io::Result<()>> {
-        let Sending { write_head, head, payload, sent, complete } = sending;
+        let Sending { write_head, head, payload, sent, complete, .. } = sending;
         if let Some(write_head) = write_head.take() {
             let mut shared = self.buffers.head.borrow_mut();
             shared.clear();
@@ -160,48 +271,112 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Reads until the answer is complete: what it says, and whether the connection can be used again.
-    fn poll_answer(
+    /// Reads what has come. An error where there can be no answer any more.
+    fn receive<W>(
         &mut self,
         cx: &mut Context<'_>,
-        reader: &mut ResponseReader,
-        untaken: &mut Vec<u8>,
-    ) -> Poll<Result<(Answer, bool), Failure>> {
+        sending: &mut Sending<'_, W>,
+        receiving: &mut Receiving,
+    ) -> Result<(), ExchangeError> {
         let mut received = self.buffers.received.borrow_mut();
-        loop {
+        // Beyond a complete answer while the request is not out: a webhook that is not read may stop to read.
+        while !receiving.ended && (receiving.answer.is_none() || !sending.out || receiving.lingers(sending)) {
             let mut room = ReadBuf::new(&mut *received);
-            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room)).is_err() {
-                return Poll::Ready(Err(Failure::Reset));
-            }
-            let ended = room.filled().is_empty();
-            // Only a head that is not complete is left untaken, and that is limited.
-            let first = untaken.is_empty();
-            if !first {
-                untaken.extend_from_slice(room.filled());
-            }
-            let bytes = if first { room.filled() } else { untaken.as_slice() };
-            let Ok((taken, progress)) = reader.read(bytes, ended) else {
-                // Malformed because nothing more came is a connection that broke, not a webhook that speaks something
-                // else.
-                let failure = if ended { Failure::Reset } else { Failure::Protocol };
-                return Poll::Ready(Err(failure));
+            let broken = match Pin::new(&mut self.stream).poll_read(cx, &mut room) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) => None,
+                // A TLS connection that ends without saying so: as in plain HTTP, it ends the answer. Who could cut it
+                // off there could hold it back as well.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+                Poll::Ready(Err(error)) => Some(error),
             };
-            if let Progress::Complete { answer, reusable } = progress {
-                return Poll::Ready(Ok((answer, reusable)));
-            }
-            if first {
-                untaken.extend_from_slice(room.filled().get(taken..).unwrap_or_default());
-            } else {
-                untaken.drain(..taken);
-            }
+            receiving.take(room.filled()).map_err(|malformed| {
+                // Before there is a status, the end of the connection is not a webhook that speaks something else.
+                let broken = broken.as_ref().or(sending.broken.as_ref());
+                if receiving.ended { receiving.lost(broken) } else { protocol(malformed) }
+            })?;
+            receiving.early |= !sending.out;
+            sending.broken = sending.broken.take().or(broken);
         }
+        Ok(())
     }
 
-    /// Ready when there is something to receive, be it the end.
-    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when there is something to receive, be it the end: what that means for a request that was not sent.
+    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let mut received = self.buffers.received.borrow_mut();
-        Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut *received)).map(drop)
+        let mut room = ReadBuf::new(&mut *received);
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
+        Poll::Ready(match read {
+            Err(error) => cause::of_stream(&error),
+            Ok(()) if room.filled().is_empty() => {
+                Fault::new(Failure::Reset, "the webhook closed the connection before it was asked anything")
+            }
+            Ok(()) => {
+                let malformed = ResponseReader::default().read(room.filled(), false).err();
+                let words =
+                    malformed.map_or("the webhook spoke before it was asked", |Malformed(cause)| cause);
+                Fault::new(Failure::Protocol, words)
+            }
+        })
     }
+}
+
+impl Receiving {
+    /// Takes what was received, nothing where the connection has ended.
+    fn take(&mut self, received: &[u8]) -> Result<(), Malformed> {
+        self.ended = received.is_empty();
+        self.begun |= !self.ended;
+        if let Some((_, reusable)) = &mut self.answer {
+            // Whatever it is, it belongs to no request of ours.
+            *reusable = false;
+            return Ok(());
+        }
+        // Only a head that is not complete, or a line, is left untaken, and that is limited.
+        let first = self.untaken.is_empty();
+        if !first {
+            self.untaken.extend_from_slice(received);
+        }
+        let bytes = if first { received } else { self.untaken.as_slice() };
+        let (taken, progress) = self.reader.read(bytes, self.ended)?;
+        if let Progress::Complete { answer, reusable } = progress {
+            self.answer = Some((answer, reusable));
+        } else if first {
+            self.untaken.extend_from_slice(received.get(taken..).unwrap_or_default());
+        } else {
+            self.untaken.drain(..taken);
+        }
+        Ok(())
+    }
+
+    /// Whether the connection must stay open for a moment, though the answer counts and it is of no more use. The kernel
+    /// may still have a part of the request, and would throw it away when something arrives for a closed connection.
+    fn lingers<W>(&self, sending: &Sending<'_, W>) -> bool {
+        let may_be_under_way = || self.early || sending.payload.len() > AT_ONCE;
+        let Some((answer, false)) = &self.answer else { return false };
+        answer.is_delivery() && sending.out && !self.ended && may_be_under_way()
+    }
+
+    /// The connection has ended without a status, by this error if it was one.
+    fn lost(&self, error: Option<&io::Error>) -> ExchangeError {
+        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+        let Some(error) = error else {
+            let within = if self.begun { "within the status line" } else { "without an answer" };
+            let cause = format_args!("the webhook closed the connection {within}");
+            return ExchangeError::Failed(Fault::new(Failure::Reset, cause));
+        };
+        let fault = cause::of_stream(error);
+        // What the kernel says of a connection when it has sent something again and again without an acknowledgement.
+        let unheard = matches!(error.kind(), TimedOut | HostUnreachable | NetworkUnreachable);
+        if unheard && !self.begun {
+            ExchangeError::NotAcknowledged(fault)
+        } else {
+            ExchangeError::Failed(fault)
+        }
+    }
+}
+
+fn protocol(Malformed(cause): Malformed) -> ExchangeError {
+    ExchangeError::Failed(Fault::new(Failure::Protocol, cause))
 }
 
 /// Writes `head` and `payload`, of which `sent` bytes were written before.

@@ -203,7 +203,7 @@ impl Webhook {
             _ => match self.poison(number) {
                 None => {
                     self.taken = Some(now);
-                    Attempt::Delivered(200)
+                    Attempt::delivered(200)
                 }
                 Some(Poison::Rejected) => status(422),
                 Some(Poison::Fails) => status(500),

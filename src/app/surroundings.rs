@@ -1,0 +1,52 @@
+//! What the machine gives the process: whether that is enough, and what of it is not used.
+
+use std::env;
+
+use tracing::warn;
+
+use crate::{base::descriptors, config::Config};
+
+/// How many descriptors a lane has for itself: its runtime, and its connections to NATS.
+const OF_A_LANE: u64 = 8;
+/// How many the rest of the process has, but for whoever asks for health or metrics.
+const OF_THE_REST: u64 = 16;
+
+/// Variables by which other clients are told of a proxy.
+const PROXIES: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+
+/// Takes as many descriptors as the system allows, and says what an operator may have meant otherwise.
+pub(super) fn settle_in() {
+    if let Err(error) = descriptors::raise_limit() {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+    let is_set = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let proxies: Vec<_> = PROXIES.into_iter().filter(is_set).collect();
+    if !proxies.is_empty() {
+        // Not their values: a proxy may have a password.
+        warn!(
+            variables = proxies.join(", "),
+            "proxies are not supported: webhooks are connected to directly, whatever these variables say"
+        );
+    }
+}
+
+/// Warns where there may not be enough descriptors for all connections that `config` allows on this many lanes.
+pub(super) fn warn_of_too_few_descriptors(config: &Config, lanes: usize) {
+    let limit = descriptors::limit();
+    let webhooks: u64 = config.routes.iter().map(|route| count(route.webhook.concurrency.get())).sum();
+    let others = count(lanes).saturating_mul(OF_A_LANE).saturating_add(OF_THE_REST);
+    if webhooks.saturating_add(others) > descriptors::free_of(limit) {
+        warn!(
+            limit,
+            needed = webhooks.saturating_add(others).saturating_add(limit - descriptors::free_of(limit)),
+            connections_to_webhooks = webhooks,
+            "the limit of open files may be too low for all routes at once: raise it (LimitNOFILE=, ulimit -Hn), or \
+             lower webhook.concurrency"
+        );
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
