@@ -51,11 +51,13 @@ impl QueuedLetter {
 impl Sender {
     /// Hands `letter` over without waiting, or gives it back where too many are waiting already.
     #[expect(clippy::result_large_err, reason = "the letter is moved either way")]
-    pub fn send(&self, letter: Letter) -> Result<(), Letter> {
+    pub fn send(&self, mut letter: Letter) -> Result<(), Letter> {
         let cost = u32::try_from(letter.message.cost()).unwrap_or(u32::MAX);
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(cost) else {
             return Err(letter);
         };
+        // One that found no room anywhere is still as it was read.
+        letter.message.detach();
         let waiting = QueuedLetter { letter, cut: Cut::Nothing, fate: None, _bytes: bytes };
         self.waiting.try_send(waiting).map_err(|refused| refused.into_inner().letter)
     }

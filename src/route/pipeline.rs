@@ -322,8 +322,13 @@ impl<D: Deliver + 'static> Pipeline<D> {
     /// How much room there is for more.
     pub fn capacity(&self) -> Capacity {
         let schedule = self.schedule.borrow();
-        let (messages, bytes) = schedule.queue().free();
-        Capacity { messages, bytes, queued: schedule.queue().len(), retrying: schedule.retries().len() }
+        let (queue, retries) = (schedule.queue(), schedule.retries());
+        Capacity {
+            messages: queue.free_messages(),
+            bytes: queue.free_bytes(),
+            queued: queue.len(),
+            retrying: retries.len(),
+        }
     }
 
     /// Returns when there are fewer than `low` messages in the queue. Whether there are already is not looked at.

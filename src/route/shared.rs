@@ -15,9 +15,10 @@ use super::{
         gate::Gates,
         pause::Pause,
         policy::Policy,
-        queue::Queue,
+        queue::{Queue, Room},
         rate_limit::{Limiter, SharedLimit},
         retry_queue::RetryQueue,
+        share::Pool,
     },
     settle::Settle,
     source_status::SourceStatus,
@@ -49,6 +50,8 @@ pub struct Route {
     pub dead_letters: Option<dead_letter::Sender>,
     limit: Option<SharedLimit>,
     pause: Pause,
+    queue_bytes: Arc<Pool>,
+    retry_bytes: Arc<Pool>,
     /// Whether messages come, by lane: one for each lane that this route runs on.
     sources: Box<[Arc<SourceStatus>]>,
 }
@@ -62,7 +65,7 @@ impl Route {
         transport: Transport,
         dead_letters: Option<dead_letter::Sender>,
     ) -> Self {
-        let least = most_lanes(&settings).get().min(stats.len());
+        let lanes = most_lanes(&settings).get().min(stats.len());
         Self {
             breaker: Breaker::new(settings.breaker.as_ref()),
             health: Arc::new(WebhookHealth::new(settings.name.clone())),
@@ -71,7 +74,9 @@ impl Route {
             dead_letters,
             limit: settings.rate_limit.map(SharedLimit::new),
             pause: Pause::default(),
-            sources: (0..least).map(|_| Arc::new(SourceStatus::new(settings.name.clone()))).collect(),
+            queue_bytes: Pool::new(settings.queue.bounds.bytes, lanes),
+            retry_bytes: Pool::new(settings.retry.bounds.bytes, lanes),
+            sources: (0..lanes).map(|_| Arc::new(SourceStatus::new(settings.name.clone()))).collect(),
             settings,
         }
     }
@@ -132,8 +137,12 @@ impl Route {
             limit: self.limit.clone().map(Limiter::new),
             breaker: self.breaker.clone(),
         };
-        let queue = Queue::new(self.bounds(settings.queue.bounds, lane), settings.queue.overflow);
-        let retries = RetryQueue::new(self.bounds(settings.retry.bounds, lane));
+        let room = |bounds: Bounds, bytes: &Arc<Pool>| Room {
+            messages: self.part(bounds.messages, lane),
+            bytes: bytes.share(),
+        };
+        let queue = Queue::new(room(settings.queue.bounds, &self.queue_bytes), settings.queue.overflow);
+        let retries = RetryQueue::new(room(settings.retry.bounds, &self.retry_bytes));
         let settle =
             Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), acks, clock);
         Pipeline::start(Parts {
@@ -147,10 +156,6 @@ impl Route {
             stats,
             clock,
         })
-    }
-
-    fn bounds(&self, whole: Bounds, lane: usize) -> Bounds {
-        Bounds { messages: self.part(whole.messages, lane), bytes: self.part(whole.bytes, lane) }
     }
 
     fn part(&self, whole: NonZeroUsize, lane: usize) -> NonZeroUsize {

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod queue;
 pub mod rate_limit;
 pub mod retry_queue;
+pub mod share;
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use retry_queue::RetryQueue;
 use crate::{
     base::clock::Time,
     message::{
-        FailedAttempt, Message,
+        Charge, FailedAttempt, Message,
         batch::Batch,
         outcome::{Attempt, Failure, Reason},
     },
@@ -136,11 +137,21 @@ impl Schedule {
             // webhook is. But they get their turn.
             self.trials = self.trials.wrapping_add(1);
             if !self.trials.is_multiple_of(RETRY_EVERY) {
-                return self.queue.pop().or_else(|| self.retries.pop_due(now));
+                return self.queue.begin().or_else(|| self.retries.begin(now));
             }
         }
         // A due retry is older than anything in the queue.
-        self.retries.pop_due(now).or_else(|| self.queue.pop())
+        self.retries.begin(now).or_else(|| self.queue.begin())
+    }
+
+    /// Takes note that `message`, in which nothing was changed since, is under way no more. A retry that has failed again
+    /// is [pushed](RetryQueue::push) before anything else is: it gets its place back.
+    pub fn end(&mut self, message: &Message) {
+        match message.charged {
+            Some(Charge::Queue) => self.queue.end(message.cost()),
+            Some(Charge::Retries) => self.retries.end(message.cost()),
+            None => {}
+        }
     }
 
     /// When there will be something to attempt, if nothing new comes in, as far as is known at `now`: not after it when
@@ -183,12 +194,16 @@ impl Schedule {
         mut settle: impl FnMut(Verdict),
     ) -> Option<Change> {
         let Attempt::Failed { failure, retry_after, ref excerpt, ref cause } = *attempt else {
-            batch.for_each(|message| settle(Verdict::Delivered(message)));
+            batch.for_each(|message| {
+                self.end(&message);
+                settle(Verdict::Delivered(message));
+            });
             return self.gates.breaker.succeeded(began, now);
         };
         // The breaker first: whether this attempt is held against its messages depends on how it stood before.
         let (counts, change) = self.gates.breaker.failed(failure, began, now);
         batch.for_each(|mut message| {
+            self.end(&message);
             message.last_failure = Some(failure);
             let (excerpt, cause) = (excerpt.clone(), cause.clone());
             message.failed_attempt = Some(Box::new(FailedAttempt { at: now, excerpt, cause }));
