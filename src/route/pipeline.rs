@@ -234,6 +234,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.show_load();
         // Only now that the schedule is not borrowed any more: waking workers asks it what there is to do.
         self.follow(change, now);
+        self.low_water.observe_end();
         self.progress.notify_one();
     }
 
@@ -326,6 +327,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         Capacity {
             messages: queue.free_messages(),
             bytes: queue.free_bytes(),
+            bytes_at_most: queue.free_bytes_at_most(),
             queued: queue.len(),
             retrying: retries.len(),
         }
@@ -334,6 +336,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
     /// Returns when there are fewer than `low` messages in the queue. Whether there are already is not looked at.
     pub async fn ran_low(&self, low: usize) {
         self.low_water.reached(low).await;
+    }
+
+    /// Returns when an attempt has ended, and given back the bytes it took.
+    pub async fn freed_bytes(&self) {
+        self.low_water.freed().await;
     }
 
     /// Until when the webhook is left alone, where it is at `now`, so that more messages would only wait here.

@@ -132,6 +132,11 @@ impl Queue {
         self.room.bytes.left_of_even_part()
     }
 
+    /// How many more bytes there are for this lane, if the others take none.
+    pub fn free_bytes_at_most(&self) -> usize {
+        self.room.bytes.left()
+    }
+
     /// How many messages are waiting.
     pub fn len(&self) -> usize {
         self.messages.len()
