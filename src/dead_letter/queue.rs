@@ -135,6 +135,18 @@ mod tests {
     }
 
     #[test]
+    fn a_letter_that_waits_keeps_nothing_alive_but_itself() {
+        let (sender, mut queue) = queue();
+        let block = bytes::Bytes::from(vec![7; 64 * 1024]);
+        let mut small = letter(&[]);
+        small.message.payload = block.slice(..100);
+        assert!(sender.send(small).is_ok());
+        let waiting = queue.waiting.try_recv().unwrap();
+        assert_eq!(waiting.letter.message.payload, block.slice(..100));
+        assert!(block.is_unique(), "the letter holds on to the block that it was read with");
+    }
+
+    #[test]
     fn a_letter_is_shortened_until_nothing_is_left_to_cut() {
         let (sender, mut queue) = queue();
         assert!(sender.send(letter(&[])).is_ok());

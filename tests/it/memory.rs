@@ -60,12 +60,11 @@ impl Pod {
     /// Publishes some megabytes at a time until the metrics are as they should be.
     async fn publish_until(&mut self, step: u64, full: impl Fn(&Metrics) -> bool) {
         const MOST_STEPS: usize = 40;
-        for _ in 0..MOST_STEPS {
-            if full(&self.publish(step).await) {
-                return;
-            }
+        let mut steps = 0;
+        while !full(&self.publish(step).await) {
+            steps += 1;
+            assert!(steps < MOST_STEPS, "nothing is full after {} messages", self.publisher.count());
         }
-        panic!("nothing is full after {} messages", self.publisher.count());
     }
 
     /// A panic unless the daemon takes no more than `bounds`, and a third for what no bound can know of.
@@ -73,7 +72,7 @@ impl Pod {
         let taken = self.daemon.own_memory().saturating_sub(self.idle);
         let sockets = self.group.as_ref().map_or(0, ControlGroup::sockets);
         let (taken, sockets) = (taken as f64 / MIB as f64, sockets as f64 / MIB as f64);
-        println!("{taken:.1} MiB and {sockets:.1} MiB in sockets, for bounds of {} MiB", bounds / MIB);
+        eprintln!("{taken:.1} MiB and {sockets:.1} MiB in sockets, for bounds of {} MiB", bounds / MIB);
         assert!(taken <= 1.3 * (bounds / MIB) as f64, "{taken:.1} MiB are taken by {} MiB", bounds / MIB);
     }
 
@@ -97,7 +96,7 @@ async fn all_full(sizes: &[usize]) {
     const RETRIES: u64 = 32 * MIB;
     let largest = *sizes.iter().max().expect("there is a size") as f64;
     let mean = sizes.iter().sum::<usize>() / sizes.len() + 400;
-    let step = (12 * MIB as usize / mean) as u64;
+    let step = 12 * MIB / mean as u64;
     let hook = Webhook::counting();
     hook.answer(503);
     let mut pod = Pod::start(sizes, &hook.url(), |daemon| {

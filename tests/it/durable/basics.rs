@@ -207,6 +207,7 @@ async fn what_comes_while_the_lines_are_given_up_is_not_taken_any_more() {
 #[tokio::test]
 async fn no_more_is_asked_for_than_the_bounds_have_room_for() {
     const COUNT: u64 = 60;
+    const ALL: usize = 60;
     let nats = NatsServer::start().await;
     let stream = make_stream(&nats).await;
     Publisher::new(nats.client().await, "todos.events").padded(900_000).store(COUNT).await;
@@ -219,7 +220,7 @@ async fn no_more_is_asked_for_than_the_bounds_have_room_for() {
         .start_ready()
         .await;
     // Far less than the time after which somebody looks who was not woken.
-    hook.wait_delivered(COUNT as usize, PATIENCE / 4).await;
+    hook.wait_delivered(ALL, PATIENCE / 4).await;
     wait_acknowledged(&stream).await;
     let account = daemon.stop().await;
     assert!(account.adds_up() && account.delivered == COUNT, "{account:?}");
