@@ -39,8 +39,8 @@ impl Standing {
     }
 
     fn turn(&mut self) {
-        self.now = self.retries.next_due().expect("it is never empty");
-        let message = self.retries.pop_due(self.now).expect("one is due");
+        let (message, due) = self.retries.pop().expect("it is never empty");
+        self.now = due;
         self.park(message);
     }
 

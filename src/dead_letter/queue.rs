@@ -51,11 +51,13 @@ impl QueuedLetter {
 impl Sender {
     /// Hands `letter` over without waiting, or gives it back where too many are waiting already.
     #[expect(clippy::result_large_err, reason = "the letter is moved either way")]
-    pub fn send(&self, letter: Letter) -> Result<(), Letter> {
+    pub fn send(&self, mut letter: Letter) -> Result<(), Letter> {
         let cost = u32::try_from(letter.message.cost()).unwrap_or(u32::MAX);
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(cost) else {
             return Err(letter);
         };
+        // One that found no room anywhere is still as it was read.
+        letter.message.detach();
         let waiting = QueuedLetter { letter, cut: Cut::Nothing, fate: None, _bytes: bytes };
         self.waiting.try_send(waiting).map_err(|refused| refused.into_inner().letter)
     }
@@ -130,6 +132,18 @@ mod tests {
         assert!(sender.send(giant).is_err());
         let taken = (0..WAITING_MESSAGES + 10).filter(|_| sender.send(letter(&[])).is_ok()).count();
         assert_eq!(taken, WAITING_MESSAGES);
+    }
+
+    #[test]
+    fn a_letter_that_waits_keeps_nothing_alive_but_itself() {
+        let (sender, mut queue) = queue();
+        let block = bytes::Bytes::from(vec![7; 64 * 1024]);
+        let mut small = letter(&[]);
+        small.message.payload = block.slice(..100);
+        assert!(sender.send(small).is_ok());
+        let waiting = queue.waiting.try_recv().unwrap();
+        assert_eq!(waiting.letter.message.payload, block.slice(..100));
+        assert!(block.is_unique(), "the letter holds on to the block that it was read with");
     }
 
     #[test]

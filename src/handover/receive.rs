@@ -162,10 +162,12 @@ impl OfferReceiver {
             return answer(connection.client(), offerer, Reply::Refused).await;
         };
         let mut offer = Offer { route: route.name().clone(), message, offerer };
-        // A route with too little to divide runs on the first lanes only.
-        let lanes = route.lanes().min(self.lanes.len());
-        for _ in 0..lanes {
-            self.turn = (self.turn + 1) % lanes;
+        for _ in 0..self.lanes.len() {
+            self.turn = (self.turn + 1) % self.lanes.len();
+            // A route with too little to divide runs on some lanes only.
+            if route.source(self.turn).is_none() {
+                continue;
+            }
             match self.lanes[self.turn].try_send(offer) {
                 Ok(()) => return,
                 Err(refused) => offer = refused.into_inner(),

@@ -37,6 +37,17 @@ pub struct Message {
     pub failed_attempt: Option<Box<FailedAttempt>>,
     /// How to acknowledge it to its stream, if it came from one.
     pub ack: Option<AckHandle>,
+    /// Where it takes up room while it is under way; none when it is not.
+    pub charged: Option<Charge>,
+}
+
+/// Which bound the memory of a message counts against while it is attempted: that of where it waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// That of the queue.
+    Queue,
+    /// That of the retry queue.
+    Retries,
 }
 
 /// What is kept of an attempt that failed, for whoever looks into a dead letter. Boxed in its message, so that one that
@@ -68,6 +79,7 @@ impl Message {
             last_failure: None,
             failed_attempt: None,
             ack: None,
+            charged: None,
         }
     }
 
@@ -87,14 +99,12 @@ impl Message {
 
     /// Lets go of the memory that the payload shares with others.
     ///
-    /// A small payload is a slice of a read block of 32 KiB or more. In a queue it would keep the whole block alive,
-    /// and the bounds would count a hundredth of the memory that is really taken.
+    /// A payload is a slice of the block that the NATS client read it with, 64 KiB or more: up to twice the largest
+    /// message that it had to hold. Whoever keeps the slice keeps the block, and the bounds would count a hundredth of the
+    /// memory that is really taken. Nothing tells how large the block is, so a large payload is copied too: reading and
+    /// posting it cost far more.
     pub fn detach(&mut self) {
-        // From half of such a block on, a copy would save less than it costs.
-        const WORTH_COPYING: usize = 16 * 1024;
-        if self.payload.len() < WORTH_COPYING {
-            self.payload = Bytes::copy_from_slice(&self.payload);
-        }
+        self.payload = Bytes::copy_from_slice(&self.payload);
     }
 }
 
@@ -263,11 +273,14 @@ mod tests {
 
     #[test]
     fn a_detached_payload_is_a_copy() {
-        let block = Bytes::from(vec![7; 32 * 1024]);
-        let mut message =
-            Message::new(Id::fresh(), "a".into(), Headers::default(), block.slice(..100), Time::START);
-        message.detach();
-        assert_eq!(message.payload, block.slice(..100));
-        assert_ne!(message.payload.as_ptr(), block.as_ptr());
+        for size in [100, 20_000, 1 << 20] {
+            let block = Bytes::from(vec![7; 2 << 20]);
+            let payload = block.slice(..size);
+            let mut message =
+                Message::new(Id::fresh(), "a".into(), Headers::default(), payload.clone(), Time::START);
+            message.detach();
+            assert_eq!(message.payload, payload);
+            assert_ne!(message.payload.as_ptr(), block.as_ptr());
+        }
     }
 }

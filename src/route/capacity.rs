@@ -9,8 +9,10 @@ use tokio::sync::Notify;
 pub struct Capacity {
     /// How many messages fit into the queue.
     pub messages: usize,
-    /// How many bytes do.
+    /// How many bytes do, if the other lanes take as many.
     pub bytes: usize,
+    /// How many bytes do, if the other lanes take none.
+    pub bytes_at_most: usize,
     /// How many messages are in the queue.
     pub queued: usize,
     /// How many wait for another attempt.
@@ -23,6 +25,9 @@ pub(super) struct LowWater {
     /// 0 while nobody waits: no queue has fewer messages, so what each message checks never holds then.
     mark: Cell<usize>,
     reached: Notify,
+    /// Whether somebody waits for bytes, of which there are more when an attempt ends.
+    wants_bytes: Cell<bool>,
+    freed: Notify,
 }
 
 impl LowWater {
@@ -37,6 +42,19 @@ impl LowWater {
         if messages < self.mark.get() {
             self.mark.set(0);
             self.reached.notify_one();
+        }
+    }
+
+    /// Returns when an attempt has ended.
+    pub(super) async fn freed(&self) {
+        self.wants_bytes.set(true);
+        self.freed.notified().await;
+    }
+
+    /// Takes note that an attempt has ended.
+    pub(super) fn observe_end(&self) {
+        if self.wants_bytes.replace(false) {
+            self.freed.notify_one();
         }
     }
 }

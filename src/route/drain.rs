@@ -155,7 +155,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
     /// Leaves a batch in the middle of its attempt. Whether the webhook took it is not known.
     pub(super) fn abandon(&self, batch: Batch) {
         self.end_attempt();
-        batch.for_each(|message| self.put_back(message));
+        batch.for_each(|mut message| {
+            self.schedule.borrow_mut().end(&message);
+            message.charged = None;
+            self.put_back(message);
+        });
     }
 
     /// Whether nothing is left.

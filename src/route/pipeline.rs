@@ -253,6 +253,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.note(attempt, rejected, resolved.wait, now);
         // Only now that the schedule is not borrowed any more: waking workers asks it what there is to do.
         self.follow(resolved.change, now);
+        self.low_water.observe_end();
         self.progress.notify_one();
     }
 
@@ -356,13 +357,24 @@ impl<D: Deliver + 'static> Pipeline<D> {
     /// How much room there is for more.
     pub fn capacity(&self) -> Capacity {
         let schedule = self.schedule.borrow();
-        let (messages, bytes) = schedule.queue().free();
-        Capacity { messages, bytes, queued: schedule.queue().len(), retrying: schedule.retries().len() }
+        let (queue, retries) = (schedule.queue(), schedule.retries());
+        Capacity {
+            messages: queue.free_messages(),
+            bytes: queue.free_bytes(),
+            bytes_at_most: queue.free_bytes_at_most(),
+            queued: queue.len(),
+            retrying: retries.len(),
+        }
     }
 
     /// Returns when there are fewer than `low` messages in the queue. Whether there are already is not looked at.
     pub async fn ran_low(&self, low: usize) {
         self.low_water.reached(low).await;
+    }
+
+    /// Returns when an attempt has ended, and given back the bytes it took.
+    pub async fn freed_bytes(&self) {
+        self.low_water.freed().await;
     }
 
     /// Until when the webhook is left alone, where it is at `now`, so that more messages would only wait here.

@@ -1,10 +1,16 @@
 //! A route as all its lanes see it: its settings, and what holds for the whole of it.
 //!
-//! The bounds and the concurrency are divided: each lane keeps its own part without asking the others. The rate limit,
-//! the pause that a webhook asks for, the breaker and the webhook's health are shared, since they are about the webhook
-//! and not about a lane: by atomics as long as all goes well, by a lock in trouble.
+//! The concurrency and the bounds in messages are divided: each lane keeps its own part without asking the others. Bytes
+//! are drawn of one pool, since one message may need most of them. The rate limit, the pause that a webhook asks for, the
+//! breaker and the webhook's health are shared, since they are about the webhook and not about a lane: by atomics as long
+//! as all goes well, by a lock in trouble.
 
-use std::{num::NonZeroUsize, rc::Rc, sync::Arc};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    num::NonZeroUsize,
+    rc::Rc,
+    sync::Arc,
+};
 
 use super::{
     pipeline::{Parts, Pipeline},
@@ -16,9 +22,10 @@ use super::{
         pace::Pace,
         pause::Pause,
         policy::Policy,
-        queue::Queue,
+        queue::{Queue, Room},
         rate_limit::{Limiter, SharedLimit},
         retry_queue::RetryQueue,
+        share::Pool,
         slow_start::{self, SlowStart},
     },
     settle::Settle,
@@ -53,20 +60,24 @@ pub struct Route {
     limit: Option<SharedLimit>,
     pause: Pause,
     pace: Pace,
-    /// Whether messages come, by lane: one for each lane that this route runs on.
+    queue_bytes: Arc<Pool>,
+    retry_bytes: Arc<Pool>,
+    /// The first lane that it runs on.
+    first_lane: usize,
+    /// Whether messages come, for each lane that it runs on, from the first one.
     sources: Box<[Arc<SourceStatus>]>,
 }
 
 impl Route {
-    /// A route for the lanes that `stats` are of. Where there is not enough to divide among all of them, only the first
-    /// ones run it.
+    /// A route for the lanes that `stats` are of. Where there is not enough to divide among all of them, it runs on some.
     pub fn new(
         settings: config::Route,
         stats: LaneStats,
         transport: Transport,
         dead_letters: Option<dead_letter::Sender>,
     ) -> Self {
-        let least = most_lanes(&settings).get().min(stats.len());
+        let lanes = most_lanes(&settings).min(stats.len());
+        let first_lane = first_lane(&settings.name, stats.len());
         Self {
             breaker: Breaker::new(settings.breaker.as_ref()),
             health: Arc::new(WebhookHealth::new(settings.name.clone())),
@@ -76,7 +87,10 @@ impl Route {
             limit: settings.rate_limit.map(SharedLimit::new),
             pause: Pause::default(),
             pace: Pace::default(),
-            sources: (0..least).map(|_| Arc::new(SourceStatus::new(settings.name.clone()))).collect(),
+            queue_bytes: Pool::new(settings.queue.bounds.bytes, lanes),
+            retry_bytes: Pool::new(settings.retry.bounds.bytes, lanes),
+            first_lane,
+            sources: (0..lanes).map(|_| Arc::new(SourceStatus::new(settings.name.clone()))).collect(),
             settings,
         }
     }
@@ -121,14 +135,20 @@ impl Route {
         self.settings.jetstream.is_some()
     }
 
-    /// How many lanes run it: always the first ones, so that whoever passes messages on knows which.
-    pub const fn lanes(&self) -> usize {
-        self.sources.len()
+    /// The first of the lanes that run it, for what one of them does for all.
+    pub const fn first_lane(&self) -> usize {
+        self.first_lane
     }
 
     /// Whether messages come on `lane`; none where that lane does not run this route.
     pub fn source(&self, lane: usize) -> Option<&Arc<SourceStatus>> {
-        self.sources.get(lane)
+        self.sources.get(self.rank(lane))
+    }
+
+    /// Which of the lanes that run it `lane` is. Those after the last one don't.
+    fn rank(&self, lane: usize) -> usize {
+        let lanes = self.stats.len().max(1);
+        (lane + lanes - self.first_lane) % lanes
     }
 
     /// Starts its pipeline on `lane`, whose workers are clients that `client` makes. They add to what is `under_way` at the
@@ -150,8 +170,12 @@ impl Route {
             pace: self.pace.clone(),
             breaker: self.breaker.clone(),
         };
-        let queue = Queue::new(self.bounds(settings.queue.bounds, lane), settings.queue.overflow);
-        let retries = RetryQueue::new(self.bounds(settings.retry.bounds, lane));
+        let room = |bounds: Bounds, bytes: &Arc<Pool>| Room {
+            messages: self.part(bounds.messages, lane),
+            bytes: bytes.share(),
+        };
+        let queue = Queue::new(room(settings.queue.bounds, &self.queue_bytes), settings.queue.overflow);
+        let retries = RetryQueue::new(room(settings.retry.bounds, &self.retry_bytes));
         let settle =
             Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), acks, clock);
         let concurrency = self.part(settings.webhook.concurrency, lane).get();
@@ -169,20 +193,27 @@ impl Route {
         })
     }
 
-    fn bounds(&self, whole: Bounds, lane: usize) -> Bounds {
-        Bounds { messages: self.part(whole.messages, lane), bytes: self.part(whole.bytes, lane) }
-    }
-
     fn part(&self, whole: NonZeroUsize, lane: usize) -> NonZeroUsize {
-        part(whole, self.sources.len(), lane)
+        part(whole, self.sources.len(), self.rank(lane))
     }
 }
 
-/// Among how many lanes the settings can be divided, so that each has at least one of everything: a lane without a
-/// worker or without room in a queue would take messages and deliver none.
-fn most_lanes(settings: &config::Route) -> NonZeroUsize {
-    let concurrency = settings.webhook.concurrency;
-    concurrency.min(settings.queue.bounds.messages).min(settings.retry.bounds.messages)
+/// Among how many lanes the settings can be divided. NATS gives a message to a lane whatever that one has in hand: with few
+/// workers, or little room, one lane has nobody left or is full while another one is idle. With many, that evens out.
+fn most_lanes(settings: &config::Route) -> usize {
+    const FEWEST_WORKERS: usize = 16;
+    const FEWEST_MESSAGES: usize = 256;
+    let workers = settings.webhook.concurrency.get() / FEWEST_WORKERS;
+    let messages = settings.queue.bounds.messages.min(settings.retry.bounds.messages).get() / FEWEST_MESSAGES;
+    workers.min(messages).max(1)
+}
+
+/// Where the lanes of a route begin: elsewhere for another route, so that small ones are not all on the same lane.
+fn first_lane(name: &RouteName, lanes: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    name.as_str().hash(&mut hasher);
+    // The remainder is less than a number of lanes.
+    usize::try_from(hasher.finish() % lanes.max(1) as u64).unwrap_or_default()
 }
 
 /// The part of `whole` that the lane with this number gets. The parts add up to the whole; the first lanes take what
@@ -195,7 +226,61 @@ fn part(whole: NonZeroUsize, lanes: usize, lane: usize) -> NonZeroUsize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::{
+        config::{Sources, load},
+        deliver::connect::network::Network,
+    };
+
+    fn route(name: &str, settings: &[(&str, &str)], lanes: usize) -> Route {
+        let url = [("webhook.url", "http://a/")];
+        let flags = url
+            .iter()
+            .chain(settings)
+            .map(|(key, value)| (format!("routes.{name}.{key}"), (*value).to_owned(), "--set".to_owned()));
+        let config = load(Sources { flags: flags.collect(), ..Sources::default() }).unwrap();
+        let settings = config.routes.into_iter().next().unwrap();
+        let transport = Network::default().transport(&settings.webhook);
+        Route::new(settings, (0..lanes).map(|_| Arc::default()).collect(), transport, None)
+    }
+
+    fn lanes_of(route: &Route, lanes: usize) -> Vec<usize> {
+        (0..lanes).filter(|lane| route.source(*lane).is_some()).collect()
+    }
+
+    #[test]
+    fn a_route_with_little_to_divide_runs_on_few_lanes() {
+        let count = |settings: &[(&str, &str)]| lanes_of(&route("a", settings, 4), 4).len();
+        assert_eq!(count(&[]), 4);
+        for (concurrency, lanes) in [("1", 1), ("2", 1), ("16", 1), ("31", 1), ("32", 2), ("100", 4)] {
+            assert_eq!(count(&[("webhook.concurrency", concurrency)]), lanes, "{concurrency}");
+        }
+        assert_eq!(count(&[("queue.messages", "10")]), 1);
+        assert_eq!(count(&[("retry.messages", "600")]), 2);
+    }
+
+    #[test]
+    fn small_routes_are_spread_over_the_lanes() {
+        let only = |number: usize| {
+            let route = route(&format!("r{number}"), &[("webhook.concurrency", "8")], 4);
+            assert_eq!(route.part(NonZeroUsize::new(8).unwrap(), route.first_lane()).get(), 8);
+            let lanes = lanes_of(&route, 4);
+            assert_eq!(lanes, [route.first_lane()]);
+            lanes[0]
+        };
+        assert_eq!((0..20).map(only).collect::<BTreeSet<_>>().len(), 4);
+    }
+
+    #[test]
+    fn the_lanes_of_a_route_divide_all_it_has() {
+        let route = route("a", &[("webhook.concurrency", "35"), ("queue.messages", "1001")], 4);
+        let (workers, messages) = (route.settings.webhook.concurrency, route.settings.queue.bounds.messages);
+        let lanes = lanes_of(&route, 4);
+        let sum = |whole| lanes.iter().map(|lane| route.part(whole, *lane).get()).sum::<usize>();
+        assert_eq!((lanes.len(), sum(workers), sum(messages)), (2, 35, 1001));
+    }
 
     #[test]
     fn the_parts_add_up_to_the_whole() {

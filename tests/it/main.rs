@@ -13,6 +13,7 @@ mod http1;
 mod invariants;
 mod kit;
 mod load;
+mod memory;
 mod nats_auth;
 mod nats_faults;
 mod probe;

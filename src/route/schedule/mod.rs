@@ -14,6 +14,7 @@ pub mod policy;
 pub mod queue;
 pub mod rate_limit;
 pub mod retry_queue;
+pub mod share;
 pub mod slow_start;
 
 use std::time::Duration;
@@ -29,7 +30,7 @@ use slow_start::SlowStart;
 use crate::{
     base::clock::Time,
     message::{
-        FailedAttempt, Message,
+        Charge, FailedAttempt, Message,
         batch::Batch,
         outcome::{Attempt, Reason},
     },
@@ -153,14 +154,24 @@ impl Schedule {
 
     fn take(&mut self, now: Time) -> Option<Message> {
         if self.queue.is_empty() || self.retries.is_empty() {
-            return self.retries.pop_due(now).or_else(|| self.queue.pop());
+            return self.retries.begin(now).or_else(|| self.queue.begin());
         }
         let troubled = self.gates.breaker.state() != BreakerState::Closed || self.gates.pace.is_limited();
         let every = if troubled { RETRY_EVERY } else { 2 };
         // Those that wait for longer come first, where nothing speaks against them.
         let is_retrys = self.turns % every == if troubled { every - 1 } else { 0 };
         self.turns = self.turns.wrapping_add(1);
-        if is_retrys { self.retries.pop_due(now).or_else(|| self.queue.pop()) } else { self.queue.pop() }
+        if is_retrys { self.retries.begin(now).or_else(|| self.queue.begin()) } else { self.queue.begin() }
+    }
+
+    /// Takes note that `message`, in which nothing was changed since, is under way no more. A retry that has failed again
+    /// is [pushed](RetryQueue::push) before anything else is: it gets its place back.
+    pub fn end(&mut self, message: &Message) {
+        match message.charged {
+            Some(Charge::Queue) => self.queue.end(message.cost()),
+            Some(Charge::Retries) => self.retries.end(message.cost()),
+            None => {}
+        }
     }
 
     /// When there will be something to attempt, if nothing new comes in, as far as is known at `now`: not after it when
@@ -219,7 +230,10 @@ impl Schedule {
     ) -> Resolved {
         let Attempt::Failed { failure, retry_after, ref excerpt, ref cause } = *attempt else {
             let before = batch.first().failed_attempt.as_ref().map(|failed| failed.at);
-            batch.for_each(|message| settle(Verdict::Delivered(message)));
+            batch.for_each(|message| {
+                self.end(&message);
+                settle(Verdict::Delivered(message));
+            });
             self.start.delivered();
             self.proof = self.proof.max(began);
             self.gates.pace.delivered(began, now);
@@ -227,6 +241,7 @@ impl Schedule {
         };
         let mut resolved = Resolved::default();
         batch.for_each(|mut message| {
+            self.end(&message);
             let before = message.failed_attempt.take().map(|before| *before).unwrap_or_default();
             let failures = before.failures.saturating_add(1);
             let failed =

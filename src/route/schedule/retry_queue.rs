@@ -1,18 +1,24 @@
 //! The messages that wait for another attempt, ordered by when it is due. Bounded in messages and in bytes.
 //!
 //! A waiting retry is an entry in a heap: no task, no timer, no connection, no permit. So an outage costs memory and
-//! nothing else, and that is bounded.
+//! nothing else, and that is bounded. A retry keeps its place while it is attempted: it is not to find that taken when
+//! it fails again.
 
 use std::{cmp::Ordering, collections::BinaryHeap, time::Duration};
 
-use super::queue::{KEPT_CAPACITY, Occupancy};
-use crate::{base::clock::Time, config::Bounds, message::Message};
+use super::queue::{KEPT_CAPACITY, Room};
+use crate::{
+    base::clock::Time,
+    message::{Charge, Message},
+};
 
 /// A heap of messages by due time.
 #[derive(Debug)]
 pub struct RetryQueue {
     waiting: BinaryHeap<Entry>,
-    load: Occupancy,
+    /// How many of its messages are under way.
+    under_way: usize,
+    room: Room,
     /// How many have ever come in: the latest [`Entry::arrival`].
     arrivals: u64,
 }
@@ -56,37 +62,60 @@ impl Eq for Entry {}
 
 impl RetryQueue {
     /// An empty retry queue.
-    pub fn new(bounds: Bounds) -> Self {
-        Self { waiting: BinaryHeap::new(), load: Occupancy::new(bounds), arrivals: 0 }
+    pub fn new(room: impl Into<Room>) -> Self {
+        Self { waiting: BinaryHeap::new(), under_way: 0, room: room.into(), arrivals: 0 }
     }
 
-    /// Keeps `message` until `due`, or gives it back where it does not fit.
+    /// Keeps `message` until `due`, or gives it back where it does not fit. One that was here until a moment ago has its
+    /// place, also where it has grown since by what is known of its last failure.
     pub fn push(&mut self, mut message: Message, due: Time) -> Result<(), Message> {
         let cost = message.cost();
-        if !self.load.fits(cost) {
+        let charged = message.charged.take();
+        if charged == Some(Charge::Retries) {
+            self.room.bytes.insist(cost);
+        } else if self.places() == 0 || !self.room.bytes.take(cost) {
             return Err(message);
         }
-        message.detach();
-        self.load.add(cost);
+        if charged.is_none() {
+            // It was in no queue of ours yet, and is handed over as it came in.
+            message.detach();
+        }
         self.arrivals += 1;
         self.waiting.push(Entry { due, arrival: self.arrivals, message: Box::new(message) });
         Ok(())
     }
 
-    /// Takes the message that has been due for the longest, if one is due at `now`.
-    pub fn pop_due(&mut self, now: Time) -> Option<Message> {
-        if self.next_due()? <= now { self.pop().map(|(message, _due)| message) } else { None }
+    /// Takes the message that has been due for the longest for an attempt, if one is due at `now`. It keeps its place
+    /// until [`Self::end`].
+    pub fn begin(&mut self, now: Time) -> Option<Message> {
+        if self.next_due()? > now {
+            return None;
+        }
+        let (mut message, _due) = self.pop_entry()?;
+        message.charged = Some(Charge::Retries);
+        self.under_way += 1;
+        Some(message)
+    }
+
+    /// What was begun, and takes so much, is under way no more.
+    pub(super) fn end(&mut self, cost: usize) {
+        self.under_way -= 1;
+        self.room.bytes.give_back(cost);
     }
 
     /// Takes the message that is due next, however far off that is, and tells when it is.
     pub fn pop(&mut self) -> Option<(Message, Time)> {
+        let (message, due) = self.pop_entry()?;
+        self.room.bytes.give_back(message.cost());
+        Some((message, due))
+    }
+
+    fn pop_entry(&mut self) -> Option<(Message, Time)> {
         let Entry { message, due, .. } = self.waiting.pop()?;
-        let message = *message;
-        self.load.remove(message.cost());
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting.shrink_to(KEPT_CAPACITY);
         }
-        Some((message, due))
+        Some((*message, due))
     }
 
     /// When the next message is due.
@@ -111,24 +140,29 @@ impl RetryQueue {
         self.waiting = entries.into();
     }
 
+    /// How many more messages there are places for.
+    fn places(&self) -> usize {
+        self.room.messages.get().saturating_sub(self.len() + self.under_way)
+    }
+
     /// Whether there may be room for another message.
-    pub const fn has_room(&self) -> bool {
-        self.load.has_room()
+    pub fn has_room(&self) -> bool {
+        self.places() > 0 && self.room.bytes.left() > 0
     }
 
     /// How many messages are waiting.
-    pub const fn len(&self) -> usize {
-        self.load.messages
+    pub fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Whether no message is waiting.
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
-    /// The memory that the waiting messages take, in bytes.
+    /// The memory that the messages waiting and those under way take, in bytes.
     pub const fn bytes(&self) -> usize {
-        self.load.bytes
+        self.room.bytes.used()
     }
 }
 
@@ -143,9 +177,9 @@ mod tests {
         for (n, seconds) in [(0, 30), (1, 10), (2, 20), (3, 10)] {
             retries.push(message(n), at(seconds)).unwrap();
         }
-        assert!(retries.pop_due(at(9)).is_none());
+        assert!(retries.begin(at(9)).is_none());
         assert_eq!(retries.next_due(), Some(at(10)));
-        let due: Vec<_> = std::iter::from_fn(|| retries.pop_due(at(20))).collect();
+        let due: Vec<_> = std::iter::from_fn(|| retries.begin(at(20))).collect();
         assert_eq!(names(&due), ["1", "3", "2"]);
         assert_eq!(retries.len(), 1);
     }
@@ -159,6 +193,28 @@ mod tests {
             retries.push(message(1), at(1)).unwrap();
             assert_eq!(names(&[retries.push(message(2), at(1)).unwrap_err()]), ["2"]);
             assert_eq!((retries.len(), retries.bytes()), (2, 2 * cost));
+        }
+    }
+
+    #[test]
+    fn a_retry_keeps_its_place_while_it_is_attempted() {
+        let cost = message(0).cost();
+        for bounds in [bounds(2, 1 << 20), bounds(10, 2 * cost)] {
+            let mut retries = RetryQueue::new(bounds);
+            retries.push(message(0), at(1)).unwrap();
+            retries.push(message(1), at(2)).unwrap();
+            let begun = retries.begin(at(1)).unwrap();
+            assert_eq!((retries.len(), retries.bytes()), (1, 2 * cost));
+            assert!(
+                retries.push(message(2), at(1)).is_err(),
+                "its place is free when it succeeds, not before"
+            );
+            retries.end(begun.cost());
+            retries.push(begun, at(9)).unwrap();
+            assert_eq!((retries.len(), retries.bytes()), (2, 2 * cost));
+            let begun = retries.begin(at(2)).unwrap();
+            retries.end(begun.cost());
+            assert!(retries.push(message(2), at(1)).is_ok());
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Feed<D> {
     pub(super) pipeline: Rc<Pipeline<D>>,
     pub(super) stats: Arc<RouteStats>,
     pub(super) status: Arc<SourceStatus>,
-    /// Which lane this is. The first one asks how far behind the consumer is, for all.
+    /// Which lane this is. The first one of the route asks how far behind the consumer is, for all.
     pub(super) lane: usize,
 }
 

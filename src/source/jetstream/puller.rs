@@ -87,7 +87,7 @@ impl<D: Deliver + 'static> Puller<D> {
             () = self.leave.cancelled() => None,
             // The consumer is the same for all lanes, so one of them asks. It does so beside the taking: messages must
             // not wait for the answer.
-            () = self.watch_lag(), if self.feed.lane == 0 => None,
+            () = self.watch_lag(), if self.feed.lane == self.feed.route.first_lane() => None,
         };
         if trouble.is_none() {
             session.take_asked().await;

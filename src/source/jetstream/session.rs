@@ -43,6 +43,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(5);
 /// How many bytes a message may have beside the payload, for the subject, the headers and the reply.
 const ENVELOPE: usize = 8 * 1024;
+/// How many bytes of the bounds a message takes at least, about.
+const SMALLEST: usize = 512;
 /// How long the server may take to confirm that the subscription has ended.
 const LEAVING: Duration = Duration::from_secs(1);
 /// For how long what was asked for is taken before the subscription ends.
@@ -61,6 +63,8 @@ pub(super) struct PullSession<'a, D> {
     subscriber: Subscriber,
     credit: Credit,
     prefetch: Prefetch,
+    /// Whether more messages would have been asked for, but for the bytes.
+    is_short_of_bytes: bool,
     /// When messages were last asked for.
     asked: Time,
     /// When the server was last heard of.
@@ -91,6 +95,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
             subscriber,
             credit: Credit::default(),
             prefetch: Prefetch::new(feed.pipeline.concurrency()),
+            is_short_of_bytes: false,
             asked: now,
             heard: now,
             connection_changed: common.connection.state().changes(),
@@ -114,13 +119,16 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
     /// Waits for the next event, and asks for more where it has made room.
     async fn step(&mut self) -> Result<(), Trouble> {
         let (low, look) = (self.prefetch.wanted() / 2, self.next_look());
+        let is_short_of_bytes = self.is_short_of_bytes;
         let Self { subscriber, feed, connection_changed, timer, .. } = self;
         tokio::select! {
             raw = next(subscriber) => {
                 let raw = raw.ok_or(Trouble::Disconnected)?;
                 self.take_all(raw)?;
             }
-            () = feed.pipeline.ran_low(low) => {
+            // Its queue is low, and what is under way takes the bytes: nothing comes of asking before some of it ends.
+            () = feed.pipeline.freed_bytes(), if is_short_of_bytes => {}
+            () = feed.pipeline.ran_low(low), if !is_short_of_bytes => {
                 self.prefetch.ran_low(self.common.clock.now().since(self.asked));
             }
             _ = connection_changed.changed() => self.check()?,
@@ -202,7 +210,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
     fn take(&mut self, raw: Raw, now: Time) -> Result<(), Trouble> {
         match raw.status {
             None | Some(StatusCode::OK) => {
-                self.credit.settle(1);
+                self.credit.came(raw.length);
                 self.accept(raw, now);
                 Ok(())
             }
@@ -263,7 +271,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         Ok(())
     }
 
-    /// How many more messages, and how many bytes of them, there is room for.
+    /// How many more messages there should be, and how many bytes of them there is room for.
     fn capacity(&self) -> (usize, usize) {
         let capacity = self.feed.pipeline.capacity();
         let (wanted, asked) = (self.prefetch.wanted(), self.credit.messages());
@@ -271,27 +279,42 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         let held = capacity.queued + asked + capacity.retrying / 4;
         // Half of what is wanted at a time: two requests are on their way, and none is for a handful.
         let messages = if held <= wanted / 2 { wanted - held } else { 0 };
-        (messages.min(capacity.messages.saturating_sub(asked)), capacity.bytes)
+        // A lane whose part is smaller than one message may take a single one of what the others leave.
+        let bytes = capacity.bytes.max(capacity.bytes_at_most.min(self.largest_message()));
+        let messages = messages.min(capacity.messages.saturating_sub(asked));
+        (messages, bytes.saturating_sub(self.credit.bytes()))
+    }
+
+    fn largest_message(&self) -> usize {
+        self.client.max_payload() + ENVELOPE
     }
 
     /// Asks for what there is room for.
     async fn ask(&mut self) -> Result<(), Trouble> {
         let now = self.common.clock.now();
+        self.is_short_of_bytes = false;
         if self.feed.pipeline.paused_until(now).is_some() || self.credit.requests() >= MOST_REQUESTS {
             return Ok(());
         }
-        let (messages, bytes) = self.capacity();
-        // Less than the largest message would be answered with nothing, again and again.
-        let least = self.client.max_payload() + ENVELOPE;
-        let bytes = bytes / (1 + self.credit.requests());
-        if messages == 0 || bytes < least {
+        let (messages, free) = self.capacity();
+        if messages == 0 {
             return Ok(());
         }
+        // Less than the largest message would be answered with nothing, again and again.
+        let least = self.largest_message();
+        self.is_short_of_bytes = free < least;
+        if self.is_short_of_bytes {
+            return Ok(());
+        }
+        // What the server does not count: what keeping even the smallest message takes.
+        let messages = messages.min(free / SMALLEST);
+        // Some are left for the next request.
+        let bytes = least.max(free / 2);
         // Before this request the server had no reason to say anything.
         if self.credit.messages() == 0 {
             self.heard = now;
         }
-        self.credit.ask(messages, now);
+        self.credit.ask(messages, bytes, now);
         self.asked = now;
         self.feed.stats.lag.last_pull.set(unix_seconds());
         let request = serde_json::json!({

@@ -204,3 +204,26 @@ async fn what_comes_while_the_lines_are_given_up_is_not_taken_any_more() {
     assert!(account.adds_up() && account.in_hand == 0, "{account:?}");
     drop(stream);
 }
+
+#[tokio::test]
+async fn no_more_is_asked_for_than_the_bounds_have_room_for() {
+    const COUNT: u64 = 60;
+    const ALL: usize = 60;
+    let nats = NatsServer::start().await;
+    let stream = make_stream(&nats).await;
+    Publisher::new(nats.client().await, "todos.events").padded(900_000).store(COUNT).await;
+    let hook = Webhook::counting();
+    hook.answer(Reply::status(200).after(Duration::from_millis(20)));
+    // Two threads: an even part is less than the largest message that NATS takes.
+    let mut daemon = durable(&nats.url(), &hook)
+        .env("BROADCASTER__RUNTIME__THREADS", "2")
+        .route("queue.bytes", "2MiB")
+        .start_ready()
+        .await;
+    // Far less than the time after which somebody looks who was not woken.
+    hook.wait_delivered(ALL, PATIENCE / 4).await;
+    wait_acknowledged(&stream).await;
+    let account = daemon.stop().await;
+    assert!(account.adds_up() && account.delivered == COUNT, "{account:?}");
+    hook.assert_exactly_once(0..COUNT);
+}

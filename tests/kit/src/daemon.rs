@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::control_group::ControlGroup;
 use super::http;
 use super::metrics::Metrics;
 use super::nats::NatsServer;
@@ -47,6 +48,11 @@ impl Daemon {
         Self::run_by(command)
     }
 
+    /// The binary within the limits of a control group, without any configuration.
+    pub fn within(group: &ControlGroup) -> Self {
+        Self::run_by(group.run(&binary()))
+    }
+
     /// The binary that this command runs, without any configuration: another build, or one within another program.
     pub fn run_by(mut command: Command) -> Self {
         command
@@ -63,7 +69,12 @@ impl Daemon {
 
     /// One route named `default`, from this server to this URL.
     pub fn between(nats: &NatsServer, webhook_url: &str) -> Self {
-        Self::new().env("NATS_URL", nats.url()).env("WEBHOOK_URL", webhook_url)
+        Self::new().from_to(nats, webhook_url)
+    }
+
+    /// With one route named `default`, from this server to this URL.
+    pub fn from_to(self, nats: &NatsServer, webhook_url: &str) -> Self {
+        self.env("NATS_URL", nats.url()).env("WEBHOOK_URL", webhook_url)
     }
 
     /// With an environment variable.
@@ -247,6 +258,12 @@ impl Running {
     /// The resident memory in KiB.
     pub fn rss_kib(&self) -> u64 {
         self.proc().status().ok().and_then(|status| status.vmrss).expect("a running process has memory")
+    }
+
+    /// The resident memory that is its own, in bytes: not that of the files of its program, which the kernel can give up.
+    pub fn own_memory(&self) -> u64 {
+        let status = self.proc().status().ok();
+        1024 * status.and_then(|status| status.rssanon).expect("a running process has memory")
     }
 
     /// The CPU time used since the start, by user and system.

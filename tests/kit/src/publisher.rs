@@ -20,19 +20,25 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Publisher {
     client: Client,
     subject: String,
-    padding: usize,
+    /// How much the bodies have beside the number, in turn.
+    padding: Vec<usize>,
     published: Vec<Instant>,
 }
 
 impl Publisher {
     /// To `subject`, over `client`.
     pub fn new(client: Client, subject: &str) -> Self {
-        Self { client, subject: subject.to_owned(), padding: 0, published: Vec::new() }
+        Self { client, subject: subject.to_owned(), padding: vec![0], published: Vec::new() }
     }
 
     /// Bodies of `bytes` more than the number takes.
-    pub fn padded(mut self, bytes: usize) -> Self {
-        self.padding = bytes;
+    pub fn padded(self, bytes: usize) -> Self {
+        self.mixed(&[bytes])
+    }
+
+    /// Bodies of so many bytes more than the number takes, in turn.
+    pub fn mixed(mut self, bytes: &[usize]) -> Self {
+        self.padding = bytes.to_vec();
         self
     }
 
@@ -132,7 +138,8 @@ impl Publisher {
     fn next(&mut self) -> (u64, Bytes) {
         let number = self.count();
         let mut body = number.to_string();
-        body.extend(std::iter::repeat_n(' ', self.padding));
+        let padding = self.padding.iter().cycle().nth(self.published.len() % self.padding.len());
+        body.extend(std::iter::repeat_n(' ', padding.copied().unwrap_or_default()));
         self.published.push(Instant::now());
         (number, body.into())
     }
