@@ -27,8 +27,8 @@ pub struct Cli {
     /// What to do; without a command, deliver.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The settings that are given here.
-    #[command(flatten, next_help_heading = "Settings")]
+    /// The settings that are given here, in the help behind the options of a command.
+    #[command(flatten, next_display_order = 200)]
     pub settings: Settings,
 }
 

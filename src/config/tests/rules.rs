@@ -106,6 +106,17 @@ fn the_ports_differ_unless_they_are_free_ones() {
 }
 
 #[test]
+fn an_address_that_the_machine_does_not_have_is_said() {
+    // Kept for documents: nobody has it.
+    let given =
+        given(&format!("{ROUTE}[server]\napi = \"192.0.2.1:8002\"\nmetrics = \" 127.0.0.1:7777 \"\n"));
+    assert_eq!(
+        given.warnings(),
+        ["server.api: this machine has no address 192.0.2.1 to listen on (in DIR/config.toml:4)"]
+    );
+}
+
+#[test]
 fn connecting_takes_no_longer_than_the_attempt_and_the_first_wait_than_the_longest() {
     let errors = given(&format!(
         "{ROUTE}timeout = \"2s\"\nconnect_timeout = \"3s\"\n[routes.todos.retry]\ninitial = \"2s\"\nmax = \"1s\"\n"
