@@ -13,10 +13,10 @@ use broadcaster::{
         health::{self, HealthError, Question},
         options::{Cli, Command, DeadLettersOptions, HealthOptions},
     },
-    config::{self, Config},
+    config::{self, Config, ConfigWarning},
     control::{log, signals},
 };
-use tracing::error;
+use tracing::{error, warn};
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 78;
@@ -37,8 +37,8 @@ fn main() -> ExitCode {
     if let Some(Command::Health(HealthOptions { live, url: Some(url) })) = &cli.command {
         return probe(health::named(url), *live);
     }
-    let config = match config::load(sources) {
-        Ok(config) => config,
+    let (config, warnings) = match config::load_with_warnings(sources) {
+        Ok(loaded) => loaded,
         Err(errors) => {
             // In plain text: only the configuration says how the log looks. Most often a person reads this.
             eprintln!("{errors}");
@@ -46,15 +46,28 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Some(Command::Check) => match io::stdout().write_all(config.to_toml().as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_closed) => ExitCode::FAILURE,
-        },
+        Some(Command::Check) => {
+            // Not among what is printed, which is a configuration.
+            warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            check(&config)
+        }
         Some(Command::Health(HealthOptions { live, .. })) => {
             probe(Ok(health::local(config.server.api)), live)
         }
-        Some(Command::DeadLetters(command)) => see_to_dead_letters(&config, command),
-        None => deliver(config),
+        Some(Command::DeadLetters(command)) => {
+            // The others are about the daemon.
+            let own = warnings.iter().filter(|warning| warning.is_about_an_option());
+            own.for_each(|warning| eprintln!("warning: {warning}"));
+            see_to_dead_letters(&config, command)
+        }
+        None => deliver(config, &warnings),
+    }
+}
+
+fn check(config: &Config) -> ExitCode {
+    match io::stdout().write_all(config.to_toml().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_closed) => ExitCode::FAILURE,
     }
 }
 
@@ -96,9 +109,10 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
     }
 }
 
-fn deliver(config: Config) -> ExitCode {
+fn deliver(config: Config, warnings: &[ConfigWarning]) -> ExitCode {
     // Held to the end, since dropping it writes the rest of the log.
     let _log = log::start(&config.log);
+    warnings.iter().for_each(|warning| warn!("{warning}"));
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

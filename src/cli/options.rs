@@ -10,7 +10,7 @@ use thiserror::Error;
 use url::Url;
 
 pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
-use crate::config::Sources;
+use crate::config::{self, Sources};
 
 /// Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
 #[derive(Debug, Parser)]
@@ -27,8 +27,8 @@ pub struct Cli {
     /// What to do; without a command, deliver.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The settings that are given here.
-    #[command(flatten)]
+    /// The settings that are given here, in the help behind the options of a command.
+    #[command(flatten, next_display_order = 200)]
     pub settings: Settings,
 }
 
@@ -81,7 +81,7 @@ pub struct Settings {
     set: Vec<String>,
 }
 
-/// `--set` without `=`. What was given is not repeated: it may be a secret.
+/// `--set` without `=` or a key before it. What was given is not repeated: it may be a secret.
 #[derive(Debug, Error)]
 #[error("--set: expected KEY=VALUE, such as routes.todos.webhook.timeout=5s")]
 pub struct SetError;
@@ -92,13 +92,25 @@ impl Cli {
     pub fn from_arguments() -> Self {
         Self::try_parse().unwrap_or_else(|mut error| {
             for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
-                if matches!(error.get(kind), Some(ContextValue::String(word)) if !word.starts_with('-')) {
+                if matches!(error.get(kind), Some(ContextValue::String(word)) if !may_be_shown(word)) {
                     error.insert(kind, ContextValue::String("…".to_owned()));
                 }
             }
             error.exit()
         })
     }
+}
+
+/// Whether a word is an option, or a command that was mistyped, most likely. After an option that ends with `=` it is
+/// not: then it is the value.
+fn may_be_shown(word: &str) -> bool {
+    let is_word = word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && config::is_name(word);
+    let lost_its_option = || {
+        let arguments: Vec<_> = std::env::args_os().collect();
+        let pairs = arguments.windows(2).filter(|pair| pair[1] == word);
+        pairs.into_iter().any(|pair| pair[0].to_string_lossy().contains('='))
+    };
+    word.starts_with('-') || is_word && !lost_its_option()
 }
 
 impl Settings {
@@ -116,7 +128,8 @@ impl Settings {
             .filter_map(|(key, value, flag)| Some((key.to_owned(), value?, flag.to_owned())));
         let mut flags: Vec<_> = named.collect();
         for setting in self.set {
-            let (key, value) = setting.split_once('=').ok_or(SetError)?;
+            let (key, value) =
+                setting.split_once('=').filter(|(key, _)| !key.trim().is_empty()).ok_or(SetError)?;
             flags.push((key.trim().to_owned(), value.to_owned(), "--set".to_owned()));
         }
         Ok(Sources { file: self.config, env: std::env::vars_os().collect(), flags })

@@ -35,6 +35,19 @@ pub enum Place {
     Flag(String),
 }
 
+/// The layers of settings: a later one wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Layer {
+    Defaults,
+    File,
+    Environment,
+    Flags,
+}
+
+/// What is no mistake, but hardly what an operator wants. It never holds the value of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigWarning(pub(super) ConfigError);
+
 impl ConfigErrors {
     /// The mistakes, one by one; there is one at least.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
@@ -43,6 +56,24 @@ impl ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+impl ConfigWarning {
+    /// Whether it is about an option of this command, and not about the daemon's settings.
+    pub fn is_about_an_option(&self) -> bool {
+        matches!(self.0.place, Place::Flag(_))
+    }
+}
+
+impl Place {
+    pub(super) const fn layer(&self) -> Layer {
+        match self {
+            Self::Unset => Layer::Defaults,
+            Self::File { .. } => Layer::File,
+            Self::Variable(_) => Layer::Environment,
+            Self::Flag(_) => Layer::Flags,
+        }
+    }
+}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,6 +94,12 @@ impl fmt::Display for ConfigError {
             (key, Place::Unset) => write!(f, "{key} {problem}"),
             (key, place) => write!(f, "{key}: {problem} (in {place})"),
         }
+    }
+}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

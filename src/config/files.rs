@@ -1,107 +1,183 @@
 //! Files that settings name: secrets and certificates. They are read once, at load, so that a bad one is a mistake in
 //! the configuration and not a failure later. A relative path starts at the working directory.
 
-use std::{fs::File, io::Read, path::PathBuf};
+use std::{
+    env,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio_rustls::rustls::{
+    Error as TlsError, InconsistentKeys, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
 
 use super::{
-    SecretFile, parse,
+    SecretFile, nats_login, parse,
     reader::{Reported, Section},
+    secret,
     tree::Value,
 };
 
 /// No secret and no bundle of certificates is larger, in bytes; `/dev/zero` is.
 const LIMIT: u64 = 4 << 20;
 
-/// A secret that stands under `key`, or in the file that `file_key` names.
+/// A secret that stands under `key`, or in the file that `file_key` names. Of two layers the later one wins; within one
+/// it would be open which of both is meant.
 pub(super) fn secret<T>(
     at: &Section<'_>,
     key: &'static str,
     file_key: &'static str,
     parse: impl Fn(String) -> Result<T, String>,
 ) -> Result<Option<T>, Reported> {
-    let direct = at.optional(key, |value| parse(parse::text(value)?));
-    let from_file = at.optional(file_key, |value| parse(secret_file(value)?));
-    if let (Some(place), Some(_)) = (at.place(key), at.place(file_key)) {
+    let (place, file_place) = (at.place(key), at.place(file_key));
+    let loser = match (place, file_place) {
+        (Some(direct), Some(file)) if direct.layer() > file.layer() => Some(file_key),
+        (Some(direct), Some(file)) if direct.layer() < file.layer() => Some(key),
+        _ => None,
+    };
+    let read = |key, value: &dyn Fn(&Value) -> Result<String, String>| match loser {
+        Some(loser) if loser == key => at.replaced(key),
+        _ => at.optional(key, |it| parse(value(it)?)),
+    };
+    let (direct, from_file) = (read(key, &parse::text), read(file_key, &secret_file));
+    if let (None, Some(place), Some(_)) = (loser, place, file_place) {
         let problem = format!("expected only one of {file_key} and {key}, which is set in {place}");
         return Err(at.report(file_key, problem));
     }
     Ok(direct?.or(from_file?))
 }
 
-/// The contents of a file that holds a secret, without the end of its last line.
+/// The contents of a file that holds one secret, without the end of its only line.
 pub(super) fn secret_file(value: &Value) -> Result<String, String> {
-    let contents = read(value)?;
-    let text = String::from_utf8(contents).map_err(|_| "expected a file with UTF-8 text".to_owned())?;
-    // Editors and `echo` end a file with a newline, which is no part of the secret.
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return Err("expected a file with a secret, not an empty one".to_owned());
-    }
-    Ok(secret.to_owned())
+    let (file, secret) = lines(value)?;
+    // Two lines may be two secrets. Joined, or with the break, they would be another one, or another host.
+    parse::one_line(&secret).map_err(|problem| format!("{problem} in {file}"))?;
+    Ok(secret)
 }
 
 /// A NATS credentials file, with a JWT and the seed that belongs to it.
 pub(super) fn credentials(value: &Value) -> Result<SecretFile, String> {
-    let text = secret_file(value)?;
-    let complete = text.contains("BEGIN NATS USER JWT") && text.contains("BEGIN USER NKEY SEED");
-    if complete {
-        // The client takes the last line for one only with the line end that was trimmed.
-        Ok(SecretFile { path: path(value)?, contents: format!("{text}\n").into() })
+    let (file, text) = lines(value)?;
+    // The client takes the last line for one only with the line end that was trimmed.
+    let contents = format!("{text}\n");
+    if nats_login::is_credentials(&contents) {
+        Ok(SecretFile { path: path(value)?, contents: contents.into() })
     } else {
-        Err("expected a file with a NATS user JWT and its nkey seed".to_owned())
+        Err(format!("expected a NATS user JWT and its nkey seed in {file}"))
     }
 }
 
 /// A file with the seed of a NATS user.
 pub(super) fn nkey_seed(value: &Value) -> Result<SecretFile, String> {
-    let text = secret_file(value)?;
+    let (file, text) = lines(value)?;
     let seed = text.trim();
-    let good = seed.starts_with("SU") && seed.bytes().all(|b| b.is_ascii_alphanumeric());
-    if good {
+    if nats_login::is_user_seed(seed) {
         Ok(SecretFile { path: path(value)?, contents: seed.to_owned().into() })
     } else {
-        Err("expected a file with the nkey seed of a user, SU…".to_owned())
+        Err(format!("expected the nkey seed of a user, SU…, in {file}"))
     }
+}
+
+/// A PEM file with certificates of authorities, and what it holds.
+pub(super) fn authorities(value: &Value) -> Result<(PathBuf, Vec<CertificateDer<'static>>), String> {
+    let (path, certificates) = certificates(value)?;
+    // One that can't be an authority is left out later, and the others are trusted.
+    let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
+    let problem = || format!("expected certificates that can be read in {}", named(&path));
+    (usable > 0).then_some(()).ok_or_else(problem)?;
+    Ok((path, certificates))
 }
 
 /// A PEM file with certificates, and what it holds.
 pub(super) fn certificates(value: &Value) -> Result<(PathBuf, Vec<CertificateDer<'static>>), String> {
-    let contents = read(value)?;
+    let path = path(value)?;
+    let contents = read(&path)?;
     let parsed = CertificateDer::pem_slice_iter(&contents).collect::<Result<Vec<_>, _>>();
     // The parser's own errors quote the file.
     match parsed {
-        Ok(certificates) if !certificates.is_empty() => Ok((path(value)?, certificates)),
-        _ => Err("expected a file with certificates in PEM".to_owned()),
+        Ok(certificates) if !certificates.is_empty() => Ok((path, certificates)),
+        _ => Err(format!("expected certificates in PEM in {}", named(&path))),
     }
 }
 
-/// A PEM file with a private key.
-pub(super) fn private_key(value: &Value) -> Result<PathBuf, String> {
-    let contents = read(value)?;
-    let key = PrivateKeyDer::from_pem_slice(&contents);
-    let wrong = |_| "expected a file with a private key in PEM, not encrypted".to_owned();
-    key.map_err(wrong).and_then(|_| path(value))
+/// A PEM file with a private key, and the key.
+pub(super) fn private_key(value: &Value) -> Result<(PathBuf, PrivateKeyDer<'static>), String> {
+    let path = path(value)?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&path)?);
+    let wrong = |_| format!("expected a private key in PEM, not encrypted, in {}", named(&path));
+    key.map_err(wrong).map(|key| (path.clone(), key))
+}
+
+/// Whether a certificate, the first of its chain, can be shown with this key.
+pub(super) fn belong_together(
+    chain: Vec<CertificateDer<'static>>,
+    key: &PrivateKeyDer<'static>,
+) -> Result<(), &'static str> {
+    let key = ring::sign::any_supported_type(key).map_err(|_| "expected an RSA, ECDSA or Ed25519 key")?;
+    match CertifiedKey::new(chain, key).keys_match() {
+        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
+        Err(TlsError::InconsistentKeys(_)) => Err("expected the key of the certificate in cert_file"),
+        Err(_) => Err("expected a certificate that can be read in cert_file"),
+    }
 }
 
 fn path(value: &Value) -> Result<PathBuf, String> {
     parse::text(value).map(PathBuf::from)
 }
 
-fn read(value: &Value) -> Result<Vec<u8>, String> {
+/// How the file is named, and its text without the end of its last line: editors and `echo` end a file with a newline,
+/// which is no part of the secret.
+fn lines(value: &Value) -> Result<(String, String), String> {
     let path = path(value)?;
+    let contents = read(&path)?;
+    let file = named(&path);
+    let text = text(contents).map_err(|instead| format!("expected UTF-8 text in {file}{instead}"))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(format!("expected a secret in {file}, which is empty"));
+    }
+    Ok((file, text.to_owned()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let hint = if path.is_absolute() { "" } else { "; a relative path begins at the working directory" };
+    read_up_to(LIMIT, path).map_err(|error| format!("cannot read {}: {error}{hint}", named(path)))
+}
+
+/// The contents of a file, which must not be longer than `limit` bytes.
+pub(super) fn read_up_to(limit: u64, path: &Path) -> io::Result<Vec<u8>> {
     let mut contents = Vec::new();
-    let result = File::open(&path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut contents));
-    // Someone may have written the secret where its file belongs. A secret hardly looks like a path.
-    let shown = if ["/", "./", "../"].iter().any(|start| path.starts_with(start)) {
-        path.display().to_string()
+    let length = File::open(path)?.take(limit + 1).read_to_end(&mut contents)?;
+    if length as u64 > limit {
+        return Err(io::Error::other(format!("it is larger than {} MiB", limit >> 20)));
+    }
+    Ok(contents)
+}
+
+/// The contents of a file as text; else, for the end of an error, what they look like.
+pub(super) fn text(contents: Vec<u8>) -> Result<String, &'static str> {
+    let wide = contents.starts_with(&[0xff, 0xfe]) || contents.starts_with(&[0xfe, 0xff]);
+    if wide || contents.contains(&0) {
+        return Err(", which looks like UTF-16: save it as UTF-8");
+    }
+    let text = String::from_utf8(contents).map_err(|_| "")?;
+    // Some editors mark UTF-8 in this way.
+    Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))
+}
+
+/// The file for an error: where it was looked for, but for a name that may be the secret itself, written where its file
+/// belongs.
+fn named(path: &Path) -> String {
+    let folder = if path.is_absolute() { Ok(PathBuf::new()) } else { env::current_dir() };
+    let folder = folder.unwrap_or_else(|_| ".".into());
+    let is_path = ["/", ".", ".."].iter().any(|start| path.starts_with(start));
+    if is_path || path.to_str().is_some_and(secret::is_name) {
+        folder.join(path).display().to_string()
     } else {
-        "the file".to_owned()
-    };
-    match result {
-        Ok(length) if length as u64 <= LIMIT => Ok(contents),
-        Ok(_) => Err(format!("cannot read {shown}: it is larger than 4 MiB")),
-        Err(error) => Err(format!("cannot read {shown}: {error}")),
+        format!("a file in {}", folder.display())
     }
 }

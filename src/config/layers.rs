@@ -5,7 +5,6 @@
 
 use std::{
     ffi::OsString,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -15,20 +14,29 @@ use figment::{
 };
 
 use super::{
-    ConfigError, Place, Sources,
+    ConfigError, Place, Sources, files,
     lines::{LineStarts, Lines},
     tree::{Entry, Table, Value},
 };
 
 /// Variables start with this, and two underscores separate the parts of the key. Kubernetes puts variables such as
 /// `BROADCASTER_SVC_PORT` into a pod, which are no settings.
-const PREFIX: &str = "BROADCASTER__";
+pub(super) const PREFIX: &str = "BROADCASTER__";
 
 /// The variable that names the file when no flag does.
-const FILE_VARIABLE: &str = "BROADCASTER_CONFIG";
+pub(super) const FILE_VARIABLE: &str = "BROADCASTER_CONFIG";
+
+/// No key has more parts. What has, would be followed down by recursion.
+const DEEPEST: usize = 16;
+
+/// No file is larger, in bytes: it would have some hundred thousand routes. `/dev/zero` is.
+const LARGEST: u64 = 64 << 20;
+
+/// No more of a variable's name is repeated, in characters.
+const LONGEST_NAME: usize = 80;
 
 /// Variables with a name of their own, for the most common settings.
-const PLAIN: [(&str, &str); 6] = [
+pub(super) const PLAIN: [(&str, &str); 6] = [
     ("LOG_LEVEL", "log.level"),
     ("NATS_QUEUE_GROUP", "routes.default.queue_group"),
     ("NATS_SUBJECT", "routes.default.subject"),
@@ -63,12 +71,13 @@ pub(super) fn merge(sources: Sources, errors: &mut Vec<ConfigError>) -> Option<T
     // Plain variables first, so that the long form wins.
     variables
         .sort_by(|a, b| (a.name.starts_with(PREFIX), &a.name).cmp(&(b.name.starts_with(PREFIX), &b.name)));
-    let flags = sources.flags.into_iter().map(|(key, value, flag)| Setting {
-        path: key.split('.').map(str::to_owned).collect(),
-        value,
-        kind: FLAG,
-        name: flag,
-    });
+    let mut flags = Vec::new();
+    for (key, value, flag) in sources.flags {
+        match key_path(&key, "KEY=VALUE such as routes.todos.webhook.timeout=5s") {
+            Ok(path) => flags.push(Setting { path, value, kind: FLAG, name: flag }),
+            Err((key, problem)) => errors.push(ConfigError { key, place: Place::Flag(flag), problem }),
+        }
+    }
 
     let file = file?;
     let figment = variables.into_iter().chain(flags).fold(Figment::from(&file), Figment::merge);
@@ -109,8 +118,9 @@ impl File {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let bytes = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    String::from_utf8(bytes).map_err(|_| format!("expected UTF-8 text in {}", path.display()))
+    let bytes = files::read_up_to(LARGEST, path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    files::text(bytes).map_err(|instead| format!("expected UTF-8 text in {}{instead}", path.display()))
 }
 
 fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
@@ -154,16 +164,34 @@ impl Setting {
         let Some(key) = plain.or_else(long) else {
             return Ok(None);
         };
-        let path: Vec<_> = key.split('.').map(str::to_owned).collect();
-        let problem = match value.into_string() {
-            Err(_) => "expected UTF-8 text",
-            Ok(_) if path.iter().any(String::is_empty) => "expected a name such as BROADCASTER__SECTION__KEY",
-            Ok(value) => {
-                return Ok(Some(Self { path, value, kind: VARIABLE, name: name.into_owned() }));
-            }
+        let error = |(key, problem)| {
+            let name = name.chars().take(LONGEST_NAME).collect();
+            ConfigError { key, place: Place::Variable(name), problem }
         };
-        Err(ConfigError { key, place: Place::Variable(name.into_owned()), problem: problem.to_owned() })
+        let path = key_path(&key, "a name such as BROADCASTER__SECTION__KEY").map_err(error)?;
+        let Ok(value) = value.into_string() else {
+            return Err(error((key, "expected UTF-8 text".to_owned())));
+        };
+        // A secret of Kubernetes that was made with `echo` ends with a newline, which no value has.
+        let value = value.trim_end_matches(['\r', '\n']).to_owned();
+        let name = name.into_owned();
+        Ok((!value.is_empty()).then_some(Self { path, value, kind: VARIABLE, name }))
     }
+}
+
+/// The parts of a key; else the key as it can be shown, and what is wrong with it.
+fn key_path(key: &str, expected: &str) -> Result<Vec<String>, (String, String)> {
+    let path: Vec<_> = key.split('.').map(str::to_owned).collect();
+    if path.len() > DEEPEST {
+        return Err((
+            String::new(),
+            format!("expected a key of at most {DEEPEST} parts, not {}", path.len()),
+        ));
+    }
+    if path.iter().any(String::is_empty) {
+        return Err((key.to_owned(), format!("expected {expected}")));
+    }
+    Ok(path)
 }
 
 impl Provider for Setting {

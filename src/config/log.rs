@@ -52,6 +52,15 @@ impl Choice for LogLevel {
         ("debug", Self::Debug),
         ("trace", Self::Trace),
     ];
+
+    const ALIASES: &'static [(&'static str, Self)] = &[
+        ("critical", Self::Error),
+        ("fatal", Self::Error),
+        ("err", Self::Error),
+        ("warning", Self::Warn),
+        ("notice", Self::Info),
+        ("information", Self::Info),
+    ];
 }
 
 impl Choice for LogFormat {

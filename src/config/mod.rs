@@ -11,12 +11,14 @@
 //! [`Config::to_toml`] and in every error.
 
 mod errors;
+mod exposed;
 mod files;
 mod layers;
 mod lines;
 mod log;
 mod names;
 mod nats;
+mod nats_login;
 mod nats_url;
 mod parse;
 mod print;
@@ -30,12 +32,13 @@ mod system_roots;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unread;
 
 use std::{ffi::OsString, path::PathBuf};
 
 use self::reader::{Reader, Reported, Section};
 pub use self::{
-    errors::{ConfigError, ConfigErrors, Place},
+    errors::{ConfigError, ConfigErrors, ConfigWarning, Place},
     log::{Log, LogFormat, LogLevel},
     names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject},
     nats::{ClientCertificate, Nats, NatsAuth, NatsTls},
@@ -45,7 +48,7 @@ pub use self::{
         Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
     },
     runtime::{Runtime, Threads},
-    secret::{Secret, SecretFile},
+    secret::{Secret, SecretFile, is_name},
     server::Server,
     shutdown::Shutdown,
 };
@@ -89,16 +92,31 @@ const MASK: &str = "********";
 /// # Errors
 /// All mistakes in them, each with its key and its place.
 pub fn load(sources: Sources) -> Result<Config, ConfigErrors> {
+    load_with_warnings(sources).map(|(config, _)| config)
+}
+
+/// Merges the sources and reads them, and tells what is no mistake in them, but hardly what an operator wants.
+///
+/// # Errors
+/// All mistakes in them, each with its key and its place.
+pub fn load_with_warnings(sources: Sources) -> Result<(Config, Vec<ConfigWarning>), ConfigErrors> {
+    let mut warnings = unread::warnings(&sources.env);
+    // Kubernetes says so to each container, in which nobody else can look.
+    let in_pod = sources.env.iter().any(|(name, _)| name == "KUBERNETES_SERVICE_HOST");
     let mut errors = Vec::new();
     let env = sources.env.clone();
     let Some(root) = layers::merge(sources, &mut errors) else {
         return Err(ConfigErrors(errors));
     };
+    warnings.extend(exposed::warnings(&root, in_pod));
     let reader = Reader::new(root);
     let config = reader.read(read);
-    errors.extend(reader.into_errors());
+    let (found, more) = reader.into_findings();
+    errors.extend(found);
+    warnings.extend(more);
     errors.extend(config.as_ref().ok().and_then(|config| system_roots::mistake(config, &env)));
-    config.ok().filter(|_| errors.is_empty()).ok_or(ConfigErrors(errors))
+    let config = config.ok().filter(|_| errors.is_empty());
+    config.map(|config| (config, warnings)).ok_or(ConfigErrors(errors))
 }
 
 fn read(at: &Section<'_>) -> Result<Config, Reported> {

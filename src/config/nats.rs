@@ -76,10 +76,11 @@ pub(super) fn read(at: &Section<'_>) -> Result<Nats, Reported> {
     Ok(Nats { servers: servers?, name: name?, auth: auth?, tls: tls? })
 }
 
-/// Servers with commas between them. The addresses may carry passwords, so that no mistake quotes them.
+/// Servers, in a list or with commas between them. The addresses may carry passwords, so that no mistake quotes them.
 fn servers(value: &Value) -> Result<Vec<NatsUrl>, String> {
-    let parse = |url: &str| url.trim().parse().map_err(|error: NatsUrlError| error.to_string());
-    parse::text(value)?.split(',').map(parse).collect()
+    let urls = parse::list(value)?;
+    let parse = |url: &String| url.parse().map_err(|error: NatsUrlError| error.to_string());
+    if urls.is_empty() { Err(NatsUrlError::NotNats.to_string()) } else { urls.iter().map(parse).collect() }
 }
 
 fn local() -> Vec<NatsUrl> {
@@ -127,11 +128,14 @@ fn one_login(at: &Section<'_>, servers: &[NatsUrl]) {
 }
 
 fn tls(at: &Section<'_>) -> Result<NatsTls, Reported> {
-    let ca = at.optional("ca_file", files::certificates);
+    let ca = at.optional("ca_file", files::authorities);
     let cert = at.optional("cert_file", files::certificates);
     let key = at.optional("key_file", files::private_key);
     let client = match (cert?, key?) {
-        (Some((cert_file, _)), Some(key_file)) => Some(ClientCertificate { cert_file, key_file }),
+        (Some((cert_file, chain)), Some((key_file, key))) => {
+            files::belong_together(chain, &key).map_err(|problem| at.report("key_file", problem))?;
+            Some(ClientCertificate { cert_file, key_file })
+        }
         (Some(_), None) => return Err(at.missing("key_file")),
         (None, Some(_)) => return Err(at.missing("cert_file")),
         (None, None) => None,

@@ -22,6 +22,12 @@ pub enum NatsUrlError {
     /// A path, a query or a fragment behind the host and the port.
     #[error("expected nothing behind the host and port of a NATS server: no path, ? or #")]
     Rest,
+    /// A login that is no login, but what stands for one.
+    #[error("expected the login itself, not the {MASK} that stands for it in what is printed")]
+    Masked,
+    /// Port 0.
+    #[error("expected a port from 1 to 65535")]
+    Port,
 }
 
 impl NatsUrl {
@@ -61,12 +67,22 @@ impl FromStr for NatsUrl {
     type Err = NatsUrlError;
 
     fn from_str(text: &str) -> Result<Self, NatsUrlError> {
+        // The parser leaves line breaks and tabs out, and so could make another address of two lines.
+        if text.contains(char::is_control) {
+            return Err(NatsUrlError::NotNats);
+        }
         let url = Url::parse(text).map_err(|_| NatsUrlError::NotNats)?;
         if !matches!(url.scheme(), "nats" | "tls") || url.host_str().is_none_or(str::is_empty) {
             return Err(NatsUrlError::NotNats);
         }
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(NatsUrlError::Rest);
+        }
+        if url.username() == MASK || url.password() == Some(MASK) {
+            return Err(NatsUrlError::Masked);
+        }
+        if url.port() == Some(0) {
+            return Err(NatsUrlError::Port);
         }
         Ok(Self(url))
     }

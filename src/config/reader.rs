@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::{
-    ConfigError, Place, layers,
+    ConfigError, ConfigWarning, Place, layers,
     tree::{Entry, Table, Value},
 };
 
@@ -11,6 +11,7 @@ use super::{
 pub(super) struct Reader {
     root: Table,
     errors: RefCell<Vec<ConfigError>>,
+    warnings: RefCell<Vec<ConfigWarning>>,
 }
 
 /// A table that is being read. Every key that is asked for is known; what is left at the end is a mistake.
@@ -34,7 +35,7 @@ static EMPTY: Table = Table::new();
 
 impl Reader {
     pub(super) fn new(root: Table) -> Self {
-        Self { root, errors: RefCell::default() }
+        Self { root, errors: RefCell::default(), warnings: RefCell::default() }
     }
 
     pub(super) fn read<T>(
@@ -44,9 +45,9 @@ impl Reader {
         Section::read(self, String::new(), &self.root, read)
     }
 
-    /// The mistakes, in the order in which they were found.
-    pub(super) fn into_errors(self) -> Vec<ConfigError> {
-        self.errors.into_inner()
+    /// The mistakes and the warnings, in the order in which they were found.
+    pub(super) fn into_findings(self) -> (Vec<ConfigError>, Vec<ConfigWarning>) {
+        (self.errors.into_inner(), self.warnings.into_inner())
     }
 
     /// Notes a mistake about `key`, which is set where the tree says, or by default in the nearest table that is set.
@@ -118,6 +119,12 @@ impl<'r> Section<'r> {
         self.reader.report(path, problem)
     }
 
+    /// Notes what is no mistake about a key anywhere, by its whole path, but has to be said.
+    pub(super) fn warn_at(&self, key: String, problem: String) {
+        let place = self.reader.place(&key);
+        self.reader.warnings.borrow_mut().push(ConfigWarning(ConfigError { key, place, problem }));
+    }
+
     /// Notes that a key has to be set, and how.
     pub(super) fn missing(&self, key: &str) -> Reported {
         let key = self.path(key);
@@ -140,6 +147,12 @@ impl<'r> Section<'r> {
     /// Where a key of this table is set, if it is.
     pub(super) fn place(&self, key: &str) -> Option<&'r Place> {
         self.table.get(key).map(|entry| &entry.place)
+    }
+
+    /// A key that counts as left out, since another one of a later layer stands for it.
+    pub(super) fn replaced<T>(&self, key: &'static str) -> Result<Option<T>, Reported> {
+        self.known.borrow_mut().push(key);
+        Ok(None)
     }
 
     /// A key that may be left out.

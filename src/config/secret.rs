@@ -47,3 +47,15 @@ impl fmt::Debug for Secret {
         write!(f, "Secret({MASK})")
     }
 }
+
+/// Whether a text is the name of a file or a command rather than a secret, so that an error may show it: words, each of
+/// letters of one case that a number may follow. A secret has its letters, digits and signs mixed, most of the time.
+pub fn is_name(text: &str) -> bool {
+    let is_word = |word: &str| {
+        let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        word.len() <= 24
+            && (letters.bytes().all(|b| b.is_ascii_lowercase())
+                || letters.bytes().all(|b| b.is_ascii_uppercase()))
+    };
+    text.len() <= 64 && text.split(['/', '.', '-', '_']).all(is_word)
+}

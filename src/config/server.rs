@@ -1,6 +1,6 @@
 //! `[server]`: the addresses that broadcaster itself listens on.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use super::{
     reader::{Reported, Section},
@@ -27,12 +27,19 @@ pub(super) fn read(at: &Section<'_>) -> Result<Server, Reported> {
             format!("expected two ports, but server.api and server.metrics are both {}", server.api.port()),
         ));
     }
+    for (key, ip) in [("api", server.api.ip()), ("metrics", server.metrics.ip())] {
+        // No mistake: it may be given to the machine later. With any port, since the daemon may be running.
+        if !ip.is_unspecified() && UdpSocket::bind((ip, 0)).is_err() {
+            let problem = format!("this machine has no address {ip} to listen on");
+            at.warn_at(at.path(key), problem);
+        }
+    }
     Ok(server)
 }
 
 fn address(value: &Value) -> Result<SocketAddr, String> {
     let parsed = match value {
-        Value::Text(text) => text.parse().ok(),
+        Value::Text(text) => text.trim().parse().ok(),
         _ => None,
     };
     parsed.ok_or_else(|| value.unexpected("an address and port such as \"0.0.0.0:8002\""))

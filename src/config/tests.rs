@@ -1,24 +1,38 @@
 //! One test per rule; where the words matter, the whole error is compared.
 
+mod credentials;
 mod equality;
+mod exposed;
+mod fuzz;
 mod layers;
 mod printing;
 mod rules;
 mod secrets;
 mod shipped;
+mod subjects;
+mod twins;
+mod unread;
 mod values;
 
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Config, Sources, load};
+use super::{Config, Sources, load, load_with_warnings};
 
 /// A route that is right, at the start of many a file.
 const ROUTE: &str = "[routes.todos.webhook]\nurl = \"https://example.com/hook\"\n";
 
 /// The same as one line, which other lines with whole key paths can stand beside.
 const URL: &str = "routes.todos.webhook.url = \"https://example.com/hook\"\n";
+
+/// A credentials file as `nsc` writes it.
+fn creds(jwt: &str, seed: &str) -> String {
+    format!(
+        "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n\
+         {seed}\n------END USER NKEY SEED------\n"
+    )
+}
 
 /// What a test loads: a file called `config.toml`, variables, flags, and files beside it.
 struct Given {
@@ -56,6 +70,14 @@ impl Given {
 
     fn load(self) -> Config {
         load(self.sources).unwrap_or_else(|errors| panic!("expected a good configuration: {errors}"))
+    }
+
+    /// The warnings, one by one, with `DIR/` for the folder.
+    fn warnings(self) -> Vec<String> {
+        let folder = format!("{}/", self.folder.path().display());
+        let (_, warnings) = load_with_warnings(self.sources)
+            .unwrap_or_else(|errors| panic!("expected a good configuration: {errors}"));
+        warnings.iter().map(|warning| warning.to_string().replace(&folder, "DIR/")).collect()
     }
 
     /// The mistakes, one by one, with `DIR/` for the folder.

@@ -3,6 +3,7 @@
 mod command;
 mod publishing;
 mod settling;
+mod terminal;
 
 use std::time::{Duration, Instant};
 

@@ -10,10 +10,11 @@ use crate::message::outcome::Reason;
 #[derive(Debug, Args)]
 pub struct DeadLettersOptions {
     /// The route whose dead letters are meant; needed where several routes have some.
-    #[arg(long, value_name = "ROUTE", global = true)]
+    // Behind the options of what is to be done.
+    #[arg(long, value_name = "ROUTE", global = true, display_order = 100)]
     pub route: Option<String>,
     /// Write JSON, one object a line.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 101)]
     pub json: bool,
     /// What to do.
     #[command(subcommand)]

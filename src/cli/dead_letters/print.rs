@@ -1,7 +1,7 @@
 //! What the command writes to standard output: for people, or for machines one JSON object a line.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     time::SystemTime,
 };
 
@@ -13,19 +13,22 @@ use crate::dead_letter::Stored;
 
 pub(super) struct Printer {
     json: bool,
+    /// Whether somebody looks at it, on something that obeys what it is sent.
+    terminal: bool,
     rows: u64,
     out: io::BufWriter<io::Stdout>,
 }
 
 impl Printer {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, rows: 0, out: io::BufWriter::new(io::stdout()) }
+        let out = io::stdout();
+        Self { json, terminal: out.is_terminal(), rows: 0, out: io::BufWriter::new(out) }
     }
 
     pub(super) fn row(&mut self, letter: &Stored) -> io::Result<()> {
         self.rows += 1;
         if self.json {
-            return writeln!(self.out, "{}", facts(letter));
+            return writeln!(self.out, "{}", escaped(&facts(letter)));
         }
         if self.rows == 1 {
             let names = ["ID", "SEQUENCE", "TIME", "REASON", "FAILURE", "ATTEMPTS", "SIZE"];
@@ -60,14 +63,19 @@ impl Printer {
                     value["payload_base64"] = data_encoding::BASE64.encode(&letter.payload).into();
                 }
             }
-            writeln!(self.out, "{value}")?;
+            writeln!(self.out, "{}", escaped(&value))?;
         } else {
             writeln!(self.out, "sequence: {}\ntime: {}", letter.sequence, time(letter.at))?;
             for (name, text) in letter.headers.iter() {
                 writeln!(self.out, "{}: {}", clean(name), clean(text))?;
             }
             writeln!(self.out)?;
-            self.out.write_all(&letter.payload)?;
+            if self.terminal {
+                let text = String::from_utf8_lossy(&letter.payload);
+                self.out.write_all(clean_lines(&text).as_bytes())?;
+            } else {
+                self.out.write_all(&letter.payload)?;
+            }
             writeln!(self.out)?;
         }
         self.out.flush()
@@ -132,7 +140,44 @@ fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 
-/// Headers are a stranger's words: what a terminal would obey is not passed on.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{b7}' } else { c }).collect()
+/// Headers and payloads are a stranger's words: what a terminal would obey is not passed on.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_obeyed(c) { '\u{b7}' } else { c }).collect()
+}
+
+/// As [`clean`], of a text that may have several lines.
+fn clean_lines(text: &str) -> String {
+    let harmless = |c| matches!(c, '\n' | '\t') || !is_obeyed(c);
+    text.chars().map(|c| if harmless(c) { c } else { '\u{b7}' }).collect()
+}
+
+/// A line of JSON: what `serde_json` leaves as it is, and a terminal would obey, is escaped too.
+fn escaped(value: &Value) -> String {
+    let escape = |c: char| if is_obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    value.to_string().chars().map(escape).collect()
+}
+
+/// Whether a terminal acts on a character, or shows what follows it in another order.
+fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{clean, escaped};
+
+    #[test]
+    fn what_a_terminal_obeys_is_not_passed_on() {
+        assert_eq!(clean("a\u{1b}[2Jb\u{9b}31m\u{7f}\r\u{202e}é"), "a·[2Jb·31m···é");
+    }
+
+    #[test]
+    fn json_stays_what_it_is() {
+        let value = json!({ "a": "\u{1b}\u{9b}\u{7f}\u{202e}é\"\\" });
+        let text = escaped(&value);
+        assert!(text.bytes().all(|b| b != 0x1b && b != 0x7f) && !text.contains('\u{9b}'), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
+    }
 }

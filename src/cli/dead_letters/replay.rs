@@ -15,7 +15,7 @@ use indicatif::ProgressBar;
 use tokio::{sync::Mutex, task::spawn_local, time::sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{CommandError, progress, selection::Selected};
+use super::{CommandError, print::clean, progress, selection::Selected};
 use crate::{
     base::clock::{Clock, Time},
     config::{Retry, Route},
@@ -271,7 +271,7 @@ impl Replay {
             };
         });
         if summary.failed <= NAMED {
-            self.bar.suspend(|| eprintln!("failed: {} ({})", letter.id(), failure.label()));
+            self.bar.suspend(|| eprintln!("failed: {} ({})", clean(&letter.id()), failure.label()));
         }
         if summary.unreachable == UNREACHABLE {
             self.bar.suspend(|| eprintln!("the webhook can't be reached, stopping"));

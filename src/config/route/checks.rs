@@ -47,6 +47,23 @@ impl Source {
     }
 }
 
+impl Outline {
+    /// Whether the messages come as they are published, and not out of a stream.
+    pub(super) const fn is_core(&self) -> bool {
+        matches!(self.source, Some(Source::QueueGroup(_)))
+    }
+
+    /// Whether each of some messages would reach only one of both.
+    pub(super) fn splits_messages_with(&self, other: &Self) -> bool {
+        self.source.is_some()
+            && self.source == other.source
+            && match (&self.source, &self.subject, &other.subject) {
+                (Some(Source::QueueGroup(_)), Some(a), Some(b)) => a.overlaps(b),
+                (source, ..) => matches!(source, Some(Source::Consumer { .. })),
+            }
+    }
+}
+
 /// No two routes take the messages of each other, and no dead letter comes back.
 pub(super) fn compare(at: &Section<'_>, outlines: &[Outline]) {
     let mut earlier = BySource::default();
@@ -120,7 +137,7 @@ impl<'o> BySubject<'o> {
 
 /// Two routes with one source would split the messages between two webhooks.
 fn share(at: &Section<'_>, earlier: &Outline, route: &Outline) {
-    if earlier.source != route.source {
+    if !earlier.splits_messages_with(route) {
         return;
     }
     match (&route.source, &earlier.subject, &route.subject) {
@@ -131,7 +148,7 @@ fn share(at: &Section<'_>, earlier: &Outline, route: &Outline) {
             );
             at.report_at(format!("{}.jetstream.consumer", route.path), problem);
         }
-        (Some(Source::QueueGroup(group)), Some(a), Some(b)) if a.overlaps(b) => {
+        (Some(Source::QueueGroup(group)), Some(a), Some(b)) => {
             let problem = format!(
                 "expected another subject or another queue_group than {}: with \"{a}\" and \"{b}\" in the same group \
                  \"{group}\", each message would reach only one of the two",

@@ -4,17 +4,19 @@
 mod breaker;
 mod checks;
 mod dead_letter;
+mod headers;
 mod jetstream;
 mod queue;
 mod rate_limit;
+mod reserved;
 mod retry;
 mod statuses;
+mod stray;
 mod webhook;
 mod webhook_url;
 
 use std::num::NonZeroUsize;
 
-use self::checks::{Outline, Source};
 pub use self::{
     breaker::Breaker,
     dead_letter::DeadLetter,
@@ -25,6 +27,10 @@ pub use self::{
     statuses::{Statuses, StatusesError},
     webhook::{Webhook, WebhookTls},
     webhook_url::{WebhookUrl, WebhookUrlError},
+};
+use self::{
+    checks::{Outline, Source},
+    stray::Stray,
 };
 use super::{
     QueueGroup, RouteName, Subject, parse,
@@ -68,13 +74,21 @@ pub(super) fn read_all(at: &Section<'_>, threads: Option<NonZeroUsize>) -> Resul
     }
     let mut outlines = Vec::new();
     let mut routes = Vec::new();
+    let stray = Stray::among(at);
     for (key, entry) in at.entries() {
+        if stray.as_ref().is_some_and(|stray| stray.is(key) && !stray.has_url()) {
+            continue;
+        }
         let name = key
             .parse::<RouteName>()
             .map_err(|error| at.report(key, format!("{error} as the name of a route")));
         routes.push(at.below(key, entry, |at| read(at, name, &mut outlines)));
     }
+    if let Some(stray) = stray {
+        stray.tell(at, &mut outlines);
+    }
     checks::compare(at, &outlines);
+    reserved::check(at, &outlines);
     if let Some(threads) = threads {
         checks::threads(at, threads, &outlines);
     }

@@ -64,24 +64,12 @@ fn multiplier(value: &Value) -> Result<f64, String> {
     parse::number(value).filter(|number| (1.0..=100.0).contains(number)).ok_or_else(wrong)
 }
 
-/// A list of texts and numbers, or, as an environment variable has it, one text with commas.
 fn statuses(value: &Value) -> Result<Statuses, String> {
     let items = match value {
-        Value::Text(text) => {
-            return text.parse().map_err(|error: StatusesError| error.to_string());
-        }
-        Value::List(items) => items.iter().map(status).collect::<Result<Vec<_>, _>>()?,
+        Value::List(_) | Value::Text(_) => parse::list(value)?,
         other => return Err(other.unexpected("a list of statuses such as [\"429\", \"5xx\", \"!501\"]")),
     };
-    Statuses::from_items(items.iter().map(String::as_str)).map_err(|error| error.to_string())
-}
-
-fn status(value: &Value) -> Result<String, String> {
-    match value {
-        Value::Text(text) => Ok(text.clone()),
-        Value::Integer(number) => Ok(number.to_string()),
-        other => Err(other.unexpected("statuses such as \"429\", \"5xx\" or \"!501\" in the list")),
-    }
+    Statuses::from_items(items.iter().map(String::as_str)).map_err(|error: StatusesError| error.to_string())
 }
 
 impl Choice for Jitter {

@@ -18,6 +18,9 @@ pub struct Statuses {
 #[error("expected statuses from 300 to 999 such as \"429\", \"5xx\" or \"!501\", not {0:?}")]
 pub struct StatusesError(String);
 
+/// No more of a wrong item is repeated, in characters.
+const SHOWN: usize = 64;
+
 impl Statuses {
     /// Whether another attempt makes sense after `status`.
     pub fn contains(&self, status: u16) -> bool {
@@ -40,7 +43,7 @@ impl Statuses {
         for item in items.into_iter().map(str::trim) {
             let (target, rest) =
                 item.strip_prefix('!').map_or((&mut included, item), |rest| (&mut excluded, rest));
-            for status in range(rest).ok_or_else(|| StatusesError(item.to_owned()))? {
+            for status in range(rest).ok_or_else(|| StatusesError(item.chars().take(SHOWN).collect()))? {
                 let (word, bit) = position(status);
                 target[word] |= bit;
             }

@@ -2,17 +2,13 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{WebhookUrl, WebhookUrlError};
-use crate::{
-    config::{
-        files, parse,
-        reader::{Reported, Section},
-        tree::Value,
-    },
-    message::header_names::http as names,
+use super::{WebhookUrl, WebhookUrlError, headers};
+use crate::config::{
+    files, parse,
+    reader::{Reported, Section},
 };
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
@@ -24,7 +20,8 @@ const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 pub struct Webhook {
     /// `url` or `url_file`: the address that messages are posted to. Required. A secret.
     pub url: WebhookUrl,
-    /// `headers`: sent with every request. The values are secrets, and marked sensitive. Default: none.
+    /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
+    /// marked sensitive. Default: none.
     pub headers: HeaderMap,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
@@ -57,7 +54,7 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
         text.parse().map_err(|error: WebhookUrlError| error.to_string())
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
-    let headers = at.section("headers", headers);
+    let headers = headers::read(at);
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
     let limit = timeout.unwrap_or(Duration::MAX);
@@ -81,49 +78,8 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     })
 }
 
-fn headers(at: &Section<'_>) -> Result<HeaderMap, Reported> {
-    let mut headers = HeaderMap::new();
-    for (name, entry) in at.entries() {
-        // A name that is none may hold a whole header with its secret, so it is not shown.
-        let Ok(header) = name.parse::<HeaderName>() else {
-            at.report_table("expected names of headers such as \"x-token\" as the keys of this table");
-            continue;
-        };
-        match header_value(&entry.value) {
-            _ if names::is_set_by_us(header.as_str()) => {
-                at.report(name, "expected another header: broadcaster sets this one itself");
-            }
-            _ if names::is_kept(header.as_str()) => {
-                at.report(
-                    name,
-                    "expected another header: this name is kept for signatures, traces and CloudEvents",
-                );
-            }
-            _ if headers.contains_key(&header) => {
-                at.report(
-                    name,
-                    "expected each header once: write it in lower case, case makes no difference",
-                );
-            }
-            Ok(value) => drop(headers.insert(header, value)),
-            Err(problem) => {
-                at.report(name, problem);
-            }
-        }
-    }
-    Ok(headers)
-}
-
-fn header_value(value: &Value) -> Result<HeaderValue, String> {
-    let wrong = |_| "expected printable ASCII".to_owned();
-    let mut header = HeaderValue::from_str(&parse::text(value)?).map_err(wrong)?;
-    // `Debug` masks it then.
-    header.set_sensitive(true);
-    Ok(header)
-}
-
 fn tls(at: &Section<'_>) -> Result<WebhookTls, Reported> {
-    let file = at.optional("ca_file", files::certificates);
+    let file = at.optional("ca_file", files::authorities);
     let system_roots = at.or("system_roots", true, parse::switch);
     if let (Ok(None), Ok(false)) = (&file, system_roots) {
         return Err(

@@ -32,7 +32,16 @@ pub enum WebhookUrlError {
     /// `#…` at the end, which is never sent.
     #[error("expected no # in the URL: what follows it is never sent")]
     Fragment,
+    /// What is printed in place of the address.
+    #[error("expected the address itself, not what stands for it in what is printed, which ends in /…")]
+    Masked,
+    /// Port 0.
+    #[error("expected a port from 1 to 65535")]
+    Port,
 }
+
+/// What stands for the path and the query wherever an address is printed.
+const MASKED_PATH: &str = "/…";
 
 impl WebhookUrl {
     /// For `https`: the name that the webhook's certificate must be for.
@@ -65,6 +74,12 @@ impl FromStr for WebhookUrl {
     type Err = WebhookUrlError;
 
     fn from_str(text: &str) -> Result<Self, WebhookUrlError> {
+        // The parser mends what is not quite a URL, and so could make another host of what is hardly meant: it leaves
+        // line breaks and tabs out, takes a backslash for a slash, and needs no slashes at all.
+        let odd = text.contains(|c: char| c.is_control() || c == '\\');
+        if odd || text.split_once("://").is_none_or(|(_, rest)| rest.starts_with('/')) {
+            return Err(WebhookUrlError::NotHttp);
+        }
         let url = Url::parse(text).map_err(|_| WebhookUrlError::NotHttp)?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(WebhookUrlError::NotHttp);
@@ -74,6 +89,12 @@ impl FromStr for WebhookUrl {
         }
         if url.fragment().is_some() {
             return Err(WebhookUrlError::Fragment);
+        }
+        if text.ends_with(MASKED_PATH) {
+            return Err(WebhookUrlError::Masked);
+        }
+        if url.port() == Some(0) {
+            return Err(WebhookUrlError::Port);
         }
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(WebhookUrlError::NotHttp);
@@ -106,7 +127,7 @@ fn server_name(host: &Host<&str>) -> Option<ServerName<'static>> {
 impl fmt::Display for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.server_name.is_some() { "https" } else { "http" };
-        write!(f, "{scheme}://{}/…", self.authority)
+        write!(f, "{scheme}://{}{MASKED_PATH}", self.authority)
     }
 }
 

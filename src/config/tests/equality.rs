@@ -1,8 +1,9 @@
 //! A configuration equals another when every setting does: what a reload goes by.
 
+use nkeys::KeyPair;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
-use super::{Given, every_key, given, no_file};
+use super::{Given, creds, every_key, given, no_file};
 use crate::config::{Config, load};
 
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
@@ -23,8 +24,8 @@ const SETTINGS: [Setting; 59] = [
     ("nats.token", ["a", "b"], &[]),
     ("nats.token_file", ["DIR/a", "DIR/b"], &[]),
     ("nats.tls.ca_file", ["DIR/a.pem", "DIR/b.pem"], &[]),
-    ("nats.tls.cert_file", ["DIR/a.pem", "DIR/b.pem"], &[("nats.tls.key_file", "DIR/a.key")]),
-    ("nats.tls.key_file", ["DIR/a.key", "DIR/b.key"], &[("nats.tls.cert_file", "DIR/a.pem")]),
+    ("nats.tls.cert_file", ["DIR/a.pem", "DIR/same.pem"], &[("nats.tls.key_file", "DIR/a.key")]),
+    ("nats.tls.key_file", ["DIR/a.key", "DIR/same.key"], &[("nats.tls.cert_file", "DIR/a.pem")]),
     ("runtime.threads", ["1", "2"], &[]),
     ("shutdown.grace", ["1s", "2s"], &[]),
     ("routes.todos.subject", ["a", "b"], &[]),
@@ -38,6 +39,7 @@ const SETTINGS: [Setting; 59] = [
     ("routes.todos.webhook.url", ["https://a/", "https://b/"], &[]),
     ("routes.todos.webhook.url_file", ["DIR/a.url", "DIR/b.url"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
+    ("routes.todos.webhook.headers_file.x-token", ["DIR/a", "DIR/b"], &[]),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -77,12 +79,13 @@ const SETTINGS: [Setting; 59] = [
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 5] = [
+const MASKED: [&str; 6] = [
     "nats.password",
     "nats.password_file",
     "nats.token",
     "nats.token_file",
     "routes.todos.webhook.headers.x-token",
+    "routes.todos.webhook.headers_file.x-token",
 ];
 
 #[test]
@@ -109,6 +112,7 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("nats.nkey_seed_file", "a.seed", "b.seed"),
         ("nats.token_file", "a", "b"),
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
+        ("routes.todos.webhook.headers_file.x-token", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
     ] {
         let folder = files();
@@ -137,12 +141,16 @@ fn files() -> Given {
     for name in ["a", "b"] {
         given.beside(name, name);
         given.beside(&format!("{name}.url"), format!("https://{name}/"));
-        given.beside(&format!("{name}.seed"), format!("SU{name}"));
-        let creds = format!("BEGIN NATS USER JWT {name} BEGIN USER NKEY SEED");
-        given.beside(&format!("{name}.creds"), creds);
+        let seed = KeyPair::new_user().seed().unwrap();
+        given.beside(&format!("{name}.seed"), &seed);
+        given.beside(&format!("{name}.creds"), creds("h.p.s", &seed));
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
         given.beside(&format!("{name}.pem"), cert.pem());
         given.beside(&format!("{name}.key"), signing_key.serialize_pem());
+        if name == "a" {
+            given.beside("same.pem", cert.pem());
+            given.beside("same.key", signing_key.serialize_pem());
+        }
     }
     given
 }

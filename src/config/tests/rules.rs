@@ -106,6 +106,17 @@ fn the_ports_differ_unless_they_are_free_ones() {
 }
 
 #[test]
+fn an_address_that_the_machine_does_not_have_is_said() {
+    // Kept for documents: nobody has it.
+    let given =
+        given(&format!("{ROUTE}[server]\napi = \"192.0.2.1:8002\"\nmetrics = \" 127.0.0.1:7777 \"\n"));
+    assert_eq!(
+        given.warnings(),
+        ["server.api: this machine has no address 192.0.2.1 to listen on (in DIR/config.toml:4)"]
+    );
+}
+
+#[test]
 fn connecting_takes_no_longer_than_the_attempt_and_the_first_wait_than_the_longest() {
     let errors = given(&format!(
         "{ROUTE}timeout = \"2s\"\nconnect_timeout = \"3s\"\n[routes.todos.retry]\ninitial = \"2s\"\nmax = \"1s\"\n"
@@ -256,8 +267,47 @@ fn headers_that_broadcaster_sets_are_refused() {
 }
 
 #[test]
-fn a_header_stands_once_in_whatever_case() {
-    let given = given(&format!("{ROUTE}headers.X-Token = \"a\"\n"));
-    let error = given.var("BROADCASTER__ROUTES__TODOS__WEBHOOK__HEADERS__X-TOKEN", "b").error();
+fn a_header_stands_once_in_each_layer_in_whatever_case() {
+    let error = given(&format!("{ROUTE}headers.X-Token = \"a\"\nheaders.x-token = \"b\"\n")).error();
     assert!(error.starts_with("routes.todos.webhook.headers.x-token: expected each header once"), "{error}");
+    let later = given(&format!("{ROUTE}headers.X-Token = \"a\"\n"));
+    let later = later.var("BROADCASTER__ROUTES__TODOS__WEBHOOK__HEADERS__X-TOKEN", "b").load();
+    assert_eq!(later.routes[0].webhook.headers["x-token"], "b");
+}
+
+#[test]
+fn a_variable_that_is_left_over_beside_the_routes_of_the_file_is_named() {
+    let error = given(ROUTE).var("WEBHOOK_URL", "http://x/").error();
+    assert_eq!(
+        error,
+        "routes.default: expected no such route beside todos: both would share the same messages; environment variable \
+         WEBHOOK_URL is about the route default alone; unset it, or set BROADCASTER__ROUTES__TODOS__WEBHOOK__URL (in \
+         environment variable WEBHOOK_URL)"
+    );
+    for (name, value) in [("NATS_SUBJECT", "a.b"), ("NATS_QUEUE_GROUP", "x")] {
+        let error = given(ROUTE).var(name, value).error();
+        assert!(
+            error.starts_with("routes.default: expected no such route beside todos: it has no webhook.url; "),
+            "{error}"
+        );
+        assert!(error.contains(&format!("environment variable {name} is about")), "{error}");
+    }
+    let by_flag = given(ROUTE).flag("routes.default.subject", "a.b", "--subject").error();
+    assert!(by_flag.contains("flag --subject is about the route default alone"), "{by_flag}");
+}
+
+#[test]
+fn a_route_of_variables_beside_those_of_the_file_is_said_where_it_may_be_meant() {
+    let both = || given(ROUTE).var("WEBHOOK_URL", "http://x/").var("NATS_SUBJECT", "a.b");
+    assert_eq!(both().load().routes.len(), 2);
+    let warnings = both().warnings();
+    assert!(warnings[0].starts_with("routes.default: is one more route beside todos: "), "{warnings:#?}");
+    // These are meant.
+    let file =
+        given(&format!("{ROUTE}[routes.default]\nsubject = \"a.b\"\n")).var("WEBHOOK_URL", "http://x/");
+    assert_eq!(file.warnings(), Vec::<String>::new());
+    let long = given(ROUTE)
+        .var("BROADCASTER__ROUTES__DEFAULT__WEBHOOK__URL", "http://x/")
+        .var("NATS_SUBJECT", "a.b");
+    assert_eq!(long.warnings(), Vec::<String>::new());
 }

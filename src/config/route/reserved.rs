@@ -1,0 +1,121 @@
+//! Subjects that NATS and broadcaster use between themselves. A route that takes these for messages would post what
+//! nobody has published for it, and answer in place of whom it was meant for.
+
+use super::checks::Outline;
+use crate::config::{PublishSubject, Subject, reader::Section};
+
+/// A part of all subjects that is kept for something.
+struct Reserved {
+    /// Its subjects, as a pattern.
+    subjects: &'static str,
+    what: &'static str,
+    /// One of its subjects that really occurs: a pattern that matches it covers what is going on there.
+    example: &'static str,
+}
+
+const RESERVED: [Reserved; 5] = [
+    Reserved { subjects: "_INBOX.>", what: "answers to clients", example: "_INBOX.id.1" },
+    Reserved { subjects: "$JS.API.>", what: "requests to JetStream", example: "$JS.API.INFO" },
+    Reserved { subjects: "$JS.ACK.>", what: "acks to JetStream", example: "$JS.ACK.s.c.1.2.3.4.5" },
+    Reserved { subjects: "$SYS.REQ.>", what: "requests to servers", example: "$SYS.REQ.SERVER.PING" },
+    Reserved {
+        subjects: "broadcaster.handover.>",
+        what: "messages that replicas hand over",
+        example: "broadcaster.handover.group",
+    },
+];
+
+/// All of JetStream's own subjects; of those, its events are for whoever wants them.
+const JETSTREAM: [&str; 2] = ["$JS.>", "$JS.EVENT.>"];
+
+/// No route takes only what is kept, and none that takes it among other things does so unsaid.
+pub(super) fn check(at: &Section<'_>, outlines: &[Outline]) {
+    for route in outlines {
+        let Outline { path, subject, dead_letter, .. } = route;
+        if let Some(subject) = subject {
+            receive(at, format!("{path}.subject"), subject, route.is_core());
+        }
+        if let Some(letters) = dead_letter {
+            publish(at, format!("{path}.dead_letter.subject"), letters);
+        }
+    }
+}
+
+fn receive(at: &Section<'_>, key: String, subject: &Subject, is_core: bool) {
+    if let Some((subjects, what)) = kept(subject.as_str()) {
+        let problem =
+            format!("expected a subject of your own: \"{subject}\" is among \"{subjects}\", kept for {what}");
+        at.report_at(key, problem);
+        return;
+    }
+    let covered = RESERVED.iter().filter(|reserved| covers(subject, reserved));
+    let covered: Vec<_> =
+        covered.map(|reserved| format!("{} ({})", reserved.subjects, reserved.what)).collect();
+    // A stream has what its own subjects are, which nobody lets be these.
+    if is_core && !covered.is_empty() {
+        let problem = format!("\"{subject}\" also receives {}: take a narrower one", covered.join(", "));
+        at.warn_at(key, problem);
+    }
+}
+
+fn publish(at: &Section<'_>, key: String, letters: &PublishSubject) {
+    if let Some((subjects, what)) = kept(letters.as_str()) {
+        let problem =
+            format!("expected a subject of your own: \"{letters}\" is among \"{subjects}\", kept for {what}");
+        at.report_at(key, problem);
+    }
+}
+
+/// What a subject is wholly kept for.
+fn kept(subject: &str) -> Option<(&'static str, &'static str)> {
+    let [jetstream, events] = JETSTREAM;
+    let reserved = RESERVED.iter().find(|reserved| is_within(subject, reserved.subjects));
+    let reserved = reserved.map(|reserved| (reserved.subjects, reserved.what));
+    let other =
+        || (is_within(subject, jetstream) && !is_within(subject, events)).then_some((jetstream, "JetStream"));
+    reserved.or_else(other)
+}
+
+fn covers(subject: &Subject, reserved: &Reserved) -> bool {
+    reserved.example.parse().is_ok_and(|example: PublishSubject| subject.matches(&example))
+}
+
+/// Whether all that `subject` matches is matched by `pattern`, which is literal up to a `>` at its end.
+fn is_within(subject: &str, pattern: &str) -> bool {
+    pattern.strip_suffix('>').is_some_and(|start| subject.len() > start.len() && subject.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RESERVED, covers, kept};
+
+    #[test]
+    fn what_is_wholly_kept_is_told_from_what_covers_it() {
+        let cases: &[(&str, Option<&str>, usize)] = &[
+            ("todos.events", None, 0),
+            ("*.created", None, 0),
+            ("_INBOX", None, 0),
+            ("broadcaster.>", None, 1),
+            ("*.handover.*", None, 1),
+            ("*.*", None, 0),
+            ("*.*.*", None, 3),
+            (">", None, 5),
+            ("*.>", None, 5),
+            ("$SYS.>", None, 1),
+            ("$SYS.ACCOUNT.*.CONNECT", None, 0),
+            ("$JS.EVENT.ADVISORY.>", None, 0),
+            ("$KV.bucket.>", None, 0),
+            ("$JS.>", Some("$JS.>"), 2),
+            ("$JS.*", Some("$JS.>"), 0),
+            ("$JS.API.>", Some("$JS.API.>"), 1),
+            ("_INBOX.*", Some("_INBOX.>"), 0),
+            ("broadcaster.handover.x", Some("broadcaster.handover.>"), 0),
+        ];
+        for (subject, whole, covered) in cases {
+            assert_eq!(kept(subject).map(|(subjects, _)| subjects), *whole, "{subject}");
+            let parsed = subject.parse().expect("a subject");
+            let count = RESERVED.iter().filter(|reserved| covers(&parsed, reserved)).count();
+            assert_eq!(count, *covered, "{subject}");
+        }
+    }
+}
