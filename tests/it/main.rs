@@ -18,5 +18,6 @@ mod nats_faults;
 mod probe;
 mod reading;
 mod shutdown;
+mod signals;
 mod supervisor;
 mod telemetry;

@@ -346,7 +346,7 @@ pub fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
 
 /// The build that the variable `BROADCASTER` names, else what cargo built for the same profile as the running program.
 /// Cargo puts a binary beside other binaries, and in the folder above that of tests, benchmarks and examples.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("BROADCASTER") {
         return path.into();
     }
