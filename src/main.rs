@@ -1,6 +1,7 @@
 //! The program: options, configuration, log, exit status. Everything else is in the library.
 
 use std::{
+    fmt::Display,
     io::{self, Write as _},
     process::ExitCode,
 };
@@ -13,7 +14,7 @@ use broadcaster::{
         health::{self, HealthError, Question},
         options::{Cli, Command, DeadLettersOptions, HealthOptions},
     },
-    config::{self, Config},
+    config::{self, Config, Sources},
     control::{log, signals},
 };
 use tracing::error;
@@ -29,45 +30,58 @@ fn main() -> ExitCode {
     let sources = match cli.settings.sources() {
         Ok(sources) => sources,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(format_args!("error: {error}"));
             return ExitCode::from(WRONG_OPTION);
         }
     };
-    // Before the configuration is read: whoever names the daemon may lack it, or the permission to read its secrets.
-    if let Some(Command::Health(HealthOptions { live, url: Some(url) })) = &cli.command {
-        return probe(health::named(url), *live);
-    }
-    let config = match config::load(sources) {
-        Ok(config) => config,
-        Err(errors) => {
-            // In plain text: only the configuration says how the log looks. Most often a person reads this.
-            eprintln!("{errors}");
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
-    };
     match cli.command {
-        Some(Command::Check) => match io::stdout().write_all(config.to_toml().as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_closed) => ExitCode::FAILURE,
-        },
-        Some(Command::Health(HealthOptions { live, .. })) => {
-            probe(Ok(health::local(config.server.api)), live)
+        // Without reading the configuration: it may have become a wrong one since the daemon was started, and a probe
+        // that fails for that has a daemon restarted that is well. Nor need a probe be able to read the secrets.
+        Some(Command::Health(options)) => probe(&options, sources),
+        Some(Command::Check) => configured(sources, check),
+        Some(Command::DeadLetters(command)) => {
+            configured(sources, |config| see_to_dead_letters(&config, command))
         }
-        Some(Command::DeadLetters(command)) => see_to_dead_letters(&config, command),
-        None => deliver(config),
+        None => configured(sources, deliver),
     }
 }
 
-fn probe(authority: Result<String, HealthError>, live: bool) -> ExitCode {
-    let question = if live { Question::Live } else { Question::Ready };
-    let ask = |authority: String| {
+fn configured(sources: Sources, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match config::load(sources) {
+        Ok(config) => then(config),
+        Err(errors) => {
+            // In plain text: only the configuration says how the log looks. Most often a person reads this.
+            complain(errors);
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as all that need a configuration")]
+fn check(config: Config) -> ExitCode {
+    match io::stdout().write_all(config.to_toml().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_closed) => ExitCode::FAILURE,
+    }
+}
+
+fn probe(options: &HealthOptions, sources: Sources) -> ExitCode {
+    let question = if options.live { Question::Live } else { Question::Ready };
+    let ask = || {
+        let api = match &options.url {
+            Some(url) => vec![health::named(url)?],
+            None => health::local(config::api_address(sources)),
+        };
         let runtime = runtime::local()?;
-        runtime.block_on(health::ask(&authority, question))
+        let answer = runtime.block_on(health::ask(&api, question));
+        // A name that is still being looked up holds up nobody: the time of a probe is over when it has said so.
+        runtime.shutdown_background();
+        answer
     };
-    match authority.and_then(ask) {
+    match ask() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             ExitCode::from(if matches!(error, HealthError::Url) { WRONG_OPTION } else { 1 })
         }
     }
@@ -87,7 +101,7 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
         // Whoever read the output has seen enough, such as `head`: that is no failure.
         Err(CommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -103,6 +117,12 @@ fn deliver(config: Config) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells it whoever started the program. Where nobody listens any more, the exit status says enough: `eprintln!` would
+/// panic there.
+fn complain(what: impl Display) {
+    drop(writeln!(io::stderr(), "{what}"));
 }
 
 fn run(config: Config) -> Result<(), AppError> {

@@ -25,7 +25,7 @@ use super::{
 const PREFIX: &str = "BROADCASTER__";
 
 /// The variable that names the file when no flag does.
-const FILE_VARIABLE: &str = "BROADCASTER_CONFIG";
+pub(super) const FILE_VARIABLE: &str = "BROADCASTER_CONFIG";
 
 /// Variables with a name of their own, for the most common settings.
 const PLAIN: [(&str, &str); 6] = [

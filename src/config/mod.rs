@@ -10,6 +10,7 @@
 //! Secrets (URLs of webhooks, header values, passwords, tokens, seeds) are masked by `Debug`, by `Display`, by
 //! [`Config::to_toml`] and in every error.
 
+mod api_address;
 mod errors;
 mod files;
 mod layers;
@@ -34,6 +35,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use self::reader::{Reader, Reported, Section};
 pub use self::{
+    api_address::api_address,
     errors::{ConfigError, ConfigErrors, Place},
     log::{Log, LogFormat, LogLevel},
     names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject},

@@ -1,6 +1,6 @@
 //! `[server]`: the addresses that broadcaster itself listens on.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
     reader::{Reported, Section},
@@ -16,9 +16,14 @@ pub struct Server {
     pub metrics: SocketAddr,
 }
 
+/// The key of [`Server::api`].
+pub(super) const API: &str = "server.api";
+pub(super) const DEFAULT_API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8002);
+const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7777);
+
 pub(super) fn read(at: &Section<'_>) -> Result<Server, Reported> {
-    let api = at.or("api", SocketAddr::from(([0, 0, 0, 0], 8002)), address);
-    let metrics = at.or("metrics", SocketAddr::from(([0, 0, 0, 0], 7777)), address);
+    let api = at.or("api", DEFAULT_API, address);
+    let metrics = at.or("metrics", DEFAULT_METRICS, address);
     let server = Server { api: api?, metrics: metrics? };
     if server.api.port() == server.metrics.port() && server.api.port() != 0 {
         let key = if at.place("metrics").is_some() { "metrics" } else { "api" };
