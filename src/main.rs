@@ -131,7 +131,7 @@ fn run(config: Config) -> Result<(), AppError> {
     let runtime = runtime::local().map_err(AppError::Runtime)?;
     let done = runtime.block_on(async {
         let signals = signals::listen().map_err(AppError::Runtime)?;
-        let app = App::bind(config, clock).await?;
+        let app = App::bind(config, clock)?;
         tokio::select! {
             done = app.run(signals.stop.cancelled()) => done.map(drop),
             () = signals.abort.cancelled() => Err(AppError::Aborted),

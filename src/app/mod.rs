@@ -100,10 +100,10 @@ impl ConfigHandle {
 }
 
 impl App {
-    /// Takes the ports, so that a mistake shows before the first message does.
-    pub async fn bind(config: Config, clock: Clock) -> Result<Self, AppError> {
-        let api = Server::bind("api", config.server.api).await?;
-        let metrics = Server::bind("metrics", config.server.metrics).await?;
+    /// Takes the ports, so that a mistake shows before the first message does. Needs a runtime.
+    pub fn bind(config: Config, clock: Clock) -> Result<Self, AppError> {
+        let api = Server::bind("api", config.server.api)?;
+        let metrics = Server::bind("metrics", config.server.metrics)?;
         let (handle, requests) = mpsc::channel(1);
         Ok(Self { config, clock, api, metrics, requests, handle: ConfigHandle(handle) })
     }

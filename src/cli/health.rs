@@ -2,6 +2,7 @@
 //! neither a shell nor an HTTP client.
 
 use std::{
+    error::Error,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
@@ -13,12 +14,13 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
 use url::Url;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is asked, where it closes the connection without an answer.
+const TRIES: u32 = 5;
 /// How many bytes of an answer are read: it may be a stranger that answers.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
@@ -32,7 +34,7 @@ pub enum Question {
 }
 
 /// The daemon's answer was not a good one, or there was none.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum HealthError {
     /// The system refuses what a runtime needs.
     #[error("cannot start a runtime: {0}")]
@@ -48,7 +50,7 @@ pub enum HealthError {
     Silent(String),
     /// Something listens that does not speak HTTP, or answers with more than the daemon ever does.
     #[error("{0} does not answer as broadcaster does: {1}")]
-    Garbage(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+    Garbage(String, #[source] Box<dyn Error + Send + Sync>),
     /// The daemon is not ready, or not alive: its own reasons, one a line.
     #[error("{}", .0.join("\n"))]
     Unwell(Vec<String>),
@@ -87,7 +89,7 @@ pub fn named(url: &str) -> Result<String, HealthError> {
 /// [`HealthError::Unwell`] with the daemon's reasons; another one where nobody has answered within five seconds, or not
 /// as the daemon does.
 pub async fn ask(authorities: &[String], question: Question) -> Result<(), HealthError> {
-    let asked = timeout(PATIENCE, exchange(authorities, question)).await;
+    let asked = timeout(PATIENCE, insist(authorities, question)).await;
     let (status, body) = asked.map_err(|_late| HealthError::Silent(authorities.join(" and ")))??;
     if status.is_success() {
         return Ok(());
@@ -103,6 +105,28 @@ pub async fn ask(authorities: &[String], question: Question) -> Result<(), Healt
 #[derive(Deserialize)]
 struct Reasons {
     reasons: Vec<String>,
+}
+
+/// Asks once more where the connection was closed without an answer: a daemon that has more clients than it keeps closes
+/// those that it has not heard from, and this program may be slow to speak on a machine under load.
+async fn insist(
+    authorities: &[String],
+    question: Question,
+) -> Result<(http::StatusCode, Bytes), HealthError> {
+    for _ in 1..TRIES {
+        match exchange(authorities, question).await {
+            Err(HealthError::Garbage(_, error)) if is_closed(&*error) => {}
+            answer => return answer,
+        }
+    }
+    exchange(authorities, question).await
+}
+
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    let is_io = error.source().is_some_and(|source| source.is::<io::Error>());
+    error
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || is_io)
 }
 
 async fn exchange(

@@ -17,6 +17,7 @@ mod nats_auth;
 mod nats_faults;
 mod probe;
 mod reading;
+mod servers;
 mod shutdown;
 mod signals;
 mod supervisor;
