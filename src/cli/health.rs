@@ -48,6 +48,9 @@ pub enum HealthError {
     /// Something listens, and has not answered within five seconds.
     #[error("no answer from {0} within 5 s")]
     Silent(String),
+    /// Something listens, and closes the connection.
+    #[error("{0} closes the connection without an answer")]
+    Closed(String),
     /// Something listens that does not speak HTTP, or answers with more than the daemon ever does.
     #[error("{0} does not answer as broadcaster does: {1}")]
     Garbage(String, #[source] Box<dyn Error + Send + Sync>),
@@ -115,18 +118,16 @@ async fn insist(
 ) -> Result<(http::StatusCode, Bytes), HealthError> {
     for _ in 1..TRIES {
         match exchange(authorities, question).await {
-            Err(HealthError::Garbage(_, error)) if is_closed(&*error) => {}
+            Err(HealthError::Closed(_)) => {}
             answer => return answer,
         }
     }
     exchange(authorities, question).await
 }
 
-fn is_closed(error: &(dyn Error + 'static)) -> bool {
+fn is_closed(error: &hyper::Error) -> bool {
     let is_io = error.source().is_some_and(|source| source.is::<io::Error>());
-    error
-        .downcast_ref::<hyper::Error>()
-        .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || is_io)
+    error.is_incomplete_message() || error.is_canceled() || is_io
 }
 
 async fn exchange(
@@ -144,7 +145,9 @@ async fn exchange(
     drop(tokio::task::spawn_local(connection));
     let request = Request::get(path).header(HOST, authority).body(Empty::<Bytes>::new());
     let request = request.map_err(|error| garbage(error.into()))?;
-    let answer = requests.send_request(request).await.map_err(|error| garbage(error.into()))?;
+    let answer = requests.send_request(request).await.map_err(|error| {
+        if is_closed(&error) { HealthError::Closed(authority.to_owned()) } else { garbage(error.into()) }
+    })?;
     let (head, body) = answer.into_parts();
     let body = Limited::new(body, LONGEST_ANSWER).collect().await.map_err(garbage)?;
     Ok((head.status, body.to_bytes()))
