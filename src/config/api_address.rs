@@ -67,7 +67,7 @@ mod tests {
     fn the_last_layer_that_has_an_address_wins() {
         let variable = ("BROADCASTER__SERVER__API", "127.0.0.1:2");
         let flag = ("server.api", "127.0.0.1:3");
-        assert_eq!(of("", &[], &[]), "0.0.0.0:8002");
+        assert_eq!(of("", &[], &[]), "[::]:8002");
         assert_eq!(of(FILE, &[], &[]), "127.0.0.1:1");
         assert_eq!(of(FILE, &[variable], &[]), "127.0.0.1:2");
         assert_eq!(of(FILE, &[variable], &[flag]), "127.0.0.1:3");
@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(of(&format!("{FILE}{wrong}"), &[], &[]), "127.0.0.1:1", "{wrong} behind it");
         }
         for hopeless in ["\u{0}", "[server]\napi = 8002", "server = 1", "api = \"127.0.0.1:1\""] {
-            assert_eq!(of(hopeless, &[], &[]), "0.0.0.0:8002", "{hopeless}");
+            assert_eq!(of(hopeless, &[], &[]), "[::]:8002", "{hopeless}");
         }
     }
 }

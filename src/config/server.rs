@@ -1,6 +1,6 @@
 //! `[server]`: the addresses that broadcaster itself listens on.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::{
     reader::{Reported, Section},
@@ -10,16 +10,16 @@ use super::{
 /// `[server]`: the addresses that broadcaster itself listens on. Port 0 takes a free port, which the log names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// `server.api`: health and management. Default `0.0.0.0:8002`.
+    /// `server.api`: health and management. Default `[::]:8002`, which is IPv4 as well.
     pub api: SocketAddr,
-    /// `server.metrics`: `GET /metrics`. Default `0.0.0.0:7777`.
+    /// `server.metrics`: `GET /metrics`. Default `[::]:7777`.
     pub metrics: SocketAddr,
 }
 
 /// The key of [`Server::api`].
 pub(super) const API: &str = "server.api";
-pub(super) const DEFAULT_API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8002);
-const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7777);
+pub(super) const DEFAULT_API: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8002);
+const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 7777);
 
 pub(super) fn read(at: &Section<'_>) -> Result<Server, Reported> {
     let api = at.or("api", DEFAULT_API, address);
@@ -40,5 +40,5 @@ fn address(value: &Value) -> Result<SocketAddr, String> {
         Value::Text(text) => text.parse().ok(),
         _ => None,
     };
-    parsed.ok_or_else(|| value.unexpected("an address and port such as \"0.0.0.0:8002\""))
+    parsed.ok_or_else(|| value.unexpected("an address and port such as \"[::]:8002\""))
 }

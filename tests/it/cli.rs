@@ -67,8 +67,8 @@ fn a_webhook_url_is_enough() {
         "url = \"nats://127.0.0.1:4222\"",
         "subject = \"todos.events\"",
         "queue_group = \"broadcaster-workers\"",
-        "api = \"0.0.0.0:8002\"",
-        "metrics = \"0.0.0.0:7777\"",
+        "api = \"[::]:8002\"",
+        "metrics = \"[::]:7777\"",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "no {line}: {printed}");
     }

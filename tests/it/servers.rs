@@ -1,5 +1,7 @@
 //! What clients can do to the two ports: a probe gets its answer all the same, and messages are delivered.
 
+#![expect(clippy::panic, reason = "a test fails by a panic that says what was lost")]
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -184,6 +186,26 @@ async fn a_probe_gets_its_answer_where_there_are_no_descriptors() {
     assert_eq!(complaints.len(), 1, "one line is enough: {complaints:?}");
     let limit = Rlimit { current: limit.maximum, ..limit };
     prlimit(Pid::from_raw(pid), Resource::Nofile, limit).expect("a child can be limited");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn every_address_is_of_both_kinds() {
+    let mut stage = Stage::set("http://127.0.0.1:1/", |daemon| {
+        daemon.env("BROADCASTER__SERVER__API", "[::]:0").env("BROADCASTER__SERVER__METRICS", "[::]:0")
+    })
+    .await;
+    let (api, metrics) = (stage.daemon.api().port(), stage.daemon.metrics_address().port());
+    for host in ["127.0.0.1", "[::1]"] {
+        for (port, path) in [(api, "/healthz"), (metrics, "/metrics")] {
+            let address = format!("{host}:{port}").parse().expect("it is an address");
+            let answer = testkit::http::get(address, path).await;
+            let answer = answer.unwrap_or_else(|error| panic!("{address} does not answer: {error}"));
+            assert_eq!(answer.status, 200, "{address}");
+        }
+    }
+    let output = run(&["health", "--set", &format!("server.api=[::]:{api}")], &[]);
+    assert!(output.status.success(), "{output:?}");
     stage.close().await;
 }
 
