@@ -3,6 +3,7 @@
 use std::{
     fmt::Display,
     io::{self, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
@@ -42,7 +43,10 @@ fn main() -> ExitCode {
         Some(Command::DeadLetters(command)) => {
             configured(sources, |config| see_to_dead_letters(&config, command))
         }
-        None => configured(sources, deliver),
+        None => {
+            let file = sources.file();
+            configured(sources, |config| deliver(config, file.as_deref()))
+        }
     }
 }
 
@@ -59,7 +63,14 @@ fn configured(sources: Sources, then: impl FnOnce(Config) -> ExitCode) -> ExitCo
 
 #[expect(clippy::needless_pass_by_value, reason = "as all that need a configuration")]
 fn check(config: Config) -> ExitCode {
-    match io::stdout().write_all(config.to_toml().as_bytes()) {
+    let mut page = String::new();
+    // As comments: what is printed is a configuration.
+    for route in &config.routes {
+        let notices = route.notices().into_iter();
+        page.extend(notices.map(|notice| format!("# routes.{}: {notice}\n", route.name)));
+    }
+    page.push_str(&config.to_toml());
+    match io::stdout().write_all(page.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_closed) => ExitCode::FAILURE,
     }
@@ -107,10 +118,10 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
     }
 }
 
-fn deliver(config: Config) -> ExitCode {
+fn deliver(config: Config, file: Option<&Path>) -> ExitCode {
     // Held to the end, since dropping it writes the rest of the log.
     let _log = log::start(&config.log);
-    match run(config) {
+    match run(config, file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{}", ErrorChain(&error));
@@ -125,13 +136,14 @@ fn complain(what: impl Display) {
     drop(writeln!(io::stderr(), "{what}"));
 }
 
-fn run(config: Config) -> Result<(), AppError> {
+fn run(config: Config, file: Option<&Path>) -> Result<(), AppError> {
     let clock = Clock::start();
     // Health, metrics and dead letters: a runtime like a lane's, but on this thread.
     let runtime = runtime::local().map_err(AppError::Runtime)?;
     let done = runtime.block_on(async {
         let signals = signals::listen().map_err(AppError::Runtime)?;
         let app = App::bind(config, clock)?;
+        app.announce(file);
         tokio::select! {
             done = app.run(signals.stop.cancelled()) => done.map(drop),
             () = signals.abort.cancelled() => Err(AppError::Aborted),

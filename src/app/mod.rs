@@ -1,5 +1,6 @@
 //! The whole daemon, wired up in reading order: the only place that knows all the parts.
 
+mod announce;
 mod apply;
 mod lanes;
 
@@ -144,6 +145,7 @@ impl App {
         drop(spawn_local(api.serve(Api::new(Arc::clone(&health)))));
         drop(spawn_local(metrics.serve(page)));
 
+        drop(spawn_local(announce::connected(statuses.clone())));
         let lanes = Lanes::start(&config.nats, &registry, statuses, for_lanes, clock)?;
         if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {
             drop(spawn_local(service_manager.run()));

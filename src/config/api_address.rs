@@ -11,9 +11,9 @@ const LIMIT: u64 = 4 << 20;
 /// What `sources` say of `server.api`, the last layer first, and its default where none of them has an address there.
 /// Whatever else is wrong with them does not matter here.
 pub fn api_address(sources: Sources) -> SocketAddr {
-    let Sources { file, env, flags } = sources;
+    let file = sources.file();
+    let Sources { env, flags, .. } = sources;
     let variable = |name: &str| env.iter().rfind(|(key, _)| key == name).map(|(_, value)| value);
-    let file = file.or_else(|| variable(layers::FILE_VARIABLE).map(Into::into));
     let flag = flags.iter().rfind(|(key, ..)| key == server::API).and_then(|(_, value, _)| address(value));
     let in_environment = || address(variable(&layers::variable(server::API))?.to_str()?);
     let in_file = || in_file(&file?);

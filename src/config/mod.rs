@@ -82,6 +82,15 @@ pub struct Sources {
     pub flags: Vec<(String, String, String)>,
 }
 
+impl Sources {
+    /// The file that settings come from, if there is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        let variable =
+            self.env.iter().find(|(name, value)| name == layers::FILE_VARIABLE && !value.is_empty());
+        self.file.clone().or_else(|| variable.map(|(_, path)| path.into()))
+    }
+}
+
 /// What stands for a secret wherever it would be printed.
 const MASK: &str = "********";
 

@@ -4,7 +4,14 @@
 //! the pause that a webhook asks for, the breaker and the webhook's health are shared, since they are about the webhook
 //! and not about a lane: by atomics as long as all goes well, by a lock in trouble.
 
-use std::{num::NonZeroUsize, rc::Rc, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use super::{
     pipeline::{Parts, Pipeline},
@@ -55,6 +62,8 @@ pub struct Route {
     pace: Pace,
     /// Whether messages come, by lane: one for each lane that this route runs on.
     sources: Box<[Arc<SourceStatus>]>,
+    /// On how many lanes messages have come to come.
+    live: AtomicUsize,
 }
 
 impl Route {
@@ -77,6 +86,7 @@ impl Route {
             pause: Pause::default(),
             pace: Pace::default(),
             sources: (0..least).map(|_| Arc::new(SourceStatus::new(settings.name.clone()))).collect(),
+            live: AtomicUsize::new(0),
             settings,
         }
     }
@@ -124,6 +134,11 @@ impl Route {
     /// How many lanes run it: always the first ones, so that whoever passes messages on knows which.
     pub const fn lanes(&self) -> usize {
         self.sources.len()
+    }
+
+    /// Takes note that messages come on one more lane, for the first time there. True for the last one: the route is live.
+    pub fn went_live(&self) -> bool {
+        self.live.fetch_add(1, Relaxed) + 1 == self.lanes()
     }
 
     /// Whether messages come on `lane`; none where that lane does not run this route.

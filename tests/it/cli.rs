@@ -257,3 +257,12 @@ fn every_file_in_config_passes_check() {
         assert!(printed.contains("[routes.todos]"), "{}: {printed}", path.display());
     }
 }
+
+#[test]
+fn check_says_what_a_start_says_of_messages() {
+    let printed = stdout_of(&["check"], &[("WEBHOOK_URL", "http://127.0.0.1/")]);
+    for notice in ["messages that are given up are dropped", "todos.events, the default subject"] {
+        let is_it = |line: &str| line.starts_with("# routes.default: ") && line.contains(notice);
+        assert!(printed.lines().any(is_it), "{printed}");
+    }
+}

@@ -5,6 +5,7 @@ mod breaker;
 mod checks;
 mod dead_letter;
 mod jetstream;
+mod notices;
 mod queue;
 mod rate_limit;
 mod retry;
