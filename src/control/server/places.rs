@@ -184,7 +184,7 @@ mod tests {
         places.admit(Rc::clone(&stage), |place| {
             let task = spawn_local(async move {
                 let _place = place;
-                pending().await
+                pending::<()>().await;
             });
             let handle = task.abort_handle();
             client = Some(task);
