@@ -1,7 +1,9 @@
 //! The program: options, configuration, log, exit status. Everything else is in the library.
 
 use std::{
+    fmt::Display,
     io::{self, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
@@ -13,7 +15,7 @@ use broadcaster::{
         health::{self, HealthError, Question},
         options::{Cli, Command, DeadLettersOptions, HealthOptions},
     },
-    config::{self, Config, ConfigWarning},
+    config::{self, Config, ConfigWarning, Sources},
     control::{log, signals},
 };
 use tracing::{error, warn};
@@ -29,61 +31,72 @@ fn main() -> ExitCode {
     let sources = match cli.settings.sources() {
         Ok(sources) => sources,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(format_args!("error: {error}"));
             return ExitCode::from(WRONG_OPTION);
         }
     };
-    // Before the configuration is read: whoever names the daemon may lack it, or the permission to read its secrets.
-    if let Some(Command::Health(HealthOptions { live, url: Some(url) })) = &cli.command {
-        return probe(health::named(url), *live);
+    match cli.command {
+        // Without reading the configuration: it may have become a wrong one since the daemon was started, and a probe
+        // that fails for that has a daemon restarted that is well. Nor need a probe be able to read the secrets.
+        Some(Command::Health(options)) => probe(&options, sources),
+        Some(Command::Check) => configured(sources, |config, warnings| {
+            warnings.iter().for_each(warn_of);
+            check(&config)
+        }),
+        Some(Command::DeadLetters(command)) => configured(sources, |config, warnings| {
+            // The others are about the daemon.
+            warnings.iter().filter(|warning| warning.is_about_an_option()).for_each(warn_of);
+            see_to_dead_letters(&config, command)
+        }),
+        None => {
+            let file = sources.file();
+            configured(sources, |config, warnings| deliver(config, &warnings, file.as_deref()))
+        }
     }
-    let (config, warnings) = match config::load_with_warnings(sources) {
-        Ok(loaded) => loaded,
+}
+
+fn configured(sources: Sources, then: impl FnOnce(Config, Vec<ConfigWarning>) -> ExitCode) -> ExitCode {
+    match config::load_with_warnings(sources) {
+        Ok((config, warnings)) => then(config, warnings),
         Err(errors) => {
             // In plain text: only the configuration says how the log looks. Most often a person reads this.
-            eprintln!("{errors}");
-            return ExitCode::from(BAD_CONFIGURATION);
+            complain(errors);
+            ExitCode::from(BAD_CONFIGURATION)
         }
-    };
-    match cli.command {
-        Some(Command::Check) => {
-            // Not among what is printed, which is a configuration.
-            warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-            check(&config)
-        }
-        Some(Command::Health(HealthOptions { live, .. })) => {
-            probe(Ok(health::local(config.server.api)), live)
-        }
-        Some(Command::DeadLetters(command)) => {
-            // The others are about the daemon.
-            let own = warnings.iter().filter(|warning| warning.is_about_an_option());
-            own.for_each(|warning| eprintln!("warning: {warning}"));
-            see_to_dead_letters(&config, command)
-        }
-        None => deliver(config, &warnings),
     }
 }
 
 fn check(config: &Config) -> ExitCode {
-    match io::stdout().write_all(config.to_toml().as_bytes()) {
+    let mut page = String::new();
+    // As comments: what is printed is a configuration.
+    for route in &config.routes {
+        let notices = route.notices().into_iter();
+        page.extend(notices.map(|notice| format!("# routes.{}: {notice}\n", route.name)));
+    }
+    page.push_str(&config.to_toml());
+    match io::stdout().write_all(page.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_closed) => ExitCode::FAILURE,
     }
 }
 
-fn probe(authority: Result<String, HealthError>, live: bool) -> ExitCode {
-    let question = if live { Question::Live } else { Question::Ready };
-    let ask = |authority: String| {
+fn probe(options: &HealthOptions, sources: Sources) -> ExitCode {
+    let question = if options.live { Question::Live } else { Question::Ready };
+    let ask = || {
+        let api = match &options.url {
+            Some(url) => vec![health::named(url)?],
+            None => health::local(config::api_address(sources)),
+        };
         let runtime = runtime::local()?;
-        let answer = runtime.block_on(health::ask(&authority, question));
-        // A name may still be looked up: nobody waits for that.
+        let answer = runtime.block_on(health::ask(&api, question));
+        // A name that is still being looked up holds up nobody: the time of a probe is over when it has said so.
         runtime.shutdown_background();
         answer
     };
-    match authority.and_then(ask) {
+    match ask() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             ExitCode::from(if matches!(error, HealthError::Url) { WRONG_OPTION } else { 1 })
         }
     }
@@ -103,17 +116,17 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
         // Whoever read the output has seen enough, such as `head`: that is no failure.
         Err(CommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn deliver(config: Config, warnings: &[ConfigWarning]) -> ExitCode {
+fn deliver(config: Config, warnings: &[ConfigWarning], file: Option<&Path>) -> ExitCode {
     // Held to the end, since dropping it writes the rest of the log.
     let _log = log::start(&config.log);
     warnings.iter().for_each(|warning| warn!("{warning}"));
-    match run(config) {
+    match run(config, file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{}", ErrorChain(&error));
@@ -122,13 +135,25 @@ fn deliver(config: Config, warnings: &[ConfigWarning]) -> ExitCode {
     }
 }
 
-fn run(config: Config) -> Result<(), AppError> {
+/// Tells it whoever started the program. Where nobody listens any more, the exit status says enough: `eprintln!` would
+/// panic there.
+fn complain(what: impl Display) {
+    drop(writeln!(io::stderr(), "{what}"));
+}
+
+/// As [`complain`]: not among what a command prints, which may be a configuration.
+fn warn_of(warning: &ConfigWarning) {
+    complain(format_args!("warning: {warning}"));
+}
+
+fn run(config: Config, file: Option<&Path>) -> Result<(), AppError> {
     let clock = Clock::start();
     // Health, metrics and dead letters: a runtime like a lane's, but on this thread.
     let runtime = runtime::local().map_err(AppError::Runtime)?;
     let done = runtime.block_on(async {
         let signals = signals::listen().map_err(AppError::Runtime)?;
-        let app = App::bind(config, clock).await?;
+        let app = App::bind(config, clock)?;
+        app.announce(file);
         tokio::select! {
             done = app.run(signals.stop.cancelled()) => done.map(drop),
             () = signals.abort.cancelled() => Err(AppError::Aborted),

@@ -1,5 +1,6 @@
 //! The whole daemon, wired up in reading order: the only place that knows all the parts.
 
+mod announce;
 mod apply;
 mod lanes;
 mod surroundings;
@@ -101,11 +102,11 @@ impl ConfigHandle {
 }
 
 impl App {
-    /// Takes the ports, so that a mistake shows before the first message does.
-    pub async fn bind(config: Config, clock: Clock) -> Result<Self, AppError> {
+    /// Takes the ports, so that a mistake shows before the first message does. Needs a runtime.
+    pub fn bind(config: Config, clock: Clock) -> Result<Self, AppError> {
         surroundings::settle_in();
-        let api = Server::bind("api", config.server.api).await?;
-        let metrics = Server::bind("metrics", config.server.metrics).await?;
+        let api = Server::bind("api", config.server.api)?;
+        let metrics = Server::bind("metrics", config.server.metrics)?;
         let (handle, requests) = mpsc::channel(1);
         Ok(Self { config, clock, api, metrics, requests, handle: ConfigHandle(handle) })
     }
@@ -146,6 +147,7 @@ impl App {
         drop(spawn_local(api.serve(Api::new(Arc::clone(&health)))));
         drop(spawn_local(metrics.serve(page)));
 
+        drop(spawn_local(announce::connected(statuses.clone())));
         let lanes = Lanes::start(&config.nats, &registry, statuses, for_lanes, clock)?;
         if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {
             drop(spawn_local(service_manager.run()));

@@ -7,7 +7,6 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 use thiserror::Error;
-use url::Url;
 
 pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
 use crate::config::{self, Sources};
@@ -19,7 +18,8 @@ use crate::config::{self, Sources};
     version = crate::LONG_VERSION,
     after_help = "Settings come from built-in defaults, the file, the environment (WEBHOOK_URL, NATS_URL, NATS_SUBJECT, \
                   NATS_QUEUE_GROUP, LOG_LEVEL, and BROADCASTER__SECTION__KEY for everything else) and these options; \
-                  later ones win.\n\nSIGTERM and SIGINT stop it in order, a second one at once. \
+                  later ones win.\n\nSIGTERM, SIGINT and SIGQUIT stop it in order, a second one at once; \
+                  SIGHUP does nothing. \
                   Exit status: 0 after a clean stop, 1 when it could not start or failed, 2 for a wrong option, \
                   78 for a wrong configuration."
 )]
@@ -49,9 +49,10 @@ pub struct HealthOptions {
     /// Ask whether it is alive instead, as a service manager does before it restarts a process.
     #[arg(long)]
     pub live: bool,
-    /// The API of the daemon, http://HOST:PORT; without it, the one that the configuration tells on this machine.
+    /// The API of the daemon, http://HOST:PORT or HOST:PORT; without it, the one that the configuration tells on this
+    /// machine, however wrong the rest of it may be.
     #[arg(long, value_name = "URL")]
-    pub url: Option<Url>,
+    pub url: Option<String>,
 }
 
 /// The settings that can be given as options.

@@ -10,6 +10,7 @@
 //! Secrets (URLs of webhooks, header values, passwords, tokens, seeds) are masked by `Debug`, by `Display`, by
 //! [`Config::to_toml`] and in every error.
 
+mod api_address;
 mod errors;
 mod exposed;
 mod files;
@@ -38,6 +39,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use self::reader::{Reader, Reported, Section};
 pub use self::{
+    api_address::api_address,
     errors::{ConfigError, ConfigErrors, ConfigWarning, Place},
     log::{Log, LogFormat, LogLevel},
     names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject},
@@ -82,6 +84,15 @@ pub struct Sources {
     /// The flags: the key path it sets (`routes.default.webhook.url`), the value, and the flag as it was typed,
     /// without the value (`--set`): errors name it.
     pub flags: Vec<(String, String, String)>,
+}
+
+impl Sources {
+    /// The file that settings come from, if there is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        let variable =
+            self.env.iter().find(|(name, value)| name == layers::FILE_VARIABLE && !value.is_empty());
+        self.file.clone().or_else(|| variable.map(|(_, path)| path.into()))
+    }
 }
 
 /// What stands for a secret wherever it would be printed.

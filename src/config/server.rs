@@ -1,6 +1,6 @@
 //! `[server]`: the addresses that broadcaster itself listens on.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::{
     reader::{Reported, Section},
@@ -10,15 +10,20 @@ use super::{
 /// `[server]`: the addresses that broadcaster itself listens on. Port 0 takes a free port, which the log names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// `server.api`: health and management. Default `0.0.0.0:8002`.
+    /// `server.api`: health and management. Default `[::]:8002`, which is IPv4 as well.
     pub api: SocketAddr,
-    /// `server.metrics`: `GET /metrics`. Default `0.0.0.0:7777`.
+    /// `server.metrics`: `GET /metrics`. Default `[::]:7777`.
     pub metrics: SocketAddr,
 }
 
+/// The key of [`Server::api`].
+pub(super) const API: &str = "server.api";
+pub(super) const DEFAULT_API: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8002);
+const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 7777);
+
 pub(super) fn read(at: &Section<'_>) -> Result<Server, Reported> {
-    let api = at.or("api", SocketAddr::from(([0, 0, 0, 0], 8002)), address);
-    let metrics = at.or("metrics", SocketAddr::from(([0, 0, 0, 0], 7777)), address);
+    let api = at.or("api", DEFAULT_API, address);
+    let metrics = at.or("metrics", DEFAULT_METRICS, address);
     let server = Server { api: api?, metrics: metrics? };
     if server.api.port() == server.metrics.port() && server.api.port() != 0 {
         let key = if at.place("metrics").is_some() { "metrics" } else { "api" };
@@ -42,5 +47,5 @@ fn address(value: &Value) -> Result<SocketAddr, String> {
         Value::Text(text) => text.trim().parse().ok(),
         _ => None,
     };
-    parsed.ok_or_else(|| value.unexpected("an address and port such as \"0.0.0.0:8002\""))
+    parsed.ok_or_else(|| value.unexpected("an address and port such as \"[::]:8002\""))
 }

@@ -34,6 +34,6 @@ impl Pages for Api {
 
 fn told(report: &HealthReport) -> Page {
     let status = if report.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = serde_json::to_string(report).unwrap_or_default() + "\n";
+    let body = (serde_json::to_string(report).unwrap_or_default() + "\n").into();
     Page { status, content_type: "application/json", body }
 }

@@ -14,7 +14,7 @@ use tracing::{debug, error};
 
 use super::{Reply, SharedConnection, is_core, subject, wire};
 use crate::{
-    base::clock::Clock,
+    base::clock::{Clock, Time},
     config::{Nats, QueueGroup, RouteName},
     deliver::Deliver,
     message::Message,
@@ -24,6 +24,11 @@ use crate::{
 
 /// How long the server may take for a round trip.
 const ROUND_TRIP: Duration = Duration::from_secs(2);
+
+/// How long it may take here, where somebody waits for the answer to an offer, and gives up after a second.
+const WHILE_OFFERED: Duration = Duration::from_millis(500);
+/// For how long it is certain that an answer would reach its offerer, once that was seen: permissions may be taken away.
+const CERTAIN: Duration = Duration::from_secs(1);
 
 /// A message on its way to a lane.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub(super) struct OfferReceiver {
     lanes: Vec<mpsc::Sender<Offer>>,
     /// The lane that was tried last.
     turn: usize,
+    /// When an answer was last seen to arrive, and over which connection.
+    seen: Option<(u64, Time)>,
     clock: Clock,
 }
 
@@ -62,7 +69,7 @@ impl OfferReceiver {
         lanes: Vec<mpsc::Sender<Offer>>,
         clock: Clock,
     ) -> Self {
-        Self { nats, routes, connections, shared, lanes, turn: 0, clock }
+        Self { nats, routes, connections, shared, lanes, turn: 0, seen: None, clock }
     }
 
     /// Receives until `stop`, and returns when NATS knows that it has ended. A connection that can't be set up is
@@ -80,6 +87,7 @@ impl OfferReceiver {
             () = stop.cancelled() => return,
             () = can_answer(&connection, &mut barrier) => {}
         }
+        self.seen = Some((connection.connections(), self.clock.now()));
         let mut subscriptions = Vec::new();
         // The loop begins with the list as it is now.
         self.routes.mark_changed();
@@ -96,7 +104,11 @@ impl OfferReceiver {
                     }
                 }
                 Some((group, request)) = next(&mut subscriptions) => {
-                    self.pass_on(&connection, &group, request).await;
+                    if self.still_answers(&connection, &mut barrier).await && !stop.is_cancelled() {
+                        self.pass_on(&connection, &group, request).await;
+                    } else if let Some(offerer) = request.reply {
+                        answer(connection.client(), offerer, Reply::Refused).await;
+                    }
                 }
             }
         }
@@ -147,6 +159,17 @@ impl OfferReceiver {
         *subscriptions = needed;
         leave(connection, others, barrier).await;
         Ok(())
+    }
+
+    /// Whether an answer would reach its offerer now, as far as that was seen a moment ago, or is seen now.
+    async fn still_answers(&mut self, connection: &NatsConnection, barrier: &mut Barrier) -> bool {
+        let (number, now) = (connection.connections(), self.clock.now());
+        if self.seen.is_some_and(|(seen_on, at)| seen_on == number && now.since(at) < CERTAIN) {
+            return true;
+        }
+        let answers = barrier.pass(WHILE_OFFERED).await.is_ok();
+        self.seen = answers.then(|| (number, self.clock.now()));
+        answers
     }
 
     /// Passes a request to the next lane that can take it, in turn, or refuses it.

@@ -44,21 +44,16 @@ pub fn is_for(offer: &Received, route: &Route) -> bool {
         && decoded(offer, names::ROUTE_SUBJECT).as_deref() == Some(route.subject.as_str())
 }
 
-/// The message in `offer`, which arrived at `now`. None where a part is missing or makes no sense: anybody may publish
-/// to that subject.
+/// The message in `offer`, which arrived at `now`. None where its id or its subject is missing: without those it is none of
+/// ours. The rest is taken as far as it can be read: another version may write more, or otherwise.
 pub fn unpack(offer: Received, now: Time) -> Option<Message> {
     let id = Id::known(value(&offer, names::ID)?)?;
-    let subject = decoded(&offer, names::SUBJECT)?;
-    let headers = match value(&offer, names::HEADERS) {
-        None => Headers::default(),
-        Some(_) => decoded(&offer, names::HEADERS)?.parse().ok()?,
-    };
-    let age = Duration::from_millis(value(&offer, names::AGE)?.parse().ok()?);
-    let attempts = value(&offer, names::ATTEMPTS)?.parse().ok()?;
-    let last_failure = match value(&offer, names::LAST_FAILURE) {
-        None => None,
-        Some(label) => Some(Failure::labelled(label)?),
-    };
+    let subject = decoded(&offer, names::SUBJECT).filter(|subject| !subject.is_empty())?;
+    let Ok(headers) = decoded(&offer, names::HEADERS).unwrap_or_default().parse::<Headers>();
+    let age = Duration::from_millis(number(&offer, names::AGE));
+    // Of too many it is as many as can be counted: a message whose attempts begin anew would go on for ever.
+    let attempts = u32::try_from(number(&offer, names::ATTEMPTS)).unwrap_or(u32::MAX);
+    let last_failure = value(&offer, names::LAST_FAILURE).and_then(Failure::labelled);
     let message = Message::new(id, subject.into(), headers, offer.payload, now.before(age));
     Some(Message { attempts, last_failure, ..message })
 }
@@ -67,9 +62,17 @@ fn value<'a>(offer: &'a Received, name: &str) -> Option<&'a str> {
     offer.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
 }
 
+/// The number under `name`, as large as it can be; 0 where there is none.
+fn number(offer: &Received, name: &str) -> u64 {
+    let digits = value(offer, name).map(str::trim);
+    let digits =
+        digits.filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.map_or(0, |digits| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// The text under `name`; bytes that are no text are replaced.
 fn decoded(offer: &Received, name: &str) -> Option<String> {
-    let text = percent_decode_str(value(offer, name)?).decode_utf8().ok()?;
-    Some(text.into_owned())
+    Some(percent_decode_str(value(offer, name)?).decode_utf8_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -77,6 +80,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Sources, load},
+        message::batch::Batch,
         route::schedule::testing::at,
     };
 
@@ -145,19 +149,88 @@ mod tests {
         assert!(!is_for(&offer, &route("todos.>")));
     }
 
+    /// Offers as the versions before this one have written them: their replicas are there during an update. A change to what
+    /// is written adds an offer here, and none is ever changed.
+    const FORMER: [&str; 2] = [
+        "Broadcaster-Route: default\r\n\
+         Broadcaster-Route-Subject: todos.*\r\n\
+         Broadcaster-Id: order%207%25\r\n\
+         Broadcaster-Subject: todos.Zo%C3%AB%2520\r\n\
+         Broadcaster-Attempts: 3\r\n\
+         Broadcaster-Age: 60000\r\n\
+         Broadcaster-Last-Failure: 503\r\n\
+         Broadcaster-Headers: X-Tenant:Zo%C3%AB%20%2541%0ANats-Expected-Stream:a%0Aodd%20name:%0Ax:a:b%0A\r\n",
+        "Broadcaster-Route: default\r\n\
+         Broadcaster-Route-Subject: todos.*\r\n\
+         Broadcaster-Id: 0198c0de-0000-7000-8000-000000000001\r\n\
+         Broadcaster-Subject: todos.a\r\n\
+         Broadcaster-Attempts: 0\r\n\
+         Broadcaster-Age: 0\r\n",
+    ];
+
+    fn former(head: &str, route: &Route) -> Received {
+        let mut headers = HeaderMap::new();
+        for line in head.split_terminator("\r\n") {
+            let (name, value) = line.split_once(": ").unwrap();
+            headers.insert(name, value);
+        }
+        Received { headers: Some(headers), ..offer(&message(), route, at(160)) }
+    }
+
+    #[test]
+    fn what_former_versions_wrote_is_read_and_still_written() {
+        let route = route("todos.*");
+        let [full, bare] = FORMER.map(|head| former(head, &route));
+        assert_eq!(
+            full.headers,
+            Some(pack(&message(), &route, at(160))),
+            "this version writes something else"
+        );
+        assert!(is_for(&full, &route) && is_for(&bare, &route));
+        assert_eq!(route_name(&full).unwrap().as_str(), "default");
+        let got = unpack(full, at(1000)).unwrap();
+        assert_eq!(
+            (&got.id, &got.subject, &got.headers),
+            (&message().id, &message().subject, &message().headers)
+        );
+        assert_eq!((got.attempts, got.received), (3, at(940)));
+        assert_eq!(got.last_failure, Some(Failure::Status(503)));
+        let got = unpack(bare, at(1000)).unwrap();
+        assert_eq!((&*got.id.to_string(), got.attempts), ("0198c0de-0000-7000-8000-000000000001", 0));
+        assert_eq!((got.received, got.last_failure, got.headers), (at(1000), None, Headers::default()));
+    }
+
+    #[test]
+    fn what_another_version_may_write_is_taken_as_far_as_it_can_be_read() {
+        let good = offer(&message(), &route("todos.*"), at(160));
+        let with = |name: &str, value: &str| {
+            let mut offer = good.clone();
+            offer.headers.as_mut().unwrap().insert(name, value);
+            unpack(offer, at(160)).unwrap_or_else(|| panic!("{name}: {value:?} is refused"))
+        };
+        for label in ["bad luck", "quota", "99999", ""] {
+            assert_eq!(with(names::LAST_FAILURE, label).last_failure, None, "{label}");
+        }
+        for (attempts, read) in
+            [("4294967295", u32::MAX), ("99999999999999999999999", u32::MAX), ("", 0), ("-1", 0), (" 7", 7)]
+        {
+            let mut batch = Batch::from(with(names::ATTEMPTS, attempts));
+            assert_eq!(batch.first().attempts, read, "{attempts}");
+            batch.begin_attempt();
+            assert_eq!(batch.first().attempts, read.saturating_add(1), "{attempts}");
+        }
+        for (age, received) in [("18446744073709551615", Time::START), ("9e99", at(160)), ("-5", at(160))] {
+            assert_eq!(with(names::AGE, age).received, received, "{age}");
+        }
+        assert_eq!(with(names::HEADERS, "a:%FF%0Ano colon%0A%").headers.get("a"), Some("\u{FFFD}"));
+        assert_eq!(&*with(names::SUBJECT, "todos.%FF").subject, "todos.\u{FFFD}");
+        assert_eq!(with("Broadcaster-Of-Tomorrow", "1").attempts, 3);
+    }
+
     #[test]
     fn what_is_no_parcel_is_no_message() {
         let good = offer(&message(), &route("a"), at(160));
-        let bad = [
-            (names::ID, ""),
-            (names::ID, "a b"),
-            (names::SUBJECT, "%FF"),
-            (names::ATTEMPTS, "-1"),
-            (names::AGE, "soon"),
-            (names::LAST_FAILURE, "bad luck"),
-            (names::HEADERS, "%FF"),
-        ];
-        for (name, value) in bad {
+        for (name, value) in [(names::ID, ""), (names::ID, "a b"), (names::SUBJECT, "")] {
             let mut offer = good.clone();
             offer.headers.as_mut().unwrap().insert(name, value);
             assert!(unpack(offer, at(160)).is_none(), "{name}: {value:?}");

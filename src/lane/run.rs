@@ -9,7 +9,7 @@ use tokio::{
     time::{interval, timeout},
 };
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{LaneError, LaneStatus, Plan, drain::Retired, reconcile};
 use crate::{
@@ -238,7 +238,10 @@ impl Lane {
                 // It may have been replaced or stopped while NATS was asked.
                 if lane.runs(&route) {
                     source.went_live();
-                    lane.log_live(&route.settings);
+                    debug!(route = route.name().as_str(), lane = lane.number, "subscribed");
+                    if route.went_live() {
+                        log_live(&route.settings);
+                    }
                 }
             }
             lane.status.apply(generation);
@@ -247,17 +250,6 @@ impl Lane {
 
     fn runs(&self, route: &Arc<Route>) -> bool {
         self.running.borrow().get(route.name()).is_some_and(|running| Arc::ptr_eq(&running.route, route))
-    }
-
-    fn log_live(&self, route: &config::Route) {
-        info!(
-            route = route.name.as_str(),
-            lane = self.number,
-            subject = route.subject.as_str(),
-            queue_group = route.queue_group.as_str(),
-            webhook = %route.webhook.url,
-            "route is live"
-        );
     }
 
     pub(super) fn pipeline_of(&self, name: &RouteName) -> Option<Rc<Pipeline<Client>>> {
@@ -338,4 +330,14 @@ async fn connected(session: Option<&CoreSession<Client>>) {
         Some(session) => session.connected().await,
         None => std::future::pending().await,
     }
+}
+
+fn log_live(route: &config::Route) {
+    info!(
+        route = route.name.as_str(),
+        subject = route.subject.as_str(),
+        queue_group = route.queue_group.as_str(),
+        webhook = %route.webhook.url,
+        "route is live"
+    );
 }

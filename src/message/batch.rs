@@ -38,10 +38,12 @@ impl Batch {
         self.more.into_iter().for_each(take);
     }
 
-    /// Counts an attempt at each of them, which is about to begin.
+    /// Counts an attempt at each of them, which is about to begin, as far as one can count: another replica says how many
+    /// there were before.
     pub fn begin_attempt(&mut self) {
-        self.first.attempts += 1;
-        self.more.iter_mut().for_each(|message| message.attempts += 1);
+        let count = |message: &mut Message| message.attempts = message.attempts.saturating_add(1);
+        count(&mut self.first);
+        self.more.iter_mut().for_each(count);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use async_nats::{Event, ServerError};
 use tokio::sync::{Notify, watch};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::stats::Counter;
 
@@ -130,7 +130,12 @@ impl ConnectionState {
                 *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 // The client subscribes again to everything, and hears again what is refused.
                 self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                info!(link, "connected to NATS");
+                if self.connects.get() > 1 {
+                    info!(link, "connected to NATS");
+                } else {
+                    // The start is said once for all of them, by whoever has them all.
+                    debug!(link, "connected to NATS");
+                }
                 self.tell();
             }
             Event::Disconnected => {

@@ -9,7 +9,10 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     num::NonZeroUsize,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use super::{
@@ -66,6 +69,8 @@ pub struct Route {
     first_lane: usize,
     /// Whether messages come, for each lane that it runs on, from the first one.
     sources: Box<[Arc<SourceStatus>]>,
+    /// On how many lanes messages have come to come.
+    live: AtomicUsize,
 }
 
 impl Route {
@@ -91,6 +96,7 @@ impl Route {
             retry_bytes: Pool::new(settings.retry.bounds.bytes, lanes),
             first_lane,
             sources: (0..lanes).map(|_| Arc::new(SourceStatus::new(settings.name.clone()))).collect(),
+            live: AtomicUsize::new(0),
             settings,
         }
     }
@@ -138,6 +144,11 @@ impl Route {
     /// The first of the lanes that run it, for what one of them does for all.
     pub const fn first_lane(&self) -> usize {
         self.first_lane
+    }
+
+    /// Takes note that messages come on one more lane, for the first time there. True for the last one: the route is live.
+    pub fn went_live(&self) -> bool {
+        self.live.fetch_add(1, Relaxed) + 1 == self.sources.len()
     }
 
     /// Whether messages come on `lane`; none where that lane does not run this route.

@@ -91,7 +91,7 @@ impl Live {
         let thread = std::thread::spawn(move || {
             let runtime = runtime::local().expect("a runtime");
             runtime.block_on(async {
-                let app = App::bind(config, Clock::start()).await?;
+                let app = App::bind(config, Clock::start())?;
                 let (api, metrics) = app.servers();
                 let addresses = (api.address().expect("it listens"), metrics.address().expect("it listens"));
                 drop(started.send((app.handle(), addresses)));

@@ -74,8 +74,8 @@ fn a_webhook_url_is_enough() {
         "url = \"nats://127.0.0.1:4222\"",
         "subject = \"todos.events\"",
         "queue_group = \"broadcaster-workers\"",
-        "api = \"0.0.0.0:8002\"",
-        "metrics = \"0.0.0.0:7777\"",
+        "api = \"[::]:8002\"",
+        "metrics = \"[::]:7777\"",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "no {line}: {printed}");
     }
@@ -267,5 +267,14 @@ fn every_file_in_config_passes_check() {
         let url = ("BROADCASTER__ROUTES__TODOS__WEBHOOK__URL", "http://127.0.0.1:8080/todos");
         let printed = stdout_of(&["check", "--config", path.to_str().unwrap()], &[url]);
         assert!(printed.contains("[routes.todos]"), "{}: {printed}", path.display());
+    }
+}
+
+#[test]
+fn check_says_what_a_start_says_of_messages() {
+    let printed = stdout_of(&["check"], &[("WEBHOOK_URL", "http://127.0.0.1/")]);
+    for notice in ["messages that are given up are dropped", "todos.events, the default subject"] {
+        let is_it = |line: &str| line.starts_with("# routes.default: ") && line.contains(notice);
+        assert!(printed.lines().any(is_it), "{printed}");
     }
 }

@@ -154,7 +154,8 @@ fn keys() -> Vec<(String, Option<String>)> {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             section = name.replace("routes.todos", "routes.R");
         } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with(' ')) {
-            keys.push((format!("{section}.{key}"), set.then(|| value.replace(['"', '[', ']'], ""))));
+            let list = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
+            keys.push((format!("{section}.{key}"), set.then(|| list.unwrap_or(value).replace('"', ""))));
         }
     }
     keys
@@ -200,4 +201,24 @@ fn every_dependency_has_its_line() {
     let used: BTreeSet<_> = manifest["dependencies"].as_table().expect("a table").keys().cloned().collect();
     let described: BTreeSet<_> = rows("docs/dependencies.md").into_iter().map(|(name, _)| name).collect();
     assert_eq!(described, used, "docs/dependencies.md, and the dependencies of Cargo.toml");
+}
+
+/// What runs the daemon has to wait for a stop, and kills it otherwise with all in hand; a restart has to help.
+#[test]
+fn who_runs_the_daemon_waits_for_its_stop() {
+    let mut found = 0;
+    for page in pages(&repository("")) {
+        let text = read(&page);
+        let name = page.display();
+        for line in text.lines().filter(|line| line.starts_with("docker run")) {
+            assert!(line.contains("--stop-timeout 60"), "{name}: {line}");
+            found += 1;
+        }
+        for line in text.lines().filter(|line| line.contains("healthcheck:")) {
+            assert!(line.contains("[CMD, broadcaster, health, --live]"), "{name}: {line}");
+            assert!(text.contains("stop_grace_period: 60s"), "{name} has no stop_grace_period");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 2, "a docker run and a compose file");
 }

@@ -404,3 +404,68 @@ async fn a_replica_that_hangs_does_not_hold_up_the_stop_of_another() {
     assert_eq!(leaving.events("offered to another replica without an answer").len(), 1);
     assert!(took < Duration::from_secs(4), "the stop took {took:?}");
 }
+
+/// One whose answers don't arrive any more takes nothing: the replica that offers it keeps it as well.
+#[tokio::test]
+async fn a_replica_that_may_not_answer_any_more_takes_nothing() {
+    let users = |denied: &str| {
+        format!(
+            "authorization {{ users: [\
+                {{ user: leaving, password: a }}, \
+                {{ user: staying, password: a, permissions: {{ publish: {{ deny: [{denied}] }}, subscribe: \">\" }} }} \
+            ] }}"
+        )
+    };
+    let mut nats = NatsServer::builder().config(&users("nothing")).start().await;
+    let hook = stuck();
+    let replica = |user: &str| {
+        let url = nats.url().replace("nats://", &format!("nats://{user}:a@"));
+        daemon(&nats, &hook, "0s").env("NATS_URL", url)
+    };
+    let (leaving, staying) = (replica("leaving"), replica("staying"));
+    let mut leaving = leaving.start_ready().await;
+    wait_takers(&nats, 1).await;
+    let login = async_nats::ConnectOptions::with_user_and_password("leaving".to_owned(), "a".to_owned());
+    Publisher::new(nats.client_with(login).await, SUBJECT).burst(10).await;
+    wait_received(&leaving, 10).await;
+    let mut staying = staying.start_ready().await;
+    wait_takers(&nats, 2).await;
+    nats.reload(&users("\"_INBOX.>\"")).await;
+    // For so long it remembers that its answers arrived.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let account = stop(&mut leaving).await;
+    assert_eq!((account.handed_over, account.dropped), (0, 10), "{account:?}");
+    assert_eq!(stop(&mut staying).await.received, 0, "both have the messages");
+}
+
+/// What replicas of other versions send, byte by byte, and what anybody may who may publish there.
+#[tokio::test]
+async fn what_other_versions_offer_is_taken() {
+    let nats = NatsServer::start().await;
+    let hook = Webhook::start();
+    let mut staying = daemon(&nats, &hook, "1s").start_ready().await;
+    wait_takers(&nats, 1).await;
+    let route = "Broadcaster-Route: default\r\nBroadcaster-Route-Subject: todos.events\r\n";
+    for (number, more) in [
+        "Broadcaster-Attempts: 0\r\nBroadcaster-Age: 0\r\n",
+        "Broadcaster-Attempts: 4294967295\r\nBroadcaster-Age: 18446744073709551615\r\n",
+        "Broadcaster-Attempts: 1\r\nBroadcaster-Age: 5\r\nBroadcaster-Last-Failure: of_tomorrow\r\n",
+        "broadcaster-of-tomorrow: 1\r\nBroadcaster-Headers: a:%FF%0A%\r\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let head = format!(
+            "NATS/1.0\r\n{route}Broadcaster-Id: {number}\r\nBroadcaster-Subject: todos.events\r\n{more}\r\n"
+        );
+        let offer = format!(
+            "HPUB {HAND_OVER} nobody.{number} {} {}\r\n{head}{number}\r\n",
+            head.len(),
+            head.len() + 1
+        );
+        nats.say(offer.as_bytes()).await;
+    }
+    hook.wait_delivered(4, SOON).await;
+    hook.assert_exactly_once(0..4);
+    assert_eq!(stop(&mut staying).await.delivered, 4);
+}

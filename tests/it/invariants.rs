@@ -72,8 +72,8 @@ fn libraries_stay_where_they_belong() {
         }
     };
     only("async_nats", &["nats/", "source/", "dead_letter/", "handover/"]);
-    only("hyper", &["control/server.rs", "cli/health.rs"]);
-    only("hyper_util", &["control/server.rs", "cli/health.rs"]);
+    only("hyper", &["control/server/", "cli/health.rs"]);
+    only("hyper_util", &["control/server/", "cli/health.rs"]);
     only("httparse", &["deliver/h1/response/mod.rs"]);
     only("socket2", &["deliver/connect/"]);
     only("backoff", &["base/backoff.rs"]);

@@ -19,6 +19,8 @@ mod nats_faults;
 mod probe;
 mod reach;
 mod reading;
+mod servers;
 mod shutdown;
+mod signals;
 mod supervisor;
 mod telemetry;

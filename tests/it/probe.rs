@@ -44,6 +44,29 @@ async fn what_is_wrong_is_said() {
     assert_eq!(probe(&["--live"], daemon.api()), (Some(0), String::new()), "NATS is no reason for a restart");
 }
 
+/// The settings may have become wrong since the daemon was started, which is well all the same.
+#[tokio::test]
+async fn wrong_settings_make_no_daemon_unwell() {
+    let stage = Stage::set("http://127.0.0.1:1/", |daemon| daemon).await;
+    let api = stage.daemon.api();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("broadcaster.toml");
+    let path = file.to_str().expect("its name is text");
+    for wrong in ["", "surprise = 1\n", "[routes.a.webhook]\nurl_file = \"/nowhere\"\n", "url = \"http://x\n"]
+    {
+        std::fs::write(&file, format!("{wrong}[server]\napi = \"{api}\"\n")).expect("it can be written");
+        let output = run(&["health", "--live", "--config", path], &[("LOG_LEVEL", "loud")]);
+        assert_eq!(said(&output), (Some(0), String::new()), "with {wrong:?}");
+    }
+    // Where the file is away, the other layers are asked.
+    std::fs::remove_file(&file).expect("it is there");
+    let env = [("BROADCASTER_CONFIG", path), ("BROADCASTER__SERVER__API", &*api.to_string())];
+    assert_eq!(said(&run(&["health"], &env)), (Some(0), String::new()));
+    let flag = format!("server.api={api}");
+    assert_eq!(said(&run(&["health", "--config", path, "--set", &flag], &[])), (Some(0), String::new()));
+    assert_eq!(said(&run(&["health", "--url", &api.to_string()], &[])), (Some(0), String::new()));
+}
+
 #[test]
 fn a_probe_of_nothing_fails() {
     let nobody =
@@ -60,7 +83,7 @@ fn a_probe_of_nothing_fails() {
     assert!(begin.elapsed().as_secs() < 15, "a probe does not wait for long");
 
     let (status, complaint) = said(&run(&["health", "--url", "https://127.0.0.1"], &[]));
-    assert_eq!((status, &*complaint), (Some(2), "error: --url: expected http://HOST:PORT\n"));
+    assert_eq!((status, &*complaint), (Some(2), "error: --url: expected http://HOST:PORT or HOST:PORT\n"));
 }
 
 #[test]

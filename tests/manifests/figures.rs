@@ -36,13 +36,11 @@ Deployment/broadcaster
     spec.template.spec.containers[broadcaster].volumeMounts[secrets].readOnly = true
 
 Service/broadcaster-svc
-    spec.ports = [{"name": "http", "port": 8002, "targetPort": "http"}]
+    spec.ports = [{"name": "http", "port": 8002, "targetPort": "http", "appProtocol": "http"}]
 
 Service/broadcaster-metrics
-    metadata.annotations[prometheus.io/scrape] = "true"
-    metadata.annotations[prometheus.io/port] = "7777"
-    metadata.annotations[prometheus.io/path] = "/metrics"
-    spec.ports = [{"name": "metrics", "port": 7777, "targetPort": "metrics"}]
+    metadata.annotations[prometheus.io/scrape] = null
+    spec.ports = [{"name": "metrics", "port": 7777, "targetPort": "metrics", "appProtocol": "http"}]
 
 StatefulSet/nats
     spec.template.metadata.annotations[prometheus.io/scrape] = "true"
@@ -56,19 +54,20 @@ StatefulSet/nats
     spec.template.spec.containers[nats-exporter].ports[metrics].containerPort = 7777
 
 Service/nats
-    spec.ports = [{"name": "client", "port": 4222, "targetPort": "client"}]
+    spec.ports = [{"name": "client", "port": 4222, "targetPort": "client", "appProtocol": "tcp"}]
 
 Service/nats-headless
     spec.clusterIP = "None"
     spec.ports[client].port = 4222
+    spec.ports[client].appProtocol = "tcp"
     spec.ports[cluster].port = 6222
+    spec.ports[cluster].appProtocol = "tcp"
     spec.ports[monitor].port = 8222
+    spec.ports[monitor].appProtocol = "http"
 
 Service/nats-metrics
-    metadata.annotations[prometheus.io/scrape] = "true"
-    metadata.annotations[prometheus.io/port] = "7777"
-    metadata.annotations[prometheus.io/path] = "/metrics"
-    spec.ports = [{"name": "metrics", "port": 7777, "targetPort": "metrics"}]
+    metadata.annotations[prometheus.io/scrape] = null
+    spec.ports = [{"name": "metrics", "port": 7777, "targetPort": "metrics", "appProtocol": "http"}]
 "#;
 
 /// How production scales in core mode.
@@ -233,8 +232,8 @@ fn a_wrong_figure_is_found() {
         ),
         ("Service/nats-headless", "spec.ports[client].port", json!(80), "80, not 4222"),
         (
-            "Service/nats-metrics",
-            "metadata.annotations[prometheus.io/port]",
+            "StatefulSet/nats",
+            "spec.template.metadata.annotations[prometheus.io/port]",
             json!("1"),
             r#""1", not "7777""#,
         ),
@@ -244,6 +243,13 @@ fn a_wrong_figure_is_found() {
         let expected = format!("{id}: {path}: {what}");
         broken_at(overlay, (id, path, wrong), check_production, &expected);
     }
+    // What is annotated twice is scraped twice.
+    let annotations = json!({ "prometheus.io/scrape": "true" });
+    let damage = |overlay: &mut Overlay| {
+        overlay.object_mut("Service/nats-metrics").set("metadata.annotations", annotations.clone());
+    };
+    let expected = "Service/nats-metrics: metadata.annotations[prometheus.io/scrape]: \"true\", not null";
+    broken(overlay, damage, check_production, expected);
 }
 
 #[test]

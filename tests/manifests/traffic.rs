@@ -138,6 +138,8 @@ fn flows(overlay: &Overlay) -> Vec<(Peer<'static>, Peer<'static>, Port, bool)> {
         (BROADCASTER, NATS, tcp(6222), false),
         (BROADCASTER, Namespace("kube-system"), Port("UDP", 53), true),
         (BROADCASTER, Namespace("kube-system"), tcp(53), true),
+        (BROADCASTER, Namespace("openshift-dns"), Port("UDP", 5353), true),
+        (BROADCASTER, Namespace("openshift-dns"), tcp(5353), true),
         (BROADCASTER, Address("169.254.20.10"), Port("UDP", 53), true), // a cache on the node
         (BROADCASTER, RECEIVER, tcp(443), true),
         (BROADCASTER, RECEIVER, tcp(80), true),

@@ -68,12 +68,7 @@ fn every_service_monitor_finds_its_port() {
                 && ports.iter().any(|port| port["name"] == endpoint["port"])
         });
         for service in selected {
-            let annotations = &service["metadata"]["annotations"];
-            assert_eq!(
-                annotations["prometheus.io/path"], endpoint["path"],
-                "{}",
-                service["metadata"]["name"]
-            );
+            assert_eq!(endpoint["path"], "/metrics", "{}", service["metadata"]["name"]);
             found.insert(service["metadata"]["name"].to_string(), monitor["metadata"]["name"].to_string());
         }
     }
@@ -81,16 +76,17 @@ fn every_service_monitor_finds_its_port() {
     assert_eq!(found, expected.map(|(service, monitor)| (service.to_owned(), monitor.to_owned())).into());
 }
 
+/// Who discovers by both, as most do, would scrape all twice.
 #[test]
-fn services_and_pods_have_the_same_annotations() {
+fn pods_are_annotated_and_services_are_not() {
     for (folder, kind) in [("k8s/base/broadcaster", "Deployment"), ("k8s/base/nats", "StatefulSet")] {
         let all = objects(&[folder]);
-        let annotated = |object: &&Value| object["metadata"]["annotations"]["prometheus.io/port"].is_string();
-        let service = of_kind(&all, "Service").into_iter().find(annotated).expect("a Service asks for it");
-        let pods = &of_kind(&all, kind)[0]["spec"]["template"]["metadata"];
+        let pods = &of_kind(&all, kind)[0]["spec"]["template"]["metadata"]["annotations"];
         for name in ["scrape", "port", "path"].map(|name| format!("prometheus.io/{name}")) {
-            let value = &service["metadata"]["annotations"][&name];
-            assert!(value.is_string() && *value == pods["annotations"][&name], "{folder}: {name}: {value}");
+            assert!(pods[&name].is_string(), "{folder}: {name} is not among {pods}");
+            for service in of_kind(&all, "Service") {
+                assert!(service["metadata"]["annotations"][&name].is_null(), "{folder}: {service}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ mod checks;
 mod dead_letter;
 mod headers;
 mod jetstream;
+mod notices;
 mod queue;
 mod rate_limit;
 mod reserved;

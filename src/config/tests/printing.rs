@@ -9,8 +9,8 @@ level = "info"
 format = "text"
 
 [server]
-api = "0.0.0.0:8002"
-metrics = "0.0.0.0:7777"
+api = "[::]:8002"
+metrics = "[::]:7777"
 
 [nats]
 url = "nats://127.0.0.1:4222"

@@ -15,7 +15,7 @@ fn all_mistakes_are_reported_at_once() {
             "log.level: expected \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", not 5 (in \
              DIR/config.toml:3)",
             "log.fromat: unknown key, expected format (in DIR/config.toml:4)",
-            "server.api: expected an address and port such as \"0.0.0.0:8002\", not \":8002\" (in DIR/config.toml:6)",
+            "server.api: expected an address and port such as \"[::]:8002\", not \":8002\" (in DIR/config.toml:6)",
             "nats.url: expected nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas (in \
              DIR/config.toml:8)",
             "routes.Bad: expected 1 to 64 of a-z, 0-9, _ and - (no double underscore) as the name of a route (in \

@@ -2,7 +2,8 @@
 //! main thread: a lane counts for itself and does nothing for this.
 
 mod classic;
-mod process;
+pub(super) mod process;
+mod rendering;
 mod routes;
 mod runtime;
 
@@ -17,6 +18,7 @@ use prometheus_client::{
 };
 use tokio::runtime::RuntimeMetrics;
 
+use self::rendering::Rendering;
 use super::server::{Page, Pages};
 use crate::{lane::LaneStatus, nats::Connections, route::registry};
 
@@ -24,6 +26,8 @@ use crate::{lane::LaneStatus, nats::Connections, route::registry};
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    open: Rendering,
+    classic: Rendering,
 }
 
 /// What the metrics are taken from.
@@ -48,7 +52,7 @@ impl Metrics {
         registry.register_collector(Box::new(Nats { lanes: lanes.clone(), connections }));
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
-        Self { registry }
+        Self { registry, open: Rendering::default(), classic: Rendering::default() }
     }
 
     /// The metrics now, as OpenMetrics text.
@@ -65,19 +69,21 @@ impl Metrics {
 impl Pages for Metrics {
     /// OpenMetrics for those who ask for it, as Prometheus does; the older text format for everybody else.
     fn page(&self, path: &str, accept: Option<&str>) -> Option<Page> {
-        const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
         if path != "/metrics" {
             return None;
         }
-        let metrics = self.encode();
-        let (content_type, body) =
-            if accept.is_some_and(|types| types.contains("application/openmetrics-text")) {
-                (OPEN_METRICS, metrics)
-            } else {
-                (CLASSIC, classic::from_open_metrics(&metrics))
-            };
-        Some(Page { status: StatusCode::OK, content_type, body })
+        let is_open = accept.is_some_and(|types| types.contains("application/openmetrics-text"));
+        let format = if is_open { &self.open } else { &self.classic };
+        let render = || {
+            let metrics = self.encode();
+            if is_open { metrics } else { classic::from_open_metrics(&metrics) }
+        };
+        let content_type = if is_open {
+            "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        } else {
+            "text/plain; version=0.0.4; charset=utf-8"
+        };
+        Some(Page { status: StatusCode::OK, content_type, body: format.get(render) })
     }
 }
 

@@ -36,7 +36,7 @@ impl Collector for Process {
             if let Ok(open) = process.fd_count() {
                 gauge("process_open_fds", "Open file descriptors", open as f64)?;
             }
-            if let Some(most) = max_fds(&process) {
+            if let Some(most) = descriptors() {
                 gauge("process_max_fds", "Open file descriptors that are allowed", most as f64)?;
             }
             if let Ok(boot) = procfs::boot_time_secs() {
@@ -50,8 +50,9 @@ impl Collector for Process {
     }
 }
 
-fn max_fds(process: &Proc) -> Option<u64> {
-    match process.limits().ok()?.max_open_files.soft_limit {
+/// How many file descriptors the process may have. None where that can't be told, or is as many as one wants.
+pub(in crate::control) fn descriptors() -> Option<u64> {
+    match Proc::myself().ok()?.limits().ok()?.max_open_files.soft_limit {
         LimitValue::Value(most) => Some(most),
         LimitValue::Unlimited => None,
     }

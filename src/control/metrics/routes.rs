@@ -36,9 +36,14 @@ impl RouteFigures {
     }
 }
 
-/// Statuses that are there from the start, so that their first increase is seen as one.
-const USUAL_STATUSES: [usize; 16] =
-    [200, 201, 202, 204, 301, 302, 400, 401, 403, 404, 410, 429, 500, 502, 503, 504];
+/// Statuses with a label of their own: what receivers of webhooks and what stands before them answer. All others share
+/// one for each hundred, so that every label is there from the start and its first increase is seen as one.
+const NAMED_STATUSES: [usize; 30] = [
+    200, 201, 202, 204, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 407, 408, 409, 410, 413, 415, 421,
+    422, 425, 426, 429, 500, 501, 502, 503, 504,
+];
+/// The label of the other statuses from 200, 300, 400 and 500 on.
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
 /// Collects the figures of all routes that run or drain.
 #[derive(Debug)]
@@ -104,12 +109,14 @@ impl Routes {
             for (status, count) in route.lanes.iter().flat_map(|lane| lane.requests.by_status()) {
                 statuses[status] += count;
             }
-            for (status, count) in statuses.into_iter().enumerate() {
-                if count > 0 || USUAL_STATUSES.contains(&status) {
-                    write(&status.to_string(), count)?;
-                }
+            for status in NAMED_STATUSES {
+                write(&status.to_string(), std::mem::take(&mut statuses[status]))?;
             }
-            write("other", route.sum(|lane| lane.requests.odd_statuses()))?;
+            for (class, label) in (2..).zip(CLASSES) {
+                write(label, statuses[class * 100..(class + 1) * 100].iter().sum())?;
+            }
+            let below_200 = statuses[..200].iter().sum::<u64>();
+            write("other", below_200 + route.sum(|lane| lane.requests.odd_statuses()))?;
             for (index, failure) in Failure::TRANSPORT.into_iter().enumerate() {
                 let count = route.sum(|lane| lane.requests.by_transport_failure()[index]);
                 write(&failure.label(), count)?;

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     consumer::{self, Facts},
@@ -104,7 +104,10 @@ impl<D: Deliver + 'static> Puller<D> {
             (route.name().as_str(), jetstream.stream.as_str(), jetstream.consumer.as_str());
         match self.feed.status.went_live() {
             SourceState::Live => return,
-            SourceState::Starting(_) => info!(route, lane, stream, consumer, "route is live"),
+            SourceState::Starting(_) if self.feed.route.went_live() => {
+                info!(route, stream, consumer, "route is live");
+            }
+            SourceState::Starting(_) => debug!(route, lane, stream, consumer, "pulling"),
             SourceState::Failing(after) => {
                 info!(route, lane, stream, consumer, after, "route is live again");
             }

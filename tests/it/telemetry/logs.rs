@@ -116,3 +116,46 @@ async fn levels_hide_what_is_below() {
     assert!(daemon.wait(SOON).await.success());
     assert_eq!(daemon.logs(), Vec::<String>::new());
 }
+
+/// Whatever there is once for each lane is said once.
+#[tokio::test]
+async fn a_start_is_one_line_and_tells_what_becomes_of_messages() {
+    let login = "authorization { user: daemon, password: \"correct-horse\" }";
+    let nats = NatsServer::builder().config(login).start().await;
+    let url = nats.url().replace("nats://", "nats://daemon:correct-horse@");
+    let daemon = Daemon::new()
+        .env("NATS_URL", url)
+        .env("BROADCASTER__RUNTIME__THREADS", "3")
+        .config(
+            "[routes.a]\nwebhook.url = \"http://127.0.0.1:1/\"\n\
+             [routes.b]\nsubject = \"b\"\nwebhook.url = \"http://127.0.0.1:1/\"\ndead_letter.subject = \"dead\"\n",
+        );
+    let mut daemon = daemon.start_ready().await;
+    daemon.wait_log("connected to NATS", SOON).await;
+    let start = &daemon.events("starting")[..];
+    assert_eq!(start.len(), 1, "{start:?}");
+    for (field, value) in [
+        ("routes", "2".to_owned()),
+        ("names", "\"a,b\"".to_owned()),
+        ("lanes", "3".to_owned()),
+        ("nats", format!("\"{}\"", nats.url())),
+        ("api", format!("\"{}\"", daemon.api())),
+        ("metrics", format!("\"{}\"", daemon.metrics_address())),
+    ] {
+        assert_eq!(start[0][field].to_string(), value, "{field} of {}", start[0]);
+    }
+    for field in ["version", "commit", "config"] {
+        assert!(start[0][field].as_str().is_some_and(|text| !text.is_empty()), "no {field}: {}", start[0]);
+    }
+    let of_a = |text: &str| {
+        daemon.logs_containing(text).iter().filter(|line| line.contains("\"route\":\"a\"")).count()
+    };
+    assert_eq!((of_a("given up are dropped"), of_a("todos.events, the default subject")), (1, 1));
+    assert_eq!(daemon.logs_containing("given up are dropped").len(), 1, "the other route has dead letters");
+    for (text, times) in [("connected to NATS", 1), ("route is live", 2), ("correct-horse", 0)] {
+        let lines = daemon.logs_containing(text);
+        assert_eq!(lines.len(), times, "{text}: {lines:?}");
+    }
+    daemon.term();
+    assert!(daemon.wait(SOON).await.success());
+}

@@ -1,5 +1,6 @@
 //! `/metrics`: its formats, what is there from the start, and whether the figures agree with what the webhook saw.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -223,4 +224,38 @@ async fn no_label_comes_from_a_message() {
     assert!(!text.contains(&hook.address().to_string()), "the webhook's address is a label: {text}");
     assert_eq!(text.lines().count(), before, "messages made new series: {text}");
     stage.close().await;
+}
+
+#[tokio::test]
+async fn every_label_is_there_from_the_start_and_documented() {
+    let hook = Webhook::answering([226, 305, 408, 413, 418, 422, 451, 507, 599]);
+    let mut stage =
+        Stage::set(&hook.url(), |daemon| daemon.without_breaker().route("retry.attempts", "1")).await;
+    let names = |metrics: &Metrics| {
+        let samples = metrics.text().lines().filter(|line| line.contains("route=\"default\""));
+        let names = samples.filter_map(|line| line.rsplit_once(' ').map(|(name, _)| name.to_owned()));
+        names.collect::<BTreeSet<_>>()
+    };
+    let before = names(&stage.daemon.metrics().await);
+    for number in 0..9 {
+        stage.publish(number.to_string()).await;
+    }
+    stage.wait_processed(9).await;
+    let metrics = stage.daemon.metrics().await;
+    let after = names(&metrics);
+    assert_eq!(after.difference(&before).collect::<Vec<_>>(), Vec::<&String>::new(), "new series");
+    let expected = [("2xx", 1), ("3xx", 1), ("408", 1), ("413", 1), ("422", 1), ("4xx", 2), ("5xx", 2)];
+    stage.assert_codes(expected).await;
+    stage.close().await;
+
+    let page = include_str!("../../../docs/metrics.md");
+    for (code, _) in metrics.by("broadcaster_webhook_requests_total", "code") {
+        let is_documented = [format!(" {code},"), format!(" {code};"), format!("`{code}`")];
+        assert!(is_documented.iter().any(|word| page.contains(word)), "{code} is in no document");
+    }
+    assert!(
+        page.contains(&format!("{} series for a route", before.len())),
+        "a route has {} series",
+        before.len()
+    );
 }

@@ -122,6 +122,20 @@ impl NatsServer {
         (self.process, ..) = launch(&self.setup, self.directory.path(), port, monitor).await;
     }
 
+    /// Takes this instead of what was added to its configuration, without a restart, and returns when it has.
+    pub async fn reload(&mut self, extra: &str) {
+        extra.clone_into(&mut self.setup.extra);
+        let directory = self.directory.path();
+        // A port that it has chosen itself stays the one that it chose.
+        let text = configuration(&self.setup, directory, self.setup.port, None);
+        std::fs::write(directory.join("nats.conf"), text).expect("the directory is writable");
+        let reloads = || read_log(directory).matches("Reloaded server configuration").count();
+        let before = reloads();
+        self.process.signal(Signal::HUP);
+        let done = super::poll(PATIENCE, || (reloads() > before).then_some(())).await;
+        assert!(done.is_some(), "nats-server does not reload, its log: {}", read_log(directory));
+    }
+
     /// Tells the server to send its clients away and to end (SIGUSR2). The setup's `lame_duck_grace_period` and
     /// `lame_duck_duration` (30 s or more) say how fast.
     pub fn lame_duck(&self) {

@@ -1,0 +1,53 @@
+//! What the log says of a start: once, whatever there is several times.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tracing::info;
+
+use super::{App, lane_count};
+use crate::{config::NatsUrl, lane::LaneStatus};
+
+/// How many routes a start names.
+const NAMED: usize = 20;
+/// How often it is looked whether all lanes are connected.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl App {
+    /// Logs what starts, out of which `file`, and what an operator should know of its routes.
+    pub fn announce(&self, file: Option<&Path>) {
+        let Self { config, api, metrics, .. } = self;
+        let servers: Vec<_> = config.nats.servers.iter().map(NatsUrl::address).collect();
+        let routes = &config.routes;
+        let mut names: Vec<_> = routes.iter().take(NAMED).map(|route| route.name.as_str()).collect();
+        if routes.len() > NAMED {
+            names.push("…");
+        }
+        info!(
+            version = crate::VERSION,
+            commit = crate::COMMIT,
+            config = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string()),
+            nats = servers.join(","),
+            routes = routes.len(),
+            names = names.join(","),
+            lanes = lane_count(config.runtime.threads),
+            api = api.address().ok().map(tracing::field::display),
+            metrics = metrics.address().ok().map(tracing::field::display),
+            "starting"
+        );
+        for route in routes {
+            for notice in route.notices() {
+                info!(route = route.name.as_str(), "{notice}");
+            }
+        }
+    }
+}
+
+/// Says once that all `lanes` are connected to NATS.
+pub(super) async fn connected(lanes: Vec<Arc<LaneStatus>>) {
+    let is_connected = |lane: &Arc<LaneStatus>| lane.connection().is_some_and(|state| state.is_connected());
+    while !lanes.iter().all(is_connected) {
+        sleep(LOOK).await;
+    }
+    info!(lanes = lanes.len(), "connected to NATS");
+}

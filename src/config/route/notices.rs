@@ -1,0 +1,20 @@
+//! What is no mistake, and an operator should know all the same.
+
+use super::{Route, default_subject};
+
+impl Route {
+    /// What a start says of this route, and `check`: what becomes of messages that an operator may not expect.
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        if self.dead_letter.is_none() {
+            notices.push("messages that are given up are dropped: there is no dead_letter".to_owned());
+        }
+        if self.subject == default_subject() && self.jetstream.is_none() {
+            notices.push(format!(
+                "takes what is published to {}, the default subject; another one is set by subject, or NATS_SUBJECT",
+                self.subject
+            ));
+        }
+        notices
+    }
+}
