@@ -70,7 +70,7 @@ impl Answer {
     }
 
     /// What it means for the message, sent to `target`, the path and query of the webhook's URL.
-    pub(super) fn attempt(self, target: &str) -> Attempt {
+    pub fn attempt(self, target: &str) -> Attempt {
         if self.is_delivery() {
             return Attempt::Delivered { status: self.status, odd: self.odd };
         }

@@ -3,12 +3,20 @@
 use std::{
     io::{self, ErrorKind},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::Duration,
 };
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tracing::debug;
 
 use crate::base::descriptors;
+
+/// When an idle connection is asked whether it is there, and given up: after half a minute.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(15))
+    .with_interval(Duration::from_secs(5))
+    .with_retries(3);
 
 /// Connects to `address`. The error is of the kind [`ErrorKind::QuotaExceeded`] where we are short of something and the
 /// system would not say so.
@@ -22,6 +30,10 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     // A request goes out in one piece; waiting for more to send would only delay it.
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, "cannot turn Nagle's algorithm off");
+    }
+    // What stands between us forgets idle connections: this reminds it, or tells us that it has.
+    if let Err(error) = SockRef::from(&socket).set_tcp_keepalive(&KEEP_ALIVE) {
+        debug!(%error, "cannot keep idle connections alive");
     }
     match socket.connect(address).await {
         Err(error) if error.kind() == ErrorKind::AddrNotAvailable && leads_to(address) => {

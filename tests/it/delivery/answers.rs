@@ -20,7 +20,9 @@ const SOON: Duration = Duration::from_secs(20);
 const LARGE: usize = 900_000;
 
 fn one_lane(daemon: Daemon) -> Daemon {
-    daemon.env("BROADCASTER__RUNTIME__THREADS", "1").impatient().route("webhook.timeout", "2s")
+    // Without the breaker, which would keep what these webhooks do to it from the messages.
+    let daemon = daemon.env("BROADCASTER__RUNTIME__THREADS", "1").impatient().without_breaker();
+    daemon.route("webhook.timeout", "2s")
 }
 
 /// Two large messages, one after the other, to a webhook that answers first. Gives what came of the attempts at them.
@@ -111,18 +113,18 @@ async fn nginx_answers_before_it_has_read() {
 /// A webhook that is reached by https, answers each request with `answer`, and closes without saying so in TLS.
 async fn cut_off_tls(identity: &TlsIdentity, answer: &'static [u8]) -> SocketAddr {
     let acceptor = TlsAcceptor::from(identity.server_config());
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("the system has a free port");
+    let address = listener.local_addr().expect("a listener has an address");
     tokio::spawn(async move {
         loop {
-            let (stream, _) = listener.accept().await.unwrap();
+            let (stream, _) = listener.accept().await.expect("clients come");
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n{}") {
-                request.push(stream.read_u8().await.unwrap());
+                request.push(stream.read_u8().await.expect("the request comes"));
             }
-            stream.write_all(answer).await.unwrap();
-            stream.flush().await.unwrap();
+            stream.write_all(answer).await.expect("the client reads");
+            stream.flush().await.expect("the client reads");
         }
     });
     address
@@ -167,10 +169,10 @@ async fn letter_of(reply: Reply) -> async_nats::HeaderMap {
         one_lane(daemon).route("dead_letter.subject", "dead")
     })
     .await;
-    let mut dead = stage.client.subscribe("dead").await.unwrap();
+    let mut dead = stage.client.subscribe("dead").await.expect("the client subscribes");
     stage.nats.wait_subscriptions("dead", 1, SOON).await;
     stage.publish("1").await;
-    let headers = next(&mut dead, SOON).await.headers.unwrap();
+    let headers = next(&mut dead, SOON).await.headers.expect("letters have headers");
     stage.close().await;
     headers
 }

@@ -26,7 +26,7 @@ async fn assert_told(cases: &[Case<'_>], settings: &str) {
     for (number, (url, ..)) in cases.iter().enumerate() {
         write!(
             config,
-            "[routes.case{number}]\nsubject = \"case.{number}\"\nretry.attempts = 1\n\
+            "[routes.case{number}]\nsubject = \"case.{number}\"\nretry.attempts = 1\nbreaker.enabled = false\n\
              dead_letter.subject = \"letters\"\n\
              webhook = {{ url = \"{url}\", timeout = \"700ms\", connect_timeout = \"300ms\"{settings} }}\n"
         )

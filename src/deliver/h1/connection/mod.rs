@@ -30,8 +30,8 @@ use crate::{
 /// How much is read at once, in bytes. Answers of webhooks are small.
 const READ: usize = 4 * 1024;
 
-/// How large a payload may be, in bytes, to be on its way at once: what TCP sends before it is acknowledged.
-const AT_ONCE: usize = 12 * 1024;
+/// How large a payload is, in bytes, of which a part may still be with the kernel when its answer is there.
+const LARGE: usize = 64 * 1024;
 
 /// A connection, and whether another request can be sent over it.
 #[derive(Debug)]
@@ -351,7 +351,7 @@ impl Receiving {
     /// Whether the connection must stay open for a moment, though the answer counts and it is of no more use. The kernel
     /// may still have a part of the request, and would throw it away when something arrives for a closed connection.
     fn lingers<W>(&self, sending: &Sending<'_, W>) -> bool {
-        let may_be_under_way = || self.early || sending.payload.len() > AT_ONCE;
+        let may_be_under_way = || self.early || sending.payload.len() > LARGE;
         let Some((answer, false)) = &self.answer else { return false };
         answer.is_delivery() && sending.out && !self.ended && may_be_under_way()
     }
