@@ -3,6 +3,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use broadcaster::{
+    base::clock::Clock,
     config::Route as Settings,
     control::{
         metrics::{Metrics, Observed},
@@ -33,6 +34,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let all: Vec<_> = (0..routes).map(|number| route(&registry, number)).collect();
         registry.publish(all, Duration::ZERO);
         let metrics = Metrics::new(Observed {
+            clock: Clock::start(),
             registry,
             lanes: (0..LANES).map(|_| Arc::<LaneStatus>::default()).collect(),
             connections: Arc::default(),

@@ -139,6 +139,7 @@ impl App {
             HandOver::start(&config.nats, &registry, &connections, count.get(), clock);
         let health = Arc::new(Health::new(statuses.clone(), Arc::clone(&registry), clock));
         let page = Metrics::new(Observed {
+            clock,
             registry: Arc::clone(&registry),
             lanes: statuses.clone(),
             connections,

@@ -36,6 +36,9 @@ pub struct HealthReport {
     pub status: &'static str,
     /// Why; empty when all is well.
     pub reasons: Vec<String>,
+    /// What is wrong with webhooks, so that messages wait. No reason to restart anything, nor to send messages elsewhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<String>,
 }
 
 impl Health {
@@ -61,14 +64,26 @@ impl Health {
             examine(number, lane, &routes, &mut reasons);
         }
         let status = if reasons.is_empty() { "ready" } else { "unready" };
-        HealthReport { status, reasons }
+        HealthReport { status, reasons, webhooks: self.webhooks(&routes) }
+    }
+
+    fn webhooks(&self, routes: &Routes) -> Vec<String> {
+        let now = self.clock.now();
+        let troubled = routes.iter().filter_map(|route| Some((route, route.trouble(now)?)));
+        let worded = troubled.map(|(route, trouble)| {
+            let failure =
+                route.health.latest_failure().map_or_else(String::new, |failure| format!(" ({failure})"));
+            format!("route {}: {trouble}{failure}", route.name())
+        });
+        worded.collect()
     }
 
     /// Whether a restart would help: all that it helps against is a lane that does not move. What is wrong with NATS or a
     /// webhook is not.
     pub fn liveness(&self) -> HealthReport {
         let reasons = self.stuck(STUCK);
-        HealthReport { status: if reasons.is_empty() { "alive" } else { "stuck" }, reasons }
+        let status = if reasons.is_empty() { "alive" } else { "stuck" };
+        HealthReport { status, reasons, webhooks: Vec::new() }
     }
 
     /// The lanes without a heartbeat for longer than `patience`, each in words for operators.
@@ -112,13 +127,16 @@ mod tests {
         lanes[0].heartbeat.beat(clock.now());
         lanes[1].heartbeat.beat(clock.now().before(STUCK + Duration::from_millis(1)));
         let health = Health::new(lanes.to_vec(), Arc::new(Registry::new(2)), clock);
-        let stuck =
-            HealthReport { status: "stuck", reasons: vec!["lane 1 has not moved for 30 s".to_owned()] };
+        let stuck = HealthReport {
+            status: "stuck",
+            reasons: vec!["lane 1 has not moved for 30 s".to_owned()],
+            webhooks: Vec::new(),
+        };
         assert_eq!(health.liveness(), stuck);
         assert!(health.report().reasons.contains(&stuck.reasons[0]), "{:?}", health.report());
 
         lanes[1].heartbeat.end();
-        let alive = HealthReport { status: "alive", reasons: Vec::new() };
+        let alive = HealthReport { status: "alive", reasons: Vec::new(), webhooks: Vec::new() };
         assert_eq!(health.liveness(), alive, "nothing is expected of a lane that has ended");
         health.drain();
         assert_eq!(health.liveness(), alive, "a stop is none either");

@@ -9,8 +9,13 @@ use percent_encoding::percent_decode_str;
 use crate::{
     base::clock::Time,
     config::{Route, RouteName},
-    message::{Headers, Id, Message, header_names::nats as names, header_safe, outcome::Failure},
+    message::{
+        FailedAttempt, Headers, Id, Message, header_names::nats as names, header_safe, outcome::Failure,
+    },
 };
+
+/// What a message that is handed over waits for its next attempt at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything of `message` but its payload, to be handed over at `now` to whoever has `route`.
 pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderMap {
@@ -24,6 +29,10 @@ pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderMap {
     headers.insert(names::AGE, now.since(message.received).as_millis().to_string());
     if let Some(failure) = message.last_failure {
         headers.insert(names::LAST_FAILURE, &*failure.label());
+    }
+    let due = message.failed_attempt.as_ref().map(|failed| failed.due.since(now).as_millis());
+    if let Some(due) = due.filter(|due| *due > 0) {
+        headers.insert(names::DUE, due.to_string());
     }
     let publishers = message.headers.to_string();
     if !publishers.is_empty() {
@@ -54,8 +63,13 @@ pub fn unpack(offer: Received, now: Time) -> Option<Message> {
     // Of too many it is as many as can be counted: a message whose attempts begin anew would go on for ever.
     let attempts = u32::try_from(number(&offer, names::ATTEMPTS)).unwrap_or(u32::MAX);
     let last_failure = value(&offer, names::LAST_FAILURE).and_then(Failure::labelled);
+    // No version writes more than a day: no wait may be longer.
+    let wait = Duration::from_millis(number(&offer, names::DUE)).min(LONGEST_WAIT);
+    let failed_attempt = (!wait.is_zero()).then(|| {
+        Box::new(FailedAttempt { at: now, due: now + wait, failures: 1, ..FailedAttempt::default() })
+    });
     let message = Message::new(id, subject.into(), headers, offer.payload, now.before(age));
-    Some(Message { attempts, last_failure, ..message })
+    Some(Message { attempts, last_failure, failed_attempt, ..message })
 }
 
 fn value<'a>(offer: &'a Received, name: &str) -> Option<&'a str> {
@@ -198,6 +212,20 @@ mod tests {
         let got = unpack(bare, at(1000)).unwrap();
         assert_eq!((&*got.id.to_string(), got.attempts), ("0198c0de-0000-7000-8000-000000000001", 0));
         assert_eq!((got.received, got.last_failure, got.headers), (at(1000), None, Headers::default()));
+    }
+
+    #[test]
+    fn a_retry_that_is_far_off_is_handed_over_with_its_time() {
+        let route = route("todos.*");
+        let failed = FailedAttempt { at: at(150), due: at(205), failures: 2, ..FailedAttempt::default() };
+        let waiting = Message { failed_attempt: Some(Box::new(failed)), ..message() };
+        let offered = offer(&waiting, &route, at(160));
+        assert_eq!(value(&offered, names::DUE), Some("45000"));
+        let got = unpack(offered, at(1000)).unwrap();
+        assert_eq!(got.failed_attempt.map(|failed| failed.due), Some(at(1045)));
+        let overdue = offer(&waiting, &route, at(300));
+        assert_eq!(value(&overdue, names::DUE), None);
+        assert_eq!(unpack(overdue, at(1)).unwrap().failed_attempt, None);
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub mod nats {
     pub const ROUTE_SUBJECT: &str = "Broadcaster-Route-Subject";
     /// How long ago a message was received, in milliseconds: the clocks of two machines differ.
     pub const AGE: &str = "Broadcaster-Age";
+    /// In how many milliseconds the next attempt is due.
+    pub const DUE: &str = "Broadcaster-Due";
     /// The publisher's headers, in one: under their own names, some would be commands to NATS.
     pub const HEADERS: &str = "Broadcaster-Headers";
 

@@ -56,6 +56,8 @@ pub enum Charge {
 pub struct FailedAttempt {
     /// When the attempt ended.
     pub at: Time,
+    /// When the next one is due.
+    pub due: Time,
     /// How many attempts at the message have failed, whoever paid for them.
     pub failures: u32,
     /// How often the webhook asked to come later with this message although it had taken others since the last time.

@@ -156,7 +156,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             return Err(message);
         }
         // Received only when it is admitted: one that is refused still belongs to the replica that offered it.
-        self.schedule.borrow_mut().admit(message)?;
+        self.schedule.borrow_mut().admit(message, self.clock.now())?;
         self.stats.received.add(1);
         self.wake_workers();
         Ok(())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use testkit::daemon::{Daemon, Running};
 use testkit::metrics::Metrics;
-use testkit::nats::{NatsServer, next};
+use testkit::nats::NatsServer;
 use testkit::publisher::Publisher;
 use testkit::webhook::{Behaviour, Received, Reply, Webhook};
 

@@ -48,14 +48,14 @@ async fn fill(client: async_nats::Client, numbers: std::ops::Range<u64>) {
     }
 }
 
-async fn stream_of(nats: &NatsServer, messages: u64) -> stream::Stream {
+pub(crate) async fn stream_of(nats: &NatsServer, messages: u64) -> stream::Stream {
     let stream = make_stream(nats).await;
     fill(nats.client().await, 0..messages).await;
     stream
 }
 
 /// A daemon with one durable route, whose consumer it makes.
-fn durable(nats_url: &str, hook: &Webhook) -> Daemon {
+pub(crate) fn durable(nats_url: &str, hook: &Webhook) -> Daemon {
     Daemon::new()
         .env("NATS_URL", nats_url)
         .env("WEBHOOK_URL", hook.url())

@@ -8,6 +8,7 @@ mod dead_letters;
 mod delivery;
 mod documents;
 mod durable;
+mod fault;
 mod hand_over;
 mod http1;
 mod invariants;

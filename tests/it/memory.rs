@@ -195,6 +195,7 @@ async fn an_idle_route_takes_a_message_as_large_as_its_bounds() {
     }));
     let mut daemon = with_threads(&nats, &hook, "4")
         .impatient()
+        .without_breaker()
         .route("queue.bytes", "1100KB")
         .route("retry.bytes", "1100KB")
         .start_ready()

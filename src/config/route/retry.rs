@@ -15,7 +15,8 @@ use crate::{
 /// `[routes.NAME.retry]`: what happens after an attempt that failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retry {
-    /// `attempts`: how many attempts a message gets, the first one included; 1 never retries. Default 8.
+    /// `attempts`: how many attempts a message gets, the first one included; 1 never retries. Default 12:
+    /// the last wait is the longest then.
     pub attempts: NonZeroU32,
     /// `initial`: the wait after the first attempt, 1 ms to 24 h. Default `500ms`, or `max` if that is less.
     pub initial: Duration,
@@ -33,7 +34,7 @@ pub struct Retry {
     pub statuses: Statuses,
 }
 
-const ATTEMPTS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
+const ATTEMPTS: NonZeroU32 = NonZeroU32::new(12).expect("12 is not 0");
 
 pub(super) fn read(at: &Section<'_>) -> Result<Retry, Reported> {
     let attempts = at.or("attempts", ATTEMPTS, parse::count(1_000_000));

@@ -20,7 +20,7 @@ use tokio::runtime::RuntimeMetrics;
 
 use self::rendering::Rendering;
 use super::server::{Page, Pages};
-use crate::{lane::LaneStatus, nats::Connections, route::registry};
+use crate::{base::clock::Clock, lane::LaneStatus, nats::Connections, route::registry};
 
 /// The metrics page.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Observed {
     pub lanes: Vec<Arc<LaneStatus>>,
     /// The connections to NATS beside those of the lanes.
     pub connections: Arc<Connections>,
+    /// The clock of the process.
+    pub clock: Clock,
     /// The runtime that serves everything but the lanes.
     pub control: RuntimeMetrics,
 }
@@ -45,10 +47,10 @@ pub struct Observed {
 impl Metrics {
     /// Collects from `observed` at each scrape.
     pub fn new(observed: Observed) -> Self {
-        let Observed { registry: routes, lanes, connections, control } = observed;
+        let Observed { registry: routes, lanes, connections, clock, control } = observed;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BuildInfo));
-        registry.register_collector(Box::new(routes::Collected(routes)));
+        registry.register_collector(Box::new(routes::Collected(routes, clock)));
         registry.register_collector(Box::new(Nats { lanes: lanes.clone(), connections }));
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));

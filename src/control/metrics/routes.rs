@@ -9,11 +9,13 @@ use prometheus_client::{
 };
 
 use crate::{
+    base::clock::{Clock, Time},
     config::{self, RouteName},
     message::outcome::{Failure, Outcome},
     route::{
         registry::{LaneStats, Registry},
         shared::Route,
+        trouble::Trouble,
     },
     stats::{Gauge, Histogram, Lag, Load, RouteStats, Tally},
 };
@@ -47,7 +49,7 @@ const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
 /// Collects the figures of all routes that run or drain.
 #[derive(Debug)]
-pub(super) struct Collected(pub(super) Arc<Registry>);
+pub(super) struct Collected(pub(super) Arc<Registry>, pub(super) Clock);
 
 impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
@@ -63,6 +65,7 @@ impl Collector for Collected {
         routes.load(encoder)?;
         routes.bounds(encoder)?;
         routes.breaker(encoder)?;
+        routes.trouble(encoder, self.1.now())?;
         routes.lag(encoder)?;
         let help = "One attempt, from connecting to the last byte of the answer";
         routes.histogram(encoder, "broadcaster_request_duration_seconds", help, |s| &s.request_duration)?;
@@ -223,6 +226,22 @@ impl Routes {
             let Some(running) = &route.route else { continue };
             let state = ConstGauge::new(running.breaker.state() as i64);
             state.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    fn trouble(&self, encoder: &mut DescriptorEncoder<'_>, now: Time) -> std::fmt::Result {
+        let help = "What is wrong with the webhook, so that its messages wait: 1 for that, 0 for all else";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_webhook_trouble", help, None, MetricType::Gauge)?;
+        for route in &self.0 {
+            let Some(running) = &route.route else { continue };
+            let present = running.trouble(now).map(|trouble| trouble.label());
+            for label in Trouble::LABELS {
+                let labels = [("route", route.name.as_str()), ("trouble", label)];
+                let value = ConstGauge::new(i64::from(present == Some(label)));
+                value.encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

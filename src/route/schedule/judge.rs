@@ -38,7 +38,7 @@ pub(super) struct Failing {
 pub(super) struct Ruling {
     /// How many failures it takes for the message to be given up; none where it does not pay for this one.
     required: Option<u32>,
-    delay: Duration,
+    pub(super) delay: Duration,
     /// How long the whole route waits.
     pub(super) wait: Option<Duration>,
     pub(super) put_off: u32,
@@ -137,7 +137,8 @@ impl Schedule {
         now: Time,
     ) -> Verdict {
         let begun = message.attempts;
-        match ruling.required {
+        let spared = self.is_ending && self.policy.is_retried(failure);
+        match ruling.required.filter(|_| !spared) {
             Some(required) => {
                 if let Some(reason) = self.policy.ends(failure, begun, required) {
                     return Verdict::Dead(message, reason);

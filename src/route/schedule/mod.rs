@@ -48,6 +48,8 @@ pub struct Schedule {
     proof: Time,
     /// Counts the attempts that were begun while both new messages and retries waited, for [`RETRY_EVERY`].
     turns: u32,
+    /// Whether the route comes to its end: what fails now would not have been attempted yet, and pays nothing.
+    is_ending: bool,
 }
 
 /// While the breaker is not closed or the pace is limited, one attempt of so many is that of a retry, else every second
@@ -106,7 +108,7 @@ impl Schedule {
         policy: Policy,
         start: SlowStart,
     ) -> Self {
-        Self { queue, retries, gates, policy, start, proof: Time::START, turns: 0 }
+        Self { queue, retries, gates, policy, start, proof: Time::START, turns: 0, is_ending: false }
     }
 
     /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
@@ -115,8 +117,12 @@ impl Schedule {
     }
 
     /// Takes `message` into the queue where it turns no other out, or gives it back.
-    pub fn admit(&mut self, message: Message) -> Result<(), Message> {
-        self.queue.admit(message)
+    pub fn admit(&mut self, message: Message, now: Time) -> Result<(), Message> {
+        // Another replica may have had it wait for its next attempt.
+        match message.failed_attempt.as_ref().map(|failed| failed.due).filter(|due| *due > now) {
+            Some(due) => self.retries.push(message, due),
+            None => self.queue.admit(message),
+        }
     }
 
     /// Takes over what waited in another schedule, as it waited there, or gives it back where there is no room.
@@ -251,7 +257,8 @@ impl Schedule {
             resolved.wait = ruling.wait.or(resolved.wait);
             message.last_failure = Some(failure);
             let (excerpt, cause) = (excerpt.clone(), cause.clone());
-            let attempt = FailedAttempt { at: now, failures, put_off: ruling.put_off, excerpt, cause };
+            let (put_off, due) = (ruling.put_off, now + ruling.delay);
+            let attempt = FailedAttempt { at: now, due, failures, put_off, excerpt, cause };
             message.failed_attempt = Some(Box::new(attempt));
             settle(self.follow(message, &ruling, failure, now));
         });
@@ -267,7 +274,11 @@ impl Schedule {
     /// Brings retries forward so that each still gets an attempt within `window` from `now`, and has a webhook that is
     /// left alone tried at once: there is no time to wait for either.
     pub fn expedite(&mut self, now: Time, window: Duration) {
-        self.retries.bring_forward(now, window);
+        self.is_ending = true;
+        // A webhook that asked for less would be asked for more.
+        if !self.is_slowed() {
+            self.retries.bring_forward(now, window);
+        }
         self.gates.breaker.expedite(now, window);
     }
 

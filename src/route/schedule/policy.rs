@@ -54,7 +54,8 @@ impl Policy {
         self.delay(nth).min(LONGEST.max(self.delay(1)))
     }
 
-    fn is_retried(&self, failure: Failure) -> bool {
+    /// Whether the operator has `failure` retried.
+    pub fn is_retried(&self, failure: Failure) -> bool {
         failure.status().is_none_or(|status| self.retried.contains(status))
     }
 }
