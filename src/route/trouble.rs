@@ -31,13 +31,19 @@ impl Trouble {
     }
 }
 
-/// What the log says when a webhook is left alone, and `/health` for as long as it is.
-pub const fn left_alone(why: Why) -> &'static str {
+/// What the log says when a webhook is left alone.
+pub const fn opened(why: Why) -> &'static str {
     match why {
-        Why::Down => "the webhook is left alone",
-        Why::Refused => "the webhook refuses what it gets, its messages are held",
-        Why::Gone => "the webhook is gone for good (410), the route is disabled",
+        Why::Down => "breaker open: the webhook is left alone",
+        Why::Refused => "breaker open: the webhook refuses what it gets, its messages are held",
+        Why::Gone => "breaker open: the webhook is gone for good (410), the route is disabled",
     }
+}
+
+/// The same, as `/health` says it for as long as it lasts.
+fn left_alone(why: Why) -> &'static str {
+    let line = opened(why);
+    line.strip_prefix("breaker open: ").unwrap_or(line)
 }
 
 /// What the log says when a webhook wants less, and `/health` for as long as it does.

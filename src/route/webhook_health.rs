@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::{
     schedule::breaker,
-    trouble::{SLOWED, left_alone, rounded},
+    trouble::{SLOWED, opened, rounded},
 };
 use crate::{base::clock::Time, config::RouteName, message::outcome::Failure};
 
@@ -192,7 +192,7 @@ impl WebhookHealth {
         if !known {
             let (route, reason) = (self.route.as_str(), failure.label());
             let cause = cause.map(|cause| &**cause);
-            warn!(route, %reason, cause, "webhook rejects a message, which is not retried");
+            info!(route, %reason, cause, "webhook rejects a message, which is not retried");
         }
     }
 
@@ -247,8 +247,8 @@ impl WebhookHealth {
         match change {
             breaker::Change::Opened { why, .. } if known == Some(why) => {}
             breaker::Change::Opened { why, wait } => {
-                let (wait, what) = (rounded(wait), left_alone(why));
-                warn!(route, %wait, reason = failure, "breaker open: {what}");
+                let (wait, line) = (rounded(wait), opened(why));
+                warn!(route, %wait, reason = failure, "{line}");
             }
             breaker::Change::Ramping => {
                 info!(route, "breaker half-open: a probe was delivered, ramping up");

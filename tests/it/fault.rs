@@ -49,7 +49,10 @@ fn limited(interval: Duration, retry_after: Option<&'static str>) -> Behaviour {
     Behaviour::by(move |request: &Received| {
         if taken.is_some_and(|taken| request.at.duration_since(taken) < interval) {
             let refused = Reply::status(429);
-            return retry_after.map_or(refused.clone(), |after| refused.header("retry-after", after));
+            return match retry_after {
+                Some(after) => refused.header("retry-after", after),
+                None => refused,
+            };
         }
         taken = Some(request.at);
         Reply::status(200)

@@ -185,8 +185,8 @@ async fn a_message_keeps_its_identity_and_its_past() {
             .without_breaker()
             .env("NATS_SUBJECT", "todos.*")
             .route("dead_letter.subject", "dead")
-            .route("retry.initial", "1m")
-            .route("retry.max", "1m")
+            .route("retry.initial", "3s")
+            .route("retry.max", "3s")
             .route("retry.jitter", "none")
     };
     let mut leaving = replica("0s").start_ready().await;

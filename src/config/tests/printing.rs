@@ -43,7 +43,7 @@ bytes = "32MiB"
 overflow = "dead_letter"
 
 [routes.todos.retry]
-attempts = 8
+attempts = 12
 initial = "500ms"
 max = "5m"
 multiplier = 2.0

@@ -95,7 +95,7 @@ impl Queue {
         Some(message)
     }
 
-    /// Takes the oldest message for an attempt. It is charged as before until [`Self::end`].
+    /// Takes the oldest message for an attempt. It is charged as before until the attempt ends.
     pub fn begin(&mut self) -> Option<Message> {
         let mut message = self.pop_front()?;
         message.charged = Some(Charge::Queue);

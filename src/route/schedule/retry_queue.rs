@@ -86,7 +86,7 @@ impl RetryQueue {
     }
 
     /// Takes the message that has been due for the longest for an attempt, if one is due at `now`. It keeps its place
-    /// until [`Self::end`].
+    /// until the attempt ends.
     pub fn begin(&mut self, now: Time) -> Option<Message> {
         if self.next_due()? > now {
             return None;

@@ -137,7 +137,7 @@ impl<D: Deliver + 'static> Puller<D> {
 
     /// Shows in the metrics how far behind the consumer is, and says so in the log when it is at its own limit.
     fn show_lag(&self, facts: Facts) {
-        if self.feed.lane != 0 {
+        if self.feed.lane != self.feed.route.first_lane() {
             return;
         }
         let lag = &self.feed.stats.lag;
