@@ -189,8 +189,11 @@ impl Schedule {
 
     /// When to look at this schedule again, if nothing new comes in; none where there is nothing to look for.
     pub fn next_event(&self, now: Time) -> Option<Time> {
-        // The end of a ramp is to be told, whatever there is to attempt.
-        self.next_due(now).into_iter().chain(self.gates.breaker.closes()).min()
+        match self.next_due(now) {
+            Some(due) if due <= now => Some(due),
+            // The end of a ramp is to be told, whatever waits.
+            due => due.into_iter().chain(self.gates.breaker.closes()).min(),
+        }
     }
 
     /// Until when the webhook is left alone, where it is at `now`.

@@ -64,6 +64,7 @@ impl Pace {
     }
 
     /// Whether the webhook has said lately that it wants less.
+    #[inline]
     pub fn is_limited(&self) -> bool {
         self.0.active.load(Relaxed)
     }
@@ -75,14 +76,17 @@ impl Pace {
 }
 
 impl Gate for Pace {
+    #[inline]
     fn opens(&self, now: Time) -> Time {
         if self.is_limited() { self.0.lock().opens(now) } else { Time::START }
     }
 
+    #[inline]
     fn capacity(&self, now: Time) -> usize {
         if self.is_limited() { usize::from(self.0.lock().opens(now) <= now) } else { usize::MAX }
     }
 
+    #[inline]
     fn admit(&self, now: Time) -> Result<(), Time> {
         if self.is_limited() { self.0.change(|controller| controller.admit(now)) } else { Ok(()) }
     }
@@ -94,6 +98,7 @@ impl Gate for Pace {
 }
 
 impl Shared {
+    #[inline(never)]
     fn lock(&self) -> MutexGuard<'_, Controller> {
         self.controller.lock().unwrap_or_else(PoisonError::into_inner)
     }
