@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use crate::message::outcome::{Failure, Outcome};
+use crate::{
+    base::{clock::Time, throttle::SharedThrottle},
+    message::outcome::{Failure, Outcome},
+};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -226,9 +229,34 @@ pub struct RouteStats {
     pub request_duration: Histogram,
     /// From receiving to delivering, for each delivered message.
     pub delivery_latency: Histogram,
+    /// Which of the messages that are dropped are named in the log.
+    pub named_drops: NamedDrops,
+}
+
+/// An overloaded process may drop a hundred thousand messages a second. The first ones of each second are named in the
+/// log, of the others their number. One for all routes and lanes.
+#[derive(Clone, Debug)]
+pub struct NamedDrops(SharedThrottle);
+
+impl NamedDrops {
+    /// Whether a message that is dropped at `now` is named. If so, how many were not since the last one that was.
+    pub fn pass(&self, now: Time) -> Option<u64> {
+        self.0.pass(now)
+    }
+}
+
+impl Default for NamedDrops {
+    fn default() -> Self {
+        Self(SharedThrottle::new(20, Duration::from_secs(1)))
+    }
 }
 
 impl RouteStats {
+    /// Figures that start at 0, of a process whose dropped messages `named_drops` names.
+    pub fn naming(named_drops: NamedDrops) -> Self {
+        Self { named_drops, ..Self::default() }
+    }
+
     /// Counts a message that came to this end.
     pub fn count(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].add(1);
@@ -256,6 +284,7 @@ impl Default for RouteStats {
             requests: Requests::default(),
             request_duration: Histogram::new(REQUEST),
             delivery_latency: Histogram::new(DELIVERY),
+            named_drops: NamedDrops::default(),
         }
     }
 }

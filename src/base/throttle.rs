@@ -1,6 +1,9 @@
 //! Keeps a repeated event from flooding the log. It is told the time.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::clock::Time;
 
@@ -34,6 +37,22 @@ impl Throttle {
             self.held_back += 1;
             None
         }
+    }
+}
+
+/// One that many places share, on any thread.
+#[derive(Clone, Debug)]
+pub struct SharedThrottle(Arc<Mutex<Throttle>>);
+
+impl SharedThrottle {
+    /// As [`Throttle::new`], for all clones together.
+    pub fn new(allowed: u32, period: Duration) -> Self {
+        Self(Arc::new(Mutex::new(Throttle::new(allowed, period))))
+    }
+
+    /// As [`Throttle::pass`].
+    pub fn pass(&self, now: Time) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pass(now)
     }
 }
 

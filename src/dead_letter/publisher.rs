@@ -88,7 +88,6 @@ pub struct Publisher {
     acks: VecDeque<Ack>,
     in_trouble: bool,
     reports: Throttle,
-    named_drops: Throttle,
 }
 
 impl Publisher {
@@ -111,7 +110,6 @@ impl Publisher {
             acks: VecDeque::new(),
             in_trouble: false,
             reports: Throttle::new(1, Duration::from_secs(30)),
-            named_drops: Throttle::new(20, Duration::from_secs(1)),
         })
     }
 
@@ -383,7 +381,7 @@ impl Publisher {
     /// Counts a letter as dropped, and names it in the log.
     fn drop_letter(&mut self, letter: &Letter, cause: &str) {
         letter.stats.count(Outcome::Dropped);
-        if let Some(unnamed) = self.named_drops.pass(self.clock.now()) {
+        if let Some(unnamed) = letter.stats.named_drops.pass(self.clock.now()) {
             warn!(
                 route = letter.route.as_str(),
                 id = %letter.message.id,

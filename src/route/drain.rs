@@ -197,3 +197,17 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.show_load();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_that_has_become_slow_counts_as_slow() {
+        let ms = Duration::from_millis;
+        let quick = (0..1_000_000).fold(Durations::default(), |durations, _| durations.and(ms(2)));
+        assert!(quick.usual() <= ms(2));
+        let slow = (0..32).fold(quick, |durations, _| durations.and(ms(2_000)));
+        assert!(slow.usual() > ms(1_800), "{slow:?}");
+    }
+}

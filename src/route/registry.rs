@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::shared::Route;
 use crate::{
     config::{self, RouteName},
-    stats::{RouteStats, Tally},
+    stats::{NamedDrops, RouteStats, Tally},
 };
 
 /// The figures of a route, one set for each lane of the process.
@@ -50,6 +50,7 @@ pub struct Registry {
     lanes: usize,
     current: watch::Sender<Arc<Routes>>,
     figures: Mutex<Figures>,
+    named_drops: NamedDrops,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +90,12 @@ impl Routes {
 impl Registry {
     /// A registry without routes, for a process with so many lanes.
     pub fn new(lanes: usize) -> Self {
-        Self { lanes, current: watch::Sender::new(Arc::default()), figures: Mutex::default() }
+        Self {
+            lanes,
+            current: watch::Sender::new(Arc::default()),
+            figures: Mutex::default(),
+            named_drops: NamedDrops::default(),
+        }
     }
 
     /// What should run now.
@@ -107,7 +113,8 @@ impl Registry {
     pub fn stats_of(&self, name: &RouteName) -> LaneStats {
         let mut figures = self.figures();
         let stats = figures.by_name.entry(name.clone());
-        let new = || (0..self.lanes).map(|_| Arc::default()).collect();
+        let of_a_lane = |_| Arc::new(RouteStats::naming(self.named_drops.clone()));
+        let new = || (0..self.lanes).map(of_a_lane).collect();
         Arc::clone(stats.or_insert_with(new))
     }
 
@@ -170,6 +177,16 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_dropped_is_named_twenty_times_a_second_for_the_whole_process() {
+        let registry = Registry::new(4);
+        let now = crate::base::clock::Time::from_start(Duration::from_secs(1));
+        let routes = ["a", "b", "c"].map(|name| registry.stats_of(&name.parse().unwrap()));
+        let lanes = routes.iter().flat_map(|lanes| lanes.iter());
+        let named = lanes.map(|lane| (0..100).filter(|_| lane.named_drops.pass(now).is_some()).count());
+        assert_eq!(named.sum::<usize>(), 20);
+    }
     use crate::{
         config::{Sources, load},
         deliver::connect::network::Network,

@@ -4,15 +4,12 @@
 //! dead letters go to queues. What has become a dead letter is counted later, when NATS has confirmed it: until then it
 //! may still be lost, and its stream must not be told that it is done with.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, warn};
 
 use crate::{
-    base::{
-        clock::{Clock, Time},
-        throttle::Throttle,
-    },
+    base::clock::{Clock, Time},
     config::RouteName,
     dead_letter::{Letter, Sender},
     message::{
@@ -37,9 +34,6 @@ pub struct Settle {
     /// What the streams are to be told. Messages that come from none have nothing to say here.
     acks: AckQueue,
     clock: Clock,
-    /// An overloaded route may drop a hundred thousand messages a second. The first ones of each second are named in
-    /// the log, of the others their number.
-    named_drops: RefCell<Throttle>,
 }
 
 impl Settle {
@@ -51,8 +45,7 @@ impl Settle {
         acks: AckQueue,
         clock: Clock,
     ) -> Self {
-        let named_drops = RefCell::new(Throttle::new(20, Duration::from_secs(1)));
-        Self { route, stats, dead_letters, acks, clock, named_drops }
+        Self { route, stats, dead_letters, acks, clock }
     }
 
     /// The webhook accepted `message` at `now`.
@@ -117,7 +110,7 @@ impl Settle {
     /// `message` is given up, and nobody keeps it.
     pub fn dropped(&self, mut message: Message, reason: Reason, now: Time) {
         self.stats.count(Outcome::Dropped);
-        if let Some(unnamed) = self.named_drops.borrow_mut().pass(now) {
+        if let Some(unnamed) = self.stats.named_drops.pass(now) {
             warn!(
                 route = self.route.as_str(),
                 id = %message.id,

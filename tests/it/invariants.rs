@@ -89,7 +89,7 @@ fn libraries_stay_where_they_belong() {
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("message", &["base"]),
-    ("stats", &["message"]),
+    ("stats", &["base", "message"]),
     ("config", &["base", "message"]),
     ("nats", &["base", "config", "stats"]),
     ("dead_letter", &["base", "config", "message", "nats", "stats"]),

@@ -230,6 +230,34 @@ fn a_webhook_is_tried_with_messages_that_have_not_failed_before_most_of_all() {
 }
 
 #[test]
+fn the_end_of_a_ramp_is_told_though_a_retry_waits() {
+    let breaker = Breaker::new(Some(&crate::config::Breaker::default()));
+    let mut schedule = schedule_with(breaker.clone(), None);
+    for _ in 0..20 {
+        breaker.failed(&down(at(0)));
+    }
+    offer(&mut schedule, 0..1);
+    let probe = begin(&mut schedule, at(5));
+    resolve(&mut schedule, probe, &Attempt::delivered(200), at(5));
+    schedule.retries.push(message(1), at(500)).unwrap();
+    assert_eq!(schedule.next_event(at(6)), Some(at(15)));
+    schedule.tick(at(15));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[test]
+fn what_fails_while_a_route_ends_pays_nothing() {
+    let mut schedule = schedule(None);
+    offer(&mut schedule, 0..1);
+    schedule.expedite(at(1), Duration::from_secs(4));
+    let mut message = begin(&mut schedule, at(1));
+    message.attempts = 8;
+    let verdict = resolve(&mut schedule, message, &status(503), at(1));
+    assert!(matches!(verdict, Verdict::Retry(_)), "{verdict:?}");
+    assert_eq!(schedule.pop_any().unwrap().message.attempts, 7);
+}
+
+#[test]
 fn a_long_wait_is_left_to_the_stream_that_a_message_came_from() {
     let after = |attempts, ack: Option<AckHandle>| {
         let mut schedule = schedule(None);
