@@ -122,11 +122,15 @@ impl Applier {
         settings: &config::Route,
     ) -> Result<Option<Sender>, SetUpError> {
         let Some(to) = settings.dead_letter.clone() else { return Ok(None) };
-        let same = former.filter(|route| route.settings.dead_letter.as_ref() == Some(&to));
+        let is_durable = settings.jetstream.is_some();
+        let is_same = |route: &&Route| {
+            route.settings.dead_letter.as_ref() == Some(&to) && route.is_durable() == is_durable
+        };
+        let same = former.filter(is_same);
         if let Some(sender) = same.and_then(|route| route.dead_letters.clone()) {
             return Ok(Some(sender));
         }
-        let destination = Destination { route: settings.name.clone(), to };
+        let destination = Destination { route: settings.name.clone(), to, is_durable };
         self.letters.open(destination).await.map(Some)
     }
 

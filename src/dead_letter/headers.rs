@@ -11,16 +11,15 @@ pub(super) fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
 
 /// Adds a header of the publisher so that [`original`] finds it again. Under their own names, those of NATS would be
 /// commands to the stream that keeps the letter, and those of broadcaster would be taken for ours: they get another
-/// name. What can't be the name of a header is left out.
-pub(super) fn put_original(headers: &mut HeaderMap, name: &str, value: &str) {
+/// name. What can't be the name of a header is left out: then it returns false.
+pub(super) fn put_original(headers: &mut HeaderMap, name: &str, value: &str) -> bool {
     let is_token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
     if !is_token {
-        return;
+        return false;
     }
     let kept = if is_reserved(name) { format!("{ORIGINAL_PREFIX}{name}") } else { name.to_owned() };
-    if let Ok(name) = kept.parse::<HeaderName>() {
-        headers.append(name, value_of(value));
-    }
+    let name = kept.parse::<HeaderName>();
+    name.map(|name| headers.append(name, value_of(value))).is_ok()
 }
 
 /// The name that the publisher gave to a header of a dead letter. None where the header is not the publisher's.

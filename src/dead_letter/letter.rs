@@ -40,6 +40,8 @@ pub(super) enum Cut {
     Nothing,
     /// The publisher's headers and the webhook's answer.
     Details,
+    /// All but what it is: the id and the route.
+    Facts,
     /// All headers.
     Headers,
 }
@@ -49,11 +51,16 @@ impl Cut {
     pub(super) const fn more(self) -> Option<Self> {
         match self {
             Self::Nothing => Some(Self::Details),
-            Self::Details => Some(Self::Headers),
+            Self::Details => Some(Self::Facts),
+            Self::Facts => Some(Self::Headers),
             Self::Headers => None,
         }
     }
 }
+
+/// How many bytes the publisher's headers may have in a letter. A stream takes 64 KiB of headers, and the others need
+/// some of it: the subject alone may have 4 KiB.
+const PUBLISHERS: usize = 48 * 1024;
 
 impl Letter {
     /// A letter about `message` of `route`, which died just now. Its times are turned into those of the wall clock
@@ -75,18 +82,35 @@ impl Letter {
     /// The headers that say why it died, and the publisher's own; none where all are left out.
     pub(super) fn headers(&self, cut: Cut) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
-        match cut {
-            Cut::Headers => return None,
-            Cut::Details => {}
-            Cut::Nothing => self.put_details(&mut headers),
+        if cut == Cut::Headers {
+            return None;
+        }
+        put(&mut headers, names::ID, &self.message.id.to_string());
+        put(&mut headers, names::ROUTE, self.route.as_str());
+        if cut == Cut::Facts {
+            return Some(headers);
         }
         self.put_facts(&mut headers);
+        if cut == Cut::Nothing {
+            self.put_details(&mut headers);
+        }
         Some(headers)
     }
 
     fn put_details(&self, headers: &mut HeaderMap) {
+        let mut room = PUBLISHERS;
+        let mut left_out = 0;
         for (name, value) in self.message.headers.iter() {
-            put_original(headers, name, value);
+            let size = name.len() + value.len() + names::ORIGINAL_PREFIX.len() + 4;
+            // A smaller one behind it may still have room: it may be the one that tells what the payload is.
+            if size <= room && put_original(headers, name, value) {
+                room -= size;
+            } else {
+                left_out += 1;
+            }
+        }
+        if left_out > 0 {
+            put(headers, names::LEFT_OUT, &left_out.to_string());
         }
         let failed_attempt = self.message.failed_attempt.as_ref();
         if let Some(excerpt) = failed_attempt.and_then(|failed_attempt| failed_attempt.excerpt.as_deref()) {
@@ -99,12 +123,7 @@ impl Letter {
 
     fn put_facts(&self, headers: &mut HeaderMap) {
         let message = &self.message;
-        let id = message.id.to_string();
-        // Two routes may keep their letters about one message in one stream, which drops what it takes for a duplicate.
-        headers.insert(names::MESSAGE_ID, format!("{}:{id}", self.route));
-        put(headers, names::ID, &id);
         put(headers, names::REASON, self.reason.label());
-        put(headers, names::ROUTE, self.route.as_str());
         put(headers, names::SUBJECT, &message.subject);
         put(headers, names::ATTEMPTS, &message.attempts.to_string());
         put(headers, names::RECEIVED, &rfc3339(self.received));
@@ -160,7 +179,6 @@ pub(super) mod tests {
     fn the_headers_say_why_it_died() {
         let headers = letter(&[]).headers(Cut::Nothing).unwrap();
         for (name, expected) in [
-            ("Nats-Msg-Id", "todos:order-7"),
             ("Broadcaster-Id", "order-7"),
             ("Broadcaster-Reason", "attempts_exhausted"),
             ("Broadcaster-Last-Failure", "503"),

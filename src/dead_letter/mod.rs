@@ -5,18 +5,25 @@
 //! message that came from a stream acknowledged there: a crash in between delivers it twice, and loses nothing.
 //! [`Store`] finds the letters again, for the command `dead-letters`.
 
+mod api;
 mod destination;
 mod headers;
+mod keeper;
 mod letter;
+mod outbox;
+mod puback;
 mod publisher;
 mod publishing;
 mod queue;
+mod queued;
+mod rounds;
 mod store;
 mod stored;
 
 pub use self::{
     destination::Destination,
     letter::Letter,
+    outbox::Waiting,
     publisher::Publisher,
     publishing::Publishing,
     queue::{LetterQueue, Sender, queue},

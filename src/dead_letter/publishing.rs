@@ -40,7 +40,7 @@ impl Publishing {
     pub async fn open(&mut self, destination: Destination) -> Result<Sender, SetUpError> {
         let connection = self.connection().await?;
         let publisher = Publisher::over(connection, destination, self.clock).await?;
-        let (sender, queue) = queue();
+        let (sender, queue) = queue(self.clock);
         let run = queue.run(publisher, self.give_up.clone());
         drop(spawn_local(self.queues.track_future(run)));
         Ok(sender)

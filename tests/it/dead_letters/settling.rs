@@ -53,10 +53,10 @@ async fn outcome(
     let link = NatsConnection::open(&config.nats, "test", None).await.expect("the client can be set up");
     link.state().connected().await;
     let to = route.dead_letter.clone().expect("it is configured");
-    let destination = Destination { route: route.name.clone(), to };
+    let destination = Destination { route: route.name.clone(), to, is_durable: true };
     let publisher =
         Publisher::over(Rc::new(link), destination, Clock::start()).await.expect("the client takes it");
-    let (sender, queue) = queue();
+    let (sender, queue) = queue(Clock::start());
     let stats = Arc::default();
     fill(&sender, &stats);
     drop(sender);
@@ -65,7 +65,7 @@ async fn outcome(
 }
 
 #[tokio::test]
-async fn it_is_acknowledged_when_the_letter_is_stored_and_terminated_when_that_can_never_be() {
+async fn it_is_acknowledged_when_the_letter_is_stored_and_given_back_when_that_can_never_be() {
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
     let (tally, mut replies) = outcome(&nats, CancellationToken::new(), |sender, stats| {
@@ -78,9 +78,12 @@ async fn it_is_acknowledged_when_the_letter_is_stored_and_terminated_when_that_c
     let said = said.map(|message| (message.subject.to_string(), message.payload));
     assert_eq!(
         said,
-        [("replies.giant".to_owned(), "+TERM".into()), ("replies.stored".to_owned(), "+ACK".into())]
+        [
+            ("replies.giant".to_owned(), "-NAK {\"delay\": 300000000000}".into()),
+            ("replies.stored".to_owned(), "+ACK".into())
+        ]
     );
-    let ends = (tally.of(Outcome::DeadLettered), tally.of(Outcome::Dropped));
+    let ends = (tally.of(Outcome::DeadLettered), tally.of(Outcome::Returned));
     assert_eq!((ends, tally.in_hand()), ((1, 1), 0));
     assert_eq!(count(&nats).await, 1);
 }
