@@ -86,7 +86,7 @@ impl Letter {
 
     fn put_details(&self, headers: &mut HeaderMap) {
         for (name, value) in self.message.headers.iter() {
-            put_original(headers, name, value);
+            put_original(headers, name, &value);
         }
         let failed_attempt = self.message.failed_attempt.as_ref();
         if let Some(excerpt) = failed_attempt.and_then(|failed_attempt| failed_attempt.excerpt.as_deref()) {

@@ -36,8 +36,8 @@ impl Printer {
         }
         let (sequence, attempts) = (letter.sequence.to_string(), letter.attempts().to_string());
         let (time, size) = (time(letter.at), ByteSize::b(letter.size as u64).display().iec().to_string());
-        let reason = clean(letter.reason().unwrap_or("-"));
-        let failure = clean(letter.last_failure().unwrap_or("-"));
+        let reason = clean(letter.reason().as_deref().unwrap_or("-"));
+        let failure = clean(letter.last_failure().as_deref().unwrap_or("-"));
         columns(&mut self.out, [&clean(&letter.id()), &sequence, &time, &reason, &failure, &attempts, &size])
     }
 
@@ -67,7 +67,7 @@ impl Printer {
         } else {
             writeln!(self.out, "sequence: {}\ntime: {}", letter.sequence, time(letter.at))?;
             for (name, text) in letter.headers.iter() {
-                writeln!(self.out, "{}: {}", clean(name), clean(text))?;
+                writeln!(self.out, "{}: {}", clean(name), clean(&text))?;
             }
             writeln!(self.out)?;
             if self.terminal {

@@ -40,8 +40,8 @@ impl Selected {
     /// route's own.
     pub(super) fn has(&self, letter: &Stored) -> bool {
         self.id.as_ref().is_none_or(|id| *id == letter.id())
-            && self.reason.as_ref().is_none_or(|reason| Some(reason.as_str()) == letter.reason())
+            && self.reason.as_ref().is_none_or(|reason| letter.reason().as_deref() == Some(reason.as_str()))
             && self.since.is_none_or(|since| letter.at >= since)
-            && !letter.route().is_some_and(|route| self.others.iter().any(|other| other.as_str() == route))
+            && !letter.route().is_some_and(|route| self.others.iter().any(|other| *other.as_str() == *route))
     }
 }
