@@ -6,6 +6,7 @@
 //! [`Store`] finds the letters again, for the command `dead-letters`.
 
 mod api;
+mod claim;
 mod destination;
 mod headers;
 mod keeper;
@@ -21,12 +22,13 @@ mod store;
 mod stored;
 
 pub use self::{
+    claim::Claim,
     destination::Destination,
     letter::Letter,
     outbox::Waiting,
     publisher::Publisher,
     publishing::Publishing,
     queue::{LetterQueue, Sender, queue},
-    store::{Listing, Store, StoreError},
+    store::{Cursor, Store, StoreError},
     stored::Stored,
 };

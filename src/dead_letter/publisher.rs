@@ -26,6 +26,7 @@ use crate::{
         throttle::Throttle,
     },
     message::{
+        HeaderBlock, Headers,
         acknowledgement::{Ack, AckKind},
         header_names::nats as names,
         outcome::Outcome,
@@ -306,7 +307,7 @@ impl Publisher {
             subject: self.destination.to.subject.as_str().into(),
             reply: reply.as_deref().map(Into::into),
             payload: letter.letter.message.payload.clone(),
-            headers: self.headers(letter),
+            headers: self.headers(letter).as_ref().map(map),
         };
         // The client blocks when it is disconnected and its queue is full.
         match timeout(CONFIRMATION, self.connection.client().publish_message(message)).await {
@@ -323,12 +324,12 @@ impl Publisher {
         }
     }
 
-    fn headers(&self, letter: &QueuedLetter) -> Option<async_nats::HeaderMap> {
+    fn headers(&self, letter: &QueuedLetter) -> Option<HeaderBlock> {
         let mut headers = letter.letter.headers(letter.cut)?;
-        headers.insert(names::MESSAGE_ID, letter.message_id());
+        headers.put(names::MESSAGE_ID, letter.message_id());
         if let Some(stream) = &self.destination.to.stream {
             // The server itself then refuses to put it into another stream.
-            headers.insert(names::EXPECTED_STREAM, stream.as_str());
+            headers.put(names::EXPECTED_STREAM, stream.as_str());
         }
         Some(headers)
     }
@@ -400,4 +401,13 @@ impl Publisher {
             info!(route = self.destination.route.as_str(), "dead letters are published again");
         }
     }
+}
+
+fn map(block: &HeaderBlock) -> async_nats::HeaderMap {
+    let headers = Headers::from_lines(bytes::Bytes::copy_from_slice(block.lines()));
+    let mut map = async_nats::HeaderMap::new();
+    for (name, value) in headers.iter() {
+        map.append(name, &*value);
+    }
+    map
 }

@@ -35,7 +35,7 @@ pub struct Request<'b> {
     pub began: Time,
     /// The body, byte for byte.
     pub body: &'b [u8],
-    content_type: Option<&'b str>,
+    content_type: Option<&'b [u8]>,
     id: IdText<'b>,
     subject: Cow<'b, str>,
     attempt: u32,
@@ -73,13 +73,13 @@ impl Template {
     pub fn prepare<'b>(&self, batch: &'b Batch, began: Time) -> Request<'b> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
-        let given = || message.headers.get(names::CONTENT_TYPE).filter(|given| is_content_type(given));
+        let given = || message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
         Request {
             began,
             body: &message.payload,
-            content_type: (!self.sets_content_type).then(|| given().unwrap_or("application/json")),
+            content_type: (!self.sets_content_type).then(|| given().unwrap_or(b"application/json")),
             id: IdText::from(&message.id),
-            subject: header_safe(&message.subject),
+            subject: header_safe(message.subject.as_bytes()),
             attempt: message.attempts,
         }
     }
@@ -90,7 +90,7 @@ impl Request<'_> {
     /// length of the body is left to the wire format.
     pub fn each_field(&self, mut put: impl FnMut(&'static str, &[u8])) {
         if let Some(content_type) = self.content_type {
-            put(names::CONTENT_TYPE, content_type.as_bytes());
+            put(names::CONTENT_TYPE, content_type);
         }
         put(names::WEBHOOK_ID, self.id.as_bytes());
         put(names::SUBJECT, self.subject.as_bytes());
@@ -131,8 +131,8 @@ fn in_usual_case(name: &HeaderName) -> Box<str> {
 
 /// Whether the publisher's content type can be one: printable ASCII, so that nobody can smuggle a second field into the
 /// head. What is too long would only have the webhook refuse the request.
-fn is_content_type(given: &str) -> bool {
+fn is_content_type(given: &[u8]) -> bool {
     const LONGEST: usize = 256;
     let is_text = |byte: u8| byte == b'\t' || (b' '..0x7f).contains(&byte);
-    !given.is_empty() && given.len() <= LONGEST && given.bytes().all(is_text)
+    !given.is_empty() && given.len() <= LONGEST && given.iter().copied().all(is_text)
 }

@@ -3,17 +3,20 @@
 pub mod ack_queue;
 pub mod acknowledgement;
 pub mod batch;
+mod header_block;
 pub mod header_names;
+mod headers;
 mod origin;
 pub mod outcome;
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use uuid::Uuid;
 
 use self::{acknowledgement::AckHandle, outcome::Failure};
+pub use self::{header_block::HeaderBlock, headers::Headers};
 use crate::base::clock::Time;
 
 /// One message: what the publisher sent, and what has become of it so far.
@@ -94,7 +97,7 @@ impl Message {
             + OVERHEAD
             + self.payload.len()
             + self.subject.len()
-            + self.headers.0.len()
+            + self.headers.as_bytes().len()
             + self.id.heap_size()
             + self.failed_attempt.as_ref().map_or(0, |failed_attempt| failed_attempt.cost())
     }
@@ -107,6 +110,7 @@ impl Message {
     /// posting it cost far more.
     pub fn detach(&mut self) {
         self.payload = Bytes::copy_from_slice(&self.payload);
+        self.headers.detach();
     }
 }
 
@@ -137,10 +141,15 @@ impl Id {
 
     /// The publisher's id, with everything that can't stand in a header percent-encoded; a fresh one where it is empty
     /// or longer than [`Id::LONGEST`].
-    pub fn given(id: &str) -> Self {
+    pub fn given(id: impl AsRef<[u8]>) -> Self {
+        Self::safe(id.as_ref()).unwrap_or_else(Self::fresh)
+    }
+
+    /// As [`Id::given`], or none where it would be a fresh one.
+    pub fn safe(id: &[u8]) -> Option<Self> {
         let safe = header_safe(id);
         // Measured after the encoding, which can make it three times as long.
-        if safe.is_empty() || safe.len() > Self::LONGEST { Self::fresh() } else { Self::Given(safe.into()) }
+        (!safe.is_empty() && safe.len() <= Self::LONGEST).then(|| Self::Given(safe.into()))
     }
 
     /// An id that was made or made safe elsewhere, as it was written there.
@@ -168,66 +177,11 @@ impl fmt::Display for Id {
 }
 
 /// `text` with blanks, control characters, `%` and everything beyond ASCII percent-encoded, so that it can stand in an
-/// HTTP header and be decoded again. Subjects and ids come from strangers.
-pub fn header_safe(text: &str) -> std::borrow::Cow<'_, str> {
+/// HTTP header and be decoded again. Subjects and ids come from strangers, and need not be UTF-8: two that differ must
+/// not become one.
+pub fn header_safe(text: &[u8]) -> Cow<'_, str> {
     const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
-    utf8_percent_encode(text, UNSAFE).into()
-}
-
-/// A message's NATS headers, in one block of memory.
-///
-/// Few messages have headers, and few of those headers are ever read: a map would allocate for each header, and finding
-/// one faster is worth less than that.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Box<str>);
-
-impl Headers {
-    /// Keeps `headers` in their order. A line break, which no header can have on the wire, becomes a blank.
-    pub fn new<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut block = String::new();
-        for (name, value) in headers {
-            // A colon or a line break would be taken for the end of the name or of the header when the block is read.
-            block.extend(name.chars().map(|c| if c == ':' || c == '\n' { ' ' } else { c }));
-            block.push(':');
-            block.extend(value.chars().map(|c| if c == '\n' { ' ' } else { c }));
-            block.push('\n');
-        }
-        Self(block.into())
-    }
-
-    /// All headers as name and value, in the order they were given.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.split_terminator('\n').filter_map(|line| line.split_once(':'))
-    }
-
-    /// The first value of `name`, in any spelling of upper and lower case.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        if self.0.is_empty() {
-            return None;
-        }
-        self.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-}
-
-/// The block as it is kept, for the hand-over: what [`FromStr`](std::str::FromStr) reads back.
-impl fmt::Display for Headers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::str::FromStr for Headers {
-    type Err = std::convert::Infallible;
-
-    fn from_str(block: &str) -> Result<Self, Self::Err> {
-        Ok(Self::new(block.split_terminator('\n').filter_map(|line| line.split_once(':'))))
-    }
-}
-
-impl fmt::Debug for Headers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
+    percent_encode(text, UNSAFE).into()
 }
 
 #[cfg(test)]
@@ -238,13 +192,14 @@ mod tests {
     fn an_id_keeps_what_a_header_can_carry_and_encodes_the_rest() {
         assert_eq!(Id::given("order-17:a.b").to_string(), "order-17:a.b");
         assert_eq!(Id::given("a b\r\nc%é").to_string(), "a%20b%0D%0Ac%25%C3%A9");
+        assert_ne!(Id::given(b"a\xff"), Id::given(b"a\xfe"));
     }
 
     #[test]
     fn an_empty_or_endless_id_is_replaced() {
         assert!(matches!(Id::given(""), Id::Made(_)));
-        assert!(matches!(Id::given(&"x".repeat(257)), Id::Made(_)));
-        assert!(matches!(Id::given(&"x".repeat(256)), Id::Given(_)));
+        assert!(matches!(Id::given("x".repeat(257)), Id::Made(_)));
+        assert!(matches!(Id::given("x".repeat(256)), Id::Given(_)));
     }
 
     #[test]
@@ -258,31 +213,17 @@ mod tests {
     }
 
     #[test]
-    fn headers_keep_their_order_and_are_found_in_any_case() {
-        let headers = Headers::new([("Content-Type", "text/plain"), ("X", ""), ("x", "a:b")].into_iter());
-        assert_eq!(headers.get("content-type"), Some("text/plain"));
-        assert_eq!(headers.get("X"), Some(""));
-        assert_eq!(headers.get("absent"), None);
-        let all: Vec<_> = headers.iter().collect();
-        assert_eq!(all, [("Content-Type", "text/plain"), ("X", ""), ("x", "a:b")]);
-    }
-
-    #[test]
-    fn a_line_break_in_a_header_makes_no_second_header() {
-        let headers = Headers::new([("a", "1\nb:2")].into_iter());
-        assert_eq!(headers.iter().collect::<Vec<_>>(), [("a", "1 b:2")]);
-    }
-
-    #[test]
-    fn a_detached_payload_is_a_copy() {
+    fn a_detached_message_shares_no_memory() {
         for size in [100, 20_000, 1 << 20] {
             let block = Bytes::from(vec![7; 2 << 20]);
             let payload = block.slice(..size);
+            let headers = Headers::from_lines(block.slice(..10));
             let mut message =
-                Message::new(Id::fresh(), "a".into(), Headers::default(), payload.clone(), Time::START);
+                Message::new(Id::fresh(), "a".into(), headers.clone(), payload.clone(), Time::START);
             message.detach();
-            assert_eq!(message.payload, payload);
+            assert_eq!((&message.payload, &message.headers), (&payload, &headers));
             assert_ne!(message.payload.as_ptr(), block.as_ptr());
+            assert_ne!(message.headers.as_bytes().as_ptr(), block.as_ptr());
         }
     }
 }

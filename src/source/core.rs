@@ -272,7 +272,7 @@ pub(super) fn accept(message: async_nats::Message, subscribed: &Arc<str>, now: T
             values.iter().map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
         }))
     });
-    let id = headers.get(names::MESSAGE_ID).map_or_else(Id::fresh, Id::given);
+    let id = headers.get_bytes(names::MESSAGE_ID).map_or_else(Id::fresh, Id::given);
     Message::new(id, subject, headers, message.payload, now)
 }
 

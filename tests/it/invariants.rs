@@ -91,7 +91,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("message", &["base"]),
     ("stats", &["base", "message"]),
     ("config", &["base", "message"]),
-    ("nats", &["base", "config", "stats"]),
+    ("nats", &["base", "config", "message", "stats"]),
     ("dead_letter", &["base", "config", "message", "nats", "stats"]),
     ("deliver", &["base", "config", "message"]),
     ("route", &["base", "config", "dead_letter", "deliver", "message", "stats"]),

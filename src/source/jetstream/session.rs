@@ -241,7 +241,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         if matches!(message.id, Id::Made(_)) {
             // The same for every delivery and every replica. Without dots, which separate the signed parts of a request
             // in Standard Webhooks.
-            message.id = Id::given(&format!("{}:{}", origin.stream, origin.sequence));
+            message.id = Id::given(format!("{}:{}", origin.stream, origin.sequence));
         }
         // What became of earlier deliveries is not known here. Each counts as an attempt, so that `retry.attempts` also
         // ends a message that no replica ever came to an end with.
