@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod clock;
 pub mod descriptors;
 pub mod error_chain;
+pub mod network;
 pub mod runtime;
 pub mod throttle;
 pub(crate) mod timer;

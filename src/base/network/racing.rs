@@ -17,17 +17,17 @@ const LEAST: Duration = Duration::from_millis(10);
 
 /// What came of a race.
 #[derive(Debug)]
-pub(super) struct Finish<T> {
+pub struct Finish<T> {
     /// The first that was connected, where one was.
-    pub(super) winner: Option<(SocketAddr, T)>,
+    pub winner: Option<(SocketAddr, T)>,
     /// Those that had a head start, and had not answered when the race was over.
-    pub(super) silent: Vec<SocketAddr>,
+    pub silent: Vec<SocketAddr>,
     /// Those that failed.
-    pub(super) failed: Vec<(SocketAddr, io::Error)>,
+    pub failed: Vec<(SocketAddr, io::Error)>,
 }
 
 /// Tries `addresses` in this order until one is connected, or `deadline`. Needs a runtime that takes local tasks.
-pub(super) async fn race<T, C>(
+pub async fn race<T, C>(
     addresses: &[SocketAddr],
     deadline: Instant,
     connect: impl Fn(SocketAddr) -> C,
