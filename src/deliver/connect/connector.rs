@@ -1,6 +1,6 @@
 //! Opens a connection to a webhook: name, address, TLS, one after the other and in bounded time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -136,7 +136,7 @@ impl Connector {
 
     /// What became of each address: of those that did not answer, all were tried. Where we were short of something, it is
     /// our trouble, whatever the other addresses said: they may not be the ones that work.
-    fn why<T>(&self, finish: &Finish<T>) -> Trouble {
+    fn why<T>(&self, finish: &Finish<SocketAddr, T, io::Error>) -> Trouble {
         let failed = finish.failed.iter().map(|(address, error)| (*address, of_connect(error)));
         let silence = format!("no answer {}", self.within());
         let silent = finish.silent.iter().map(|address| (*address, (false, silence.clone())));
