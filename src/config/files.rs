@@ -1,5 +1,6 @@
-//! Files that settings name: secrets and certificates. They are read once, at load, so that a bad one is a mistake in
-//! the configuration and not a failure later. A relative path starts at the working directory.
+//! Files that settings name: secrets and certificates. They are read at load, so that a bad one is a mistake in the
+//! configuration and not a failure later; those of a login are read again for each login. A relative path starts at the
+//! working directory.
 
 use std::{
     env,
@@ -31,7 +32,7 @@ pub(super) fn secret<T>(
     at: &Section<'_>,
     key: &'static str,
     file_key: &'static str,
-    parse: impl Fn(String) -> Result<T, String>,
+    parse: impl Fn(String, Option<&Path>) -> Result<T, String>,
 ) -> Result<Option<T>, Reported> {
     let (place, file_place) = (at.place(key), at.place(file_key));
     let loser = match (place, file_place) {
@@ -39,11 +40,16 @@ pub(super) fn secret<T>(
         (Some(direct), Some(file)) if direct.layer() < file.layer() => Some(key),
         _ => None,
     };
-    let read = |key, value: &dyn Fn(&Value) -> Result<String, String>| match loser {
-        Some(loser) if loser == key => at.replaced(key),
-        _ => at.optional(key, |it| parse(value(it)?)),
+    let direct = |value: &Value| parse(parse::text(value)?, None);
+    let from_file = |value: &Value| {
+        let path = path(value)?;
+        parse(secret_file(&path)?, Some(&path))
     };
-    let (direct, from_file) = (read(key, &parse::text), read(file_key, &secret_file));
+    let read = |key, value: &dyn Fn(&Value) -> Result<T, String>| match loser {
+        Some(loser) if loser == key => at.replaced(key),
+        _ => at.optional(key, value),
+    };
+    let (direct, from_file) = (read(key, &direct), read(file_key, &from_file));
     if let (None, Some(place), Some(_)) = (loser, place, file_place) {
         let problem = format!("expected only one of {file_key} and {key}, which is set in {place}");
         return Err(at.report(file_key, problem));
@@ -52,64 +58,60 @@ pub(super) fn secret<T>(
 }
 
 /// The contents of a file that holds one secret, without the end of its only line.
-pub(super) fn secret_file(value: &Value) -> Result<String, String> {
-    let (file, secret) = lines(value)?;
+pub(super) fn secret_file(path: &Path) -> Result<String, String> {
+    let (file, secret) = lines(path)?;
     // Two lines may be two secrets. Joined, or with the break, they would be another one, or another host.
     parse::one_line(&secret).map_err(|problem| format!("{problem} in {file}"))?;
     Ok(secret)
 }
 
 /// A NATS credentials file, with a JWT and the seed that belongs to it.
-pub(super) fn credentials(value: &Value) -> Result<SecretFile, String> {
-    let (file, text) = lines(value)?;
+pub(super) fn credentials(path: &Path) -> Result<SecretFile, String> {
+    let (file, text) = lines(path)?;
     // The client takes the last line for one only with the line end that was trimmed.
     let contents = format!("{text}\n");
-    if nats_login::is_credentials(&contents) {
-        Ok(SecretFile { path: path(value)?, contents: contents.into() })
+    if nats_login::jwt_and_seed(&contents).is_some() {
+        Ok(SecretFile { path: path.to_owned(), contents: contents.into() })
     } else {
         Err(format!("expected a NATS user JWT and its nkey seed in {file}"))
     }
 }
 
 /// A file with the seed of a NATS user.
-pub(super) fn nkey_seed(value: &Value) -> Result<SecretFile, String> {
-    let (file, text) = lines(value)?;
+pub(super) fn nkey_seed(path: &Path) -> Result<SecretFile, String> {
+    let (file, text) = lines(path)?;
     let seed = text.trim();
     if nats_login::is_user_seed(seed) {
-        Ok(SecretFile { path: path(value)?, contents: seed.to_owned().into() })
+        Ok(SecretFile { path: path.to_owned(), contents: seed.to_owned().into() })
     } else {
         Err(format!("expected the nkey seed of a user, SU…, in {file}"))
     }
 }
 
-/// A PEM file with certificates of authorities, and what it holds.
-pub(super) fn authorities(value: &Value) -> Result<(PathBuf, Vec<CertificateDer<'static>>), String> {
-    let (path, certificates) = certificates(value)?;
+/// The certificates of authorities in a PEM file.
+pub(super) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = certificates(path)?;
     // One that can't be an authority is left out later, and the others are trusted.
     let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
-    let problem = || format!("expected certificates that can be read in {}", named(&path));
-    (usable > 0).then_some(()).ok_or_else(problem)?;
-    Ok((path, certificates))
+    let problem = || format!("expected certificates that can be read in {}", named(path));
+    (usable > 0).then_some(certificates).ok_or_else(problem)
 }
 
-/// A PEM file with certificates, and what it holds.
-pub(super) fn certificates(value: &Value) -> Result<(PathBuf, Vec<CertificateDer<'static>>), String> {
-    let path = path(value)?;
-    let contents = read(&path)?;
+/// The certificates in a PEM file.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let contents = read(path)?;
     let parsed = CertificateDer::pem_slice_iter(&contents).collect::<Result<Vec<_>, _>>();
     // The parser's own errors quote the file.
     match parsed {
-        Ok(certificates) if !certificates.is_empty() => Ok((path, certificates)),
-        _ => Err(format!("expected certificates in PEM in {}", named(&path))),
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(format!("expected certificates in PEM in {}", named(path))),
     }
 }
 
-/// A PEM file with a private key, and the key.
-pub(super) fn private_key(value: &Value) -> Result<(PathBuf, PrivateKeyDer<'static>), String> {
-    let path = path(value)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&path)?);
-    let wrong = |_| format!("expected a private key in PEM, not encrypted, in {}", named(&path));
-    key.map_err(wrong).map(|key| (path.clone(), key))
+/// The private key in a PEM file.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let wrong = |_| format!("expected a private key in PEM, not encrypted, in {}", named(path));
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(wrong)
 }
 
 /// Whether a certificate, the first of its chain, can be shown with this key.
@@ -125,16 +127,26 @@ pub(super) fn belong_together(
     }
 }
 
-fn path(value: &Value) -> Result<PathBuf, String> {
+/// What `read` finds in the file that a value names, and the path.
+pub(super) fn named_by<T>(
+    value: &Value,
+    read: impl FnOnce(&Path) -> Result<T, String>,
+) -> Result<(PathBuf, T), String> {
+    let path = path(value)?;
+    let found = read(&path)?;
+    Ok((path, found))
+}
+
+/// A path as it was written.
+pub(super) fn path(value: &Value) -> Result<PathBuf, String> {
     parse::text(value).map(PathBuf::from)
 }
 
 /// How the file is named, and its text without the end of its last line: editors and `echo` end a file with a newline,
 /// which is no part of the secret.
-fn lines(value: &Value) -> Result<(String, String), String> {
-    let path = path(value)?;
-    let contents = read(&path)?;
-    let file = named(&path);
+fn lines(path: &Path) -> Result<(String, String), String> {
+    let contents = read(path)?;
+    let file = named(path);
     let text = text(contents).map_err(|instead| format!("expected UTF-8 text in {file}{instead}"))?;
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {

@@ -43,14 +43,15 @@ pub use self::{
     errors::{ConfigError, ConfigErrors, ConfigWarning, Place},
     log::{Log, LogFormat, LogLevel},
     names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject},
-    nats::{ClientCertificate, Nats, NatsAuth, NatsTls},
+    nats::{ClientCertificate, Nats, NatsAuth, NatsCertificates, NatsTls},
+    nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     route::{
         Bounds, Breaker, DeadLetter, DeliverPolicy, Jetstream, Overflow, Queue, RateLimit, Retry, Route,
         Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
     },
     runtime::{Runtime, Threads},
-    secret::{Secret, SecretFile, is_name},
+    secret::{Secret, SecretFile, SecretText, is_name},
     server::Server,
     shutdown::Shutdown,
 };

@@ -2,13 +2,13 @@
 
 use nkeys::{KeyPair, KeyPairType};
 
-/// Whether a text is a `.creds` file: a JWT and a user's seed, each between two lines of dashes, as the client finds them.
-pub(super) fn is_credentials(text: &str) -> bool {
+/// The JWT and the user's seed in the text of a `.creds` file, where it is one: each stands between two lines of dashes.
+pub fn jwt_and_seed(text: &str) -> Option<(&str, &str)> {
     let lines: Vec<_> = text.lines().collect();
     let between = |window: &&[&str]| is_rule(window[0]) && is_rule(window[2]) && is_word(window[1]);
     let mut found = lines.windows(3).filter(between).map(|window| window[1]);
-    let (jwt, seed) = (found.next(), found.next());
-    jwt.is_some_and(is_jwt) && seed.is_some_and(is_user_seed)
+    let (jwt, seed) = (found.next()?, found.next()?);
+    (is_jwt(jwt) && is_user_seed(seed)).then_some((jwt, seed))
 }
 
 /// Whether a text is the seed of a user's nkey, `SU…`, without a letter too many or wrong.

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{MASK, NatsAuth};
+use super::{MASK, NatsAuth, SecretText};
 
 /// The address of one NATS server: `nats://` or `tls://`, perhaps with `user:password@` or `token@`.
 ///
@@ -36,13 +36,30 @@ impl NatsUrl {
         self.with_login("")
     }
 
+    /// The host: a name or an address, an IPv6 one without its brackets.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port, which is 4222 where the address has none.
+    pub fn port(&self) -> u16 {
+        self.0.port().unwrap_or(4222)
+    }
+
+    /// Whether the connection is to be encrypted whatever the server says.
+    pub fn is_tls(&self) -> bool {
+        self.0.scheme() == "tls"
+    }
+
     /// The login that the address carries: a user with a password, or a token.
     pub fn login(&self) -> Option<NatsAuth> {
         let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let user = decoded(self.0.username());
         self.has_login().then(|| match self.0.password() {
-            Some(password) => NatsAuth::Password { user, password: decoded(password).into() },
-            None => NatsAuth::Token(user.into()),
+            Some(password) => {
+                NatsAuth::Password { user, password: SecretText::Inline(decoded(password).into()) }
+            }
+            None => NatsAuth::Token(SecretText::Inline(user.into())),
         })
     }
 
@@ -58,7 +75,7 @@ impl NatsUrl {
     }
 
     /// Whether the address carries a user, a password or a token.
-    pub(super) fn has_login(&self) -> bool {
+    pub fn has_login(&self) -> bool {
         !self.0.username().is_empty() || self.0.password().is_some()
     }
 }

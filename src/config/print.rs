@@ -69,6 +69,8 @@ impl TomlWriter {
         let servers: Vec<_> = nats.servers.iter().map(ToString::to_string).collect();
         self.text("url", servers.join(","));
         self.text("name", &nats.name);
+        self.text("inbox_prefix", &nats.inbox_prefix);
+        self.bare("ignore_discovered_servers", nats.ignore_discovered_servers);
         match &nats.auth {
             NatsAuth::Anonymous => {}
             NatsAuth::Credentials(file) => self.path("credentials_file", Some(&file.path)),
@@ -79,13 +81,12 @@ impl TomlWriter {
             }
             NatsAuth::Token(_) => self.text("token", MASK),
         }
-        let NatsTls { ca_file, client } = &nats.tls;
-        if ca_file.is_some() || client.is_some() {
-            self.section("nats.tls");
-            self.path("ca_file", ca_file.as_deref());
-            self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
-            self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
-        }
+        let NatsTls { ca_file, client, handshake_first } = &nats.tls;
+        self.section("nats.tls");
+        self.path("ca_file", ca_file.as_deref());
+        self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
+        self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
+        self.bare("handshake_first", handshake_first);
     }
 
     fn route(&mut self, route: &Route) {

@@ -12,13 +12,32 @@ use super::MASK;
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
-/// A file that holds a secret, and what it held when the configuration was loaded.
+/// A file that holds a secret, and what it held when it was read last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretFile {
     /// The path as it was written; not a secret.
     pub path: PathBuf,
     /// The secret that was read from it.
     pub contents: Secret,
+}
+
+/// A secret that stands in the settings, or in a file that they name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretText {
+    /// In the settings.
+    Inline(Secret),
+    /// In a file.
+    InFile(SecretFile),
+}
+
+impl SecretText {
+    /// The secret, as it was when the configuration was loaded or the file read again.
+    pub const fn secret(&self) -> &Secret {
+        match self {
+            Self::Inline(secret) => secret,
+            Self::InFile(file) => &file.contents,
+        }
+    }
 }
 
 impl From<String> for Secret {

@@ -15,7 +15,7 @@ use tracing::debug;
 use super::{
     Deliver,
     answer::Answer,
-    connect::{connector::Connector, network::Transport, stream::Stream},
+    connect::{connector::Connector, network::Transport},
     fault::Fault,
     h1::{
         connection::{Buffers, Exchange, ExchangeError, HttpConnection},
@@ -27,6 +27,7 @@ use super::{
 use crate::{
     base::{
         clock::{Clock, Time},
+        network::stream::Stream,
         timer::Timer,
     },
     config::Webhook,

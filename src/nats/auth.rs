@@ -4,24 +4,26 @@ use async_nats::ConnectOptions;
 use secrecy::ExposeSecret as _;
 
 use super::SetUpError;
-use crate::config::{Nats, NatsAuth, NatsUrl};
+use crate::config::{Nats, NatsAuth};
 
 pub(super) fn authenticated(config: &Nats) -> Result<ConnectOptions, SetUpError> {
     let options = ConnectOptions::new();
-    // The client ignores a login in a URL. It has one for all servers, which the configuration has made sure of.
-    let in_url = config.servers.iter().find_map(NatsUrl::login);
-    let options = match in_url.as_ref().unwrap_or(&config.auth) {
+    let options = match config.login() {
         NatsAuth::Anonymous => options,
         NatsAuth::Credentials(file) => {
             options.credentials(file.contents.expose_secret()).map_err(|error| SetUpError(Box::new(error)))?
         }
         NatsAuth::NkeySeed(file) => options.nkey(file.contents.expose_secret().to_owned()),
         NatsAuth::Password { user, password } => {
-            options.user_and_password(user.clone(), password.expose_secret().to_owned())
+            options.user_and_password(user, password.secret().expose_secret().to_owned())
         }
-        NatsAuth::Token(token) => options.token(token.expose_secret().to_owned()),
+        NatsAuth::Token(token) => options.token(token.secret().expose_secret().to_owned()),
     };
+    let options = options.custom_inbox_prefix(config.inbox_prefix.to_string());
+    let options =
+        if config.ignore_discovered_servers { options.ignore_discovered_servers() } else { options };
     let tls = &config.tls;
+    let options = if tls.handshake_first { options.tls_first() } else { options };
     let options = match &tls.ca_file {
         Some(ca) => options.add_root_certificates(ca.clone()).require_tls(true),
         None => options,

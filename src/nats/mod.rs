@@ -3,7 +3,7 @@
 mod auth;
 mod barrier;
 mod connection;
-pub mod intake;
+mod intake;
 mod replies;
 mod state;
 

@@ -75,7 +75,7 @@ fn libraries_stay_where_they_belong() {
     only("hyper", &["control/server/", "cli/health.rs"]);
     only("hyper_util", &["control/server/", "cli/health.rs"]);
     only("httparse", &["deliver/h1/response/mod.rs"]);
-    only("socket2", &["control/", "deliver/connect/"]);
+    only("socket2", &["base/network/", "control/", "deliver/connect/"]);
     only("backoff", &["base/backoff.rs"]);
     only("governor", &["route/schedule/rate_limit.rs"]);
     only("figment", &["config/layers.rs"]);

@@ -93,7 +93,7 @@ fn header_name(at: &Section<'_>, name: &str) -> Result<HeaderName, Reported> {
 }
 
 fn header_value(value: &Value, from_file: bool) -> Result<HeaderValue, String> {
-    let text = if from_file { files::secret_file(value)? } else { parse::text(value)? };
+    let text = if from_file { files::secret_file(&files::path(value)?)? } else { parse::text(value)? };
     let mut header = HeaderValue::from_str(&text).map_err(|_| "expected no control characters".to_owned())?;
     // `Debug` masks it then.
     header.set_sensitive(true);

@@ -50,7 +50,7 @@ pub struct WebhookTls {
 }
 
 pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
-    let url = files::secret(at, "url", "url_file", |text| {
+    let url = files::secret(at, "url", "url_file", |text, _file| {
         text.parse().map_err(|error: WebhookUrlError| error.to_string())
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
@@ -79,7 +79,7 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
 }
 
 fn tls(at: &Section<'_>) -> Result<WebhookTls, Reported> {
-    let file = at.optional("ca_file", files::authorities);
+    let file = at.optional("ca_file", |value| files::named_by(value, files::authorities));
     let system_roots = at.or("system_roots", true, parse::switch);
     if let (Ok(None), Ok(false)) = (&file, system_roots) {
         return Err(

@@ -4,7 +4,7 @@ use nkeys::KeyPair;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use super::{Given, ROUTE, creds, given};
-use crate::config::NatsAuth;
+use crate::config::{NatsAuth, load};
 
 fn nats_file(key: &str, contents: &str) -> Given {
     let given = given(ROUTE);
@@ -50,6 +50,32 @@ fn what_no_server_would_take_is_found_before_one_is_asked() {
             "nats.nkey_seed_file: expected the nkey seed of a user, SU…, in DIR/secret (in flag --set)",
             "{wrong}"
         );
+    }
+}
+
+#[test]
+fn a_login_is_what_its_files_hold_now() {
+    let seeds = [(); 2].map(|()| KeyPair::new_user().seed().unwrap());
+    let [old, new] = &seeds;
+    for (key, before, after, torn) in [
+        ("nats.credentials_file", creds("h.p.s", old), creds("n.p.s", new), creds("h.p.s", "SUAB")),
+        ("nats.nkey_seed_file", old.clone(), new.clone(), "SUAB".to_owned()),
+        ("nats.token_file", "old-s3cret".to_owned(), "new-s3cret".to_owned(), "a\ns3cret".to_owned()),
+        ("nats.password_file", "old-s3cret".to_owned(), "new-s3cret".to_owned(), String::new()),
+    ] {
+        let given = nats_file(key, &before);
+        let given = if key.contains("password") { given.flag("nats.user", "u", "--set") } else { given };
+        let at_start = load(given.sources.clone()).unwrap().nats.login();
+        assert_eq!(at_start.clone().read_again().as_ref(), Ok(&at_start), "{key}");
+        given.beside("secret", &after);
+        let now = at_start.clone().read_again().unwrap();
+        assert!(now != at_start && now == load(given.sources.clone()).unwrap().nats.login(), "{key}");
+        given.beside("secret", &torn);
+        let error = at_start.clone().read_again().unwrap_err();
+        assert!(error.contains("/secret") && !error.contains("s3cret"), "{key}: {error}");
+        std::fs::remove_file(given.folder.path().join("secret")).unwrap();
+        let error = at_start.read_again().unwrap_err();
+        assert!(error.contains("/secret: No such file"), "{key}: {error}");
     }
 }
 

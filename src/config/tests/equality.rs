@@ -9,13 +9,15 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 60] = [
+const SETTINGS: [Setting; 63] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
     ("server.metrics", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
     ("nats.url", ["nats://a", "nats://b"], &[]),
     ("nats.name", ["a", "b"], &[]),
+    ("nats.inbox_prefix", ["_INBOX", "_INBOX.daemon"], &[]),
+    ("nats.ignore_discovered_servers", ["false", "true"], &[]),
     ("nats.credentials_file", ["DIR/a.creds", "DIR/b.creds"], &[]),
     ("nats.nkey_seed_file", ["DIR/a.seed", "DIR/b.seed"], &[]),
     ("nats.user", ["a", "b"], &[("nats.password", "x")]),
@@ -26,6 +28,7 @@ const SETTINGS: [Setting; 60] = [
     ("nats.tls.ca_file", ["DIR/a.pem", "DIR/b.pem"], &[]),
     ("nats.tls.cert_file", ["DIR/a.pem", "DIR/same.pem"], &[("nats.tls.key_file", "DIR/a.key")]),
     ("nats.tls.key_file", ["DIR/a.key", "DIR/same.key"], &[("nats.tls.cert_file", "DIR/a.pem")]),
+    ("nats.tls.handshake_first", ["false", "true"], &[]),
     ("runtime.threads", ["1", "2"], &[]),
     ("shutdown.grace", ["1s", "2s"], &[]),
     ("routes.todos.subject", ["a", "b"], &[]),

@@ -67,7 +67,7 @@ fn plain_variables_set_the_default_route_and_nats() {
 fn values_of_the_environment_stay_as_they_are_written() {
     let config = given(ROUTE).var("BROADCASTER__NATS__TOKEN", "0123").load();
     let NatsAuth::Token(token) = config.nats.auth else { panic!("a token expected: {:?}", config.nats.auth) };
-    assert_eq!(secrecy::ExposeSecret::expose_secret(&token), "0123");
+    assert_eq!(secrecy::ExposeSecret::expose_secret(token.secret()), "0123");
 }
 
 #[test]

@@ -15,6 +15,11 @@ metrics = "[::]:7777"
 [nats]
 url = "nats://127.0.0.1:4222"
 name = "broadcaster"
+inbox_prefix = "_INBOX"
+ignore_discovered_servers = false
+
+[nats.tls]
+handshake_first = false
 
 [runtime]
 threads = "auto"

@@ -140,9 +140,11 @@ fn a_good_configuration_does_not_show_its_secrets() {
     let Some(NatsAuth::Password { user, password }) = config.nats.servers[0].login() else {
         panic!("a user with a password expected")
     };
-    assert_eq!((user.as_str(), password.expose_secret()), (SECRET, SECRET));
+    assert_eq!((user.as_str(), password.secret().expose_secret()), (SECRET, SECRET));
     let with_token: NatsUrl = "tls://s3cret@b".parse().unwrap();
-    assert!(matches!(with_token.login(), Some(NatsAuth::Token(token)) if token.expose_secret() == SECRET));
+    assert!(
+        matches!(with_token.login(), Some(NatsAuth::Token(token)) if token.secret().expose_secret() == SECRET)
+    );
     assert!(config.routes[0].webhook.headers["x-token"].is_sensitive());
 }
 
@@ -158,7 +160,7 @@ fn every_secret_may_stand_in_a_file_and_its_newline_is_trimmed() {
         .load();
     assert_eq!(config.routes[0].webhook.url.path_and_query(), "/s3cret");
     let NatsAuth::Password { user, password } = &config.nats.auth else { panic!("{:?}", config.nats.auth) };
-    assert_eq!((user.as_str(), password.expose_secret()), ("u", SECRET));
+    assert_eq!((user.as_str(), password.secret().expose_secret()), ("u", SECRET));
 }
 
 #[test]

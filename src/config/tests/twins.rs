@@ -117,7 +117,7 @@ fn the_newline_at_the_end_of_a_variable_is_no_part_of_it() {
     assert_eq!(config.routes[0].webhook.headers["x-token"], SECRET);
     assert_eq!(config.nats.name, "broadcaster");
     let NatsAuth::Token(token) = &config.nats.auth else { panic!("{:?}", config.nats.auth) };
-    assert_eq!(token.expose_secret(), SECRET);
+    assert_eq!(token.secret().expose_secret(), SECRET);
     let error = given(ROUTE).var("BROADCASTER__NATS__TOKEN", "s3cret\nother").error();
     assert!(error.starts_with("nats.token: expected a single line"), "{error}");
 }

@@ -1,161 +1,33 @@
-//! Why a webhook can't be reached, in the words of whoever knows: the system or the TLS library, with the host and the
-//! address.
+//! The failure of an attempt, with its cause in the words of whoever knows.
 
-use std::{
-    fmt::Display,
-    io::{self, ErrorKind},
-    time::{Duration, SystemTime},
+use std::io::{self, ErrorKind};
+
+use crate::{
+    base::network::cause::{self, Trouble},
+    deliver::fault::Fault,
+    message::outcome::Failure,
 };
 
-use rustix::io::Errno;
-use tokio_rustls::rustls::{self, AlertDescription, CertificateError, InvalidMessage};
+const CA_SETTING: &str = "webhook.tls.ca_file";
 
-use crate::{deliver::fault::Fault, message::outcome::Failure};
-
-/// Why a stage failed, and whose trouble it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
-    /// Whether we are short of something. It tells nothing about the webhook then.
-    is_ours: bool,
-    words: String,
-}
-
-impl Trouble {
-    pub(super) fn ours(words: impl Display) -> Self {
-        Self { is_ours: true, words: words.to_string() }
-    }
-
-    pub(super) fn theirs(words: impl Display) -> Self {
-        Self { is_ours: false, words: words.to_string() }
-    }
-
-    /// The failure of an attempt, at the stage whose failure is `theirs` where it is not ours.
-    pub(super) fn fault(self, theirs: Failure) -> Fault {
-        Fault::new(if self.is_ours { Failure::Local } else { theirs }, self.words)
-    }
-}
-
-/// What we are short of, where that is what `error` says. Addresses are not among it: they may be missing for good.
-fn shortage(error: &io::Error) -> Option<&'static str> {
-    Some(match Errno::from_io_error(error)? {
-        Errno::MFILE => "too many open files in this process",
-        Errno::NFILE => "too many open files on this machine",
-        Errno::NOBUFS | Errno::NOMEM => "no memory for another socket",
-        _ => return None,
-    })
-}
-
-/// Why the system has no addresses for `host`.
-pub(super) fn of_lookup(host: &str, error: &io::Error) -> Trouble {
-    if let Some(shortage) = shortage(error) {
-        return Trouble::ours(format_args!("looking up {host}: {shortage}"));
-    }
-    let text = error.to_string();
-    let text = text.rsplit_once(": ").map_or(text.as_str(), |(_, last)| last);
-    // What glibc and musl call these two, which are by far the most frequent.
-    let meaning = match text {
-        "Name or service not known" | "Name does not resolve" => "no such name: ",
-        "Temporary failure in name resolution" | "Try again" => "no answer from the name servers: ",
-        _ => "",
-    };
-    Trouble::theirs(format_args!("looking up {host}: {meaning}{text}"))
-}
-
-/// Why there is no connection to an address: in its own words, without the address.
-pub(super) fn of_connect(error: &io::Error) -> (bool, String) {
-    if let Some(shortage) = shortage(error) {
-        return (true, shortage.to_owned());
-    }
-    let words = match error.kind() {
-        // What of ours can be short is said by whoever has looked.
-        ErrorKind::QuotaExceeded => return (true, error.to_string()),
-        ErrorKind::ConnectionRefused => "connection refused",
-        ErrorKind::NetworkUnreachable => "network unreachable",
-        ErrorKind::HostUnreachable => "host unreachable",
-        ErrorKind::TimedOut => "no answer",
-        ErrorKind::PermissionDenied => "not permitted on this machine",
-        ErrorKind::AddrNotAvailable => "no address of this machine leads there",
-        _ => return (false, error.to_string()),
-    };
-    (false, words.to_owned())
+/// What `trouble` at a stage comes to: the failure of that stage, `theirs`, where it is not ours.
+pub(super) fn of_trouble(trouble: Trouble, theirs: Failure) -> Fault {
+    Fault::new(if trouble.is_ours { Failure::Local } else { theirs }, trouble.words)
 }
 
 /// Why there is no TLS with `host`.
-pub(super) fn of_tls(host: &str, error: &io::Error) -> Fault {
-    let words = match tls_error(error) {
-        Some(error) => in_words(error),
-        None if error.kind() == ErrorKind::UnexpectedEof => {
-            "the connection was closed in the handshake".to_owned()
-        }
-        None => format!("the connection broke in the handshake: {error}"),
-    };
-    Fault::new(Failure::Tls, format_args!("TLS with {host}: {words}"))
+pub(super) fn of_handshake(host: &str, error: &io::Error) -> Fault {
+    Fault::new(Failure::Tls, format_args!("TLS with {host}: {}", cause::of_handshake(error, CA_SETTING)))
 }
 
 /// Why a connection that was open can't be read or written. With TLS 1.3 a webhook says only after the handshake that
 /// it does not want this client.
 pub(in crate::deliver) fn of_stream(error: &io::Error) -> Fault {
-    match tls_error(error) {
-        Some(error) => Fault::new(Failure::Tls, format_args!("TLS: {}", in_words(error))),
+    match cause::tls_error(error) {
+        Some(error) => Fault::new(Failure::Tls, format_args!("TLS: {}", cause::of_tls(error, CA_SETTING))),
         None if error.kind() == ErrorKind::UnexpectedEof => {
             Fault::new(Failure::Reset, "the connection was closed before an answer")
         }
         None => Fault::new(Failure::Reset, format_args!("the connection broke before an answer: {error}")),
-    }
-}
-
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
-}
-
-/// What the library says, with what it means where that is not plain.
-fn in_words(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(certificate) => of_certificate(certificate),
-        rustls::Error::AlertReceived(alert) => {
-            let meaning = match alert {
-                AlertDescription::CertificateRequired => "it demands a client certificate: ",
-                AlertDescription::HandshakeFailure => {
-                    "it accepts none of our ciphers, or wants a certificate: "
-                }
-                AlertDescription::ProtocolVersion => "it does not speak TLS 1.2 or 1.3: ",
-                AlertDescription::UnrecognisedName => "it does not know this name: ",
-                _ => "",
-            };
-            format!("{meaning}{error}")
-        }
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            format!("the port does not speak TLS: {error}")
-        }
-        _ => error.to_string(),
-    }
-}
-
-/// The library counts the seconds: a cause has to stay the same while it is the same.
-fn of_certificate(error: &CertificateError) -> String {
-    let day = |seconds: u64| {
-        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-        time.map_or_else(|| seconds.to_string(), |time| humantime::format_rfc3339_seconds(time).to_string())
-    };
-    match error {
-        CertificateError::ExpiredContext { not_after, .. } => {
-            format!("certificate expired: not valid after {}", day(not_after.as_secs()))
-        }
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("certificate not valid yet: not before {}", day(not_before.as_secs()))
-        }
-        CertificateError::UnknownIssuer => {
-            "certificate of an unknown authority (UnknownIssuer): name it by webhook.tls.ca_file".to_owned()
-        }
-        CertificateError::Other(other)
-            if other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
-        {
-            "certificate that signs itself (CaUsedAsEndEntity): name exactly this one by webhook.tls.ca_file"
-                .to_owned()
-        }
-        CertificateError::BadSignature => {
-            "certificate of an unknown authority with the name of a known one (BadSignature)".to_owned()
-        }
-        _ => format!("invalid peer certificate: {error}"),
     }
 }

@@ -1,6 +1,6 @@
 //! Opens a connection to a webhook: name, address, TLS, one after the other and in bounded time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -10,14 +10,24 @@ use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tracing::debug;
 
 use super::{
-    cause::{self, Trouble},
+    cause,
     network::{Place, Transport},
-    racing::{Finish, race},
     shortage::Shortage,
     socket,
-    stream::Stream,
 };
-use crate::{base::clock::Clock, config::WebhookUrl, deliver::fault::Fault, message::outcome::Failure};
+use crate::{
+    base::{
+        clock::Clock,
+        network::{
+            cause::{Trouble, of_connect},
+            racing::{Finish, race},
+            stream::Stream,
+        },
+    },
+    config::WebhookUrl,
+    deliver::fault::Fault,
+    message::outcome::Failure,
+};
 
 /// Of so many addresses a cause says what became of them.
 const TOLD: usize = 3;
@@ -70,7 +80,7 @@ impl Connector {
         };
         let fault = match timeout_at(deadline, connector.connect(name.clone(), tcp)).await {
             Ok(Ok(stream)) => return Ok(Stream::Tls(Box::new(stream))),
-            Ok(Err(error)) => cause::of_tls(&self.host, &error),
+            Ok(Err(error)) => cause::of_handshake(&self.host, &error),
             Err(_elapsed) => {
                 let words = format_args!("TLS with {}: no answer {}", self.host, self.within());
                 Fault::new(Failure::Tls, words)
@@ -91,7 +101,7 @@ impl Connector {
             let words = format_args!("looking up {}: no answer {}", self.host, self.within());
             Err(Trouble::theirs(words))
         });
-        addresses.map_err(|trouble| trouble.fault(Failure::Dns))
+        addresses.map_err(|trouble| cause::of_trouble(trouble, Failure::Dns))
     }
 
     async fn first_to_answer(
@@ -113,7 +123,7 @@ impl Connector {
             // The webhook may have moved since its name was looked up.
             name.doubt(self.clock.now());
         }
-        Err(self.why(&finish).fault(Failure::Connect))
+        Err(cause::of_trouble(self.why(&finish), Failure::Connect))
     }
 
     /// Has the other addresses tried first for a while.
@@ -126,8 +136,8 @@ impl Connector {
 
     /// What became of each address: of those that did not answer, all were tried. Where we were short of something, it is
     /// our trouble, whatever the other addresses said: they may not be the ones that work.
-    fn why<T>(&self, finish: &Finish<T>) -> Trouble {
-        let failed = finish.failed.iter().map(|(address, error)| (*address, cause::of_connect(error)));
+    fn why<T>(&self, finish: &Finish<SocketAddr, T, io::Error>) -> Trouble {
+        let failed = finish.failed.iter().map(|(address, error)| (*address, of_connect(error)));
         let silence = format!("no answer {}", self.within());
         let silent = finish.silent.iter().map(|address| (*address, (false, silence.clone())));
         let all: Vec<_> = failed.chain(silent).collect();

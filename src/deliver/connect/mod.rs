@@ -4,12 +4,6 @@
 pub(super) mod cause;
 pub(super) mod connector;
 pub mod network;
-mod order;
-mod questions;
-mod racing;
-mod resolver;
 mod shortage;
 mod socket;
-pub(super) mod stream;
 mod tls;
-mod verifier;

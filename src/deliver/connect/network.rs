@@ -6,12 +6,14 @@ use std::sync::Arc;
 use tokio_rustls::rustls::{ClientConfig, pki_types::ServerName};
 use url::Host;
 
-use super::{
-    resolver::{Name, Resolver},
-    shortage::Shortage,
-    tls::Trust,
+use super::{shortage::Shortage, tls::Trust};
+use crate::{
+    base::{
+        clock::Time,
+        network::resolver::{Name, Resolver},
+    },
+    config::Webhook,
 };
-use crate::{base::clock::Time, config::Webhook};
 
 /// The network as the process sees it.
 #[derive(Debug, Default)]

@@ -1,8 +1,16 @@
-//! The client side of the NATS protocol, as far as broadcaster needs it: nothing that a server or a publisher sends can
-//! break it.
+//! The client's side of the NATS protocol, as far as it is needed to take messages, to answer for them, and to ask.
+//!
+//! Messages come straight from the block that they were read into, whatever bytes they consist of. Nothing that a server
+//! or a publisher sends can end more than one connection, which is then made again.
 
+mod dial;
+mod handshake;
 mod incoming;
+mod info;
+mod login;
 mod reader;
+mod servers;
+mod tls;
 
 pub use self::{
     incoming::Incoming,

@@ -1,7 +1,7 @@
-//! The addresses of the webhooks' hosts: asks the system, and remembers what it said.
+//! The addresses of hosts: asks the system, and remembers what it said.
 //!
 //! What is known is used for as long as there is nothing newer. A name server that is away does not mean that the
-//! webhook is.
+//! host is.
 
 use std::{
     collections::HashMap,
@@ -21,10 +21,10 @@ use crate::base::clock::{Clock, Time};
 
 /// How long an answer is used before it is asked for again. The system does not tell for how long it is valid.
 const FRESH: Duration = Duration::from_secs(30);
-/// How long a failure stands before it is asked again: workers that retry must not keep asking a name server in
-/// trouble.
+/// How long a failure stands before it is asked again: those who try again must not keep asking a name server
+/// in trouble.
 const FAILED: Duration = Duration::from_secs(1);
-/// How long a question may take until older addresses are used: a webhook may have moved, and most answers are there
+/// How long a question may take until older addresses are used: a host may have moved, and most answers are there
 /// sooner.
 const HOPE: Duration = Duration::from_millis(100);
 /// A question that took longer is [`Kind::Slow`] the next time.
@@ -32,14 +32,14 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// All names of the process: routes and lanes with the same host share what is known of it.
 #[derive(Debug, Default)]
-pub(super) struct Resolver {
+pub struct Resolver {
     names: Mutex<HashMap<String, Weak<Name>>>,
     questions: Arc<Questions>,
 }
 
 /// What is known of one name.
 #[derive(Debug)]
-pub(super) struct Name {
+pub struct Name {
     host: String,
     questions: Arc<Questions>,
     knowledge: Mutex<Knowledge>,
@@ -50,7 +50,7 @@ pub(super) struct Name {
 
 impl Resolver {
     /// The name of `host`.
-    pub(super) fn name(&self, host: &str) -> Arc<Name> {
+    pub fn name(&self, host: &str) -> Arc<Name> {
         let mut names = held(&self.names);
         if let Some(name) = names.get(host).and_then(Weak::upgrade) {
             return name;
@@ -72,11 +72,7 @@ impl Resolver {
 impl Name {
     /// The addresses, never none, in the order in which to try them. It waits only where nothing is known, and then for
     /// as long as the question takes.
-    pub(super) async fn addresses(
-        self: &Arc<Self>,
-        port: u16,
-        clock: Clock,
-    ) -> Result<Vec<SocketAddr>, Trouble> {
+    pub async fn addresses(self: &Arc<Self>, port: u16, clock: Clock) -> Result<Vec<SocketAddr>, Trouble> {
         loop {
             let mut answered = std::pin::pin!(self.answered.notified());
             // Before it is looked: an answer that comes between the two would be missed.
@@ -125,20 +121,20 @@ impl Name {
         self.answered.notify_waiters();
     }
 
-    /// Has the name asked for again soon, when none of its addresses answered. Not at once: while a webhook is down,
+    /// Has the name asked for again soon, when none of its addresses answered. Not at once: while a host is down,
     /// each attempt comes here.
-    pub(super) fn doubt(&self, now: Time) {
+    pub fn doubt(&self, now: Time) {
         let mut knowledge = held(&self.knowledge);
         knowledge.fresh_until = knowledge.fresh_until.min(now + FAILED);
     }
 
     /// `address` did not answer, or not in time.
-    pub(super) fn shun(&self, address: SocketAddr, now: Time) {
+    pub fn shun(&self, address: SocketAddr, now: Time) {
         held(&self.order).shun(address, now);
     }
 
     /// `address` has answered.
-    pub(super) fn forgive(&self, address: SocketAddr) {
+    pub fn forgive(&self, address: SocketAddr) {
         held(&self.order).forgive(address);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a webhook's certificate is good.
+//! Whether a server's certificate is good.
 
 use std::sync::Arc;
 

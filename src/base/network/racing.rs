@@ -1,53 +1,50 @@
-//! Connects to whichever of a host's addresses answers first: RFC 8305 section 5.
+//! Connects to whichever of several answers first, addresses of a host or servers of a cluster: RFC 8305 section 5.
 //!
-//! An address gets a head start before the next one, and goes on while the others are tried: one that does not answer
-//! costs a moment, and one that is far away has all the time there is.
+//! Each gets a head start before the next one, and goes on while the others are tried: one that does not answer //! a moment, and one that is far away has all the time there is.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{future::Future, time::Duration};
 
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 
-/// How long an address is alone before the next one is tried too: what RFC 8305 recommends.
+/// How long one is alone before the next one is tried too: what RFC 8305 recommends.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// No head start is shorter than this, however many addresses there are.
+/// No head start is shorter than this, however many there are.
 const LEAST: Duration = Duration::from_millis(10);
 
 /// What came of a race.
 #[derive(Debug)]
-pub(super) struct Finish<T> {
+pub struct Finish<P, T, E> {
     /// The first that was connected, where one was.
-    pub(super) winner: Option<(SocketAddr, T)>,
+    pub winner: Option<(P, T)>,
     /// Those that had a head start, and had not answered when the race was over.
-    pub(super) silent: Vec<SocketAddr>,
+    pub silent: Vec<P>,
     /// Those that failed.
-    pub(super) failed: Vec<(SocketAddr, io::Error)>,
+    pub failed: Vec<(P, E)>,
 }
 
-/// Tries `addresses` in this order until one is connected, or `deadline`. Needs a runtime that takes local tasks.
-pub(super) async fn race<T, C>(
-    addresses: &[SocketAddr],
-    deadline: Instant,
-    connect: impl Fn(SocketAddr) -> C,
-) -> Finish<T>
+/// Tries `places` in this order until one is connected, or `deadline`. Needs a runtime that takes local tasks.
+pub async fn race<P, T, E, C>(places: &[P], deadline: Instant, connect: impl Fn(P) -> C) -> Finish<P, T, E>
 where
+    P: Clone + PartialEq + 'static,
     T: 'static,
-    C: Future<Output = io::Result<T>> + 'static,
+    E: 'static,
+    C: Future<Output = Result<T, E>> + 'static,
 {
-    let head_start = head_start(deadline.saturating_duration_since(Instant::now()), addresses.len());
-    let mut untried = addresses.iter().copied();
+    let head_start = head_start(deadline.saturating_duration_since(Instant::now()), places.len());
+    let mut untried = places.iter().cloned();
     let mut attempts = JoinSet::new();
-    let mut pending: Vec<(SocketAddr, Instant)> = Vec::new();
+    let mut pending: Vec<(P, Instant)> = Vec::new();
     let mut failed = Vec::new();
     let mut next = Instant::now();
     loop {
         if Instant::now() >= next {
-            if let Some(address) = untried.next() {
-                let attempt = connect(address);
-                attempts.spawn_local(async move { (address, attempt.await) });
-                pending.push((address, Instant::now()));
+            if let Some(place) = untried.next() {
+                let attempt = connect(place.clone());
+                pending.push((place.clone(), Instant::now()));
+                attempts.spawn_local(async move { (place, attempt.await) });
                 next = Instant::now() + head_start;
             } else if pending.is_empty() {
                 return Finish { winner: None, silent: Vec::new(), failed };
@@ -56,21 +53,21 @@ where
         let turn = if untried.len() == 0 { deadline } else { next.min(deadline) };
         tokio::select! {
             biased;
-            Some(Ok((address, connected))) = attempts.join_next() => {
-                pending.retain(|(pending, _)| *pending != address);
+            Some(Ok((place, connected))) = attempts.join_next() => {
+                pending.retain(|(pending, _)| *pending != place);
                 match connected {
                     Ok(connected) => {
                         let silent = silent(&pending, head_start);
-                        return Finish { winner: Some((address, connected)), silent, failed };
+                        return Finish { winner: Some((place, connected)), silent, failed };
                     }
-                    Err(error) => failed.push((address, error)),
+                    Err(error) => failed.push((place, error)),
                 }
                 // There is nothing to wait for: the next one at once.
                 next = Instant::now();
             }
             () = sleep_until(turn) => {
                 if Instant::now() >= deadline {
-                    let silent = pending.into_iter().map(|(address, _)| address).collect();
+                    let silent = pending.into_iter().map(|(place, _)| place).collect();
                     return Finish { winner: None, silent, failed };
                 }
             }
@@ -78,20 +75,20 @@ where
     }
 }
 
-/// The head start of each of `count` addresses: all of them are to be tried within the first half of `time`.
+/// The head start of each of `count`: all of them are to be tried within the first half of `time`.
 fn head_start(time: Duration, count: usize) -> Duration {
     let share = time / u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(2).max(1);
     share.clamp(LEAST, HEAD_START)
 }
 
-fn silent(pending: &[(SocketAddr, Instant)], head_start: Duration) -> Vec<SocketAddr> {
+fn silent<P: Clone>(pending: &[(P, Instant)], head_start: Duration) -> Vec<P> {
     let had_it = |began: &Instant| began.elapsed() >= head_start;
-    pending.iter().filter(|(_, began)| had_it(began)).map(|(address, _)| *address).collect()
+    pending.iter().filter(|(_, began)| had_it(began)).map(|(place, _)| place.clone()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+    use std::{cell::RefCell, collections::BTreeMap, io, net::SocketAddr, rc::Rc};
 
     use tokio::{
         task::LocalSet,
@@ -108,7 +105,7 @@ mod tests {
     }
 
     /// Races by a network where nobody else answers. Gives how it ended, and when each was tried, in milliseconds.
-    fn race_in(network: Network, limit: u64) -> (Finish<()>, u64, BTreeMap<u8, u64>) {
+    fn race_in(network: Network, limit: u64) -> (Finish<SocketAddr, (), io::Error>, u64, BTreeMap<u8, u64>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         LocalSet::new().block_on(&runtime.unwrap(), async {
             let begin = Instant::now();
@@ -140,7 +137,7 @@ mod tests {
         })
     }
 
-    fn winner(finish: &Finish<()>) -> Option<SocketAddr> {
+    fn winner(finish: &Finish<SocketAddr, (), io::Error>) -> Option<SocketAddr> {
         finish.winner.map(|(address, ())| address)
     }
 

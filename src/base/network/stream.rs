@@ -18,8 +18,10 @@ use tracing::debug;
 
 /// A connection that is open. TLS is boxed because its state is large.
 #[derive(Debug)]
-pub(in crate::deliver) enum Stream {
+pub enum Stream {
+    /// Not encrypted.
     Plain(TcpStream),
+    /// Encrypted.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -30,7 +32,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_millis(1200);
 impl Stream {
     /// Whether the kernel is to give the connection up soon when what is sent over it is not acknowledged. It also gives
     /// one up whose other end stops reading for so long, so it is not for every request.
-    pub(in crate::deliver) fn expect_acknowledgements(&self, soon: bool) {
+    pub fn expect_acknowledgements(&self, soon: bool) {
         let tcp = match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
