@@ -3,7 +3,7 @@
 mod auth;
 mod barrier;
 mod connection;
-mod intake;
+pub mod intake;
 mod replies;
 mod state;
 

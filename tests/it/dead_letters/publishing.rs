@@ -88,8 +88,16 @@ async fn a_stream_that_is_missing_holds_them_back_until_it_is_there() {
     hook.wait_for(|hook| hook.received() == 3_000, SOON).await;
     let processed = stage.daemon.metrics().await.sum("broadcaster_messages_processed_total", &[]);
     assert_eq!(processed, 0.0, "nothing counts before the stream has it");
+    let metrics = stage.daemon.metrics().await;
+    let figure = |name: &str| metrics.value(&format!("broadcaster_dead_letter_queue_{name}"), &[]);
+    assert_eq!((figure("messages"), figure("max_messages")), (3_000.0, 32_768.0));
+    assert!(figure("bytes") > 300_000.0 && figure("bytes") < figure("max_bytes"), "{}", figure("bytes"));
     make_stream(&stage.nats).await;
     wait_count(&stage.nats, COUNT).await;
+    let none = |metrics: &testkit::metrics::Metrics| {
+        metrics.value("broadcaster_dead_letter_queue_bytes", &[]) == 0.0
+    };
+    stage.daemon.wait_metrics(none, SOON).await;
     let account = stage.close().await;
     assert_eq!((account.dead_lettered, account.dropped), (COUNT, 0));
     assert_eq!(stage.daemon.logs_containing(TROUBLE).len(), 1, "the trouble is one line");
