@@ -3,13 +3,14 @@
 mod auth;
 mod barrier;
 mod connection;
-mod intake;
+pub mod intake;
 mod replies;
 mod state;
 
 pub use self::{
     barrier::{Barrier, BarrierError, SharedBarrier},
     connection::{NatsConnection, SetUpError, end_subscription, next},
+    intake::{Attached, Connection, Incoming, NoAnswer, Outgoing, PublishError, Sink, Subscription},
     replies::Replies,
     state::{ConnectionState, Connections},
 };
