@@ -101,18 +101,14 @@ impl Health {
 fn examine(number: usize, lane: &LaneStatus, routes: &Routes, reasons: &mut Vec<String>) {
     // Without a connection it is the one reason: every route would only repeat it.
     let connection = lane.connection();
-    let Some(connection) = connection.as_ref().filter(|connection| connection.is_connected()) else {
+    if !connection.is_some_and(|connection| connection.is_connected()) {
         let trouble = connection.and_then(|connection| connection.trouble());
         let trouble = trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
         return reasons.push(format!("lane {number} is not connected to NATS{trouble}"));
-    };
+    }
     for route in routes.iter() {
         let Some(source) = route.source(number) else { continue };
         reasons.extend(source.reason());
-        let subject = route.settings.subject.as_str();
-        if !route.is_durable() && connection.refused_subscription(subject) {
-            reasons.push(format!("route {}: NATS refuses the subscription to {subject}", route.name()));
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{future::Future, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     task::spawn_local,
-    time::{interval, sleep_until, timeout},
+    time::{interval, sleep_until},
 };
 
 use super::run::{Lane, Running, Source};
@@ -12,7 +12,7 @@ use crate::{
     base::clock::Time,
     deliver::Client,
     route::{pipeline::Pipeline, shared::Route},
-    source::jetstream::Pulling,
+    source::{core, jetstream::Pulling},
 };
 
 /// How long the last dead letters may wait for room on their way to NATS, after the grace.
@@ -50,12 +50,11 @@ impl Lane {
             };
             draining.push((route, pipeline, pulling));
         }
-        let core = Rc::clone(&self.core.borrow());
-        if replaces && !memberships.is_empty() && core.is_connected() {
+        if replaces && !memberships.is_empty() {
             // A message for which the server chose among the members just before the successors joined would find none.
-            drop(timeout(JOINING, core.confirmed()).await);
+            drop(self.connection.round_trip(JOINING).await);
         }
-        core.leave(memberships).await;
+        core::leave(&self.connection, memberships).await;
         for (route, pipeline, pulling) in draining {
             let drain = Rc::clone(self).drain(route, pipeline, pulling, deadline);
             drop(spawn_local(self.draining.track_future(drain)));

@@ -2,14 +2,9 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    task::spawn_local,
-    time::{interval, timeout},
-};
+use tokio::{runtime::Handle, sync::watch, task::spawn_local, time::interval};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::{LaneError, LaneStatus, Plan, drain::Retired, reconcile};
 use crate::{
@@ -18,20 +13,20 @@ use crate::{
     deliver::{Client, Target, h1::connection::Buffers},
     handover::Offerer,
     message::ack_queue::AckQueue,
-    nats::{NatsConnection, SetUpError},
+    nats::{Connection, NatsConnection, SetUpError},
     route::{
         pipeline::Pipeline, registry::Routes, shared::Route, source_status::SourceStatus, under_way::UnderWay,
     },
     source::{
-        core::{CoreSession, Membership},
+        core::{self, Membership},
         jetstream::{Pulling, Streams},
     },
 };
 
-/// How often what is known of the connections is brought up to date.
+/// How often connections are looked after.
 const REFRESH: Duration = Duration::from_secs(1);
-/// How long another NATS server may take to confirm the subscriptions of a lane that moves to it.
-const MOVING: Duration = Duration::from_secs(5);
+/// How long the server may take to confirm the subscriptions of a new list of routes before the list counts as running.
+const CONFIRMATION: Duration = Duration::from_secs(2);
 
 pub(super) struct Running {
     pub(super) route: Arc<Route>,
@@ -40,7 +35,7 @@ pub(super) struct Running {
 }
 
 pub(super) enum Source {
-    Core(Membership<Client>),
+    Core(Membership),
     Stream(Pulling),
 }
 
@@ -50,7 +45,7 @@ pub(super) struct Lane {
     status: Arc<LaneStatus>,
     acks: AckQueue,
     buffers: Rc<Buffers>,
-    pub(super) core: RefCell<Rc<CoreSession<Client>>>,
+    pub(super) connection: Connection,
     /// Opened for the first durable route.
     streams: RefCell<Option<Rc<Streams>>>,
     running: RefCell<BTreeMap<RouteName, Running>>,
@@ -68,8 +63,8 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
     status.runtime.get_or_init(|| Handle::current().metrics());
     let moving = Arc::clone(&status);
     drop(spawn_local(async move { moving.heartbeat.keep(clock).await }));
-    let core = core_session(&nats, number, &status, None, clock).await?;
-    status.switch_to(Arc::clone(core.state()));
+    let connection = Connection::open(&nats, &format!("lane {number}"), clock);
+    status.connect(Arc::clone(connection.state()));
     let (receiver, offerer) = handover.map(|handover| (handover.receiver, handover.offerer)).unzip();
     let lane = Rc::new(Lane {
         number,
@@ -77,7 +72,7 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
         status,
         acks: AckQueue::default(),
         buffers: Rc::default(),
-        core: RefCell::new(Rc::new(core)),
+        connection,
         streams: RefCell::default(),
         running: RefCell::default(),
         draining: TaskTracker::new(),
@@ -100,26 +95,13 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
     Ok(())
 }
 
-async fn core_session(
-    nats: &Nats,
-    lane: usize,
-    status: &LaneStatus,
-    predecessor: Option<&NatsConnection>,
-    clock: Clock,
-) -> Result<CoreSession<Client>, SetUpError> {
-    let connection = NatsConnection::open(nats, &format!("lane {lane}"), predecessor).await?;
-    CoreSession::over(connection, Arc::clone(&status.slow_consumer), clock).await
-}
-
 impl Lane {
     /// Makes each list of routes what runs, until the last one does. Meanwhile it looks after the connections.
     async fn follow(self: &Rc<Self>, mut wanted: watch::Receiver<Arc<Routes>>) -> Result<(), SetUpError> {
         let mut refresh = interval(REFRESH);
-        let mut elsewhere = None;
         // The first list was published before this lane began to listen, and is news to it.
         wanted.mark_changed();
         loop {
-            let core = Rc::clone(&self.core.borrow());
             tokio::select! {
                 biased;
                 changed = wanted.changed() => {
@@ -137,15 +119,6 @@ impl Lane {
                     }
                 }
                 _ = refresh.tick() => self.refresh(),
-                () = core.state().lame_duck() => elsewhere = self.elsewhere().await,
-                // There may be no other server for a long time: meanwhile life goes on.
-                () = connected(elsewhere.as_ref()) => {
-                    if let Some(session) = elsewhere.take()
-                        && let Err(error) = self.move_away(session).await
-                    {
-                        self.cannot_move(&error);
-                    }
-                }
             }
         }
     }
@@ -170,7 +143,7 @@ impl Lane {
             retired.extend(former.map(|running| Retired { running, is_replaced: false }));
         }
         self.retire(retired, self.clock.now() + routes.grace).await;
-        self.announce(steps.start, routes.generation);
+        self.announce(routes.generation);
         Ok(())
     }
 
@@ -188,9 +161,8 @@ impl Lane {
         let pipeline = route.start(self.number, client, under_way, self.acks.clone(), self.clock);
         let source = match &settings.jetstream {
             None => {
-                let core = Rc::clone(&self.core.borrow());
-                let joined = core.join(&settings.subject, &settings.queue_group, Rc::clone(&pipeline));
-                Source::Core(joined.await?)
+                let (pipeline, status) = (Rc::clone(&pipeline), Arc::clone(status));
+                Source::Core(core::join(&self.connection, route, pipeline, status, self.number))
             }
             Some(jetstream) => {
                 let streams = self.streams().await?;
@@ -220,36 +192,16 @@ impl Lane {
         Ok(streams)
     }
 
-    /// Says that this generation of routes runs here, and of core routes that they are live, when NATS knows of them. Where
-    /// there is no connection, the subscriptions follow when there is one.
-    fn announce(self: &Rc<Self>, started: Vec<(Arc<Route>, Arc<SourceStatus>)>, generation: u64) {
-        let core = Rc::clone(&self.core.borrow());
-        let started: Vec<_> = started.into_iter().filter(|(route, _)| !route.is_durable()).collect();
-        if started.is_empty() {
-            return self.status.apply(generation);
-        }
+    /// Says that this generation of routes runs here, when NATS knows of their subscriptions. Where there is no connection,
+    /// those follow when there is one.
+    fn announce(self: &Rc<Self>, generation: u64) {
         let lane = Rc::clone(self);
         drop(spawn_local(async move {
-            if !core.is_connected() {
-                lane.status.apply(generation);
-            }
-            core.confirmed().await;
-            for (route, source) in started {
-                // It may have been replaced or stopped while NATS was asked.
-                if lane.runs(&route) {
-                    source.went_live();
-                    debug!(route = route.name().as_str(), lane = lane.number, "subscribed");
-                    if route.went_live() {
-                        log_live(&route.settings);
-                    }
-                }
+            if lane.connection.round_trip(CONFIRMATION).await.is_err() {
+                debug!(lane = lane.number, "NATS has not confirmed the subscriptions yet");
             }
             lane.status.apply(generation);
         }));
-    }
-
-    fn runs(&self, route: &Arc<Route>) -> bool {
-        self.running.borrow().get(route.name()).is_some_and(|running| Arc::ptr_eq(&running.route, route))
     }
 
     pub(super) fn pipeline_of(&self, name: &RouteName) -> Option<Rc<Pipeline<Client>>> {
@@ -258,7 +210,6 @@ impl Lane {
 
     /// Brings what is known of the connections up to date, and has those to webhooks looked after where that is needed.
     fn refresh(&self) {
-        self.core.borrow().connection().refresh();
         self.streams.borrow().iter().for_each(|streams| streams.refresh());
         let now = self.clock.now();
         let running = self.running.borrow();
@@ -266,78 +217,4 @@ impl Lane {
         let short = running.values().filter(|running| running.route.transport.is_short(now));
         short.for_each(|running| running.pipeline.look_after_connections());
     }
-
-    /// A session with another server than the present one, which is about to stop.
-    async fn elsewhere(&self) -> Option<CoreSession<Client>> {
-        let core = Rc::clone(&self.core.borrow());
-        let predecessor = Some(core.connection());
-        match core_session(&self.nats, self.number, &self.status, predecessor, self.clock).await {
-            Ok(session) => Some(session),
-            Err(error) => {
-                self.cannot_move(&error);
-                None
-            }
-        }
-    }
-
-    /// What is in hand here is worth more than a clean move: the client reconnects by itself.
-    fn cannot_move(&self, error: &SetUpError) {
-        warn!(lane = self.number, %error, "cannot move to another NATS server");
-    }
-
-    /// Replaces the core session by `new`, which is connected, and leaves the old one, which goes on serving until the
-    /// new one is in place.
-    async fn move_away(&self, new: CoreSession<Client>) -> Result<(), SetUpError> {
-        let old = Rc::clone(&self.core.borrow());
-        let routes: Vec<_> = self
-            .running
-            .borrow()
-            .values()
-            .filter(|running| !running.route.is_durable())
-            .map(|running| (Arc::clone(&running.route), Rc::clone(&running.pipeline)))
-            .collect();
-        let mut joined = Vec::with_capacity(routes.len());
-        for (route, pipeline) in routes {
-            let settings = &route.settings;
-            let membership = new.join(&settings.subject, &settings.queue_group, pipeline).await?;
-            joined.push((route, membership));
-        }
-        if timeout(MOVING, new.confirmed()).await.is_err() {
-            // It is gone again. The client of the old one looks for another server by itself.
-            return Ok(());
-        }
-        // Not before: the old connection serves until here, and health would call the lane disconnected.
-        self.status.switch_to(Arc::clone(new.state()));
-        *self.core.borrow_mut() = Rc::new(new);
-        let mut memberships = Vec::with_capacity(joined.len());
-        for (route, membership) in joined {
-            if let Some(running) = self.running.borrow_mut().get_mut(route.name()) {
-                let former = std::mem::replace(&mut running.source, Source::Core(membership));
-                memberships.extend(match former {
-                    Source::Core(membership) => Some(membership),
-                    Source::Stream(_) => None,
-                });
-            }
-        }
-        old.leave(memberships).await;
-        Ok(())
-    }
-}
-
-/// Returns when `session` is connected, where there is one.
-async fn connected(session: Option<&CoreSession<Client>>) {
-    match session {
-        Some(session) => session.connected().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn log_live(route: &config::Route) {
-    info!(
-        route = route.name.as_str(),
-        subject = route.subject.as_str(),
-        queue_group = route.queue_group.as_str(),
-        webhook = %route.webhook.url,
-        "route is live"
-    );
 }

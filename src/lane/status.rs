@@ -1,45 +1,39 @@
 //! What a lane shows to other threads. The lane writes it and waits for nobody.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use tokio::{runtime::RuntimeMetrics, sync::watch};
 
 use super::heartbeat::Heartbeat;
-use crate::{nats::ConnectionState, stats::Counter};
+use crate::nats::ConnectionState;
 
 /// The state of a lane, for health, metrics, and whoever changes the routes.
 #[derive(Debug)]
 pub struct LaneStatus {
-    connection: Mutex<Option<Arc<ConnectionState>>>,
-    /// Reconnects of connections that the lane has replaced by others since.
-    reconnects: Counter,
+    connection: OnceLock<Arc<ConnectionState>>,
     /// The generation of the list of routes that runs here; the highest number once the lane has ended.
     generation: watch::Sender<u64>,
     /// What tokio says about the lane's runtime, once it runs.
     pub runtime: OnceLock<RuntimeMetrics>,
     /// When the lane was last seen to move.
     pub heartbeat: Heartbeat,
-    /// Messages that the NATS client dropped, because the lane was too slow.
-    pub slow_consumer: Arc<Counter>,
 }
 
 impl Default for LaneStatus {
     fn default() -> Self {
         Self {
-            connection: Mutex::default(),
-            reconnects: Counter::default(),
+            connection: OnceLock::new(),
             generation: watch::Sender::new(0),
             runtime: OnceLock::new(),
             heartbeat: Heartbeat::default(),
-            slow_consumer: Arc::default(),
         }
     }
 }
 
 impl LaneStatus {
     /// What is known of the connection, once there is one in the making.
-    pub fn connection(&self) -> Option<Arc<ConnectionState>> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn connection(&self) -> Option<&Arc<ConnectionState>> {
+        self.connection.get()
     }
 
     /// Whether the routes of this generation, or later ones, run here.
@@ -54,11 +48,6 @@ impl LaneStatus {
         drop(changes.wait_for(|applied| *applied >= generation).await);
     }
 
-    /// How often the lane has lost its connection and made it again.
-    pub fn reconnects(&self) -> u64 {
-        self.reconnects.get() + self.connection().map_or(0, |connection| connection.reconnects())
-    }
-
     /// Notes that the routes of this generation run here. A generation may be noted after a later one, since each waits
     /// for NATS by itself; it is no news then.
     pub(super) fn apply(&self, generation: u64) {
@@ -69,11 +58,9 @@ impl LaneStatus {
         });
     }
 
-    pub(super) fn switch_to(&self, connection: Arc<ConnectionState>) {
-        let former = self.connection.lock().unwrap_or_else(PoisonError::into_inner).replace(connection);
-        if let Some(former) = former {
-            self.reconnects.add(former.reconnects());
-        }
+    pub(super) fn connect(&self, connection: Arc<ConnectionState>) {
+        // A lane has one connection, which it opens once.
+        self.connection.get_or_init(|| connection);
     }
 
     pub(super) fn end(&self) {

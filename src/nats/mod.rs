@@ -10,6 +10,7 @@ mod state;
 pub use self::{
     barrier::{Barrier, BarrierError, SharedBarrier},
     connection::{NatsConnection, SetUpError, end_subscription, next},
+    intake::{Attached, Connection, Incoming, NoAnswer, Outgoing, PublishError, Sink, Subscription},
     replies::Replies,
     state::{ConnectionState, Connections},
 };

@@ -15,8 +15,17 @@ use tracing::{debug, error, info, warn};
 
 use crate::stats::Counter;
 
-/// How many different refusals are remembered.
+/// How many different refusals are kept. A subject that nobody may publish to is one, however often that is tried.
 const MOST_REFUSALS: usize = 256;
+
+/// `text` with a subject that stands for all of its kind: that of an acknowledgement is another one for each message.
+fn kind_of_refusal(text: &str) -> String {
+    const ACKS: &str = "$JS.ACK.";
+    match text.split_once(ACKS) {
+        Some((before, _)) => format!("{before}{ACKS}>\""),
+        None => text.to_owned(),
+    }
+}
 
 /// The connections of a process beside those of its lanes.
 #[derive(Debug, Default)]
@@ -40,6 +49,10 @@ pub struct ConnectionState {
     name: String,
     connected: AtomicBool,
     connects: Counter,
+    /// How often there was a connection again after one was lost.
+    reconnects: Counter,
+    /// How often the server has cut the connection of a lane that did not keep up.
+    cuts: Counter,
     /// Counts the connections that were made and lost.
     changes: watch::Sender<u64>,
     lame_duck: Notify,
@@ -57,6 +70,8 @@ impl ConnectionState {
             name,
             connected: AtomicBool::new(false),
             connects: Counter::default(),
+            reconnects: Counter::default(),
+            cuts: Counter::default(),
             changes: watch::Sender::new(0),
             lame_duck: Notify::new(),
             trouble: Mutex::default(),
@@ -71,7 +86,17 @@ impl ConnectionState {
 
     /// How often the connection was made again after it was lost.
     pub fn reconnects(&self) -> u64 {
-        self.connects.get().saturating_sub(1)
+        self.reconnects.get()
+    }
+
+    /// How often the server has closed the connection because this end did not read fast enough, as far as can be told.
+    pub fn cuts(&self) -> u64 {
+        self.cuts.get()
+    }
+
+    /// How many connections there were, the present one included.
+    pub fn connections(&self) -> u64 {
+        self.connects.get()
     }
 
     /// Why there is no connection, as far as is known.
@@ -81,15 +106,15 @@ impl ConnectionState {
 
     /// Whether the server refused the subscription to `subject`.
     pub fn refused_subscription(&self, subject: &str) -> bool {
-        self.refused("subscription to", subject) > 0
+        self.times_refused("subscription to", subject) > 0
     }
 
     /// How often the server has refused what was published to `subject`. More than before is a refusal since then.
     pub fn refused_publications(&self, subject: &str) -> u64 {
-        self.refused("publish to", subject)
+        self.times_refused("publish to", subject)
     }
 
-    fn refused(&self, what: &str, subject: &str) -> u64 {
+    fn times_refused(&self, what: &str, subject: &str) -> u64 {
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if refusals.is_empty() {
             return 0;
@@ -127,11 +152,66 @@ impl ConnectionState {
         self.lame_duck.notified().await;
     }
 
+    /// There is a connection to `server` from now on.
+    pub(super) fn connected_to(&self, server: &str) {
+        let link = self.name.as_str();
+        let was_connected = self.connected.swap(true, Relaxed);
+        let is_first = self.connects.get() == 0;
+        self.connects.add(1);
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        // What is refused is refused again.
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if is_first {
+            // The start is said once for all of them, by whoever has them all.
+            debug!(link, server, "connected to NATS");
+        } else {
+            info!(link, server, "connected to NATS");
+            if !was_connected {
+                self.reconnects.add(1);
+            }
+        }
+        self.tell();
+    }
+
+    /// There is no connection from now on, for this reason.
+    pub(super) fn lost(&self, why: &dyn fmt::Display, was_cut: bool) {
+        let (link, error) = (self.name.as_str(), why.to_string());
+        self.connected.store(false, Relaxed);
+        if was_cut {
+            self.cuts.add(1);
+            warn!(link, error, "connection to NATS lost, as this end read too slowly; connecting again");
+        } else {
+            warn!(link, error, "connection to NATS lost, connecting again");
+        }
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.tell();
+    }
+
+    /// The server has announced that it will stop.
+    pub(super) fn lame_duck_began(&self) {
+        info!(link = self.name, "NATS server is about to stop, moving to another one");
+    }
+
+    /// The server refuses something that was published, for want of a permission; in its own words.
+    pub(super) fn refused(&self, text: &str) {
+        let text = kind_of_refusal(text);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = refusals.get_mut(&text) {
+            *times += 1;
+        } else if refusals.len() < MOST_REFUSALS {
+            error!(link = self.name, error = text, "NATS refuses it: the user needs this permission");
+            refusals.insert(text, 1);
+        }
+    }
+
     pub(super) fn note(&self, event: Event) {
         let link = self.name.as_str();
         match event {
             Event::Connected => {
                 self.connected.store(true, Relaxed);
+                if self.connects.get() > 0 {
+                    self.reconnects.add(1);
+                }
                 self.connects.add(1);
                 *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 // The client subscribes again to everything, and hears again what is refused.
@@ -155,15 +235,7 @@ impl ConnectionState {
                 self.lame_duck.notify_one();
             }
             Event::ServerError(ServerError::Other(text)) if text.to_lowercase().contains("permissions") => {
-                let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(times) = refusals.get_mut(&text) {
-                    *times += 1;
-                    return;
-                }
-                error!(link, error = text, "NATS refuses it: the user needs this permission");
-                if refusals.len() < MOST_REFUSALS {
-                    refusals.insert(text, 1);
-                }
+                self.refused(&text);
             }
             Event::ServerError(error) => self.trouble_with(&error),
             Event::ClientError(error) => {
@@ -192,7 +264,7 @@ impl ConnectionState {
     }
 
     /// Says what is wrong once, and again when it changes: the client tries several times a second.
-    fn trouble_with(&self, error: &dyn fmt::Display) {
+    pub(super) fn trouble_with(&self, error: &dyn fmt::Display) {
         let text = error.to_string();
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.as_ref() != Some(&text) {

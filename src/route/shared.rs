@@ -151,6 +151,11 @@ impl Route {
         self.live.fetch_add(1, Relaxed) + 1 == self.sources.len()
     }
 
+    /// Whether messages come on every lane that runs this route, when there are any.
+    pub fn is_live(&self) -> bool {
+        self.sources.iter().all(|source| source.is_live())
+    }
+
     /// Whether messages come on `lane`; none where that lane does not run this route.
     pub fn source(&self, lane: usize) -> Option<&Arc<SourceStatus>> {
         self.sources.get(self.rank(lane))

@@ -43,6 +43,11 @@ impl SourceStatus {
         Some(format!("route {}: {why}", self.route))
     }
 
+    /// Whether the route gets its messages.
+    pub fn is_live(&self) -> bool {
+        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), SourceState::Live)
+    }
+
     /// Takes note that it gets its messages from now on. Returns how it was before, for the log.
     pub fn went_live(&self) -> SourceState {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

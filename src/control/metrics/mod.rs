@@ -122,13 +122,13 @@ struct Nats {
 impl Collector for Nats {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         use prometheus_client::metrics::counter::ConstCounter;
-        let lanes: Vec<_> = self.lanes.iter().map(|lane| lane.connection()).collect();
         let others = self.connections.all();
-        let connected = lanes.iter().all(|lane| lane.as_ref().is_some_and(|state| state.is_connected()))
+        let lanes = || self.lanes.iter().map(|lane| lane.connection());
+        let connected = lanes().all(|state| state.is_some_and(|state| state.is_connected()))
             && others.iter().all(|state| state.is_connected());
-        let reconnects = self.lanes.iter().map(|lane| lane.reconnects()).sum::<u64>()
-            + others.iter().map(|state| state.reconnects()).sum::<u64>();
-        let lost = self.lanes.iter().map(|lane| lane.slow_consumer.get()).sum::<u64>();
+        let known = || lanes().flatten().chain(&others);
+        let reconnects = known().map(|state| state.reconnects()).sum::<u64>();
+        let cuts = known().map(|state| state.cuts()).sum::<u64>();
         single(
             &mut encoder,
             "broadcaster_nats_connected",
@@ -146,9 +146,9 @@ impl Collector for Nats {
         single(
             &mut encoder,
             "broadcaster_nats_slow_consumer",
-            "Messages that were lost before they were received, because a lane could not keep up with NATS",
+            "Connections to NATS that the server has cut because a lane could not keep up with it",
             MetricType::Counter,
-            &ConstCounter::new(lost),
+            &ConstCounter::new(cuts),
         )
     }
 }

@@ -67,6 +67,7 @@ impl Collector for Collected {
         routes.bounds(encoder)?;
         routes.letters(encoder)?;
         routes.breaker(encoder)?;
+        routes.live(encoder)?;
         routes.trouble(encoder, self.1.now())?;
         routes.lag(encoder)?;
         let help = "One attempt, from connecting to the last byte of the answer";
@@ -249,6 +250,19 @@ impl Routes {
     fn durable(&self) -> impl Iterator<Item = &RouteFigures> {
         let is_durable = |route: &&RouteFigures| route.route.as_ref().is_some_and(|route| route.is_durable());
         self.0.iter().filter(is_durable)
+    }
+
+    fn live(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help =
+            "1 while the route gets its messages, 0 where NATS gives it none, or none on one of its lanes";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_source_live", help, None, MetricType::Gauge)?;
+        for route in &self.0 {
+            let Some(running) = &route.route else { continue };
+            let live = ConstGauge::new(i64::from(running.is_live()));
+            live.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+        }
+        Ok(())
     }
 
     fn breaker(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {

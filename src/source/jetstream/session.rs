@@ -27,12 +27,11 @@ use crate::{
     base::{clock::Time, timer::Timer},
     deliver::Deliver,
     message::{
-        Id, Message,
+        Headers, Id, Message,
         acknowledgement::{AckHandle, Origin},
         header_names::nats as names,
     },
     nats::{end_subscription, next},
-    source::core,
 };
 
 /// After so long without anything from the server something is wrong: two of its heartbeats and a second.
@@ -237,7 +236,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
             debug!(reply = reply.as_str(), "a message without an origin");
             return;
         };
-        let mut message: Message = core::accept(raw, &self.subject, now);
+        let mut message: Message = accepted(raw, &self.subject, now);
         if matches!(message.id, Id::Made(_)) {
             // The same for every delivery and every replica. Without dots, which separate the signed parts of a request
             // in Standard Webhooks.
@@ -329,6 +328,21 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         // A client that is not connected may have its queue full, and would take this only after the outage.
         timeout(SILENCE, sent).await.map_err(|_| Trouble::Disconnected)?.map_err(Trouble::of_client)
     }
+}
+
+fn accepted(message: Raw, subscribed: &Arc<str>, now: Time) -> Message {
+    let subject = if *message.subject == **subscribed {
+        Arc::clone(subscribed)
+    } else {
+        message.subject.as_str().into()
+    };
+    let headers = message.headers.map_or_else(Headers::default, |headers| {
+        Headers::new(headers.iter().flat_map(|(name, values)| {
+            values.iter().map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
+        }))
+    });
+    let id = headers.get_bytes(names::MESSAGE_ID).map_or_else(Id::fresh, Id::given);
+    Message::new(id, subject, headers, message.payload, now)
 }
 
 fn nanos(span: Duration) -> u64 {

@@ -230,6 +230,15 @@ impl Running {
         }
     }
 
+    /// Waits until `/health` says 503; a panic when it takes longer than `deadline`.
+    pub async fn unready(&self, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        while self.health().await.0 != 503 {
+            assert!(Instant::now() < end, "still ready after {deadline:?}");
+            tokio::time::sleep(super::LOOK_EVERY).await;
+        }
+    }
+
     /// A scrape of the metrics.
     pub async fn metrics(&self) -> Metrics {
         let answer = http::get(self.metrics_address(), "/metrics").await;
