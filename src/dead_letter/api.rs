@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use async_nats::StatusCode;
-use bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::destination::Unavailable;
-use crate::nats::{ConnectionState, Replies};
+use crate::nats::{ConnectionState, intake::Replies};
 
 /// How long JetStream may take to answer a request.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +38,8 @@ struct Envelope {
     error: Option<Refusal>,
 }
 
+/// The status by which the server says that nobody listens.
+pub(super) const NO_RESPONDERS: u16 = 503;
 /// `JSNotEnabledForAccountErr`, `JSNotEnabledErr`. Others with the same status are about a cluster that looks for a
 /// leader.
 const NOT_ENABLED: [u64; 2] = [10039, 10076];
@@ -59,20 +59,21 @@ impl Api<'_> {
     ) -> Result<Asked<T>, Unavailable> {
         let subject = format!("$JS.API.{request}");
         let refusals = self.state.refused_publications(&subject);
-        let question = Bytes::from(question.to_string());
+        let question = question.to_string();
         let answer = tokio::select! {
             // The refusal first: a request that was refused gets no answer, and would be taken for silence.
             biased;
             () = refused(self.state, &subject, refusals) => return Ok(Asked::Forbidden),
-            answer = self.replies.ask(subject.clone(), question, PATIENCE) => answer.ok_or(Unavailable::Silence)?,
+            answer = self.replies.ask(&subject, question.as_bytes(), PATIENCE) => answer.ok_or(Unavailable::Silence)?,
         };
-        if answer.status == Some(StatusCode::NO_RESPONDERS) {
+        if answer.status() == Some(NO_RESPONDERS) {
             return Ok(Asked::NoJetStream);
         }
-        match read::<Envelope>(&answer.payload)?.error {
+        let payload = answer.payload();
+        match read::<Envelope>(&payload)?.error {
             Some(refusal) if NOT_ENABLED.contains(&refusal.err_code) => Ok(Asked::NoJetStream),
             Some(refusal) => Ok(Asked::Refused(refusal)),
-            None => read(&answer.payload).map(Asked::Answer),
+            None => read(&payload).map(Asked::Answer),
         }
     }
 }

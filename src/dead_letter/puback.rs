@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use async_nats::StatusCode;
 use serde::Deserialize;
 
-use super::api::Refusal;
+use super::api::{NO_RESPONDERS, Refusal};
 
 /// What was said about a letter.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,9 +34,9 @@ struct Raw {
 impl PubAck {
     /// Reads what came back for a letter: with this status, or none, and this payload. An acknowledgement of another stream
     /// than `wanted` does not count, where there is one: the operator would look for the letter in the wrong one.
-    pub(super) fn read(status: Option<StatusCode>, payload: &[u8], wanted: Option<&str>) -> Self {
+    pub(super) fn read(status: Option<u16>, payload: &[u8], wanted: Option<&str>) -> Self {
         let refused = |reason: String| Self::Refused(reason.into());
-        if status == Some(StatusCode::NO_RESPONDERS) {
+        if status == Some(NO_RESPONDERS) {
             return refused("no stream keeps the subject".to_owned());
         }
         match serde_json::from_slice(payload) {
@@ -75,7 +74,7 @@ mod tests {
             |code| format!(r#"{{ "error": {{ "code": 400, "err_code": {code}, "description": "no" }} }}"#);
         assert_eq!([10054, 10097].map(|code| read(&error(code))), [PubAck::TooLarge, PubAck::TooLarge]);
         assert_eq!(read(&error(10077)), refused("no"));
-        let nobody = PubAck::read(Some(StatusCode::NO_RESPONDERS), b"", None);
+        let nobody = PubAck::read(Some(NO_RESPONDERS), b"", None);
         assert_eq!(nobody, refused("no stream keeps the subject"));
         assert_eq!(PubAck::read(None, br#"{ "stream": "ANY", "seq": 7 }"#, None), PubAck::Stored);
     }

@@ -1,14 +1,10 @@
 //! Publishes the dead letters of a route, a round at a time, until NATS has confirmed each: only then is one counted,
 //! and its message acknowledged to the stream it came from.
 
-use std::{collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use async_nats::{
-    client::{PublishErrorKind, traits::Publisher as _},
-    message::OutboundMessage,
-};
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use super::{
@@ -26,12 +22,12 @@ use crate::{
         throttle::Throttle,
     },
     message::{
-        HeaderBlock, Headers,
+        HeaderBlock,
         acknowledgement::{Ack, AckKind},
         header_names::nats as names,
         outcome::Outcome,
     },
-    nats::{Barrier, BarrierError, NatsConnection, Replies, SetUpError},
+    nats::{Connection, NoAnswer, Outgoing, PublishError, intake::Replies},
 };
 
 /// How long NATS may take to confirm a round, and to take what is published.
@@ -54,9 +50,9 @@ pub(super) enum Unconfirmed {
     #[error("NATS refuses them: the user needs the permission to publish to their subject")]
     Forbidden,
     #[error("NATS does not take them")]
-    Publish(#[source] async_nats::PublishError),
+    Publish(#[from] PublishError),
     #[error("NATS does not confirm them")]
-    Barrier(#[from] BarrierError),
+    RoundTrip(#[from] NoAnswer),
     #[error("the connection was lost meanwhile")]
     Reconnected,
     #[error("the stream does not confirm them")]
@@ -64,11 +60,9 @@ pub(super) enum Unconfirmed {
 }
 
 /// Publishes the dead letters of one route.
-#[derive(Debug)]
 pub struct Publisher {
     destination: Destination,
-    connection: Rc<NatsConnection>,
-    barrier: Barrier,
+    connection: Connection,
     replies: Replies,
     clock: Clock,
     /// The mode that works, as far as is known; none where it has to be found out.
@@ -87,15 +81,10 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher over `connection`, which may not be connected yet. Fails where it takes no subscriptions.
-    pub async fn over(
-        connection: Rc<NatsConnection>,
-        destination: Destination,
-        clock: Clock,
-    ) -> Result<Self, SetUpError> {
-        Ok(Self {
-            barrier: Barrier::over(&connection).await?,
-            replies: Replies::over(&connection).await?,
+    /// A publisher over `connection`, which may not be connected yet.
+    pub fn over(connection: Connection, destination: Destination, clock: Clock) -> Self {
+        Self {
+            replies: Replies::over(&connection),
             destination,
             connection,
             clock,
@@ -106,7 +95,7 @@ impl Publisher {
             trouble: None,
             reported: None,
             reports: Throttle::new(1, Duration::from_secs(30)),
-        })
+        }
     }
 
     /// Finds out the mode, however long that takes, so that the log tells of it before the first letter does. Can be dropped
@@ -143,18 +132,18 @@ impl Publisher {
     }
 
     /// Takes note of letters that came to their end.
-    pub(super) async fn settle(&mut self, ended: Vec<(QueuedLetter, Fate)>) {
+    pub(super) fn settle(&mut self, ended: Vec<(QueuedLetter, Fate)>) {
         for (letter, fate) in ended {
             match fate {
                 Fate::Stored => self.stored(letter),
                 Fate::Unfit(reason) => self.give_up(letter, &reason, RETURN_UNFIT),
             }
         }
-        self.publish_acks().await;
+        self.publish_acks();
     }
 
     /// Gives up letters when there is no more time.
-    pub(super) async fn abandon(&mut self, letters: impl Iterator<Item = QueuedLetter>) {
+    pub(super) fn abandon(&mut self, letters: impl Iterator<Item = QueuedLetter>) {
         for letter in letters {
             if letter.answer == Some(Answer::Stored) {
                 self.stored(letter);
@@ -168,14 +157,14 @@ impl Publisher {
                 );
             }
         }
-        self.publish_acks().await;
+        self.publish_acks();
     }
 
-    /// Publishes the last acknowledgements and makes sure that NATS has them: those that are still in the client's
-    /// buffer are lost with the process.
+    /// Publishes the last acknowledgements and makes sure that NATS has them: those that were not written yet are lost with
+    /// the process.
     pub(super) async fn close(mut self) {
-        self.publish_acks().await;
-        if self.connection.is_connected() && self.barrier.pass(CONFIRMATION).await.is_err() {
+        self.publish_acks();
+        if self.connection.is_connected() && self.connection.round_trip(CONFIRMATION).await.is_err() {
             warn!(route = self.destination.route.as_str(), "NATS does not confirm the last acknowledgements");
         }
     }
@@ -224,9 +213,9 @@ impl Publisher {
     async fn publish_core(&mut self, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
         let (connections, refusals) = (self.connection.connections(), self.refusals());
         for letter in batch.iter_mut() {
-            self.publish_letter(letter, None).await?;
+            self.publish_letter(letter, None)?;
         }
-        self.barrier.pass(CONFIRMATION).await?;
+        self.connection.round_trip(CONFIRMATION).await?;
         // What was written to a connection that broke is lost with it, and a barrier over the next one proves nothing.
         if self.connection.connections() != connections {
             return Err(Unconfirmed::Reconnected);
@@ -245,14 +234,15 @@ impl Publisher {
         let mut numbers = Vec::with_capacity(batch.len());
         for letter in batch.iter_mut() {
             let (number, reply) = self.replies.expect();
-            numbers.push(number);
-            if keeper.largest.is_some_and(|largest| letter.letter.message.payload.len() > largest) {
-                letter.answer = Some(Answer::TooLarge);
-            } else {
-                self.publish_letter(letter, Some(reply)).await?;
+            match self.publish_letter(letter, Some((keeper, &reply))) {
+                // The rest is for another round.
+                Err(PublishError::Full) if !numbers.is_empty() => break,
+                published => published?,
             }
+            numbers.push(number);
         }
-        self.barrier.pass(CONFIRMATION).await?;
+        let batch = batch.get_mut(..numbers.len()).unwrap_or_default();
+        self.connection.round_trip(CONFIRMATION).await?;
         // The server refuses in order, too: a refusal is known by now, and there is nothing to wait for then.
         if self.refusals() > refusals {
             return Err(Unconfirmed::Forbidden);
@@ -271,14 +261,14 @@ impl Publisher {
         let deadline = Instant::now() + CONFIRMATION;
         let mut open = batch.iter().filter(|letter| letter.answer.is_none()).count();
         while open > 0 {
-            let answer = timeout_at(deadline, self.replies.next()).await.ok().flatten();
-            let (number, answer) = answer.ok_or(Unconfirmed::Silence)?;
+            let answer = timeout_at(deadline, self.replies.next()).await;
+            let (number, answer) = answer.map_err(|_elapsed| Unconfirmed::Silence)?;
             // Other numbers are late answers to requests that were given up. The numbers of a batch ascend, so it can
             // be searched.
             let letter = numbers.binary_search(&number).ok().and_then(|at| batch.get_mut(at));
             let Some(letter) = letter.filter(|letter| letter.answer.is_none()) else { continue };
             open -= 1;
-            letter.hear(PubAck::read(answer.status, &answer.payload, keeper.stream.as_deref()));
+            letter.hear(PubAck::read(answer.status(), &answer.payload(), keeper.stream.as_deref()));
         }
         Ok(())
     }
@@ -297,31 +287,27 @@ impl Publisher {
         Ok(wanted?)
     }
 
-    /// Hands a letter to the client.
-    async fn publish_letter(
+    /// Publishes a letter, to a stream that answers to this subject, or plainly.
+    fn publish_letter(
         &self,
         letter: &mut QueuedLetter,
-        reply: Option<String>,
-    ) -> Result<(), Unconfirmed> {
-        let message = OutboundMessage {
-            subject: self.destination.to.subject.as_str().into(),
-            reply: reply.as_deref().map(Into::into),
-            payload: letter.letter.message.payload.clone(),
-            headers: self.headers(letter).as_ref().map(map),
-        };
-        // The client blocks when it is disconnected and its queue is full.
-        match timeout(CONFIRMATION, self.connection.client().publish_message(message)).await {
-            Ok(Ok(())) => {
-                letter.published += 1;
-                Ok(())
-            }
-            Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                letter.answer = Some(Answer::TooLarge);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(Unconfirmed::Publish(error)),
-            Err(_elapsed) => Err(Unconfirmed::Disconnected),
+        to: Option<(&Keeper, &str)>,
+    ) -> Result<(), PublishError> {
+        let headers = self.headers(letter);
+        let payload = &*letter.letter.message.payload;
+        let size = payload.len() + headers.as_ref().map_or(0, |headers| headers.as_bytes().len());
+        if to.and_then(|(keeper, _)| keeper.largest).is_some_and(|largest| size > largest) {
+            letter.answer = Some(Answer::TooLarge);
+            return Ok(());
         }
+        let (subject, headers) = (self.destination.to.subject.as_str(), headers.as_ref());
+        let message = Outgoing { subject, reply: to.map(|(_, reply)| reply), headers, payload };
+        match self.connection.publish(message) {
+            Ok(()) => letter.published += 1,
+            Err(PublishError::TooLarge) => letter.answer = Some(Answer::TooLarge),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn headers(&self, letter: &QueuedLetter) -> Option<HeaderBlock> {
@@ -363,21 +349,13 @@ impl Publisher {
     }
 
     /// Publishes the acknowledgements, as far as NATS takes them now. What is left goes out the next time.
-    async fn publish_acks(&mut self) {
-        let Self { acks, connection, .. } = self;
-        let all = async {
-            while let Some(ack) = acks.front() {
-                let published = connection.client().publish(ack.subject.clone(), ack.payload.clone()).await;
-                // Taken out only after that: the timeout below may break off in the middle, and it must go out the next
-                // time.
-                acks.pop_front();
-                if published.is_err() {
-                    break;
-                }
-            }
-        };
+    fn publish_acks(&mut self) {
         // A message whose acknowledgement does not arrive is delivered again, and becomes another letter if it dies again.
-        drop(timeout(CONFIRMATION, all).await);
+        while let Some(ack) = self.acks.front()
+            && self.connection.publish(Outgoing::new(&ack.subject, &ack.payload)).is_ok()
+        {
+            self.acks.pop_front();
+        }
     }
 
     /// Says what is wrong, and again when that changes.
@@ -401,13 +379,4 @@ impl Publisher {
             info!(route = self.destination.route.as_str(), "dead letters are published again");
         }
     }
-}
-
-fn map(block: &HeaderBlock) -> async_nats::HeaderMap {
-    let headers = Headers::from_lines(bytes::Bytes::copy_from_slice(block.lines()));
-    let mut map = async_nats::HeaderMap::new();
-    for (name, value) in headers.iter() {
-        map.append(name, &*value);
-    }
-    map
 }

@@ -86,7 +86,7 @@ impl LetterQueue {
         self.fresh.close();
         let Self { fresh, batch, rounds, .. } = &mut self;
         let fresh = std::iter::from_fn(|| fresh.try_recv().ok());
-        publisher.abandon(batch.drain(..).chain(rounds.drain()).chain(fresh)).await;
+        publisher.abandon(batch.drain(..).chain(rounds.drain()).chain(fresh));
         publisher.close().await;
     }
 
@@ -102,7 +102,7 @@ impl LetterQueue {
                     publisher.report(&format!("the stream does not take them: {reason}"))
                 }
             }
-            publisher.settle(conclusion.ended).await;
+            publisher.settle(conclusion.ended);
         }
     }
 

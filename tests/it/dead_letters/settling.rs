@@ -1,6 +1,6 @@
 //! What a stream is told about a message that became a dead letter, and when.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use async_nats::Subscriber;
 use broadcaster::{
@@ -12,9 +12,10 @@ use broadcaster::{
         acknowledgement::AckHandle,
         outcome::{Outcome, Reason},
     },
-    nats::NatsConnection,
+    nats::Connection,
     stats::{RouteStats, Tally},
 };
+use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{SOON, count, make_stream};
@@ -50,17 +51,19 @@ async fn outcome(
     let route = &config.routes[0];
     let replies = nats.client().await.subscribe("replies.>").await.expect("the server takes it");
     nats.wait_subscriptions("replies.>", 1, SOON).await;
-    let link = NatsConnection::open(&config.nats, "test", None).await.expect("the client can be set up");
-    link.state().connected().await;
     let to = route.dead_letter.clone().expect("it is configured");
     let destination = Destination { route: route.name.clone(), to, is_durable: true };
-    let publisher =
-        Publisher::over(Rc::new(link), destination, Clock::start()).await.expect("the client takes it");
-    let (sender, queue) = queue(Clock::start());
     let stats = Arc::default();
-    fill(&sender, &stats);
-    drop(sender);
-    queue.run(publisher, give_up).await;
+    let publishing = async {
+        let connection = Connection::open(&config.nats, "test", Clock::start());
+        connection.state().connected().await;
+        let publisher = Publisher::over(connection, destination, Clock::start());
+        let (sender, queue) = queue(Clock::start());
+        fill(&sender, &stats);
+        drop(sender);
+        queue.run(publisher, give_up).await;
+    };
+    LocalSet::new().run_until(publishing).await;
     (stats.tally(), replies)
 }
 
