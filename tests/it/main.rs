@@ -11,6 +11,8 @@ mod durable;
 mod fault;
 mod hand_over;
 mod http1;
+mod intake;
+mod intake_reading;
 mod invariants;
 mod kit;
 mod load;
