@@ -13,7 +13,7 @@ struct Reserved {
     example: &'static str,
 }
 
-const RESERVED: [Reserved; 5] = [
+const RESERVED: [Reserved; 6] = [
     Reserved { subjects: "_INBOX.>", what: "answers to clients", example: "_INBOX.id.1" },
     Reserved { subjects: "$JS.API.>", what: "requests to JetStream", example: "$JS.API.INFO" },
     Reserved { subjects: "$JS.ACK.>", what: "acks to JetStream", example: "$JS.ACK.s.c.1.2.3.4.5" },
@@ -22,6 +22,11 @@ const RESERVED: [Reserved; 5] = [
         subjects: "broadcaster.handover.>",
         what: "messages that replicas hand over",
         example: "broadcaster.handover.group",
+    },
+    Reserved {
+        subjects: "broadcaster.replay.>",
+        what: "claims of those who replay dead letters",
+        example: "broadcaster.replay.STREAM",
     },
 ];
 
@@ -95,12 +100,12 @@ mod tests {
             ("todos.events", None, 0),
             ("*.created", None, 0),
             ("_INBOX", None, 0),
-            ("broadcaster.>", None, 1),
+            ("broadcaster.>", None, 2),
             ("*.handover.*", None, 1),
             ("*.*", None, 0),
-            ("*.*.*", None, 3),
-            (">", None, 5),
-            ("*.>", None, 5),
+            ("*.*.*", None, 4),
+            (">", None, 6),
+            ("*.>", None, 6),
             ("$SYS.>", None, 1),
             ("$SYS.ACCOUNT.*.CONNECT", None, 0),
             ("$JS.EVENT.ADVISORY.>", None, 0),

@@ -36,7 +36,10 @@ fn what_covers_it_among_other_things_is_said() {
     for (subject, covered) in [
         (">", "_INBOX.> (answers to clients), $JS.API.> (requests to JetStream), $JS.ACK.>"),
         ("*.*.*", "_INBOX.> (answers to clients), $JS.API.> (requests to JetStream), broadcaster.handover.>"),
-        ("broadcaster.>", "broadcaster.handover.> (messages that replicas hand over): take a narrower one"),
+        (
+            "broadcaster.>",
+            "broadcaster.handover.> (messages that replicas hand over), broadcaster.replay.> (claims of those who replay dead letters): take a narrower one",
+        ),
         ("$SYS.>", "$SYS.REQ.> (requests to servers): take a narrower one"),
     ] {
         let warnings = with(subject).warnings();
