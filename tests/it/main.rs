@@ -19,6 +19,7 @@ mod load;
 mod memory;
 mod nats_auth;
 mod nats_faults;
+mod nats_reach;
 mod nats_rotation;
 mod probe;
 mod reach;
