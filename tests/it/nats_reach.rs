@@ -10,6 +10,8 @@ use tokio::net::TcpListener;
 
 use testkit::daemon::Daemon;
 use testkit::distance::BlackHole;
+use testkit::names::NameServer;
+use testkit::namespace;
 use testkit::nats::NatsServer;
 use testkit::publisher::Publisher;
 use testkit::tls::Authority;
@@ -114,6 +116,35 @@ async fn addresses_that_do_not_answer_hold_nobody_up() {
     }
     daemon.ready(SOON).await;
     assert_delivers(&nats, ConnectOptions::new(), &hook).await;
+}
+
+#[test]
+fn names_lead_on_while_addresses_or_name_servers_are_silent() {
+    let test = "nats_reach::names_lead_on_while_addresses_or_name_servers_are_silent";
+    namespace::run(test, "timeout:1", async {
+        let mut nats = NatsServer::builder().core_only().start().await;
+        let (port, silent) = (nats.port(), Ipv4Addr::new(127, 1, 1, 1));
+        let _hole = BlackHole::at(SocketAddr::new(silent.into(), port));
+        let names = NameServer::start();
+        names.know("nats.example", [silent, Ipv4Addr::LOCALHOST]);
+        names.silence("silent.example");
+        let hook = Webhook::start();
+        let began = Instant::now();
+        let daemon = Daemon::new()
+            .env("NATS_URL", format!("nats://silent.example:{port},nats://nats.example:{port}"))
+            .env("WEBHOOK_URL", hook.url())
+            .env(THREADS, "1")
+            .start_ready()
+            .await;
+        assert!(began.elapsed() < Duration::from_secs(4), "ready after {:?}", began.elapsed());
+        names.silence("nats.example");
+        nats.kill();
+        daemon.wait_log("connection to NATS lost", SOON).await;
+        wait_health(&daemon, "connection refused (127.0.0.1), no answer within 5s (127.1.1.1)").await;
+        nats.restart().await;
+        daemon.ready(SOON).await;
+        assert_delivers(&nats, ConnectOptions::new(), &hook).await;
+    });
 }
 
 #[tokio::test]
