@@ -21,6 +21,7 @@ mod nats_auth;
 mod nats_faults;
 mod nats_reach;
 mod nats_rotation;
+mod odd_messages;
 mod probe;
 mod reach;
 mod reading;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use testkit::daemon::{Account, Daemon, Running};
-use testkit::metrics::Metrics;
 use testkit::nats::NatsServer;
 use testkit::publisher::Publisher;
 use testkit::webhook::Webhook;
@@ -326,5 +325,6 @@ async fn a_connection_that_the_server_cuts_for_slowness_is_counted_and_made_agai
     let before = hook.delivered();
     publisher.burst(100).await;
     hook.wait_for(|hook| hook.delivered() >= before + 100, SOON).await;
-    drop(daemon.stop().await);
+    let account = daemon.stop().await;
+    assert!(account.adds_up(), "{account:?}");
 }
