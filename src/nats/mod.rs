@@ -4,6 +4,7 @@ mod auth;
 mod barrier;
 mod connection;
 pub mod intake;
+mod on_demand;
 mod replies;
 mod state;
 
@@ -11,6 +12,7 @@ pub use self::{
     barrier::{Barrier, BarrierError, SharedBarrier},
     connection::{NatsConnection, SetUpError, end_subscription, next},
     intake::{Attached, Connection, Incoming, NoAnswer, Outgoing, PublishError, Sink, Subscription},
+    on_demand::OnDemand,
     replies::Replies,
     state::{ConnectionState, Connections},
 };
