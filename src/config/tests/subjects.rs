@@ -40,7 +40,7 @@ fn inboxes_of_ones_own_are_kept_too() {
     assert!(warnings[0].contains("also receives own.inboxes.> (answers to clients): take"), "{warnings:?}");
     assert!(with("_INBOX.a").error().contains("is among \"_INBOX.>\""));
     assert_eq!(with("own.todos").warnings(), Vec::<String>::new());
-    let within = super::given(ROUTE).flag("nats.inbox_prefix", "_INBOX.own", "--set");
+    let within = given(ROUTE).flag("nats.inbox_prefix", "_INBOX.own", "--set");
     assert_eq!(within.warnings(), Vec::<String>::new());
     for wrong in ["own.*", "own.", "a b", ">"] {
         let error = given(ROUTE).flag("nats.inbox_prefix", wrong, "--set").error();
