@@ -3,6 +3,7 @@
 mod apply;
 mod bad_input;
 mod breaker;
+mod check;
 mod cli;
 mod dead_letters;
 mod delivery;
