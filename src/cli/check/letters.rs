@@ -107,11 +107,6 @@ fn nobody(route: &Route, letters: &DeadLetter) -> Line {
 }
 
 impl LetterStream {
-    /// Reads the server's answer to a question for a stream.
-    pub(super) fn read(answer: &[u8]) -> Option<Self> {
-        serde_json::from_slice(answer).ok()
-    }
-
     fn judge(&self, subject: &str, max_payload: usize) -> Vec<Line> {
         let Settings { name, storage, .. } = &self.config;
         let mut lines = self.failures();

@@ -108,6 +108,7 @@ fn durable(route: &Route, jetstream: &Jetstream, nats: &Nats) -> Vec<Need> {
     let at = format!("{stream}.{consumer}");
     let mut needs = vec![
         Need::new(Action::Subscribe, inboxes(nats), "where messages and answers come from"),
+        Need::new(Action::Publish, format!("$JS.API.STREAM.INFO.{stream}"), "to look at the stream"),
         Need::new(Action::Publish, format!("$JS.API.CONSUMER.INFO.{at}"), "to look at the consumer"),
         Need::new(Action::Publish, format!("$JS.API.CONSUMER.MSG.NEXT.{at}"), "to ask for messages"),
         Need::new(
@@ -138,6 +139,6 @@ fn dead_letters(letters: &DeadLetter, nats: &Nats) -> Vec<Need> {
     needs
 }
 
-fn inboxes(_nats: &Nats) -> String {
-    "_INBOX.>".to_owned()
+fn inboxes(nats: &Nats) -> String {
+    format!("{}.>", nats.inbox_prefix)
 }

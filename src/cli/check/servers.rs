@@ -1,71 +1,96 @@
 //! The servers of NATS, each by itself: name, connection, TLS, login.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::{task::JoinSet, time::timeout};
 
-use super::report::Line;
+use super::{certificate::Certificate, report::Line};
 use crate::{
     base::clock::Clock,
     config::{Nats, NatsUrl},
-    nats::NatsConnection,
+    nats::{Connection, Visit, VisitError, visit},
 };
 
-/// How long a server may take: somebody waits for the report.
+/// How long it may take to connect to a server that has just let us in.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Visits each server. Gives what was found, and a connection to the first that took us in.
-pub(super) async fn check(nats: &Nats, _clock: Clock) -> (Vec<Line>, Option<NatsConnection>) {
+/// Visits each server. Gives what was found, and a connection to one that lets us in, where one does.
+pub(super) async fn check(nats: &Nats, clock: Clock) -> (Vec<Line>, Option<Connection>) {
     let mut visits = JoinSet::new();
-    for (at, server) in nats.servers.iter().enumerate() {
-        let nats = Nats { servers: vec![server.clone()], ..nats.clone() };
-        visits.spawn_local(async move { (at, visit(&nats).await) });
+    for (at, server) in nats.servers.iter().cloned().enumerate() {
+        let nats = nats.clone();
+        visits.spawn_local(async move { (at, visit(&nats, &server, clock).await) });
     }
-    let mut found: Vec<_> = nats.servers.iter().map(|_| None).collect();
-    while let Some(Ok((at, visited))) = visits.join_next().await {
-        found[at] = Some(visited);
-    }
-    let works = found.iter().any(|visited| matches!(visited, Some(Ok(_))));
-    let mut connection = None;
-    let mut lines = Vec::new();
-    for (server, visited) in nats.servers.iter().zip(found) {
-        lines.push(match visited {
-            Some(Ok(visited)) => {
-                let line = fine(server, &visited);
-                connection.get_or_insert(visited);
-                line
-            }
-            Some(Err(why)) => failed(server, &why, works),
-            None => continue,
-        });
-    }
+    let mut visited = visits.join_all().await;
+    visited.sort_unstable_by_key(|(at, _)| *at);
+    let welcome: Vec<_> =
+        visited.iter().filter(|(_, visit)| visit.is_ok()).map(|(at, _)| nats.servers[*at].clone()).collect();
+    let (now, others_work) = (SystemTime::now(), !welcome.is_empty());
+    let lines = visited.into_iter().map(|(at, visit)| match visit {
+        Ok(visit) => fine(&nats.servers[at], &visit, now),
+        Err(error) => failed(&nats.servers[at], &error, others_work),
+    });
+    let mut lines: Vec<_> = lines.collect();
+    let connection = if others_work { connect(nats, welcome, clock, &mut lines).await } else { None };
     (lines, connection)
 }
 
-async fn visit(nats: &Nats) -> Result<NatsConnection, String> {
-    let connection = NatsConnection::open(nats, "check", None).await.map_err(|error| error.to_string())?;
-    if timeout(PATIENCE, connection.state().connected()).await.is_err() {
-        return Err(connection.state().trouble().unwrap_or_else(|| "no answer".to_owned()));
+async fn connect(
+    nats: &Nats,
+    servers: Vec<NatsUrl>,
+    clock: Clock,
+    lines: &mut Vec<Line>,
+) -> Option<Connection> {
+    let nats = Nats { servers, ignore_discovered_servers: true, ..nats.clone() };
+    let connection = Connection::open(&nats, "check", clock);
+    if timeout(PATIENCE, connection.state().connected()).await.is_ok() {
+        return Some(connection);
     }
-    Ok(connection)
+    let why = connection.state().trouble().unwrap_or_else(|| "no answer within 5 s".to_owned());
+    lines.push(Line::failed("server", why, "it let us in a moment ago: check again"));
+    None
 }
 
-fn fine(server: &NatsUrl, connection: &NatsConnection) -> Line {
-    let info = connection.client().server_info();
-    let jetstream = if info.jetstream { "with" } else { "without" };
+fn fine(server: &NatsUrl, visit: &Visit, now: SystemTime) -> Line {
+    let Visit { address, name, version, jetstream, tls } = visit;
+    let jetstream = if *jetstream { "with" } else { "without" };
+    let certificate = tls.as_ref().map(|shown| shown.as_ref().and_then(Certificate::read));
+    let encrypted = match &certificate {
+        None => "not encrypted".to_owned(),
+        Some(None) => "TLS".to_owned(),
+        Some(Some(certificate)) => format!("TLS, {}", certificate.describe(now)),
+    };
+    let server = server.address();
     let found = format!(
-        "{} is nats-server {}, {jetstream} JetStream: {}",
-        server.address(),
-        info.version,
-        info.server_name
+        "{server} ({address}) lets us in: {name}, version {version}, {jetstream} JetStream; {encrypted}"
     );
-    Line::fine("server", found)
+    match certificate.flatten() {
+        Some(certificate) if certificate.ends_soon(now) => {
+            Line::warning("server", found, "renew the server's certificate: it is refused from that day on")
+        }
+        _ => Line::fine("server", found),
+    }
 }
 
-fn failed(server: &NatsUrl, why: &str, others_work: bool) -> Line {
-    let found = format!("{}: {why}", server.address());
-    if others_work {
-        return Line::warning("server", found, "others of nats.url work: see why this one does not");
-    }
-    Line::failed("server", found, "see")
+fn failed(server: &NatsUrl, error: &VisitError, others_work: bool) -> Line {
+    let (what, advice) = match error {
+        VisitError::Name(_) => {
+            ("server name", "correct the host in nats.url, or the name servers of this machine")
+        }
+        VisitError::Connection(_) => (
+            "server connection",
+            "start the server, correct nats.url, or let this machine through (firewall, network policy)",
+        ),
+        VisitError::Tls(_) => (
+            "server TLS",
+            "see the server's certificate and its tls block, and [nats.tls] here: ca_file, cert_file, handshake_first",
+        ),
+        VisitError::Login(_) => (
+            "server login",
+            "correct the login in [nats] or nats.url, or see what the server's log says of it",
+        ),
+    };
+    let found = format!("{}: {error}", server.address());
+    // The daemon goes to another one then.
+    if others_work { Line::warning(what, found, advice) } else { Line::failed(what, found, advice) }
 }

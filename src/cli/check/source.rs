@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{self, DeadLetter, Jetstream, Route},
-    nats::NatsConnection,
+    nats::Connection,
 };
 
 /// A user's login that ends within so many seconds is worth a warning: two weeks.
@@ -23,16 +23,14 @@ pub(super) struct Nats<'c> {
     config: &'c config::Nats,
     api: Api,
     user: Result<User, NoAnswer>,
-    max_payload: usize,
 }
 
 impl<'c> Nats<'c> {
     /// Over `connection`, which is logged in.
-    pub(super) async fn over(connection: NatsConnection, config: &'c config::Nats) -> Self {
-        let max_payload = connection.client().max_payload();
-        let api = Api::over(connection).await.unwrap();
+    pub(super) async fn over(connection: Connection, config: &'c config::Nats) -> Self {
+        let mut api = Api::over(connection).await;
         let user = api.user().await;
-        Self { config, api, user, max_payload }
+        Self { config, api, user }
     }
 
     /// Who we have logged in as.
@@ -41,7 +39,7 @@ impl<'c> Nats<'c> {
             Err(why) => Line::warning(
                 "user",
                 format_args!("what it may do can't be seen: {why}"),
-                "let it publish to $SYS.REQ.USER.INFO, and check again",
+                "let it publish to $SYS.REQ.USER.INFO and subscribe to its inboxes, and check again",
             ),
             Ok(user) => {
                 let name = if user.user.is_empty() { "nobody in particular" } else { &user.user };
@@ -62,10 +60,12 @@ impl<'c> Nats<'c> {
     }
 
     /// What is found of the source of `route`, and of its dead letters.
-    pub(super) async fn check(&self, route: &Route) -> Vec<Line> {
+    pub(super) async fn check(&mut self, route: &Route) -> Vec<Line> {
         let mut lines = Vec::new();
         if let Ok(user) = &self.user {
             lines.extend(needs::judge(&needs::of_route(route, self.config), user));
+        } else if route.jetstream.is_none() {
+            lines.extend(self.subject(route).await);
         }
         if let Some(jetstream) = &route.jetstream {
             lines.extend(self.durable(route, jetstream).await);
@@ -76,7 +76,23 @@ impl<'c> Nats<'c> {
         lines
     }
 
-    async fn durable(&self, route: &Route, jetstream: &Jetstream) -> Vec<Line> {
+    /// Whether messages may be had, where the server does not say what the user may do.
+    async fn subject(&self, route: &Route) -> Option<Line> {
+        match self.api.may_subscribe(route.subject.as_str()).await {
+            Ok(true) => {
+                Some(Line::fine("permissions", format_args!("the user may subscribe to {}", route.subject)))
+            }
+            // It may still be permitted in the queue group, which is not joined for a check: that would take messages.
+            Ok(false) => Some(Line::warning(
+                "permissions",
+                format_args!("the user may not subscribe to {} outside of its queue group", route.subject),
+                "see that it may in it: let it publish to $SYS.REQ.USER.INFO, and check again",
+            )),
+            Err(_) => None,
+        }
+    }
+
+    async fn durable(&mut self, route: &Route, jetstream: &Jetstream) -> Vec<Line> {
         let Jetstream { stream, consumer, create, .. } = jetstream;
         let found = match self.api.stream::<stream::Info>(stream.as_str()).await {
             Ok(found) => Some(found),
@@ -125,14 +141,14 @@ impl<'c> Nats<'c> {
         lines
     }
 
-    async fn dead_letters(&self, route: &Route, letters: &DeadLetter) -> Vec<Line> {
+    async fn dead_letters(&mut self, route: &Route, letters: &DeadLetter) -> Vec<Line> {
         match self.keeper(letters).await {
-            Ok(keeper) => letters::judge(route, letters, &keeper, self.max_payload),
+            Ok(keeper) => letters::judge(route, letters, &keeper, self.api.max_payload()),
             Err(why) => vec![unseen("dead letters", &why)],
         }
     }
 
-    async fn keeper(&self, letters: &DeadLetter) -> Result<Keeper, NoAnswer> {
+    async fn keeper(&mut self, letters: &DeadLetter) -> Result<Keeper, NoAnswer> {
         match self.api.stream_with(letters.subject.as_str()).await {
             Ok(Some(stream)) => {
                 self.api.stream(&stream).await.map(|stream: LetterStream| Keeper::Stream(stream.into()))
@@ -168,5 +184,16 @@ fn unseen_jetstream(what: &'static str, why: &NoAnswer) -> Line {
 }
 
 fn unseen(what: &'static str, why: &NoAnswer) -> Line {
-    Line::warning(what, format_args!("can't be seen: {why}"), "docs/permissions.md has what this check needs")
+    match why {
+        NoAnswer::NoInbox(_) => Line::failed(
+            what,
+            why,
+            "let it subscribe to its inboxes, _INBOX.>, or to others that nats.inbox_prefix names",
+        ),
+        why => Line::warning(
+            what,
+            format_args!("can't be seen: {why}"),
+            "docs/permissions.md has what this check needs",
+        ),
+    }
 }

@@ -18,7 +18,10 @@ use tokio_rustls::{
 use super::{cause, connector::Connector, network::Transport, socket};
 use crate::{
     base::{clock::Clock, network::stream::Stream},
-    config::Webhook, deliver::fault::Fault, message::outcome::Failure};
+    config::Webhook,
+    deliver::fault::Fault,
+    message::outcome::Failure,
+};
 
 /// How long a webhook gets to say, after a handshake, that it does not want this client: with TLS 1.3 it says so only
 /// then. That takes as long as connecting did, and a moment.

@@ -17,6 +17,7 @@ mod servers;
 mod subscription;
 mod subscriptions;
 mod tls;
+mod visit;
 mod wire;
 
 pub use self::{
@@ -26,5 +27,6 @@ pub use self::{
     replies::Replies,
     subscription::Subscription,
     subscriptions::Sink,
+    visit::{Visit, VisitError, visit},
     wire::{Outgoing, PublishError},
 };
