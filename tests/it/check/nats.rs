@@ -210,7 +210,7 @@ async fn a_permission_that_is_missing_is_named() {
          { user: ask, password: p, permissions: { publish: [\"$SYS.REQ.USER.INFO\"], subscribe: [\"_INBOX.>\"] } },\
          { user: mute, password: p, permissions: { publish: { deny: \">\" }, subscribe: [\"_INBOX.>\", \"todos.>\"] } },\
          { user: deaf, password: p, permissions: { subscribe: [\"other\"] } },\
-         { user: grouped, password: p, permissions: { subscribe: [\"todos.events broadcaster-*\", \"_INBOX.>\", \
+         { user: grouped, password: p, permissions: { subscribe: [\"todos.events broadcaster-workers\", \"_INBOX.>\", \
              \"broadcaster.handover.>\"] } } ] }";
     let nats = NatsServer::builder().config(users).start().await;
     let url = |user: &str| nats.url().replace("nats://", &format!("nats://{user}:p@"));
