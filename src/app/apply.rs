@@ -1,7 +1,7 @@
 //! From a configuration to the routes that should run. What is the same in the old and the new one is kept, so that it
 //! notices nothing of the change.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -12,7 +12,7 @@ use crate::{
     dead_letter::{Destination, Publishing, Sender},
     deliver::connect::network::Network,
     lane::LaneStatus,
-    nats::{Connections, SetUpError},
+    nats::OnDemand,
     route::{
         registry::{Changes, Registry, Routes},
         shared::Route,
@@ -33,9 +33,6 @@ pub struct Report {
 /// A new configuration can't be applied. Nothing has changed.
 #[derive(Debug, Error)]
 pub enum ApplyError {
-    /// A connection that the routes need can't be set up.
-    #[error(transparent)]
-    SetUp(#[from] SetUpError),
     /// The process is stopping, and takes no configuration any more.
     #[error("the process is stopping")]
     Stopping,
@@ -57,7 +54,7 @@ impl Applier {
     pub(super) fn new(
         config: &Config,
         registry: &Arc<Registry>,
-        connections: &Arc<Connections>,
+        connection: Rc<OnDemand>,
         lanes: Vec<Arc<LaneStatus>>,
         clock: Clock,
     ) -> Self {
@@ -66,7 +63,7 @@ impl Applier {
             grace: config.shutdown.grace,
             registry: Arc::clone(registry),
             lanes,
-            letters: Publishing::new(&config.nats, Arc::clone(connections), clock),
+            letters: Publishing::new(connection, clock),
             network: Network::default(),
         }
     }
@@ -79,7 +76,7 @@ impl Applier {
     /// Applies `config`, and returns when all lanes have done so.
     pub(super) async fn apply(&mut self, config: Config) -> Result<Report, ApplyError> {
         let changes = self.registry.current().compare(&config.routes);
-        let generation = self.publish(&config).await?;
+        let generation = self.publish(&config);
         for lane in &self.lanes {
             lane.applied(generation).await;
         }
@@ -87,47 +84,43 @@ impl Applier {
     }
 
     /// Makes what `config` says the list of what should run.
-    pub(super) async fn publish(&mut self, config: &Config) -> Result<u64, SetUpError> {
+    pub(super) fn publish(&mut self, config: &Config) -> u64 {
         surroundings::warn_of_too_few_descriptors(config, self.lanes.len());
         let current = self.registry.current();
-        // All of them are made before any is published: where one can't be, nothing has changed.
-        let mut routes = Vec::with_capacity(config.routes.len());
-        for settings in &config.routes {
-            routes.push(self.route(&current, settings).await?);
-        }
+        let routes: Vec<_> = config.routes.iter().map(|settings| self.route(&current, settings)).collect();
         self.grace = config.shutdown.grace;
-        Ok(self.registry.publish(routes, self.grace))
+        self.registry.publish(routes, self.grace)
     }
 
     /// The route with these settings: the one that runs where they are the same.
-    async fn route(&mut self, current: &Routes, settings: &config::Route) -> Result<Arc<Route>, SetUpError> {
+    fn route(&mut self, current: &Routes, settings: &config::Route) -> Arc<Route> {
         let former = current.get(&settings.name);
         if let Some(route) = former.filter(|route| route.settings == *settings) {
-            return Ok(Arc::clone(route));
+            return Arc::clone(route);
         }
-        let letters = self.letters(former.map(|route| &**route), settings).await?;
+        let letters = self.letters(former.map(|route| &**route), settings);
         let transport = self.network.transport(&settings.webhook);
         let stats = self.registry.stats_of(&settings.name);
         let route = Route::new(settings.clone(), stats, transport, letters);
-        Ok(Arc::new(match former {
+        Arc::new(match former {
             Some(former) => route.after(former),
             None => route,
-        }))
+        })
     }
 
     /// Where the dead letters of a route with these settings go: to where they went before where that is the same.
-    async fn letters(
-        &mut self,
-        former: Option<&Route>,
-        settings: &config::Route,
-    ) -> Result<Option<Sender>, SetUpError> {
-        let Some(to) = settings.dead_letter.clone() else { return Ok(None) };
-        let same = former.filter(|route| route.settings.dead_letter.as_ref() == Some(&to));
+    fn letters(&mut self, former: Option<&Route>, settings: &config::Route) -> Option<Sender> {
+        let to = settings.dead_letter.clone()?;
+        let is_durable = settings.jetstream.is_some();
+        let is_same = |route: &&Route| {
+            route.settings.dead_letter.as_ref() == Some(&to) && route.is_durable() == is_durable
+        };
+        let same = former.filter(is_same);
         if let Some(sender) = same.and_then(|route| route.dead_letters.clone()) {
-            return Ok(Some(sender));
+            return Some(sender);
         }
-        let destination = Destination { route: settings.name.clone(), to };
-        self.letters.open(destination).await.map(Some)
+        let destination = Destination { route: settings.name.clone(), to, is_durable };
+        Some(self.letters.open(destination))
     }
 
     fn need_restart(&self, config: &Config) -> Vec<&'static str> {
@@ -137,6 +130,7 @@ impl Applier {
             ("server", before.server != config.server),
             ("nats", before.nats != config.nats),
             ("runtime", before.runtime != config.runtime),
+            ("shutdown.hand_over", before.shutdown.hand_over != config.shutdown.hand_over),
         ];
         sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

@@ -8,7 +8,7 @@ use super::AppError;
 use crate::{
     base::clock::Clock,
     config::{Nats, Threads},
-    handover::LaneHandOver,
+    handover::LaneReceiver,
     lane::{self, LaneError, LaneStatus, Plan},
     route::registry::Registry,
 };
@@ -42,15 +42,15 @@ impl Lanes {
         nats: &Nats,
         registry: &Registry,
         statuses: Vec<Arc<LaneStatus>>,
-        for_lanes: Vec<LaneHandOver>,
+        offers: Vec<LaneReceiver>,
         clock: Clock,
     ) -> Result<Self, AppError> {
         let ended = CancellationToken::new();
         let mut threads = Vec::with_capacity(statuses.len());
-        let mut for_lanes = for_lanes.into_iter();
+        let mut offers = offers.into_iter();
         for (number, status) in statuses.into_iter().enumerate() {
-            let (nats, routes, handover) = (nats.clone(), registry.subscribe(), for_lanes.next());
-            let plan = Plan { number, nats, routes, status, handover, clock };
+            let (nats, routes, offers) = (nats.clone(), registry.subscribe(), offers.next());
+            let plan = Plan { number, nats, routes, status, offers, clock };
             threads.push(lane::spawn(plan, ended.clone()).map_err(AppError::Thread)?);
         }
         Ok(Self { threads, ended })

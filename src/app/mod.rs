@@ -5,7 +5,7 @@ mod apply;
 mod lanes;
 mod surroundings;
 
-use std::{io, sync::Arc};
+use std::{io, rc::Rc, sync::Arc};
 
 use thiserror::Error;
 use tokio::{
@@ -33,7 +33,7 @@ use crate::{
     handover::HandOver,
     lane::{LaneError, LaneStatus},
     message::outcome::Outcome,
-    nats::{Connections, SetUpError},
+    nats::{Connections, OnDemand},
     route::registry::Registry,
     stats::Tally,
 };
@@ -44,9 +44,6 @@ pub enum AppError {
     /// A port is taken, most likely.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A connection to NATS can't be set up.
-    #[error(transparent)]
-    SetUp(#[from] SetUpError),
     /// The system refuses what a runtime or the handling of signals needs.
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
@@ -133,10 +130,12 @@ impl App {
         let statuses: Vec<Arc<LaneStatus>> = (0..count.get()).map(|_| Arc::default()).collect();
         // The time to start is counted from here. Without it, a lane would look stuck until its first beat.
         statuses.iter().for_each(|status| status.heartbeat.beat(clock.now()));
-        let mut applier = Applier::new(&config, &registry, &connections, statuses.clone(), clock);
-        applier.publish(&config).await?;
-        let (hand_over, for_lanes) =
-            HandOver::start(&config.nats, &registry, &connections, count.get(), clock);
+        let connection = Rc::new(OnDemand::new(&config.nats, "process", &connections, clock));
+        let mut applier = Applier::new(&config, &registry, Rc::clone(&connection), statuses.clone(), clock);
+        applier.publish(&config);
+        let hand_over =
+            config.shutdown.hand_over.then(|| HandOver::start(connection, &registry, count.get(), clock));
+        let (hand_over, offers) = hand_over.unzip();
         let health = Arc::new(Health::new(statuses.clone(), Arc::clone(&registry), clock));
         let page = Metrics::new(Observed {
             clock,
@@ -149,7 +148,7 @@ impl App {
         drop(spawn_local(metrics.serve(page)));
 
         drop(spawn_local(announce::connected(statuses.clone())));
-        let lanes = Lanes::start(&config.nats, &registry, statuses, for_lanes, clock)?;
+        let lanes = Lanes::start(&config.nats, &registry, statuses, offers.unwrap_or_default(), clock)?;
         if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {
             drop(spawn_local(service_manager.run()));
         }
@@ -172,7 +171,9 @@ impl App {
         health.drain();
         let grace = applier.grace();
         systemd::stopping(grace).await;
-        hand_over.leave().await;
+        if let Some(hand_over) = hand_over {
+            hand_over.leave().await;
+        }
         registry.close(grace);
         let result = lanes.join().await;
         // The lanes have sent all of their dead letters: what is still queued is the last of them.

@@ -27,6 +27,7 @@ impl Config {
         }
         page.section("shutdown");
         page.duration("grace", self.shutdown.grace);
+        page.bare("hand_over", self.shutdown.hand_over);
         for route in &self.routes {
             page.route(route);
         }

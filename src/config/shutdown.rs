@@ -15,11 +15,16 @@ pub struct Shutdown {
     /// in hand is dead-lettered or dropped at once. Keep it some seconds below the time after which the process is
     /// killed (Kubernetes: `terminationGracePeriodSeconds`). Default `25s`.
     pub grace: Duration,
+    /// `shutdown.hand_over`: whether what is left in core mode is handed over to other replicas, and taken over from them.
+    /// Default true.
+    pub hand_over: bool,
 }
 
 pub(super) fn read(at: &Section<'_>) -> Result<Shutdown, Reported> {
     // Kubernetes kills a pod 30 s after it has asked it to stop, unless it is told otherwise.
-    Ok(Shutdown { grace: at.or("grace", Duration::from_secs(25), grace)? })
+    let grace = at.or("grace", Duration::from_secs(25), grace);
+    let hand_over = at.or("hand_over", true, parse::switch);
+    Ok(Shutdown { grace: grace?, hand_over: hand_over? })
 }
 
 fn grace(value: &Value) -> Result<Duration, String> {

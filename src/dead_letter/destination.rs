@@ -1,21 +1,15 @@
 //! Finds out how the dead letters of a route have to be published: to a stream that confirms each, or as plain
 //! messages. It asks JetStream and may create a stream; it never changes one.
 
-use std::time::Duration;
-
-use async_nats::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
-use tokio::time::sleep;
 
-use crate::{
-    config::{DeadLetter, RouteName, StreamName},
-    nats::{ConnectionState, Replies},
+use super::{
+    api::{Api, Asked},
+    keeper::{ConsumerSettings, Keeper, StreamSettings, Unfit},
 };
-
-/// How long JetStream may take to answer a request.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::config::{DeadLetter, RouteName, StreamName};
 
 /// Where the dead letters of a route go, as the operator wants it.
 #[derive(Clone, Debug)]
@@ -24,13 +18,15 @@ pub struct Destination {
     pub route: RouteName,
     /// Its settings.
     pub to: DeadLetter,
+    /// Whether its messages come from a stream, so that a letter counts only when a stream has confirmed it.
+    pub is_durable: bool,
 }
 
 /// How letters are published, as JetStream is at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// To this stream, which confirms each.
-    Stream(Box<str>),
+    /// To a stream, which confirms each.
+    Stream(Keeper),
     /// As plain messages, for whoever listens: nobody keeps them.
     Core,
 }
@@ -44,34 +40,24 @@ pub(super) enum Unavailable {
     Refused(String),
     #[error("the stream {0} is missing, or does not keep the subject")]
     Missing(StreamName),
+    #[error(
+        "no stream keeps the subject, and the letters of a durable route count only when a stream has confirmed them \
+         (set dead_letter.stream and dead_letter.create)"
+    )]
+    NoStream,
+    #[error("the stream that has kept the subject so far is gone")]
+    Gone,
     #[error("the stream {found} keeps the subject, not {wanted}")]
     Elsewhere { found: String, wanted: StreamName },
     #[error("the stream {0} can't be created: {1}")]
     NotCreated(StreamName, String),
+    #[error("the stream {0} can't keep letters: {1}")]
+    Unfit(String, #[source] Unfit),
+    #[error("the stream {0} keeps only what a consumer wants (interest), and none wants the subject")]
+    Unwanted(String),
 }
 
-/// What JetStream answers, as far as it matters here.
-#[derive(Deserialize)]
-struct ApiResponse {
-    #[serde(default)]
-    streams: Option<Vec<String>>,
-    error: Option<Refusal>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    err_code: u64,
-    description: String,
-}
-
-/// `JSNotEnabledForAccountErr`, `JSNotEnabledErr`. Others with the same status are about a cluster that looks for a
-/// leader.
-const NOT_ENABLED: [u64; 2] = [10039, 10076];
-/// `JSStreamMessageExceedsMaximumErr`.
-const EXCEEDS_MAXIMUM: u64 = 10054;
-
-/// What JetStream says about who keeps a subject.
+/// Who keeps a subject.
 enum SubjectOwner {
     Stream(String),
     Nobody,
@@ -83,81 +69,116 @@ enum SubjectOwner {
 
 /// Asks JetStream in which mode to publish to `destination`, and creates the stream where the operator wants that.
 /// `before` is the mode that was found the last time.
+///
+/// Letters that a stream has kept so far never become plain messages by themselves, and those of a durable route are none at
+/// any time: they wait.
 pub(super) async fn find(
     destination: &Destination,
     before: Option<&Mode>,
-    replies: &mut Replies,
-    state: &ConnectionState,
+    api: &mut Api<'_>,
 ) -> Result<Mode, Unavailable> {
-    let owner = owner(destination, replies, state).await?;
-    match (owner, &destination.to.stream) {
+    let Destination { to, is_durable, .. } = destination;
+    let was_kept = matches!(before, Some(Mode::Stream(_)));
+    match (owner(destination, api).await?, &to.stream) {
         (SubjectOwner::Stream(found), Some(wanted)) if found != wanted.as_str() => {
             Err(Unavailable::Elsewhere { found, wanted: wanted.clone() })
         }
-        (SubjectOwner::Stream(found), _) => Ok(Mode::Stream(found.into())),
-        (SubjectOwner::Nobody, Some(wanted)) if destination.to.create => {
-            create(wanted, destination, replies).await
+        (SubjectOwner::Stream(found), _) => keeper(destination, &found, api).await.map(Mode::Stream),
+        (SubjectOwner::Nobody, Some(wanted)) if to.create => {
+            create(wanted, destination, api).await?;
+            keeper(destination, wanted.as_str(), api).await.map(Mode::Stream)
         }
         (SubjectOwner::Nobody, Some(wanted)) => Err(Unavailable::Missing(wanted.clone())),
-        // The operator names a stream, and its acknowledgements will show whether it is there.
-        (SubjectOwner::Forbidden, Some(wanted)) => Ok(Mode::Stream(wanted.as_str().into())),
-        (SubjectOwner::NoJetStream, None) if matches!(before, Some(Mode::Stream(_))) => {
-            // Letters that a stream has kept so far must not become plain messages only because the connection has
-            // moved to a server without JetStream.
-            Err(Unavailable::Refused("it is gone from this server".to_owned()))
+        // The operator names a stream, and its acknowledgements will show whether it is there; or any one will do.
+        (SubjectOwner::Forbidden, Some(wanted)) => {
+            keeper(destination, wanted.as_str(), api).await.map(Mode::Stream)
         }
+        (SubjectOwner::Forbidden, None) if *is_durable || was_kept => Ok(Mode::Stream(Keeper::default())),
         (SubjectOwner::NoJetStream, Some(_)) => {
             Err(Unavailable::Refused("it is not enabled on this server, or for this account".to_owned()))
         }
+        (SubjectOwner::Nobody | SubjectOwner::NoJetStream, None) if was_kept => Err(Unavailable::Gone),
+        (SubjectOwner::Nobody | SubjectOwner::NoJetStream, None) if *is_durable => Err(Unavailable::NoStream),
         (SubjectOwner::Nobody | SubjectOwner::NoJetStream | SubjectOwner::Forbidden, None) => Ok(Mode::Core),
     }
 }
 
-async fn owner(
-    destination: &Destination,
-    replies: &mut Replies,
-    state: &ConnectionState,
-) -> Result<SubjectOwner, Unavailable> {
-    const NAMES: &str = "$JS.API.STREAM.NAMES";
-    let question = json!({ "subject": destination.to.subject.as_str() }).to_string();
-    let answer = tokio::select! {
-        // The refusal first: a request that was refused gets no answer, and would be taken for silence.
-        biased;
-        () = refused(state, NAMES) => return Ok(SubjectOwner::Forbidden),
-        answer = replies.ask(NAMES.to_owned(), question.into(), PATIENCE) => answer.ok_or(Unavailable::Silence)?,
-    };
-    if answer.status == Some(StatusCode::NO_RESPONDERS) {
-        return Ok(SubjectOwner::NoJetStream);
+async fn owner(destination: &Destination, api: &mut Api<'_>) -> Result<SubjectOwner, Unavailable> {
+    #[derive(Deserialize)]
+    struct Names {
+        streams: Option<Vec<String>>,
     }
-    match read(&answer.payload)? {
-        ApiResponse { error: Some(refusal), .. } if NOT_ENABLED.contains(&refusal.err_code) => {
-            Ok(SubjectOwner::NoJetStream)
+
+    let question = json!({ "subject": destination.to.subject.as_str() });
+    Ok(match api.ask("STREAM.NAMES", &question).await? {
+        Asked::Answer(Names { streams }) => {
+            streams.unwrap_or_default().into_iter().next().map_or(SubjectOwner::Nobody, SubjectOwner::Stream)
         }
-        ApiResponse { error: Some(refusal), .. } => Err(Unavailable::Refused(refusal.description)),
-        ApiResponse { streams, .. } => {
-            let found = streams.unwrap_or_default().into_iter().next();
-            Ok(found.map_or(SubjectOwner::Nobody, SubjectOwner::Stream))
-        }
-    }
+        Asked::NoJetStream => SubjectOwner::NoJetStream,
+        Asked::Forbidden => SubjectOwner::Forbidden,
+        Asked::Refused(refusal) => return Err(Unavailable::Refused(refusal.description)),
+    })
 }
 
-/// Returns when the server has said that we may not publish to `subject`. It says so in an error of the connection and
-/// not in an answer.
-async fn refused(state: &ConnectionState, subject: &str) {
-    // A look every 20 ms is enough: this runs at most for as long as one request, when the mode is found out.
-    while !state.refused_publication(subject) {
-        sleep(Duration::from_millis(20)).await;
+/// The stream as the keeper of letters. Where the user may not ask for its settings, nothing is known of them.
+async fn keeper(destination: &Destination, stream: &str, api: &mut Api<'_>) -> Result<Keeper, Unavailable> {
+    #[derive(Deserialize)]
+    struct Info {
+        config: StreamSettings,
     }
+
+    let unknown = Keeper { stream: Some(stream.into()), ..Keeper::default() };
+    let Asked::Answer(Info { config }) = api.ask(&format!("STREAM.INFO.{stream}"), &json!({})).await? else {
+        return Ok(unknown);
+    };
+    let keeper = config.keeper(stream).map_err(|unfit| Unavailable::Unfit(stream.to_owned(), unfit))?;
+    wanted(destination, &keeper, api).await?;
+    Ok(keeper)
+}
+
+/// Whether `keeper` keeps what it confirms.
+pub(super) async fn wanted(
+    destination: &Destination,
+    keeper: &Keeper,
+    api: &mut Api<'_>,
+) -> Result<(), Unavailable> {
+    /// So many pages of 256 are looked through for one consumer.
+    const PAGES: usize = 64;
+
+    #[derive(Deserialize)]
+    struct List {
+        consumers: Option<Vec<Consumer>>,
+    }
+    #[derive(Deserialize)]
+    struct Consumer {
+        config: ConsumerSettings,
+    }
+
+    let Some(stream) = keeper.stream.as_deref().filter(|_| keeper.needs_interest) else { return Ok(()) };
+    let mut offset = 0;
+    for _ in 0..PAGES {
+        let question = json!({ "offset": offset });
+        // Without the permission to ask, nothing is known.
+        let Asked::Answer(List { consumers }) =
+            api.ask(&format!("CONSUMER.LIST.{stream}"), &question).await?
+        else {
+            return Ok(());
+        };
+        let consumers = consumers.unwrap_or_default();
+        if consumers.iter().any(|consumer| consumer.config.wants(&destination.to.subject)) {
+            return Ok(());
+        }
+        if consumers.is_empty() {
+            break;
+        }
+        offset += consumers.len();
+    }
+    Err(Unavailable::Unwanted(stream.to_owned()))
 }
 
 /// Creates the stream. One of that name that is there already with other settings is never changed: then the server
 /// refuses, and the operator has to decide.
-async fn create(
-    name: &StreamName,
-    destination: &Destination,
-    replies: &mut Replies,
-) -> Result<Mode, Unavailable> {
-    let api = format!("$JS.API.STREAM.CREATE.{name}");
+async fn create(name: &StreamName, destination: &Destination, api: &mut Api<'_>) -> Result<(), Unavailable> {
     let config = json!({
         "name": name.as_str(),
         "subjects": [destination.to.subject.as_str()],
@@ -165,51 +186,11 @@ async fn create(
         "retention": "limits",
         "description": "dead letters of broadcaster",
     });
-    let answer = replies.ask(api, config.to_string().into(), PATIENCE).await.ok_or(Unavailable::Silence)?;
-    match read(&answer.payload)?.error {
-        None => Ok(Mode::Stream(name.as_str().into())),
-        Some(refusal) => Err(Unavailable::NotCreated(name.clone(), refusal.description)),
-    }
-}
-
-fn read(payload: &[u8]) -> Result<ApiResponse, Unavailable> {
-    serde_json::from_slice(payload).map_err(|_| Unavailable::Refused("its answer makes no sense".to_owned()))
-}
-
-/// What a stream says about a letter that was published to it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum PubAck {
-    /// It has it.
-    Stored,
-    /// The letter is larger than the stream takes, so that trying again is of no use.
-    TooLarge,
-    /// It does not have it at present, for this reason.
-    Refused(String),
-}
-
-impl PubAck {
-    /// Reads what came back for a letter that was published to `stream`.
-    pub(super) fn read(answer: &async_nats::Message, stream: &str) -> Self {
-        #[derive(Deserialize)]
-        struct Raw {
-            #[serde(default)]
-            stream: String,
-            error: Option<Refusal>,
-        }
-
-        if answer.status == Some(StatusCode::NO_RESPONDERS) {
-            return Self::Refused("no stream keeps the subject".to_owned());
-        }
-        match serde_json::from_slice(&answer.payload) {
-            Ok(Raw { error: Some(Refusal { err_code: EXCEEDS_MAXIMUM, .. }), .. }) => Self::TooLarge,
-            Ok(Raw { error: Some(refused), .. }) => Self::Refused(refused.description),
-            // An acknowledgement of another stream does not count: the operator would look for the letter in the wrong
-            // one.
-            Ok(Raw { stream: found, .. }) if found == stream => Self::Stored,
-            Ok(Raw { stream: found, .. }) => {
-                Self::Refused(format!("the stream {found} has it, not {stream}"))
-            }
-            Err(_) => Self::Refused("its answer makes no sense".to_owned()),
-        }
+    let refused = |reason: String| Err(Unavailable::NotCreated(name.clone(), reason));
+    match api.ask::<Value>(&format!("STREAM.CREATE.{name}"), &config).await? {
+        Asked::Answer(_) => Ok(()),
+        Asked::Refused(refusal) => refused(refusal.description),
+        Asked::NoJetStream => refused("JetStream is not enabled".to_owned()),
+        Asked::Forbidden => refused("the user lacks the permission".to_owned()),
     }
 }

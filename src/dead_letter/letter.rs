@@ -5,14 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_nats::HeaderMap;
-
-use super::headers::{put, put_original};
+use super::headers::put_original;
 use crate::{
     base::clock::Clock,
     config::RouteName,
     message::{
-        Message,
+        HeaderBlock, Message,
         header_names::nats as names,
         outcome::{Failure, Reason},
     },
@@ -40,6 +38,8 @@ pub(super) enum Cut {
     Nothing,
     /// The publisher's headers and the webhook's answer.
     Details,
+    /// All but what it is: the id and the route.
+    Facts,
     /// All headers.
     Headers,
 }
@@ -49,11 +49,16 @@ impl Cut {
     pub(super) const fn more(self) -> Option<Self> {
         match self {
             Self::Nothing => Some(Self::Details),
-            Self::Details => Some(Self::Headers),
+            Self::Details => Some(Self::Facts),
+            Self::Facts => Some(Self::Headers),
             Self::Headers => None,
         }
     }
 }
+
+/// How many bytes the headers may have, about, when one of the publisher's is added. A stream takes 64 KiB of them, and those
+/// that are added for NATS when it is published need some of it.
+const LARGEST: usize = 62 * 1024;
 
 impl Letter {
     /// A letter about `message` of `route`, which died just now. Its times are turned into those of the wall clock
@@ -73,54 +78,61 @@ impl Letter {
     }
 
     /// The headers that say why it died, and the publisher's own; none where all are left out.
-    pub(super) fn headers(&self, cut: Cut) -> Option<HeaderMap> {
-        let mut headers = HeaderMap::new();
-        match cut {
-            Cut::Headers => return None,
-            Cut::Details => {}
-            Cut::Nothing => self.put_details(&mut headers),
+    pub(super) fn headers(&self, cut: Cut) -> Option<HeaderBlock> {
+        if cut == Cut::Headers {
+            return None;
         }
-        self.put_facts(&mut headers);
+        let mut headers = HeaderBlock::new();
+        headers.put(names::ID, self.message.id.to_string());
+        headers.put(names::ROUTE, self.route.as_str());
+        if cut != Cut::Facts {
+            self.put_facts(&mut headers);
+        }
+        if cut == Cut::Nothing {
+            self.put_details(&mut headers);
+        }
         Some(headers)
     }
 
-    fn put_details(&self, headers: &mut HeaderMap) {
-        for (name, value) in self.message.headers.iter() {
-            put_original(headers, name, &value);
-        }
+    fn put_details(&self, headers: &mut HeaderBlock) {
         let failed_attempt = self.message.failed_attempt.as_ref();
         if let Some(excerpt) = failed_attempt.and_then(|failed_attempt| failed_attempt.excerpt.as_deref()) {
-            put(headers, names::LAST_ANSWER, excerpt);
+            headers.put(names::LAST_ANSWER, excerpt);
         }
         if let Some(cause) = failed_attempt.and_then(|failed_attempt| failed_attempt.cause.as_deref()) {
-            put(headers, names::LAST_CAUSE, cause);
+            headers.put(names::LAST_CAUSE, cause);
+        }
+        let mut left_out = self.message.headers.left_out();
+        for (name, value) in self.message.headers.iter() {
+            // A smaller one behind one that is left out may still have room: it may be the one that tells what the payload
+            // is.
+            let has_room = headers.as_bytes().len() + name.len() + value.len() <= LARGEST;
+            left_out += usize::from(!(has_room && put_original(headers, name, &value)));
+        }
+        if left_out > 0 {
+            headers.put(names::LEFT_OUT, left_out.to_string());
         }
     }
 
-    fn put_facts(&self, headers: &mut HeaderMap) {
+    fn put_facts(&self, headers: &mut HeaderBlock) {
         let message = &self.message;
-        let id = message.id.to_string();
-        // Two routes may keep their letters about one message in one stream, which drops what it takes for a duplicate.
-        headers.insert(names::MESSAGE_ID, format!("{}:{id}", self.route));
-        put(headers, names::ID, &id);
-        put(headers, names::REASON, self.reason.label());
-        put(headers, names::ROUTE, self.route.as_str());
-        put(headers, names::SUBJECT, &message.subject);
-        put(headers, names::ATTEMPTS, &message.attempts.to_string());
-        put(headers, names::RECEIVED, &rfc3339(self.received));
-        put(headers, names::DIED, &rfc3339(self.died));
+        headers.put(names::REASON, self.reason.label());
+        headers.put(names::SUBJECT, &*message.subject);
+        headers.put(names::ATTEMPTS, message.attempts.to_string());
+        headers.put(names::RECEIVED, rfc3339(self.received));
+        headers.put(names::DIED, rfc3339(self.died));
         if let Some(at) = self.last_attempt {
-            put(headers, names::LAST_ATTEMPT, &rfc3339(at));
+            headers.put(names::LAST_ATTEMPT, rfc3339(at));
         }
         if let Some(failure) = message.last_failure {
-            put(headers, names::LAST_FAILURE, &failure.label());
+            headers.put(names::LAST_FAILURE, &*failure.label());
             if let Failure::Status(status) = failure {
-                put(headers, names::LAST_STATUS, &status.to_string());
+                headers.put(names::LAST_STATUS, status.to_string());
             }
         }
         if let Some(origin) = message.ack.as_ref().and_then(|ack| ack.origin()) {
-            put(headers, names::STREAM, origin.stream);
-            put(headers, names::SEQUENCE, &origin.sequence.to_string());
+            headers.put(names::STREAM, origin.stream);
+            headers.put(names::SEQUENCE, origin.sequence.to_string());
         }
     }
 }
@@ -152,15 +164,18 @@ pub(super) mod tests {
         Letter::new(message, Reason::AttemptsExhausted, &route, Arc::default(), &Clock::start())
     }
 
-    fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-        headers.get(name).map(async_nats::HeaderValue::as_str)
+    fn read(block: &HeaderBlock) -> Headers {
+        Headers::from_lines(bytes::Bytes::copy_from_slice(block.lines()))
+    }
+
+    fn value(headers: &HeaderBlock, name: &str) -> Option<String> {
+        read(headers).get(name).map(std::borrow::Cow::into_owned)
     }
 
     #[test]
     fn the_headers_say_why_it_died() {
         let headers = letter(&[]).headers(Cut::Nothing).unwrap();
         for (name, expected) in [
-            ("Nats-Msg-Id", "todos:order-7"),
             ("Broadcaster-Id", "order-7"),
             ("Broadcaster-Reason", "attempts_exhausted"),
             ("Broadcaster-Last-Failure", "503"),
@@ -172,7 +187,7 @@ pub(super) mod tests {
             ("Broadcaster-Stream", "TODOS"),
             ("Broadcaster-Sequence", "17"),
         ] {
-            assert_eq!(value(&headers, name), Some(expected), "{name}");
+            assert_eq!(value(&headers, name).as_deref(), Some(expected), "{name}");
         }
         assert!(value(&headers, "Broadcaster-Last-Attempt").is_some());
     }
@@ -181,10 +196,10 @@ pub(super) mod tests {
     fn the_publishers_headers_go_along_but_not_as_commands() {
         let headers = letter(&[("X-Tenant", "a"), ("Nats-Expected-Stream", "b"), ("broadcaster-route", "c")]);
         let headers = headers.headers(Cut::Nothing).unwrap();
-        assert_eq!(value(&headers, "X-Tenant"), Some("a"));
+        assert_eq!(value(&headers, "X-Tenant").as_deref(), Some("a"));
         assert_eq!(value(&headers, "Nats-Expected-Stream"), None);
-        assert_eq!(value(&headers, "Broadcaster-Original-Nats-Expected-Stream"), Some("b"));
-        assert_eq!(value(&headers, "Broadcaster-Route"), Some("todos"));
+        assert_eq!(value(&headers, "Broadcaster-Original-Nats-Expected-Stream").as_deref(), Some("b"));
+        assert_eq!(value(&headers, "Broadcaster-Route").as_deref(), Some("todos"));
     }
 
     #[test]
@@ -193,7 +208,7 @@ pub(super) mod tests {
         let headers = letter.headers(Cut::Details).unwrap();
         assert_eq!(value(&headers, "X-Tenant"), None);
         assert_eq!(value(&headers, "Broadcaster-Last-Answer"), None);
-        assert_eq!(value(&headers, "Broadcaster-Reason"), Some("attempts_exhausted"));
+        assert_eq!(value(&headers, "Broadcaster-Reason").as_deref(), Some("attempts_exhausted"));
         assert!(letter.headers(Cut::Headers).is_none());
     }
 }

@@ -5,21 +5,30 @@
 //! message that came from a stream acknowledged there: a crash in between delivers it twice, and loses nothing.
 //! [`Store`] finds the letters again, for the command `dead-letters`.
 
+mod api;
+mod claim;
 mod destination;
 mod headers;
+mod keeper;
 mod letter;
+mod outbox;
+mod puback;
 mod publisher;
 mod publishing;
 mod queue;
+mod queued;
+mod rounds;
 mod store;
 mod stored;
 
 pub use self::{
+    claim::Claim,
     destination::Destination,
     letter::Letter,
+    outbox::Waiting,
     publisher::Publisher,
     publishing::Publishing,
     queue::{LetterQueue, Sender, queue},
-    store::{Listing, Store, StoreError},
+    store::{Cursor, Store, StoreError},
     stored::Stored,
 };

@@ -1,83 +1,70 @@
-//! Publishes the dead letters of a route, a batch at a time, until NATS has confirmed each: only then is one counted,
+//! Publishes the dead letters of a route, a round at a time, until NATS has confirmed each: only then is one counted,
 //! and its message acknowledged to the stream it came from.
 
-use std::{collections::VecDeque, rc::Rc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use async_nats::{
-    client::{PublishErrorKind, traits::Publisher as _},
-    message::OutboundMessage,
-};
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use super::{
-    Letter,
-    destination::{self, Destination, Mode, PubAck, Unavailable},
-    letter::Cut,
-    queue::QueuedLetter,
+    api::Api,
+    destination::{self, Destination, Mode, Unavailable},
+    keeper::Keeper,
+    puback::PubAck,
+    queued::{Answer, Fate, QueuedLetter},
 };
 use crate::{
     base::{
         backoff::{Backoff, Jitter},
         clock::{Clock, Time},
+        error_chain::ErrorChain,
         throttle::Throttle,
     },
     message::{
+        HeaderBlock,
         acknowledgement::{Ack, AckKind},
         header_names::nats as names,
         outcome::Outcome,
     },
-    nats::{Barrier, BarrierError, NatsConnection, Replies, SetUpError},
+    nats::{Connection, NoAnswer, Outgoing, PublishError, intake::Replies},
 };
 
-/// How long NATS may take to confirm a batch, and to take what is published.
+/// How long NATS may take to confirm a round, and to take what is published.
 const CONFIRMATION: Duration = Duration::from_secs(5);
 /// When the stream delivers a message again whose letter was not confirmed before the end.
 const RETURN: Duration = Duration::from_secs(2);
+/// When it delivers one again whose letter no stream takes: it would die again, and its letter would be as unwelcome.
+const RETURN_UNFIT: Duration = Duration::from_secs(5 * 60);
 /// For how long it is taken for granted that no stream keeps the subject. Nothing tells when somebody creates one, so
 /// JetStream is asked again after this time. A stream that is gone shows by what it does not confirm.
 const CORE_FOR: Duration = Duration::from_secs(30);
 
-/// What has become of a letter for certain. Publishing it again would change nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// NATS has it.
-    Stored,
-    /// It is larger than NATS takes, even without headers.
-    TooLarge,
-    /// The user of the connection may not publish to the subject.
-    Refused,
-}
-
-/// Why a batch has to be published again.
+/// Why a round has not brought what was hoped for.
 #[derive(Debug, Error)]
-enum Unconfirmed {
+pub(super) enum Unconfirmed {
     #[error("there is no way for them")]
     Unavailable(#[from] Unavailable),
     #[error("there is no connection to NATS")]
     Disconnected,
+    #[error("NATS refuses them: the user needs the permission to publish to their subject")]
+    Forbidden,
     #[error("NATS does not take them")]
-    Publish(#[source] async_nats::PublishError),
+    Publish(#[from] PublishError),
     #[error("NATS does not confirm them")]
-    Barrier(#[from] BarrierError),
+    RoundTrip(#[from] NoAnswer),
     #[error("the connection was lost meanwhile")]
     Reconnected,
     #[error("the stream does not confirm them")]
     Silence,
-    #[error("the stream does not take them: {0}")]
-    Stream(String),
 }
 
 /// Publishes the dead letters of one route.
-#[derive(Debug)]
 pub struct Publisher {
     destination: Destination,
-    connection: Rc<NatsConnection>,
-    barrier: Barrier,
+    connection: Connection,
     replies: Replies,
     clock: Clock,
-    backoff: Backoff,
     /// The mode that works, as far as is known; none where it has to be found out.
     mode: Option<Mode>,
     /// When that was found out.
@@ -86,92 +73,98 @@ pub struct Publisher {
     announced: Option<Mode>,
     /// What is to be published to the streams that messages came from.
     acks: VecDeque<Ack>,
-    in_trouble: bool,
+    /// What was wrong last, until something is confirmed again.
+    trouble: Option<String>,
+    /// What the log was told of that last.
+    reported: Option<String>,
     reports: Throttle,
 }
 
 impl Publisher {
-    /// A publisher over `connection`, which may not be connected yet. Fails where it takes no subscriptions.
-    pub async fn over(
-        connection: Rc<NatsConnection>,
-        destination: Destination,
-        clock: Clock,
-    ) -> Result<Self, SetUpError> {
-        Ok(Self {
-            barrier: Barrier::over(&connection).await?,
-            replies: Replies::over(&connection).await?,
+    /// A publisher over `connection`, which may not be connected yet.
+    pub fn over(connection: Connection, destination: Destination, clock: Clock) -> Self {
+        Self {
+            replies: Replies::over(&connection),
             destination,
             connection,
             clock,
-            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(5), 2.0, Jitter::None),
             mode: None,
             found: Time::START,
             announced: None,
             acks: VecDeque::new(),
-            in_trouble: false,
+            trouble: None,
+            reported: None,
             reports: Throttle::new(1, Duration::from_secs(30)),
-        })
+        }
     }
 
-    /// Finds out the mode, however long that takes. Can be dropped at any time.
+    /// Finds out the mode, however long that takes, so that the log tells of it before the first letter does. Can be dropped
+    /// at any time.
     pub(super) async fn get_ready(&mut self) {
+        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5), 2.0, Jitter::None);
         let mut failures = 0;
         while let Err(error) = self.find_mode().await {
             // Until NATS is there for the first time, its absence is reported elsewhere.
             if !matches!(error, Unconfirmed::Disconnected) {
-                self.report(&error);
+                self.report(&ErrorChain(&error).to_string());
             }
             failures += 1;
-            sleep(self.backoff.delay(failures)).await;
+            sleep(backoff.delay(failures)).await;
         }
     }
 
-    /// Publishes `batch` as often as it takes, and leaves it empty. Can be dropped at any time: then `batch` has what
-    /// is left.
-    pub(super) async fn deliver(&mut self, batch: &mut Vec<QueuedLetter>) {
-        let mut failures = 0;
-        loop {
-            let published = self.publish(batch).await;
-            self.settle(batch);
-            self.publish_acks().await;
-            match published {
-                Ok(()) if batch.is_empty() => return self.recovered(),
-                // Some were too large and have been shortened. That is no trouble, so there is no wait before they go
-                // out.
-                Ok(()) => {}
-                Err(error) => {
-                    self.report(&error);
-                    // Perhaps the stream is gone, or another one has come: the mode has to be found out anew.
-                    self.mode = None;
-                    failures += 1;
-                    sleep(self.backoff.delay(failures)).await;
-                }
+    pub(super) const fn is_ready(&self) -> bool {
+        self.mode.is_some()
+    }
+
+    /// Publishes `batch` and waits until NATS has said something about each letter, or has had the time to. What it has said
+    /// is in them then, also where there is an error. Can be dropped at any time.
+    pub(super) async fn publish(&mut self, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
+        let published = match self.find_mode().await? {
+            Mode::Stream(keeper) => self.publish_to(&keeper, batch).await,
+            Mode::Core => self.publish_core(batch).await,
+        };
+        if published.is_err() || batch.iter().any(|letter| !matches!(letter.answer, Some(Answer::Stored))) {
+            // Perhaps the stream is gone, or another one has come, or has other limits.
+            self.mode = None;
+        }
+        published
+    }
+
+    /// Takes note of letters that came to their end.
+    pub(super) fn settle(&mut self, ended: Vec<(QueuedLetter, Fate)>) {
+        for (letter, fate) in ended {
+            match fate {
+                Fate::Stored => self.stored(letter),
+                Fate::Unfit(reason) => self.give_up(letter, &reason, RETURN_UNFIT),
             }
         }
+        self.publish_acks();
     }
 
-    /// Gives up what is left of `batch`, when there is no more time. Messages go back to their streams; those that came
-    /// from none are dropped.
-    pub(super) async fn abandon(&mut self, batch: &mut Vec<QueuedLetter>) {
-        // What was confirmed before publishing was broken off is not lost.
-        self.settle(batch);
-        for mut waiting in batch.drain(..) {
-            match waiting.letter.message.ack.take() {
-                Some(ack) => {
-                    waiting.letter.stats.count(Outcome::Returned);
-                    self.acks.push_back(ack.settle(AckKind::Nak(RETURN)));
-                }
-                None => self.drop_letter(&waiting.letter, "NATS did not confirm it in time"),
+    /// Gives up letters when there is no more time.
+    pub(super) fn abandon(&mut self, letters: impl Iterator<Item = QueuedLetter>) {
+        for letter in letters {
+            if letter.answer == Some(Answer::Stored) {
+                self.stored(letter);
+            } else {
+                let reason = letter.refusal.clone();
+                let reason = reason.or_else(|| self.trouble.as_deref().map(Arc::from));
+                self.give_up(
+                    letter,
+                    &reason.unwrap_or_else(|| "NATS did not confirm it in time".into()),
+                    RETURN,
+                );
             }
         }
-        self.publish_acks().await;
+        self.publish_acks();
     }
 
-    /// Publishes the last acknowledgements and makes sure that NATS has them: those that are still in the client's
-    /// buffer are lost with the process.
+    /// Publishes the last acknowledgements and makes sure that NATS has them: those that were not written yet are lost with
+    /// the process.
     pub(super) async fn close(mut self) {
-        self.publish_acks().await;
-        if self.connection.is_connected() && self.barrier.pass(CONFIRMATION).await.is_err() {
+        self.publish_acks();
+        if self.connection.is_connected() && self.connection.round_trip(CONFIRMATION).await.is_err() {
             warn!(route = self.destination.route.as_str(), "NATS does not confirm the last acknowledgements");
         }
     }
@@ -186,9 +179,8 @@ impl Publisher {
         if !self.connection.is_connected() {
             return Err(Unconfirmed::Disconnected);
         }
-        let before = self.announced.as_ref();
-        let mode =
-            destination::find(&self.destination, before, &mut self.replies, self.connection.state()).await?;
+        let mut api = Api { replies: &mut self.replies, state: self.connection.state() };
+        let mode = destination::find(&self.destination, self.announced.as_ref(), &mut api).await?;
         self.announce(&mode);
         self.found = now;
         Ok(self.mode.insert(mode).clone())
@@ -202,8 +194,12 @@ impl Publisher {
         let route = self.destination.route.as_str();
         let subject = self.destination.to.subject.as_str();
         match mode {
-            Mode::Stream(stream) => {
-                info!(route, subject, %stream, "dead letters go through JetStream: the stream confirms each");
+            Mode::Stream(Keeper { stream, warning, .. }) => {
+                let stream = stream.as_deref().unwrap_or("not known, for want of the permission to ask");
+                info!(route, subject, stream, "dead letters go through JetStream: the stream confirms each");
+                if let Some(warning) = warning.as_deref() {
+                    warn!(route, stream, warning, "the stream does not keep dead letters for good");
+                }
             }
             Mode::Core => {
                 info!(route, subject, "dead letters go by core publish: no stream keeps the subject");
@@ -212,184 +208,175 @@ impl Publisher {
         self.announced = Some(mode.clone());
     }
 
-    /// Publishes `batch` and waits until NATS has it. What is certain of a letter by then is its fate; the others have
-    /// to be published again.
-    async fn publish(&mut self, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
-        match self.find_mode().await? {
-            Mode::Stream(stream) => self.publish_to(&stream, batch).await,
-            Mode::Core => self.publish_core(batch).await,
-        }
-    }
-
     /// Publishes `batch` as plain messages. A round trip confirms all of them at once: the server reads what a
-    /// connection sends in order.
+    /// connection sends in order, and refuses in order.
     async fn publish_core(&mut self, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
-        let connections = self.connection.connections();
-        for waiting in batch.iter_mut() {
-            self.publish_letter(waiting, None).await?;
+        let (connections, refusals) = (self.connection.connections(), self.refusals());
+        for letter in batch.iter_mut() {
+            self.publish_letter(letter, None)?;
         }
-        self.barrier.pass(CONFIRMATION).await?;
+        self.connection.round_trip(CONFIRMATION).await?;
         // What was written to a connection that broke is lost with it, and a barrier over the next one proves nothing.
         if self.connection.connections() != connections {
             return Err(Unconfirmed::Reconnected);
         }
-        let fate = if self.is_refused() { Fate::Refused } else { Fate::Stored };
-        batch.iter_mut().for_each(|waiting| waiting.fate = waiting.fate.or(Some(fate)));
+        if self.refusals() > refusals {
+            return Err(Unconfirmed::Forbidden);
+        }
+        batch.iter_mut().for_each(|letter| letter.answer = letter.answer.take().or(Some(Answer::Stored)));
         Ok(())
     }
 
-    /// Publishes `batch` to `stream` and reads its acknowledgements. A letter counts by its own, even where that of
-    /// another one is missing.
-    async fn publish_to(&mut self, stream: &str, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
+    /// Publishes `batch` to a stream and reads its acknowledgements. A letter counts by its own, even where that of another
+    /// one is missing.
+    async fn publish_to(&mut self, keeper: &Keeper, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
+        let refusals = self.refusals();
         let mut numbers = Vec::with_capacity(batch.len());
-        for waiting in batch.iter_mut() {
+        for letter in batch.iter_mut() {
             let (number, reply) = self.replies.expect();
+            match self.publish_letter(letter, Some((keeper, &reply))) {
+                // The rest is for another round.
+                Err(PublishError::Full) if !numbers.is_empty() => break,
+                published => published?,
+            }
             numbers.push(number);
-            self.publish_letter(waiting, Some(reply)).await?;
         }
-        self.barrier.pass(CONFIRMATION).await?;
-        // The server refuses in order, too: a refusal is known by the time the barrier is passed, and there is nothing
-        // to wait for then.
-        if self.is_refused() {
-            batch.iter_mut().for_each(|waiting| waiting.fate = waiting.fate.or(Some(Fate::Refused)));
-            return Ok(());
+        let batch = batch.get_mut(..numbers.len()).unwrap_or_default();
+        self.connection.round_trip(CONFIRMATION).await?;
+        // The server refuses in order, too: a refusal is known by now, and there is nothing to wait for then.
+        if self.refusals() > refusals {
+            return Err(Unconfirmed::Forbidden);
         }
+        self.hear(keeper, batch, &numbers).await?;
+        self.still_wanted(keeper, batch).await
+    }
+
+    /// Waits for what the stream says about each letter of `batch`, which was published with these `numbers`.
+    async fn hear(
+        &mut self,
+        keeper: &Keeper,
+        batch: &mut [QueuedLetter],
+        numbers: &[u64],
+    ) -> Result<(), Unconfirmed> {
         let deadline = Instant::now() + CONFIRMATION;
-        let mut open = batch.iter().filter(|waiting| waiting.fate.is_none()).count();
-        let mut refusal = None;
+        let mut open = batch.iter().filter(|letter| letter.answer.is_none()).count();
         while open > 0 {
-            let answer = timeout_at(deadline, self.replies.next()).await.ok().flatten();
-            let (number, answer) = answer.ok_or(Unconfirmed::Silence)?;
+            let answer = timeout_at(deadline, self.replies.next()).await;
+            let (number, answer) = answer.map_err(|_elapsed| Unconfirmed::Silence)?;
             // Other numbers are late answers to requests that were given up. The numbers of a batch ascend, so it can
             // be searched.
-            let Some(waiting) = numbers.binary_search(&number).ok().and_then(|at| batch.get_mut(at)) else {
-                continue;
-            };
+            let letter = numbers.binary_search(&number).ok().and_then(|at| batch.get_mut(at));
+            let Some(letter) = letter.filter(|letter| letter.answer.is_none()) else { continue };
             open -= 1;
-            match PubAck::read(&answer, stream) {
-                PubAck::Stored => waiting.fate = Some(Fate::Stored),
-                PubAck::TooLarge => waiting.shorten(),
-                PubAck::Refused(reason) => refusal = Some(reason),
-            }
-        }
-        refusal.map_or(Ok(()), |reason| Err(Unconfirmed::Stream(reason)))
-    }
-
-    /// Hands a letter to the client, shortened until the server takes it. One whose fate is certain is not published
-    /// again.
-    async fn publish_letter(
-        &self,
-        waiting: &mut QueuedLetter,
-        reply: Option<String>,
-    ) -> Result<(), Unconfirmed> {
-        while waiting.fate.is_none() {
-            let message = OutboundMessage {
-                subject: self.destination.to.subject.as_str().into(),
-                reply: reply.as_deref().map(Into::into),
-                payload: waiting.letter.message.payload.clone(),
-                headers: self.headers(&waiting.letter, waiting.cut),
-            };
-            // The client blocks when it is disconnected and its queue is full.
-            match timeout(CONFIRMATION, self.connection.client().publish_message(message)).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => waiting.shorten(),
-                Ok(Err(error)) => return Err(Unconfirmed::Publish(error)),
-                Err(_elapsed) => return Err(Unconfirmed::Disconnected),
-            }
+            letter.hear(PubAck::read(answer.status(), &answer.payload(), keeper.stream.as_deref()));
         }
         Ok(())
     }
 
-    fn headers(&self, letter: &Letter, cut: Cut) -> Option<async_nats::HeaderMap> {
-        let mut headers = letter.headers(cut)?;
+    /// A stream that keeps only what a consumer wants has kept nothing where that consumer is gone, though it has confirmed
+    /// it.
+    async fn still_wanted(&mut self, keeper: &Keeper, batch: &mut [QueuedLetter]) -> Result<(), Unconfirmed> {
+        let mut api = Api { replies: &mut self.replies, state: self.connection.state() };
+        let wanted = destination::wanted(&self.destination, keeper, &mut api).await;
+        if wanted.is_err() {
+            for letter in batch.iter_mut().filter(|letter| letter.answer == Some(Answer::Stored)) {
+                letter.answer = None;
+                letter.renew();
+            }
+        }
+        Ok(wanted?)
+    }
+
+    /// Publishes a letter, to a stream that answers to this subject, or plainly.
+    fn publish_letter(
+        &self,
+        letter: &mut QueuedLetter,
+        to: Option<(&Keeper, &str)>,
+    ) -> Result<(), PublishError> {
+        let headers = self.headers(letter);
+        let payload = &*letter.letter.message.payload;
+        let size = payload.len() + headers.as_ref().map_or(0, |headers| headers.as_bytes().len());
+        if to.and_then(|(keeper, _)| keeper.largest).is_some_and(|largest| size > largest) {
+            letter.answer = Some(Answer::TooLarge);
+            return Ok(());
+        }
+        let (subject, headers) = (self.destination.to.subject.as_str(), headers.as_ref());
+        let message = Outgoing { subject, reply: to.map(|(_, reply)| reply), headers, payload };
+        match self.connection.publish(message) {
+            Ok(()) => letter.published += 1,
+            Err(PublishError::TooLarge) => letter.answer = Some(Answer::TooLarge),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn headers(&self, letter: &QueuedLetter) -> Option<HeaderBlock> {
+        let mut headers = letter.letter.headers(letter.cut)?;
+        headers.put(names::MESSAGE_ID, letter.message_id());
         if let Some(stream) = &self.destination.to.stream {
             // The server itself then refuses to put it into another stream.
-            headers.insert(names::EXPECTED_STREAM, stream.as_str());
+            headers.put(names::EXPECTED_STREAM, stream.as_str());
         }
         Some(headers)
     }
 
-    fn is_refused(&self) -> bool {
-        self.connection.state().refused_publication(self.destination.to.subject.as_str())
+    fn refusals(&self) -> u64 {
+        self.connection.state().refused_publications(self.destination.to.subject.as_str())
     }
 
-    /// Counts the letters whose fate is certain and takes them out of `batch`.
-    fn settle(&mut self, batch: &mut Vec<QueuedLetter>) {
-        for waiting in std::mem::take(batch) {
-            match waiting.fate {
-                None => batch.push(waiting),
-                Some(fate) => self.settle_letter(waiting.letter, fate),
+    fn stored(&mut self, mut letter: QueuedLetter) {
+        letter.letter.stats.count(Outcome::DeadLettered);
+        let ack = letter.letter.message.ack.take();
+        self.acks.extend(ack.map(|ack| ack.settle(AckKind::Ack)));
+    }
+
+    /// Gives up a letter for this `reason`, and names it in the log. Its message goes back to its stream, which delivers it
+    /// again `after` a while; one that came from none is dropped.
+    fn give_up(&mut self, mut letter: QueuedLetter, cause: &str, after: Duration) {
+        let letter = &mut letter.letter;
+        let ack = letter.message.ack.take();
+        letter.stats.count(if ack.is_some() { Outcome::Returned } else { Outcome::Dropped });
+        if let Some(unnamed) = letter.stats.named_drops.pass(self.clock.now()) {
+            let (route, id, reason) = (letter.route.as_str(), &letter.message.id, letter.reason.label());
+            let more_before = (unnamed > 0).then_some(unnamed);
+            if ack.is_some() {
+                warn!(route, %id, reason, cause, more_before, "dead letter put aside, its message stays in its stream");
+            } else {
+                warn!(route, %id, reason, cause, more_before, "dead letter dropped");
             }
         }
-    }
-
-    /// Counts a letter that came to `fate`, and queues the acknowledgement of its message.
-    fn settle_letter(&mut self, mut letter: Letter, fate: Fate) {
-        let ack = letter.message.ack.take();
-        let kind = match fate {
-            Fate::Stored => {
-                letter.stats.count(Outcome::DeadLettered);
-                AckKind::Ack
-            }
-            // Not given back to the stream: it would be as large, or as unwelcome, the next time.
-            Fate::TooLarge => {
-                self.drop_letter(&letter, "it is larger than NATS takes");
-                AckKind::Term
-            }
-            Fate::Refused => {
-                self.drop_letter(&letter, "NATS refuses it: the user needs the permission to publish it");
-                AckKind::Term
-            }
-        };
-        self.acks.extend(ack.map(|ack| ack.settle(kind)));
+        self.acks.extend(ack.map(|ack| ack.settle(AckKind::Nak(after))));
     }
 
     /// Publishes the acknowledgements, as far as NATS takes them now. What is left goes out the next time.
-    async fn publish_acks(&mut self) {
-        let Self { acks, connection, .. } = self;
-        let all = async {
-            while let Some(ack) = acks.front() {
-                let published = connection.client().publish(ack.subject.clone(), ack.payload.clone()).await;
-                // Taken out only after that: the timeout below may break off in the middle, and it must go out the next
-                // time.
-                acks.pop_front();
-                if published.is_err() {
-                    break;
-                }
-            }
-        };
-        // A message whose acknowledgement does not arrive is delivered again. If it dies again, its stream drops the
-        // second letter as a duplicate.
-        drop(timeout(CONFIRMATION, all).await);
+    fn publish_acks(&mut self) {
+        // A message whose acknowledgement does not arrive is delivered again, and becomes another letter if it dies again.
+        while let Some(ack) = self.acks.front()
+            && self.connection.publish(Outgoing::new(&ack.subject, &ack.payload)).is_ok()
+        {
+            self.acks.pop_front();
+        }
     }
 
-    fn report(&mut self, error: &Unconfirmed) {
-        self.in_trouble = true;
-        if let Some(unreported) = self.reports.pass(self.clock.now()) {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
+    /// Says what is wrong, and again when that changes.
+    pub(super) fn report(&mut self, trouble: &str) {
+        if self.trouble.as_deref() != Some(trouble) {
+            self.trouble = Some(trouble.to_owned());
+        }
+        if self.trouble != self.reported
+            && let Some(unreported) = self.reports.pass(self.clock.now())
+        {
             let route = self.destination.route.as_str();
-            error!(route, %error, cause, unreported, "dead letters can't be published, trying again");
+            error!(route, error = trouble, unreported, "dead letters can't be published, trying again");
+            self.reported.clone_from(&self.trouble);
         }
     }
 
-    fn recovered(&mut self) {
-        if std::mem::take(&mut self.in_trouble) {
+    /// Something was confirmed.
+    pub(super) fn recovered(&mut self) {
+        self.trouble = None;
+        if self.reported.take().is_some() {
             info!(route = self.destination.route.as_str(), "dead letters are published again");
-        }
-    }
-
-    /// Counts a letter as dropped, and names it in the log.
-    fn drop_letter(&mut self, letter: &Letter, cause: &str) {
-        letter.stats.count(Outcome::Dropped);
-        if let Some(unnamed) = letter.stats.named_drops.pass(self.clock.now()) {
-            warn!(
-                route = letter.route.as_str(),
-                id = %letter.message.id,
-                reason = letter.reason.label(),
-                cause,
-                more_before = (unnamed > 0).then_some(unnamed),
-                "dead letter dropped"
-            );
         }
     }
 }

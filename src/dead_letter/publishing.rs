@@ -1,58 +1,39 @@
-//! All dead-letter queues of the process at work, over one connection of their own: what the lanes count on theirs is
+//! All dead-letter queues of the process at work, over the connection of the process: what the lanes count on theirs is
 //! not disturbed by publishing.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use tokio::{task::spawn_local, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use super::{Destination, Publisher, Sender, queue};
-use crate::{
-    base::clock::Clock,
-    config::Nats,
-    nats::{Connections, NatsConnection, SetUpError},
-};
+use crate::{base::clock::Clock, nats::OnDemand};
 
 /// How long NATS may take to confirm the last dead letters, after the grace.
 const LAST_LETTERS: Duration = Duration::from_secs(5);
 
-/// Publishes the dead letters of all routes. The connection is opened for the first route that keeps dead letters.
-#[derive(Debug)]
+/// Publishes the dead letters of all routes.
 pub struct Publishing {
-    nats: Nats,
-    connections: Arc<Connections>,
-    connection: Option<Rc<NatsConnection>>,
+    connection: Rc<OnDemand>,
     give_up: CancellationToken,
     queues: TaskTracker,
     clock: Clock,
 }
 
 impl Publishing {
-    /// Publishes nothing yet. The connection will be one of `connections`.
-    pub fn new(nats: &Nats, connections: Arc<Connections>, clock: Clock) -> Self {
-        let (give_up, queues) = (CancellationToken::new(), TaskTracker::new());
-        Self { nats: nats.clone(), connections, connection: None, give_up, queues, clock }
+    /// Publishes nothing yet. The connection is opened for the first route that keeps dead letters.
+    pub fn new(connection: Rc<OnDemand>, clock: Clock) -> Self {
+        Self { connection, give_up: CancellationToken::new(), queues: TaskTracker::new(), clock }
     }
 
-    /// Opens a queue for letters that go to `destination`. It ends when its senders are gone and all is published. The
-    /// error is that of the connection, where it can't be set up.
-    pub async fn open(&mut self, destination: Destination) -> Result<Sender, SetUpError> {
-        let connection = self.connection().await?;
-        let publisher = Publisher::over(connection, destination, self.clock).await?;
-        let (sender, queue) = queue();
+    /// Opens a queue for letters that go to `destination`. It ends when its senders are gone and all is published.
+    pub fn open(&mut self, destination: Destination) -> Sender {
+        let publisher = Publisher::over(self.connection.get(), destination, self.clock);
+        let (sender, queue) = queue(self.clock);
         let run = queue.run(publisher, self.give_up.clone());
         drop(spawn_local(self.queues.track_future(run)));
-        Ok(sender)
-    }
-
-    async fn connection(&mut self) -> Result<Rc<NatsConnection>, SetUpError> {
-        if let Some(connection) = &self.connection {
-            return Ok(Rc::clone(connection));
-        }
-        let connection = Rc::new(NatsConnection::open(&self.nats, "dead letters", None).await?);
-        self.connections.add(Arc::clone(connection.state()));
-        Ok(Rc::clone(self.connection.insert(connection)))
+        sender
     }
 
     /// Publishes what is waiting, as far as NATS takes it within five seconds. All senders have to be gone: the queues

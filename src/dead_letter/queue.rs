@@ -1,121 +1,139 @@
-//! Where dead letters wait until they are published: bounded in messages and in bytes. Putting one in never waits, so
-//! that NATS can't hold up the deliveries of a route.
+//! Where dead letters wait until they are published. Putting one in never waits, so that NATS can't hold up the deliveries
+//! of a route.
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{sync::mpsc, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Letter,
-    letter::Cut,
-    publisher::{Fate, Publisher},
+    outbox::{Outbox, Waiting},
+    publisher::Publisher,
+    queued::QueuedLetter,
+    rounds::Rounds,
 };
-use crate::message::Message;
-
-/// How many dead letters of a route may wait to be published. What finds no room is dropped or goes back to its stream.
-const WAITING_MESSAGES: usize = 32 * 1024;
-/// How many bytes of memory they may take.
-const WAITING_BYTES: usize = 16 * 1024 * 1024;
-/// How many are published at most before they are confirmed: a round trip for each would make a few thousand a second
-/// at best.
-const BATCH: usize = 2048;
+use crate::base::{clock::Clock, error_chain::ErrorChain};
 
 /// By which a route's lanes put dead letters into its queue.
 #[derive(Clone, Debug)]
 pub struct Sender {
     waiting: mpsc::Sender<QueuedLetter>,
-    bytes: Arc<Semaphore>,
-}
-
-/// A dead letter on its way, with its share of [`WAITING_BYTES`].
-#[derive(Debug)]
-pub(super) struct QueuedLetter {
-    pub(super) letter: Letter,
-    pub(super) cut: Cut,
-    pub(super) fate: Option<Fate>,
-    /// Gives the share back when the letter is dropped, wherever that is.
-    _bytes: OwnedSemaphorePermit,
-}
-
-impl QueuedLetter {
-    /// Leaves out more of the headers, when the letter is too large as it is. Without any, it can't be published.
-    pub(super) fn shorten(&mut self) {
-        match self.cut.more() {
-            Some(cut) => self.cut = cut,
-            None => self.fate = Some(Fate::TooLarge),
-        }
-    }
+    outbox: Arc<Outbox>,
 }
 
 impl Sender {
+    /// What may wait at most, but for one letter of any size.
+    pub const BOUNDS: Waiting = Outbox::BOUNDS;
+
     /// Hands `letter` over without waiting, or gives it back where too many are waiting already.
     #[expect(clippy::result_large_err, reason = "the letter is moved either way")]
     pub fn send(&self, mut letter: Letter) -> Result<(), Letter> {
-        let cost = u32::try_from(letter.message.cost()).unwrap_or(u32::MAX);
-        let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(cost) else {
+        let Some(place) = self.outbox.place(letter.message.cost()) else {
             return Err(letter);
         };
         // One that found no room anywhere is still as it was read.
         letter.message.detach();
-        let waiting = QueuedLetter { letter, cut: Cut::Nothing, fate: None, _bytes: bytes };
-        self.waiting.try_send(waiting).map_err(|refused| refused.into_inner().letter)
+        self.waiting.try_send(QueuedLetter::new(letter, place)).map_err(|refused| refused.into_inner().letter)
     }
 
-    /// Returns when there is room for a letter about `message`, as far as can be told while others send too; at once
-    /// where there will never be.
-    pub async fn room_for(&self, message: &Message) {
-        let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
-        if message.cost() > WAITING_BYTES {
-            return;
-        }
-        // What was acquired is given back here, and `send` takes it again. So nothing stays taken when this future is
-        // dropped.
-        drop(self.bytes.acquire_many(cost).await);
-        drop(self.waiting.reserve().await);
+    /// What waits to be published.
+    pub fn waiting(&self) -> Waiting {
+        self.outbox.waiting()
+    }
+
+    /// Whether no message should be taken that can be left where it is: were it to die, there would hardly be room for its
+    /// letter.
+    pub fn is_full(&self) -> bool {
+        self.outbox.is_full()
+    }
+
+    /// Returns when there is room for a letter, as far as can be told while others send too.
+    pub async fn room(&self) {
+        self.outbox.room().await;
     }
 }
 
 /// Publishes the dead letters of a route for all lanes.
 #[derive(Debug)]
 pub struct LetterQueue {
-    waiting: mpsc::Receiver<QueuedLetter>,
+    fresh: mpsc::Receiver<QueuedLetter>,
+    /// Whether there may come more.
+    is_open: bool,
+    batch: Vec<QueuedLetter>,
+    rounds: Rounds,
+    clock: Clock,
 }
 
 /// A queue of letters, and the sender that leads to it.
-pub fn queue() -> (Sender, LetterQueue) {
-    let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
-    let bytes = Arc::new(Semaphore::new(WAITING_BYTES));
-    (Sender { waiting: sender, bytes }, LetterQueue { waiting: receiver })
+pub fn queue(clock: Clock) -> (Sender, LetterQueue) {
+    // Each letter has a place, of which there are as many.
+    let (sender, fresh) = mpsc::channel(Outbox::BOUNDS.messages);
+    let queue = LetterQueue { fresh, is_open: true, batch: Vec::new(), rounds: Rounds::new(), clock };
+    (Sender { waiting: sender, outbox: Arc::default() }, queue)
 }
 
 impl LetterQueue {
-    /// Publishes by `publisher` until all senders are gone and everything is published, or until `give_up`, when the
+    /// Publishes by `publisher` until all senders are gone and everything has come to its end, or until `give_up`, when the
     /// rest is returned or dropped.
     pub async fn run(mut self, mut publisher: Publisher, give_up: CancellationToken) {
-        let mut batch = Vec::new();
-        while self.fill(&mut batch, &mut publisher).await {
-            tokio::select! {
-                // Giving up first: a batch that always finds something to do must not keep the process from ending.
-                biased;
-                () = give_up.cancelled() => {}
-                () = publisher.deliver(&mut batch) => {}
-            }
-            // After a batch that was delivered this does nothing.
-            publisher.abandon(&mut batch).await;
+        tokio::select! {
+            // Giving up first: a round that always finds something to do must not keep the process from ending.
+            biased;
+            () = give_up.cancelled() => {}
+            () = self.publish(&mut publisher) => {}
         }
+        self.fresh.close();
+        let Self { fresh, batch, rounds, .. } = &mut self;
+        let fresh = std::iter::from_fn(|| fresh.try_recv().ok());
+        publisher.abandon(batch.drain(..).chain(rounds.drain()).chain(fresh));
         publisher.close().await;
     }
 
-    /// Waits for the next letters. False when there will be none. Meanwhile the mode is found out, so that the log
-    /// tells of it before the first letter does.
-    async fn fill(&mut self, batch: &mut Vec<QueuedLetter>, publisher: &mut Publisher) -> bool {
-        tokio::select! {
-            biased;
-            count = self.waiting.recv_many(batch, BATCH) => return count > 0,
-            () = publisher.get_ready() => {}
+    /// Can be dropped at any time: each letter is then in the batch, waits, or is fresh.
+    async fn publish(&mut self, publisher: &mut Publisher) {
+        while self.fill(publisher).await {
+            let published = publisher.publish(&mut self.batch).await;
+            let conclusion = self.rounds.conclude(&mut self.batch, self.clock.now());
+            match (conclusion.trouble, published) {
+                (None, _) => publisher.recovered(),
+                (Some(_), Err(error)) => publisher.report(&ErrorChain(&error).to_string()),
+                (Some(reason), Ok(())) => {
+                    publisher.report(&format!("the stream does not take them: {reason}"))
+                }
+            }
+            publisher.settle(conclusion.ended);
         }
-        self.waiting.recv_many(batch, BATCH).await > 0
+    }
+
+    /// Waits for letters to publish. False when there are none any more.
+    async fn fill(&mut self, publisher: &mut Publisher) -> bool {
+        loop {
+            let now = self.clock.now();
+            if let Some(until) = self.rounds.paused_until(now) {
+                sleep_until(self.clock.instant(until)).await;
+                continue;
+            }
+            let Self { fresh, batch, rounds, .. } = self;
+            rounds.fill(batch, now, || fresh.try_recv().ok());
+            if !batch.is_empty() {
+                return true;
+            }
+            let due = rounds.next_due();
+            if !self.is_open && due.is_none() {
+                return false;
+            }
+            let (is_open, is_ready) = (self.is_open, publisher.is_ready());
+            tokio::select! {
+                biased;
+                letter = self.fresh.recv(), if is_open => match letter {
+                    Some(letter) => self.batch.push(letter),
+                    None => self.is_open = false,
+                },
+                () = sleep_until(self.clock.instant(due.unwrap_or(now))), if due.is_some() => {}
+                () = publisher.get_ready(), if is_open && !is_ready => {}
+            }
+        }
     }
 }
 
@@ -125,37 +143,14 @@ mod tests {
     use crate::dead_letter::letter::tests::letter;
 
     #[test]
-    fn a_sender_takes_no_more_than_fits() {
-        let (sender, _queue) = queue();
-        let mut giant = letter(&[]);
-        giant.message.payload = vec![0; WAITING_BYTES].into();
-        assert!(sender.send(giant).is_err());
-        let taken = (0..WAITING_MESSAGES + 10).filter(|_| sender.send(letter(&[])).is_ok()).count();
-        assert_eq!(taken, WAITING_MESSAGES);
-    }
-
-    #[test]
     fn a_letter_that_waits_keeps_nothing_alive_but_itself() {
-        let (sender, mut queue) = queue();
+        let (sender, mut queue) = queue(Clock::start());
         let block = bytes::Bytes::from(vec![7; 64 * 1024]);
         let mut small = letter(&[]);
         small.message.payload = block.slice(..100);
         assert!(sender.send(small).is_ok());
-        let waiting = queue.waiting.try_recv().unwrap();
+        let waiting = queue.fresh.try_recv().unwrap();
         assert_eq!(waiting.letter.message.payload, block.slice(..100));
         assert!(block.is_unique(), "the letter holds on to the block that it was read with");
-    }
-
-    #[test]
-    fn a_letter_is_shortened_until_nothing_is_left_to_cut() {
-        let (sender, mut queue) = queue();
-        assert!(sender.send(letter(&[])).is_ok());
-        let mut waiting = queue.waiting.try_recv().unwrap();
-        for cut in [Cut::Details, Cut::Headers] {
-            waiting.shorten();
-            assert_eq!((waiting.cut, waiting.fate), (cut, None));
-        }
-        waiting.shorten();
-        assert_eq!(waiting.fate, Some(Fate::TooLarge));
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use super::headers::original;
@@ -32,33 +31,35 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// The letter at this place (a stream and the sequence there), published to `subject`; `block` is what NATS keeps of its
+    /// headers.
     pub(super) fn new(
         (stream, sequence): (&str, u64),
         subject: &str,
         at: SystemTime,
-        headers: Option<&HeaderMap>,
+        block: &Bytes,
         payload: Bytes,
     ) -> Self {
-        let size = headers.and_then(|headers| headers.get(names::MESSAGE_SIZE));
-        let size = size.and_then(|size| size.as_str().parse().ok()).unwrap_or(payload.len());
-        let headers = headers.map_or_else(Headers::default, |headers| {
-            // The client keeps them in a hash map, so their order is another one each time: sorted, the output of two
-            // calls can be compared.
-            let mut all: Vec<_> = headers
-                .iter()
-                .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
-                .filter(|(name, _): &(&str, &str)| !name.eq_ignore_ascii_case(names::MESSAGE_SIZE))
-                .collect();
-            all.sort_by_key(|(name, _)| *name);
-            Headers::new(all)
-        });
+        // The first line has the version, and the last one is empty.
+        let end = |block: &[u8]| block.windows(2).position(|window| window == b"\r\n");
+        let headers = end(block).map(|end| Headers::from_lines(block.slice(end + 2..)));
+        let (headers, size) = (headers.unwrap_or_default(), payload.len());
         Self { sequence, at, size, payload, headers, stream: stream.into(), subject: subject.into() }
     }
 
-    /// The message's id. A letter without headers goes by the stream and its sequence there, which stay the same too.
-    pub fn id(&self) -> String {
-        let given = self.headers.get(names::ID).or_else(|| self.headers.get(names::MESSAGE_ID));
-        given.map_or_else(|| format!("{}:{}", self.stream, self.sequence), Cow::into_owned)
+    /// The letter without its payload.
+    #[must_use]
+    pub fn without_payload(self) -> Self {
+        Self { payload: Bytes::new(), ..self }
+    }
+
+    /// The message's id: as it was known when it died; else what its publisher gave it, where that is short enough to be an
+    /// id. A letter with neither goes by the stream and its sequence there, which stay the same too.
+    pub fn id(&self) -> Id {
+        let known = self.headers.get(names::ID).and_then(|id| Id::known(&id));
+        let given = || self.headers.get_bytes(names::MESSAGE_ID).and_then(Id::safe);
+        let placed = || Id::given(format!("{}:{}", self.stream, self.sequence));
+        known.or_else(given).unwrap_or_else(placed)
     }
 
     /// Why it died, where it says so.
@@ -96,7 +97,7 @@ impl Stored {
     pub fn to_message(&self, now: Time) -> Message {
         let headers = Headers::new(self.original_headers().map(|(name, value)| (name, value.into_owned())));
         let subject = (*self.original_subject()).into();
-        let mut message = Message::new(Id::given(self.id()), subject, headers, self.payload.clone(), now);
+        let mut message = Message::new(self.id(), subject, headers, self.payload.clone(), now);
         message.attempts = self.attempts();
         message
     }
@@ -107,26 +108,44 @@ mod tests {
     use super::*;
     use crate::dead_letter::letter::{Cut, tests::letter};
 
+    fn stored(block: impl Into<Bytes>, payload: Bytes) -> Stored {
+        Stored::new(("DEAD", 3), "dead", SystemTime::now(), &block.into(), payload)
+    }
+
     #[test]
     fn a_message_comes_back_as_it_was() {
-        let letter = letter(&[("X-Tenant", "a"), ("X-Tenant", "b"), ("Nats-TTL", "1s")]);
-        let headers = letter.headers(Cut::Nothing);
-        let payload = letter.message.payload.clone();
-        let stored = Stored::new(("DEAD", 3), "dead", SystemTime::now(), headers.as_ref(), payload);
-        let back = stored.to_message(Time::START);
-        assert_eq!((&back.id, &back.subject), (&letter.message.id, &letter.message.subject));
-        assert_eq!((&back.payload, back.attempts), (&letter.message.payload, 8));
-        let mut headers: Vec<_> = back.headers.iter().collect();
-        headers.sort_unstable();
-        let expected = [("Nats-TTL", "1s"), ("X-Tenant", "a"), ("X-Tenant", "b")];
-        assert_eq!(headers, expected.map(|(name, value)| (name, value.into())));
+        let mut letter = letter(&[("X-Tenant", "a"), ("X-Tenant", "b"), ("Nats-TTL", "1s")]);
+        for id in ["order-7", "order 7%", "0198c0de-0000-7000-8000-000000000001", &"%".repeat(85)] {
+            letter.message.id = Id::given(id);
+            let block = letter.headers(Cut::Nothing).unwrap();
+            let stored = stored(block.as_bytes().to_vec(), letter.message.payload.clone());
+            let back = stored.to_message(Time::START);
+            assert_eq!((&back.id, &back.subject), (&letter.message.id, &letter.message.subject));
+            assert_eq!((&back.payload, back.attempts), (&letter.message.payload, 8));
+            let headers: Vec<_> = back.headers.iter().collect();
+            let expected = [("X-Tenant", "a"), ("X-Tenant", "b"), ("Nats-TTL", "1s")];
+            assert_eq!(headers, expected.map(|(name, value)| (name, value.into())));
+        }
     }
 
     #[test]
     fn without_headers_it_goes_by_its_place() {
-        let stored = Stored::new(("DEAD", 3), "dead", SystemTime::now(), None, Bytes::from_static(b"0"));
-        let back = stored.to_message(Time::START);
-        assert_eq!((back.id, &*back.subject, back.attempts), (Id::given("DEAD:3"), "dead", 0));
-        assert_eq!((stored.reason(), stored.size), (None, 1));
+        for block in ["", "NATS/1.0\r\n\r\n", "NATS/1.0", "\r\n", "NATS/1.0\r\nno colon\r\n\r\n"] {
+            let stored = stored(block, Bytes::from_static(b"0"));
+            let back = stored.to_message(Time::START);
+            assert_eq!((back.id, &*back.subject, back.attempts), (Id::given("DEAD:3"), "dead", 0));
+            assert_eq!((stored.reason(), stored.size), (None, 1));
+        }
+    }
+
+    #[test]
+    fn what_others_publish_has_the_same_id_each_time() {
+        let id = |id: &str| {
+            stored(format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n"), Bytes::new()).id().to_string()
+        };
+        assert_eq!(id("order 7"), "order%207");
+        assert_eq!(id(&"x".repeat(300)), "DEAD:3");
+        let odd = stored("NATS/1.0\r\nBroadcaster-Id: a\rb\r\nno colon\r\nX: \u{fffd}\r\n\r\n", Bytes::new());
+        assert_eq!(odd.id(), Id::given("DEAD:3"));
     }
 }

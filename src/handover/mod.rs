@@ -7,21 +7,17 @@
 //! it is: when an answer is lost, both have the message, and it is delivered twice with the same id. It is never lost
 //! over this.
 //!
-//! All of this uses one connection of the process, which does nothing else and is opened for the first route that needs
-//! it: what the lanes count on theirs stays true, and a user without the permission for this subject loses nothing but
-//! the hand-over.
+//! A lane offers over its own connection. What others offer comes over the connection of the process, which is opened for
+//! the first route that needs it and lives on the main thread: so are the answers to it. A user without the permissions
+//! loses nothing but the hand-over.
 
+mod echo;
 mod receive;
 mod send;
 pub mod wire;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{rc::Rc, time::Duration};
 
-use async_nats::{Message as Received, StatusCode};
-use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::{
     sync::mpsc,
@@ -35,8 +31,8 @@ use self::receive::OfferReceiver;
 pub use self::{receive::LaneReceiver, send::Offerer};
 use crate::{
     base::clock::Clock,
-    config::{Nats, PublishSubject, QueueGroup, Route},
-    nats::{Connections, NatsConnection},
+    config::{PublishSubject, QueueGroup, Route},
+    nats::{Incoming, OnDemand},
     route::registry::Registry,
 };
 
@@ -46,8 +42,8 @@ const ON_THE_WAY: usize = 1024;
 /// How long leaving may take. A process that stops must not wait for a NATS that is away.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// The connection for handing over, once there is one.
-type SharedConnection = Arc<OnceLock<Arc<NatsConnection>>>;
+/// How many answers may be on their way back, of each lane.
+const ANSWERS: usize = 1024;
 
 /// This process's part in handing over.
 #[derive(Debug)]
@@ -56,47 +52,27 @@ pub struct HandOver {
     receiver: JoinHandle<()>,
 }
 
-/// A lane's part in handing over.
-#[derive(Debug)]
-pub struct LaneHandOver {
-    /// Takes what others offer.
-    pub receiver: LaneReceiver,
-    /// Offers what is left.
-    pub offerer: Offerer,
-}
-
 impl HandOver {
     /// Begins to receive for so many `lanes`, as soon as `registry` has a route whose messages can be handed over.
     /// Those of streams can't and need not: they go back there.
     pub fn start(
-        nats: &Nats,
+        connection: Rc<OnDemand>,
         registry: &Registry,
-        connections: &Arc<Connections>,
         lanes: usize,
         clock: Clock,
-    ) -> (Self, Vec<LaneHandOver>) {
-        let connection = SharedConnection::default();
+    ) -> (Self, Vec<LaneReceiver>) {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..lanes).map(|_| mpsc::channel(ON_THE_WAY)).unzip();
-        let for_lane = |offers| LaneHandOver {
-            receiver: LaneReceiver::new(offers, Arc::clone(&connection)),
-            offerer: Offerer::new(Arc::clone(&connection), clock),
-        };
+        let (said, answers) = mpsc::channel(ANSWERS * lanes.max(1));
+        let for_lane = |offers| LaneReceiver::new(offers, said.clone());
         let for_lanes = receivers.into_iter().map(for_lane).collect();
-        let receiver = OfferReceiver::new(
-            nats.clone(),
-            registry.subscribe(),
-            Arc::clone(connections),
-            Arc::clone(&connection),
-            senders,
-            clock,
-        );
+        let receiver = OfferReceiver::new(registry.subscribe(), connection, senders, answers, clock);
         let stop = CancellationToken::new();
         let receiver = spawn_local(receiver.run(stop.clone()));
         (Self { stop, receiver }, for_lanes)
     }
 
-    /// Takes nothing more, and returns when NATS knows. To be called before any lane of this process offers something:
-    /// the server reads a connection in order, so what is offered afterwards over the same one goes to others.
+    /// Takes nothing more, and returns when NATS knows, and all that was taken is answered. To be called before any lane of
+    /// this process offers something, so that it goes to others.
     pub async fn leave(self) {
         self.stop.cancel();
         if timeout(LEAVING, self.receiver).await.is_err() {
@@ -137,20 +113,21 @@ impl Reply {
     const TAKEN: &[u8] = b"taken";
     const REFUSED: &[u8] = b"refused";
 
-    const fn payload(self) -> Bytes {
+    const fn payload(self) -> &'static [u8] {
         match self {
-            Self::Taken => Bytes::from_static(Self::TAKEN),
-            Self::Refused | Self::Nobody => Bytes::from_static(Self::REFUSED),
+            Self::Taken => Self::TAKEN,
+            Self::Refused | Self::Nobody => Self::REFUSED,
         }
     }
 
     /// What `message` says. None where it is not the answer of a replica: a stream that keeps this subject answers,
     /// too.
-    fn read(message: &Received) -> Option<Self> {
-        if message.status == Some(StatusCode::NO_RESPONDERS) {
+    fn read(message: &Incoming) -> Option<Self> {
+        const NO_RESPONDERS: u16 = 503;
+        if message.status() == Some(NO_RESPONDERS) {
             return Some(Self::Nobody);
         }
-        match &*message.payload {
+        match &*message.payload() {
             Self::TAKEN => Some(Self::Taken),
             Self::REFUSED => Some(Self::Refused),
             _ => None,

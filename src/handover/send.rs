@@ -1,22 +1,21 @@
 //! Offers what is left to other replicas, and keeps what nobody confirms. In bounded time, since the process is about
 //! to end.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
-use async_nats::{Message as Received, Subscriber, client::PublishErrorKind};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout, timeout_at},
 };
 use tracing::{debug, info, warn};
 
-use super::{Reply, SharedConnection, is_core, subject, wire};
+use super::{Reply, echo::Echo, is_core, subject, wire};
 use crate::{
     base::clock::Clock,
     config::Route,
     deliver::Deliver,
     message::Message,
-    nats::{Barrier, BarrierError, NatsConnection, SetUpError, next},
+    nats::{Connection, Incoming, Outgoing, PublishError, intake::Replies},
     route::pipeline::Pipeline,
 };
 
@@ -36,38 +35,18 @@ const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 const REFUSALS: usize = 128;
 
 /// Hands over what is left in the pipelines of a lane.
-#[derive(Debug)]
 pub struct Offerer {
-    connection: SharedConnection,
-    /// The subscription for answers, made when it is first needed. Locked by the route that makes its offers: one route
-    /// after the other.
-    inbox: Mutex<Option<Inbox>>,
+    connection: Connection,
+    /// Where answers come to, made when it is first needed. Locked by the route that makes its offers: one route after the
+    /// other.
+    /// Each offer has its own number, so that no answer can be taken for another.
+    inbox: Mutex<Option<Replies>>,
     clock: Clock,
 }
 
-/// Why nothing can be offered.
-#[derive(Debug, thiserror::Error)]
-enum OfferError {
-    #[error("NATS is away")]
-    Away,
-    #[error(transparent)]
-    Barrier(#[from] BarrierError),
-    #[error(transparent)]
-    SetUp(#[from] SetUpError),
-}
-
-/// The subscription to which the answers come.
-#[derive(Debug)]
-struct Inbox {
-    connection: Arc<NatsConnection>,
-    name: String,
-    answers: Subscriber,
-    /// How many offers were made. Each has its own number, so that no answer can be taken for another.
-    offers: u64,
-}
-
 impl Offerer {
-    pub(super) fn new(connection: SharedConnection, clock: Clock) -> Self {
+    /// Offers over `connection`, that of the lane.
+    pub fn over(connection: Connection, clock: Clock) -> Self {
         Self { connection, inbox: Mutex::default(), clock }
     }
 
@@ -80,30 +59,24 @@ impl Offerer {
         let end = Instant::now() + PATIENCE;
         let mut slot = self.inbox.lock().await;
         let inbox = match slot.take() {
-            Some(inbox) => Ok(inbox),
+            Some(inbox) => Some(inbox),
             None => self.inbox().await,
         };
-        let inbox = match inbox {
-            Ok(inbox) => slot.insert(inbox),
-            Err(error) => return debug!(%error, "nothing can be handed over"),
+        let Some(inbox) = inbox else {
+            return debug!("nothing can be handed over: NATS is away, or answers don't arrive");
         };
-        let mut offers = Offers::new(route, pipeline, inbox, self.clock);
+        let mut offers = Offers::new(route, pipeline, &self.connection, slot.insert(inbox), self.clock);
         if timeout_at(end, offers.run()).await.is_err() {
             debug!(route = route.name.as_str(), "no time is left to hand over");
         }
         offers.close();
     }
 
-    /// Subscribes for answers, once a round trip has shown that the connection works: an offer whose answer can't
-    /// arrive would be in doubt.
-    async fn inbox(&self) -> Result<Inbox, OfferError> {
-        let connection = self.connection.get().filter(|connection| connection.is_connected());
-        let connection = Arc::clone(connection.ok_or(OfferError::Away)?);
-        Barrier::over(&connection).await?.pass(SILENCE).await?;
-        let client = connection.client();
-        let name = client.new_inbox();
-        let answers = client.subscribe(format!("{name}.*")).await.map_err(SetUpError::from)?;
-        Ok(Inbox { connection, name, answers, offers: 0 })
+    /// An inbox, once an echo has shown that answers arrive: an offer whose answer can't would be in doubt.
+    async fn inbox(&self) -> Option<Replies> {
+        let replies = Replies::over(&self.connection);
+        let is_heard = self.connection.is_connected() && Echo::over(&self.connection).is_heard(SILENCE).await;
+        is_heard.then_some(replies)
     }
 }
 
@@ -112,7 +85,8 @@ struct Offers<'a, D> {
     subject: String,
     route: &'a Route,
     pipeline: &'a Pipeline<D>,
-    inbox: &'a mut Inbox,
+    connection: &'a Connection,
+    inbox: &'a mut Replies,
     clock: Clock,
     /// Offers without an answer, by their number.
     open: HashMap<u64, Message>,
@@ -128,11 +102,18 @@ struct Offers<'a, D> {
 }
 
 impl<'a, D: Deliver + 'static> Offers<'a, D> {
-    fn new(route: &'a Route, pipeline: &'a Pipeline<D>, inbox: &'a mut Inbox, clock: Clock) -> Self {
+    fn new(
+        route: &'a Route,
+        pipeline: &'a Pipeline<D>,
+        connection: &'a Connection,
+        inbox: &'a mut Replies,
+        clock: Clock,
+    ) -> Self {
         Self {
             subject: subject(&route.queue_group),
             route,
             pipeline,
+            connection,
             inbox,
             clock,
             open: HashMap::new(),
@@ -150,13 +131,13 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
     async fn run(&mut self) {
         loop {
             while let Some(message) = self.next() {
-                self.offer(message).await;
+                self.offer(message);
             }
             if self.open.is_empty() {
                 return;
             }
-            let Ok(Some(answer)) = timeout(SILENCE, next(&mut self.inbox.answers)).await else { return };
-            self.hear(&answer);
+            let Ok((number, answer)) = timeout(SILENCE, self.inbox.next()).await else { return };
+            self.hear(number, &answer);
         }
     }
 
@@ -164,7 +145,7 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
     fn next(&mut self) -> Option<Message> {
         let room = self.open.len() < WINDOW && self.open_bytes < WINDOW_BYTES;
         let hopeful = self.hopeful && self.refusals_in_a_row < REFUSALS;
-        if !room || !hopeful || !self.inbox.connection.is_connected() {
+        if !room || !hopeful || !self.connection.is_connected() {
             return None;
         }
         while let Some(message) = self.pipeline.take_left() {
@@ -178,30 +159,27 @@ impl<'a, D: Deliver + 'static> Offers<'a, D> {
         self.refused.pop()
     }
 
-    async fn offer(&mut self, message: Message) {
-        self.inbox.offers += 1;
-        let number = self.inbox.offers;
+    fn offer(&mut self, message: Message) {
+        let (number, reply) = self.inbox.expect();
         let headers = wire::pack(&message, self.route, self.clock.now());
-        let payload = message.payload.clone();
-        self.open_bytes += message.cost();
-        // Before it is sent: if this future is dropped meanwhile, the message is not.
-        self.open.insert(number, message);
-        let answer_to = format!("{}.{number}", self.inbox.name);
-        let client = self.inbox.connection.client();
-        let offered =
-            client.publish_with_reply_and_headers(self.subject.clone(), answer_to, headers, payload);
-        if let Err(error) = offered.await {
+        let offer = Outgoing {
+            subject: &self.subject,
+            reply: Some(&reply),
+            headers: Some(&headers),
+            payload: &message.payload,
+        };
+        if let Err(error) = self.connection.publish(offer) {
             // One that is too large with its headers stays here, and the others may still go. Any other error is about
             // the connection, and all would meet it.
-            self.hopeful &= error.kind() == PublishErrorKind::MaxPayloadExceeded;
-            let unsent = self.close_offer(number);
-            self.kept.extend(unsent);
+            self.hopeful &= error == PublishError::TooLarge;
+            return self.kept.push(message);
         }
+        self.open_bytes += message.cost();
+        self.open.insert(number, message);
     }
 
-    fn hear(&mut self, answer: &Received) {
-        let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        let (Some(number), Some(said)) = (number, Reply::read(answer)) else { return };
+    fn hear(&mut self, number: u64, answer: &Incoming) {
+        let Some(said) = Reply::read(answer) else { return };
         // An answer to an offer that is not open any more came too late: its message is somewhere else by now.
         let Some(message) = self.close_offer(number) else { return };
         match said {

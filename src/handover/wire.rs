@@ -3,14 +3,15 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use async_nats::{HeaderMap, Message as Received};
-use percent_encoding::percent_decode_str;
+use bytes::Bytes;
+use percent_encoding::percent_decode;
 
 use crate::{
     base::clock::Time,
     config::{Route, RouteName},
     message::{
-        FailedAttempt, Headers, Id, Message, header_names::nats as names, header_safe, outcome::Failure,
+        FailedAttempt, HeaderBlock, Headers, Id, Message, header_names::nats as names, header_safe,
+        outcome::Failure,
     },
 };
 
@@ -18,76 +19,89 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything of `message` but its payload, to be handed over at `now` to whoever has `route`.
-pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(names::ROUTE, route.name.as_str());
-    headers.insert(names::ROUTE_SUBJECT, &*header_safe(route.subject.as_str().as_bytes()));
-    headers.insert(names::ID, message.id.to_string());
-    headers.insert(names::SUBJECT, &*header_safe(message.subject.as_bytes()));
-    headers.insert(names::ATTEMPTS, message.attempts.to_string());
+pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderBlock {
+    let mut headers = HeaderBlock::new();
+    headers.put(names::ROUTE, route.name.as_str());
+    headers.put(names::ROUTE_SUBJECT, &*header_safe(route.subject.as_str().as_bytes()));
+    headers.put(names::ID, message.id.to_string());
+    headers.put(names::SUBJECT, &*header_safe(message.subject.as_bytes()));
+    headers.put(names::ATTEMPTS, message.attempts.to_string());
     // An age and not a time: the clock of the other replica began at another time, and wall clocks differ.
-    headers.insert(names::AGE, now.since(message.received).as_millis().to_string());
+    headers.put(names::AGE, now.since(message.received).as_millis().to_string());
     if let Some(failure) = message.last_failure {
-        headers.insert(names::LAST_FAILURE, &*failure.label());
+        headers.put(names::LAST_FAILURE, &*failure.label());
     }
     let due = message.failed_attempt.as_ref().map(|failed| failed.due.since(now).as_millis());
     if let Some(due) = due.filter(|due| *due > 0) {
-        headers.insert(names::DUE, due.to_string());
+        headers.put(names::DUE, due.to_string());
     }
     let publishers = message.headers.to_parcel();
     if !publishers.is_empty() {
-        headers.insert(names::HEADERS, &*header_safe(&publishers));
+        headers.put(names::HEADERS, &*header_safe(&publishers));
     }
     headers
 }
 
-/// The name of the route that `offer` is for, where it is one.
-pub fn route_name(offer: &Received) -> Option<RouteName> {
-    value(offer, names::ROUTE)?.parse().ok()
+/// What was sent as an offer, by anybody who may.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// The headers, which say what it is.
+    pub headers: Headers,
+    /// The message's payload.
+    pub payload: Bytes,
 }
 
-/// Whether `offer` is for `route`: by name and subject, since another configuration may have another route of that
-/// name.
-pub fn is_for(offer: &Received, route: &Route) -> bool {
-    value(offer, names::ROUTE) == Some(route.name.as_str())
-        && decoded(offer, names::ROUTE_SUBJECT).as_deref() == Some(route.subject.as_str())
-}
+impl Parcel {
+    /// The name of the route that it is for, where it is an offer.
+    pub fn route_name(&self) -> Option<RouteName> {
+        self.value(names::ROUTE)?.parse().ok()
+    }
 
-/// The message in `offer`, which arrived at `now`. None where its id or its subject is missing: without those it is none of
-/// ours. The rest is taken as far as it can be read: another version may write more, or otherwise.
-pub fn unpack(offer: Received, now: Time) -> Option<Message> {
-    let id = Id::known(value(&offer, names::ID)?)?;
-    let subject = decoded(&offer, names::SUBJECT).filter(|subject| !subject.is_empty())?;
-    let headers = value(&offer, names::HEADERS)
-        .map_or_else(Headers::default, |parcel| Headers::from_parcel(&Cow::from(percent_decode_str(parcel))));
-    let age = Duration::from_millis(number(&offer, names::AGE));
-    // Of too many it is as many as can be counted: a message whose attempts begin anew would go on for ever.
-    let attempts = u32::try_from(number(&offer, names::ATTEMPTS)).unwrap_or(u32::MAX);
-    let last_failure = value(&offer, names::LAST_FAILURE).and_then(Failure::labelled);
-    // No version writes more than a day: no wait may be longer.
-    let wait = Duration::from_millis(number(&offer, names::DUE)).min(LONGEST_WAIT);
-    let failed_attempt = (!wait.is_zero()).then(|| {
-        Box::new(FailedAttempt { at: now, due: now + wait, failures: 1, ..FailedAttempt::default() })
-    });
-    let message = Message::new(id, subject.into(), headers, offer.payload, now.before(age));
-    Some(Message { attempts, last_failure, failed_attempt, ..message })
-}
+    /// Whether it is for `route`: by name and subject, since another configuration may have another route of that name.
+    pub fn is_for(&self, route: &Route) -> bool {
+        self.value(names::ROUTE).as_deref() == Some(route.name.as_str())
+            && self.decoded(names::ROUTE_SUBJECT).as_deref() == Some(route.subject.as_str())
+    }
 
-fn value<'a>(offer: &'a Received, name: &str) -> Option<&'a str> {
-    offer.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
-}
+    /// The message in it, which arrived at `now`. None where its id or its subject is missing: without those it is none of
+    /// ours. The rest is taken as far as it can be read: another version may write more, or otherwise.
+    pub fn unpack(self, now: Time) -> Option<Message> {
+        let id = Id::known(&self.value(names::ID)?)?;
+        let subject = self.decoded(names::SUBJECT).filter(|subject| !subject.is_empty())?;
+        let headers = self
+            .headers
+            .get_bytes(names::HEADERS)
+            .map_or_else(Headers::default, |parcel| Headers::from_parcel(&Cow::from(percent_decode(parcel))));
+        let age = Duration::from_millis(self.number(names::AGE));
+        // Of too many it is as many as can be counted: a message whose attempts begin anew would go on for ever.
+        let attempts = u32::try_from(self.number(names::ATTEMPTS)).unwrap_or(u32::MAX);
+        let last_failure = self.value(names::LAST_FAILURE).and_then(|label| Failure::labelled(&label));
+        // No version writes more than a day: no wait may be longer.
+        let wait = Duration::from_millis(self.number(names::DUE)).min(LONGEST_WAIT);
+        let failed_attempt = (!wait.is_zero()).then(|| {
+            Box::new(FailedAttempt { at: now, due: now + wait, failures: 1, ..FailedAttempt::default() })
+        });
+        let message = Message::new(id, subject.into(), headers, self.payload, now.before(age));
+        Some(Message { attempts, last_failure, failed_attempt, ..message })
+    }
 
-/// The number under `name`, as large as it can be; 0 where there is none.
-fn number(offer: &Received, name: &str) -> u64 {
-    let digits = value(offer, name).map(str::trim);
-    let digits =
-        digits.filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.map_or(0, |digits| digits.parse().unwrap_or(u64::MAX))
-}
+    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers.get(name)
+    }
 
-/// The text under `name`; bytes that are no text are replaced.
-fn decoded(offer: &Received, name: &str) -> Option<String> {
-    Some(percent_decode_str(value(offer, name)?).decode_utf8_lossy().into_owned())
+    /// The number under `name`, as large as it can be; 0 where there is none.
+    fn number(&self, name: &str) -> u64 {
+        let digits = self.value(name);
+        let digits =
+            digits.filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+        digits.map_or(0, |digits| digits.parse().unwrap_or(u64::MAX))
+    }
+
+    /// The text under `name`; bytes that are no text are replaced.
+    fn decoded(&self, name: &str) -> Option<String> {
+        let value = self.headers.get_bytes(name)?;
+        Some(percent_decode(value).decode_utf8_lossy().into_owned())
+    }
 }
 
 #[cfg(test)]
@@ -117,25 +131,24 @@ mod tests {
         Message { attempts: 3, last_failure: Some(Failure::Status(503)), ..message }
     }
 
-    fn offer(message: &Message, route: &Route, now: Time) -> Received {
-        Received {
-            subject: "broadcaster.handover.workers".into(),
-            reply: None,
-            payload: message.payload.clone(),
-            headers: Some(pack(message, route, now)),
-            status: None,
-            description: None,
-            length: 0,
-        }
+    fn offer(message: &Message, route: &Route, now: Time) -> Parcel {
+        let lines = Bytes::copy_from_slice(pack(message, route, now).lines());
+        Parcel { headers: Headers::from_lines(lines), payload: message.payload.clone() }
+    }
+
+    /// `parcel` with this header in the place of its own.
+    fn with(parcel: &Parcel, name: &str, value: &str) -> Parcel {
+        let lines = [format!("{name}: {value}\r\n").as_bytes(), parcel.headers.as_bytes()].concat();
+        Parcel { headers: Headers::from_lines(lines.into()), ..parcel.clone() }
     }
 
     #[test]
     fn everything_arrives_as_it_was() {
         let (route, sent) = (route("todos.*"), message());
         let offer = offer(&sent, &route, at(160));
-        assert!(is_for(&offer, &route));
+        assert!(offer.is_for(&route));
         // The clock of the receiver counts from another start, so the times have nothing to do with each other.
-        let got = unpack(offer, at(1000)).unwrap();
+        let got = offer.unpack(at(1000)).unwrap();
         assert_eq!((got.id, got.subject, got.headers), (sent.id, sent.subject, sent.headers));
         assert_eq!((got.payload, got.attempts), (sent.payload, 3));
         assert_eq!((got.received, got.last_failure), (at(940), Some(Failure::Status(503))));
@@ -144,7 +157,7 @@ mod tests {
     #[test]
     fn a_message_that_is_new_and_bare_arrives_too() {
         let sent = Message::new(Id::fresh(), "a".into(), Headers::default(), "x".into(), at(7));
-        let got = unpack(offer(&sent, &route("a"), at(7)), at(9)).unwrap();
+        let got = offer(&sent, &route("a"), at(7)).unpack(at(9)).unwrap();
         assert_eq!((got.id.to_string(), got.attempts), (sent.id.to_string(), 0));
         assert_eq!((got.received, got.last_failure, got.headers), (at(9), None, Headers::default()));
     }
@@ -160,7 +173,7 @@ mod tests {
     #[test]
     fn another_subject_is_another_route() {
         let offer = offer(&message(), &route("todos.*"), at(160));
-        assert!(!is_for(&offer, &route("todos.>")));
+        assert!(!offer.is_for(&route("todos.>")));
     }
 
     /// Offers as the versions before this one have written them: their replicas are there during an update. A change to what
@@ -195,27 +208,20 @@ mod tests {
         (name.to_owned(), value.into_owned())
     }
 
-    fn former(head: &str, route: &Route) -> Received {
-        let mut headers = HeaderMap::new();
-        for line in head.split_terminator("\r\n") {
-            let (name, value) = line.split_once(": ").unwrap();
-            headers.insert(name, value);
-        }
-        Received { headers: Some(headers), ..offer(&message(), route, at(160)) }
+    fn former(head: &'static str) -> Parcel {
+        let lines = Bytes::from_static(head.as_bytes());
+        Parcel { headers: Headers::from_lines(lines), payload: message().payload }
     }
 
     #[test]
     fn what_former_versions_wrote_is_read_and_still_written() {
         let route = route("todos.*");
-        let [full, odd, bare] = FORMER.map(|head| former(head, &route));
-        assert_eq!(
-            full.headers,
-            Some(pack(&message(), &route, at(160))),
-            "this version writes something else"
-        );
-        assert!(is_for(&full, &route) && is_for(&bare, &route));
-        assert_eq!(route_name(&full).unwrap().as_str(), "default");
-        let got = unpack(full, at(1000)).unwrap();
+        let [full, odd, bare] = FORMER.map(former);
+        let packed = pack(&message(), &route, at(160));
+        assert_eq!(full.headers.as_bytes(), packed.lines(), "this version writes something else");
+        assert!(full.is_for(&route) && bare.is_for(&route));
+        assert_eq!(full.route_name().unwrap().as_str(), "default");
+        let got = full.unpack(at(1000)).unwrap();
         assert_eq!(
             (&got.id, &got.subject, &got.headers),
             (&message().id, &message().subject, &message().headers)
@@ -223,8 +229,8 @@ mod tests {
         assert_eq!((got.attempts, got.received), (3, at(940)));
         assert_eq!(got.last_failure, Some(Failure::Status(503)));
         let left: Vec<_> = message().headers.iter().filter(|(name, _)| *name != "empty").map(owned).collect();
-        assert_eq!(unpack(odd, at(1000)).unwrap().headers.iter().map(owned).collect::<Vec<_>>(), left);
-        let got = unpack(bare, at(1000)).unwrap();
+        assert_eq!(odd.unpack(at(1000)).unwrap().headers.iter().map(owned).collect::<Vec<_>>(), left);
+        let got = bare.unpack(at(1000)).unwrap();
         assert_eq!((&*got.id.to_string(), got.attempts), ("0198c0de-0000-7000-8000-000000000001", 0));
         assert_eq!((got.received, got.last_failure, got.headers), (at(1000), None, Headers::default()));
     }
@@ -235,21 +241,20 @@ mod tests {
         let failed = FailedAttempt { at: at(150), due: at(205), failures: 2, ..FailedAttempt::default() };
         let waiting = Message { failed_attempt: Some(Box::new(failed)), ..message() };
         let offered = offer(&waiting, &route, at(160));
-        assert_eq!(value(&offered, names::DUE), Some("45000"));
-        let got = unpack(offered, at(1000)).unwrap();
+        assert_eq!(offered.value(names::DUE).as_deref(), Some("45000"));
+        let got = offered.unpack(at(1000)).unwrap();
         assert_eq!(got.failed_attempt.map(|failed| failed.due), Some(at(1045)));
         let overdue = offer(&waiting, &route, at(300));
-        assert_eq!(value(&overdue, names::DUE), None);
-        assert_eq!(unpack(overdue, at(1)).unwrap().failed_attempt, None);
+        assert_eq!(overdue.value(names::DUE), None);
+        assert_eq!(overdue.unpack(at(1)).unwrap().failed_attempt, None);
     }
 
     #[test]
     fn what_another_version_may_write_is_taken_as_far_as_it_can_be_read() {
         let good = offer(&message(), &route("todos.*"), at(160));
         let with = |name: &str, value: &str| {
-            let mut offer = good.clone();
-            offer.headers.as_mut().unwrap().insert(name, value);
-            unpack(offer, at(160)).unwrap_or_else(|| panic!("{name}: {value:?} is refused"))
+            let got = with(&good, name, value).unpack(at(160));
+            got.unwrap_or_else(|| panic!("{name}: {value:?} is refused"))
         };
         for label in ["bad luck", "quota", "99999", ""] {
             assert_eq!(with(names::LAST_FAILURE, label).last_failure, None, "{label}");
@@ -274,10 +279,8 @@ mod tests {
     fn what_is_no_parcel_is_no_message() {
         let good = offer(&message(), &route("a"), at(160));
         for (name, value) in [(names::ID, ""), (names::ID, "a b"), (names::SUBJECT, "")] {
-            let mut offer = good.clone();
-            offer.headers.as_mut().unwrap().insert(name, value);
-            assert!(unpack(offer, at(160)).is_none(), "{name}: {value:?}");
+            assert!(with(&good, name, value).unpack(at(160)).is_none(), "{name}: {value:?}");
         }
-        assert!(unpack(Received { headers: None, ..good }, at(160)).is_none());
+        assert!(Parcel { headers: Headers::default(), ..good }.unpack(at(160)).is_none());
     }
 }

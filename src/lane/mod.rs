@@ -18,7 +18,7 @@ pub use self::{run::run, status::LaneStatus};
 use crate::{
     base::{clock::Clock, error_chain::ErrorChain, runtime},
     config::Nats,
-    handover::LaneHandOver,
+    handover::LaneReceiver,
     nats::SetUpError,
     route::registry::Routes,
 };
@@ -33,8 +33,8 @@ pub struct Plan {
     pub routes: watch::Receiver<Arc<Routes>>,
     /// What the lane shows to other threads.
     pub status: Arc<LaneStatus>,
-    /// Its part in handing over, where there is somebody to hand over to.
-    pub handover: Option<LaneHandOver>,
+    /// What other replicas offer; none where nothing is handed over.
+    pub offers: Option<LaneReceiver>,
     /// The clock of the process.
     pub clock: Clock,
 }

@@ -59,13 +59,13 @@ pub(super) struct Lane {
 /// Runs a lane from the first list of routes to the last one, and until all of their messages have come to an end.
 /// Needs a runtime that takes local tasks.
 pub async fn run(plan: Plan) -> Result<(), LaneError> {
-    let Plan { number, nats, routes, status, handover, clock } = plan;
+    let Plan { number, nats, routes, status, offers, clock } = plan;
     status.runtime.get_or_init(|| Handle::current().metrics());
     let moving = Arc::clone(&status);
     drop(spawn_local(async move { moving.heartbeat.keep(clock).await }));
     let connection = Connection::open(&nats, &format!("lane {number}"), clock);
     status.connect(Arc::clone(connection.state()));
-    let (receiver, offerer) = handover.map(|handover| (handover.receiver, handover.offerer)).unzip();
+    let offerer = offers.is_some().then(|| Offerer::over(connection.clone(), clock));
     let lane = Rc::new(Lane {
         number,
         nats,
@@ -80,9 +80,9 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
         offerer,
         clock,
     });
-    if let Some(receiver) = receiver {
+    if let Some(offers) = offers {
         let lane = Rc::clone(&lane);
-        drop(spawn_local(receiver.run(move |name: &RouteName| lane.pipeline_of(name))));
+        drop(spawn_local(offers.run(move |name: &RouteName| lane.pipeline_of(name))));
     }
     lane.follow(routes).await?;
     lane.draining.close();

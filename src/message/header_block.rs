@@ -36,6 +36,11 @@ impl HeaderBlock {
         self.0.len() == VERSION.len() + END.len()
     }
 
+    /// The headers, one a line.
+    pub fn lines(&self) -> &[u8] {
+        self.0.get(VERSION.len()..self.0.len() - END.len()).unwrap_or_default()
+    }
+
     /// The bytes to be published, from the version line to the empty one.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -90,6 +90,8 @@ pub mod nats {
     pub const LAST_STATUS: &str = "Broadcaster-Last-Status";
     /// How that answer began.
     pub const LAST_ANSWER: &str = "Broadcaster-Last-Answer";
+    /// How many of the publisher's headers are not in the letter.
+    pub const LEFT_OUT: &str = "Broadcaster-Headers-Left-Out";
     /// The stream a message came from.
     pub const STREAM: &str = "Broadcaster-Stream";
     /// Its sequence in that stream.

@@ -142,9 +142,14 @@ impl Id {
     /// The publisher's id, with everything that can't stand in a header percent-encoded; a fresh one where it is empty
     /// or longer than [`Id::LONGEST`].
     pub fn given(id: impl AsRef<[u8]>) -> Self {
-        let safe = header_safe(id.as_ref());
+        Self::safe(id.as_ref()).unwrap_or_else(Self::fresh)
+    }
+
+    /// As [`Id::given`], or none where it would be a fresh one.
+    pub fn safe(id: &[u8]) -> Option<Self> {
+        let safe = header_safe(id);
         // Measured after the encoding, which can make it three times as long.
-        if safe.is_empty() || safe.len() > Self::LONGEST { Self::fresh() } else { Self::Given(safe.into()) }
+        (!safe.is_empty() && safe.len() <= Self::LONGEST).then(|| Self::Given(safe.into()))
     }
 
     /// An id that was made or made safe elsewhere, as it was written there.

@@ -4,6 +4,7 @@ mod auth;
 mod barrier;
 mod connection;
 pub mod intake;
+mod on_demand;
 mod replies;
 mod state;
 
@@ -14,6 +15,7 @@ pub use self::{
         Attached, Connection, Incoming, NoAnswer, Outgoing, PublishError, Sink, Subscription, Visit,
         VisitError, visit,
     },
+    on_demand::OnDemand,
     replies::Replies,
     state::{ConnectionState, Connections},
 };

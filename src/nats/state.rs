@@ -1,6 +1,7 @@
 //! What is known of a connection, for whoever asks: health, metrics, logs, and those who use it.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -59,7 +60,8 @@ pub struct ConnectionState {
     trouble: Mutex<Option<String>>,
     /// What the server refused for want of permission, in its own words: `Permissions Violation for Publish to "a.b"`.
     /// There is nothing else to tell it by.
-    refusals: Mutex<Vec<String>>,
+    /// How often each was said tells whether it was said again: a permission may be given meanwhile.
+    refusals: Mutex<BTreeMap<String, u64>>,
 }
 
 impl ConnectionState {
@@ -104,21 +106,22 @@ impl ConnectionState {
 
     /// Whether the server refused the subscription to `subject`.
     pub fn refused_subscription(&self, subject: &str) -> bool {
-        self.has_refused("subscription to", subject)
+        self.times_refused("subscription to", subject) > 0
     }
 
-    /// Whether the server refused what was published to `subject`.
-    pub fn refused_publication(&self, subject: &str) -> bool {
-        self.has_refused("publish to", subject)
+    /// How often the server has refused what was published to `subject`. More than before is a refusal since then.
+    pub fn refused_publications(&self, subject: &str) -> u64 {
+        self.times_refused("publish to", subject)
     }
 
-    fn has_refused(&self, what: &str, subject: &str) -> bool {
+    fn times_refused(&self, what: &str, subject: &str) -> u64 {
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if refusals.is_empty() {
-            return false;
+            return 0;
         }
         let wanted = format!("{what} \"{subject}\"").to_lowercase();
-        refusals.iter().any(|refusal| refusal.to_lowercase().contains(&wanted))
+        let said = refusals.iter().filter(|(refusal, _)| refusal.to_lowercase().contains(&wanted));
+        said.map(|(_, times)| times).sum()
     }
 
     /// Tells of each connection that is made or lost from now on.
@@ -193,9 +196,11 @@ impl ConnectionState {
     pub(super) fn refused(&self, text: &str) {
         let text = kind_of_refusal(text);
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        if refusals.len() < MOST_REFUSALS && !refusals.contains(&text) {
+        if let Some(times) = refusals.get_mut(&text) {
+            *times += 1;
+        } else if refusals.len() < MOST_REFUSALS {
             error!(link = self.name, error = text, "NATS refuses it: the user needs this permission");
-            refusals.push(text);
+            refusals.insert(text, 1);
         }
     }
 
@@ -230,8 +235,7 @@ impl ConnectionState {
                 self.lame_duck.notify_one();
             }
             Event::ServerError(ServerError::Other(text)) if text.to_lowercase().contains("permissions") => {
-                error!(link, error = text, "NATS refuses it: the user needs this permission");
-                self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+                self.refused(&text);
             }
             Event::ServerError(error) => self.trouble_with(&error),
             Event::ClientError(error) => {

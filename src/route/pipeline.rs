@@ -377,9 +377,14 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.low_water.freed().await;
     }
 
-    /// Until when the webhook is left alone, where it is at `now`, so that more messages would only wait here.
+    /// Until when no more messages should come than there are at `now`: the webhook is left alone, so that they would only
+    /// wait here; or there is no room for more dead letters, so that those that die would go back to where they came from,
+    /// and be attempted again and again.
     pub fn paused_until(&self, now: Time) -> Option<Time> {
-        self.schedule.borrow().paused_until(now)
+        /// How soon to look for room again. Nothing tells of it.
+        const LOOK: Duration = Duration::from_millis(200);
+        let full = self.settle.is_full_of_letters().then(|| now + LOOK);
+        self.schedule.borrow().paused_until(now).max(full)
     }
 
     /// Writes what is in hand where the metrics read it.

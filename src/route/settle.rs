@@ -103,8 +103,13 @@ impl Settle {
         if let Some(dead_letters) = &self.dead_letters
             && message.ack.is_none()
         {
-            dead_letters.room_for(message).await;
+            dead_letters.room().await;
         }
+    }
+
+    /// Whether messages had better be left where they are: were they to die, there would hardly be room for their letters.
+    pub fn is_full_of_letters(&self) -> bool {
+        self.dead_letters.as_ref().is_some_and(Sender::is_full)
     }
 
     /// `message` is given up, and nobody keeps it.

@@ -1,9 +1,11 @@
 //! Dead letters: where they go, what they say, and how they are delivered after all.
 
 mod command;
+mod durable;
 mod publishing;
 mod settling;
 mod terminal;
+mod unwanted;
 
 use std::time::{Duration, Instant};
 

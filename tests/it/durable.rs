@@ -31,7 +31,7 @@ async fn make_stream(nats: &NatsServer) -> stream::Stream {
 }
 
 /// Puts the numbers from `first` on into the stream, and waits until it has them.
-async fn fill(client: async_nats::Client, numbers: std::ops::Range<u64>) {
+pub(crate) async fn fill(client: async_nats::Client, numbers: std::ops::Range<u64>) {
     const WINDOW: u64 = 1_000;
     let context = jetstream::new(client);
     let (first, mut stored) = (numbers.start, Vec::new());

@@ -220,7 +220,8 @@ async fn a_message_keeps_its_identity_and_its_past() {
     );
     let letter = next(&mut dead, SOON).await.headers.unwrap();
     let value = |name: &str| letter.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
-    assert_eq!((value("Nats-Msg-Id"), value("X-Tenant")), ("default:order%2017%25".into(), "Zoë: 1%".into()));
+    assert!(value("Nats-Msg-Id").starts_with("default:order%2017%25:"), "{letter:?}");
+    assert_eq!(value("X-Tenant"), "Zoë: 1%");
     assert_eq!((value("Broadcaster-Attempts"), value("Broadcaster-Last-Status")), ("2".into(), "410".into()));
     // It was received before the replica that took it over had started.
     let lived = |name: &str| humantime::parse_rfc3339(&value(name)).unwrap();

@@ -18,6 +18,7 @@ mod load;
 mod memory;
 mod nats_auth;
 mod nats_faults;
+mod permissions;
 mod probe;
 mod reach;
 mod reading;

@@ -27,6 +27,7 @@ const SOON: Duration = Duration::from_secs(30);
 const CONFIG: &str = r#"
 [routes.core]
 subject = "core.events"
+dead_letter.subject = "core.dead"
 retry = { attempts = 1000, initial = "50ms", max = "200ms" }
 breaker = { open_for = "200ms", ramp = "500ms" }
 [routes.durable]

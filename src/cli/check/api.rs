@@ -110,10 +110,11 @@ impl Api {
         if let Some(words) = self.replies.refusal() {
             return Err(NoAnswer::NoInbox(words));
         }
+        let refusals = self.connection.state().refused_publications(subject);
         tokio::select! {
             // The refusal first: a request that was refused gets no answer, and would be taken for silence.
             biased;
-            () = refused(&self.connection, subject) => Err(NoAnswer::Forbidden(subject.to_owned())),
+            () = refused(&self.connection, subject, refusals) => Err(NoAnswer::Forbidden(subject.to_owned())),
             answer = self.replies.ask(subject, question, PATIENCE) => match answer {
                 None => Err(NoAnswer::Silence),
                 Some(answer) if answer.status().is_some() => Err(NoAnswer::NoJetStream),
@@ -123,9 +124,9 @@ impl Api {
     }
 }
 
-/// Returns when the server has said that we may not publish to `subject`: it says so in no answer.
-async fn refused(connection: &Connection, subject: &str) {
-    while !connection.state().refused_publication(subject) {
+/// Returns when the server has said once more that we may not publish to `subject`: it says so in no answer.
+async fn refused(connection: &Connection, subject: &str, before: u64) {
+    while connection.state().refused_publications(subject) <= before {
         sleep(Duration::from_millis(10)).await;
     }
 }

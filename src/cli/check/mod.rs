@@ -52,7 +52,7 @@ async fn nats(config: &Config, clock: Clock) -> (Vec<Line>, Vec<Vec<Line>>) {
         // What is wrong is said once, and not of each route.
         return (lines, vec![Vec::new(); config.routes.len()]);
     };
-    let mut nats = Nats::over(connection, &config.nats).await;
+    let mut nats = Nats::over(connection, config).await;
     lines.push(nats.user());
     let mut sources = Vec::new();
     for route in &config.routes {

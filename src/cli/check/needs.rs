@@ -6,7 +6,7 @@ use super::{
     report::{Line, Mark},
 };
 use crate::{
-    config::{DeadLetter, Jetstream, Nats, Route},
+    config::{Config, DeadLetter, Jetstream, Nats, Route},
     handover,
 };
 
@@ -31,6 +31,10 @@ impl Need {
     /// One without which the rest works.
     fn only_a_warning(self) -> Self {
         Self { lack: Mark::Warning, ..self }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (self.action, &self.pattern) == (other.action, &other.pattern)
     }
 
     /// Whether `user` may.
@@ -69,15 +73,24 @@ pub(super) fn judge(needs: &[Need], user: &User) -> Vec<Line> {
     lacking
 }
 
-/// All that `route` needs.
-pub(super) fn of_route(route: &Route, nats: &Nats) -> Vec<Need> {
-    let mut needs = match &route.jetstream {
-        None => [core(route), hand_over(route, nats)].concat(),
+/// All that `route` of `config` needs.
+pub(super) fn of_route(route: &Route, config: &Config) -> Vec<Need> {
+    let Config { nats, shutdown, .. } = config;
+    let mut all = match &route.jetstream {
+        None => core(route),
         Some(jetstream) => durable(route, jetstream, nats),
     };
-    for need in route.dead_letter.iter().flat_map(|letters| dead_letters(letters, nats)) {
-        if !needs.iter().any(|known| (known.action, &known.pattern) == (need.action, &need.pattern)) {
-            needs.push(need);
+    if route.jetstream.is_none() && shutdown.hand_over {
+        all.extend(hand_over(route, nats));
+    }
+    all.extend(route.dead_letter.iter().flat_map(|letters| dead_letters(letters, nats)));
+    let mut needs: Vec<Need> = Vec::new();
+    for need in all {
+        match needs.iter_mut().find(|known| known.is_same(&need)) {
+            // It is as bad as the worst that comes of it.
+            Some(known) if known.lack < need.lack => *known = need,
+            Some(_) => {}
+            None => needs.push(need),
         }
     }
     needs
@@ -125,16 +138,22 @@ fn durable(route: &Route, jetstream: &Jetstream, nats: &Nats) -> Vec<Need> {
 }
 
 fn dead_letters(letters: &DeadLetter, nats: &Nats) -> Vec<Need> {
+    let publish = |subject: String, purpose| Need::new(Action::Publish, subject, purpose);
     let confirmations = "where the confirmations of dead letters come from";
     let mut needs = vec![
-        Need::new(Action::Publish, letters.subject.as_str(), "where the dead letters go"),
+        publish(letters.subject.to_string(), "where the dead letters go"),
         Need::new(Action::Subscribe, inboxes(nats), confirmations),
-        Need::new(Action::Publish, "$JS.API.STREAM.NAMES", "to see which stream keeps the dead letters"),
+        publish("$JS.API.STREAM.NAMES".to_owned(), "to see which stream keeps the dead letters")
+            .only_a_warning(),
     ];
-    if let Some(stream) = letters.stream.as_ref().filter(|_| letters.create) {
-        let api = format!("$JS.API.STREAM.CREATE.{stream}");
-        needs
-            .push(Need::new(Action::Publish, api, "to make the stream of the dead letters").only_a_warning());
+    if let Some(stream) = &letters.stream {
+        let look = publish(format!("$JS.API.STREAM.INFO.{stream}"), "to see how the dead letters are kept");
+        needs.push(look.only_a_warning());
+        if letters.create {
+            let make =
+                publish(format!("$JS.API.STREAM.CREATE.{stream}"), "to make the stream of the dead letters");
+            needs.push(make.only_a_warning());
+        }
     }
     needs
 }

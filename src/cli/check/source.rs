@@ -11,7 +11,7 @@ use super::{
     report::Line,
 };
 use crate::{
-    config::{self, DeadLetter, Jetstream, Route},
+    config::{Config, DeadLetter, Jetstream, Route},
     nats::Connection,
 };
 
@@ -20,14 +20,14 @@ const ENDS_SOON: u64 = 14 * 24 * 60 * 60;
 
 /// NATS as the routes would find it.
 pub(super) struct Nats<'c> {
-    config: &'c config::Nats,
+    config: &'c Config,
     api: Api,
     user: Result<User, NoAnswer>,
 }
 
 impl<'c> Nats<'c> {
     /// Over `connection`, which is logged in.
-    pub(super) async fn over(connection: Connection, config: &'c config::Nats) -> Self {
+    pub(super) async fn over(connection: Connection, config: &'c Config) -> Self {
         let mut api = Api::over(connection).await;
         let user = api.user().await;
         Self { config, api, user }

@@ -11,12 +11,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::dead_letters::{print::Printer, replay::Replay, selection::Selected};
+use super::dead_letters::{
+    print::Printer,
+    replay::Replay,
+    selection::{Orphans, Selected},
+};
 use super::options::{Action, DeadLettersOptions, Selection};
 use crate::{
     base::clock::Clock,
     config::{Config, PublishSubject, Route},
-    dead_letter::{Store, StoreError, Stored},
+    dead_letter::{Claim, Cursor, Store, StoreError, Stored},
     nats::{NatsConnection, SetUpError},
 };
 
@@ -63,25 +67,41 @@ pub async fn run(config: &Config, command: DeadLettersOptions, clock: Clock) -> 
     let (route, subject) = of_route(config, command.route.as_deref())?;
     let connection = connect(config).await?;
     let store = Store::open(&connection, subject).await?;
-    let selected = |selection| Selected::new(config, route, selection);
+    let selected = |selection: &Selection, orphans| Selected::new(config, route, selection, orphans);
     let mut printer = Printer::new(command.json);
     match command.action {
-        Action::List => list(&store, &selected(None), &mut printer).await.map(|_| Done::Fully),
-        Action::Show { id } => show(&store, &selected(None), &id, &mut printer).await,
-        Action::Replay { selection, dry_run: true, .. } | Action::Purge { selection, dry_run: true } => {
-            let found = list(&store, &selected(Some(&selection)), &mut printer).await?;
+        Action::List { selection } => {
+            let found = list(&store, &selected(&selection, Orphans::Included), &mut printer).await?;
             any(found, &selection)
         }
-        Action::Replay { selection, to_route, .. } => {
+        Action::Show { id } => {
+            let selection = Selection { id: Some(id), ..Selection::default() };
+            let found = show(&store, &selected(&selection, Orphans::Included), &mut printer).await?;
+            any(found, &selection)
+        }
+        Action::Replay { selection, to_route, dry_run } => {
+            // Whoever names the route says that it is the right one for them.
+            let orphans = if to_route.is_some() { Orphans::Included } else { Orphans::Excluded };
             let to = to_route.map_or(Ok(route), |name| find(config, &name))?;
-            let (replay, stop) = Replay::new(store, selected(Some(&selection)), to, clock)?;
+            let selected = selected(&selection, orphans);
+            if dry_run {
+                let found = list(&store, &selected, &mut printer).await?;
+                return any(found, &selection);
+            }
+            store.removable()?;
+            let _claim = Claim::take(&connection, store.name()).await?;
+            let (replay, stop) = Replay::new(store, selected, to, clock)?;
             let summary = replay.run(stop).await?;
             any(summary.seen(), &selection)?;
             printer.replayed(&summary)?;
             Ok(if summary.is_success() { Done::Fully } else { Done::InPart })
         }
+        Action::Purge { selection, dry_run: true } => {
+            let found = list(&store, &selected(&selection, Orphans::Included), &mut printer).await?;
+            any(found, &selection)
+        }
         Action::Purge { selection, .. } => {
-            let removed = purge(&store, &selected(Some(&selection))).await?;
+            let removed = purge(&store, &selected(&selection, Orphans::Included)).await?;
             any(removed, &selection)?;
             printer.purged(removed)?;
             Ok(Done::Fully)
@@ -134,25 +154,28 @@ async fn connect(config: &Config) -> Result<NatsConnection, CommandError> {
     Ok(connection)
 }
 
-/// Calls `each` with every selected letter, without its payload.
+/// Calls `each` with every selected letter.
 async fn for_each(
     store: &Store,
     selected: &Selected,
     mut each: impl AsyncFnMut(Stored) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     // What is stored meanwhile is left out: where messages go on failing, this would never end.
-    let (mut after, last) = (0, store.last());
-    while after < last {
-        let letters = store.page(after).await?.letters;
-        let Some(end) = letters.last().map(|letter| letter.sequence) else { break };
+    let (mut cursor, last) = (Cursor::START, store.last());
+    loop {
+        let letters = store.page(&mut cursor).await?;
+        if letters.is_empty() && cursor.is_at_end() {
+            return Ok(());
+        }
         for letter in letters {
+            if letter.sequence > last {
+                return Ok(());
+            }
             if selected.has(&letter) {
                 each(letter).await?;
             }
         }
-        after = end;
     }
-    Ok(())
 }
 
 /// Lists what is selected, and returns how many that are.
@@ -167,34 +190,27 @@ async fn list(store: &Store, selected: &Selected, printer: &mut Printer) -> Resu
     Ok(count)
 }
 
-async fn show(
-    store: &Store,
-    selected: &Selected,
-    id: &str,
-    printer: &mut Printer,
-) -> Result<Done, CommandError> {
-    // A stream finds its messages by their sequence or subject, and not by a header: so all are looked through, without
-    // their payloads.
-    let mut found = false;
+/// Shows what is selected, and returns how many that are.
+async fn show(store: &Store, selected: &Selected, printer: &mut Printer) -> Result<u64, CommandError> {
+    // A stream finds its messages by their sequence or subject, and not by a header: so all are looked through.
+    let mut count = 0;
     for_each(store, selected, async |letter| {
-        if letter.id() == id
-            && let Some(letter) = store.get(letter.sequence).await?
-        {
-            found = true;
-            printer.whole(&letter)?;
-        }
-        Ok(())
+        count += 1;
+        Ok(printer.whole(&letter)?)
     })
     .await?;
-    if found { Ok(Done::Fully) } else { Err(CommandError::NoSuchLetter(id.to_owned())) }
+    Ok(count)
 }
 
 async fn purge(store: &Store, selected: &Selected) -> Result<u64, CommandError> {
     // One request instead of one for each letter.
-    if selected.is_all() {
-        return Ok(store.purge().await?);
+    if selected.is_all()
+        && let Some(purged) = store.purge().await?
+    {
+        return Ok(purged);
     }
-    let bar = progress(store.page(0).await?.left);
+    store.removable()?;
+    let bar = progress(store.count().await?);
     let mut removed = 0;
     for_each(store, selected, async |letter| {
         store.remove(letter.sequence).await?;

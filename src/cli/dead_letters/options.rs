@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use clap::{Args, Subcommand, builder::PossibleValuesParser};
+use clap::{ArgGroup, Args, Subcommand, builder::PossibleValuesParser};
 
 use crate::message::outcome::Reason;
 
@@ -25,18 +25,23 @@ pub struct DeadLettersOptions {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// List them, the oldest first.
-    List,
+    List {
+        /// Which ones.
+        #[command(flatten)]
+        selection: Selection,
+    },
     /// Show one with its headers and its payload.
     Show {
         /// The id, as `list` shows it.
         id: String,
     },
     /// Deliver them through the route's webhook, and remove what was delivered.
+    #[command(group(some_selection()))]
     Replay {
         /// Which ones.
         #[command(flatten)]
         selection: Selection,
-        /// Deliver to the webhook of this route instead.
+        /// Deliver to the webhook of this route instead; also letters of routes that are not configured any more.
         #[arg(long, value_name = "ROUTE")]
         to_route: Option<String>,
         /// Only list what would be delivered.
@@ -44,6 +49,7 @@ pub enum Action {
         dry_run: bool,
     },
     /// Remove them for good.
+    #[command(group(some_selection()))]
     Purge {
         /// Which ones.
         #[command(flatten)]
@@ -54,9 +60,9 @@ pub enum Action {
     },
 }
 
-/// Which dead letters are meant. At least one of these; several narrow it down.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
+/// Which dead letters are meant; several of these narrow it down.
+#[derive(Debug, Default, Args)]
+#[group(skip)]
 pub struct Selection {
     /// Those of the message with this id.
     #[arg(long)]
@@ -70,6 +76,11 @@ pub struct Selection {
     /// All of them.
     #[arg(long, conflicts_with_all = ["id", "reason", "since"])]
     pub all: bool,
+}
+
+/// What changes something needs to be told what is meant.
+fn some_selection() -> ArgGroup {
+    ArgGroup::new("selection").args(["id", "reason", "since", "all"]).required(true).multiple(true)
 }
 
 fn reasons() -> PossibleValuesParser {

@@ -41,7 +41,10 @@ impl Printer {
         let (time, size) = (time(letter.at), ByteSize::b(letter.size as u64).display().iec().to_string());
         let reason = clean(letter.reason().as_deref().unwrap_or("-"));
         let failure = clean(letter.last_failure().as_deref().unwrap_or("-"));
-        columns(&mut self.out, [&clean(&letter.id()), &sequence, &time, &reason, &failure, &attempts, &size])
+        columns(
+            &mut self.out,
+            [&clean(&letter.id().to_string()), &sequence, &time, &reason, &failure, &attempts, &size],
+        )
     }
 
     pub(super) fn end(&mut self, count: u64) -> io::Result<()> {
@@ -85,17 +88,20 @@ impl Printer {
     }
 
     pub(super) fn replayed(&mut self, summary: &Summary) -> io::Result<()> {
-        let Summary { delivered, failed, not_removed, left, interrupted, .. } = *summary;
+        let Summary { delivered, failed, not_removed, left, orphans, interrupted, .. } = *summary;
         if self.json {
             let value = json!({
                 "delivered": delivered, "failed": failed, "not_removed": not_removed, "left": left,
-                "interrupted": interrupted,
+                "of_no_route": orphans, "interrupted": interrupted,
             });
             return writeln!(self.out, "{value}").and_then(|()| self.out.flush());
         }
         write!(self.out, "delivered {delivered}, failed {failed}, left {left}")?;
         if not_removed > 0 {
             write!(self.out, "; {not_removed} of the delivered could not be removed")?;
+        }
+        if orphans > 0 {
+            write!(self.out, "; {orphans} are of routes that are not configured: --to-route says where to")?;
         }
         if interrupted {
             write!(self.out, "; it did not come to an end")?;
@@ -126,7 +132,7 @@ fn columns(
 
 fn facts(letter: &Stored) -> Value {
     json!({
-        "id": letter.id(),
+        "id": letter.id().to_string(),
         "sequence": letter.sequence,
         "time": time(letter.at),
         "reason": letter.reason(),

@@ -21,7 +21,7 @@ use crate::{
     cli::terminal::clean,
     config::{Retry, Route},
     control::signals::{self, Signals},
-    dead_letter::{Store, StoreError, Stored},
+    dead_letter::{Cursor, Store, StoreError, Stored},
     deliver::{Client, Deliver as _, Target, connect::network::Network},
     message::{
         Message,
@@ -54,6 +54,8 @@ pub(super) struct Summary {
     pub(super) not_removed: u64,
     /// Letters that are in the stream now.
     pub(super) left: u64,
+    /// Letters that were left alone since they are of no route that is configured.
+    pub(super) orphans: u64,
     /// Whether some were not tried.
     pub(super) interrupted: bool,
     unreachable: u32,
@@ -90,10 +92,9 @@ pub(super) struct Replay {
     bar: ProgressBar,
 }
 
-#[derive(Default)]
 struct Ahead {
     letters: VecDeque<Stored>,
-    after: u64,
+    cursor: Cursor,
 }
 
 impl Replay {
@@ -116,7 +117,7 @@ impl Replay {
             pause: Pause::default(),
             limit: to.rate_limit.map(SharedLimit::new).map(Limiter::new),
             clock,
-            ahead: Mutex::default(),
+            ahead: Mutex::new(Ahead { letters: VecDeque::new(), cursor: Cursor::START }),
             stop: signals.stop.clone(),
             summary: Cell::default(),
             error: RefCell::default(),
@@ -127,7 +128,7 @@ impl Replay {
 
     /// Runs to the end, or until a signal; what is under way is finished then, and with a second signal broken off.
     pub(super) async fn run(self: Rc<Self>, signals: Signals) -> Result<Summary, CommandError> {
-        let all = self.store.page(0).await?.left;
+        let all = self.store.count().await?;
         self.bar.set_length(all);
         let workers = TaskTracker::new();
         let members = usize::try_from(all).unwrap_or(usize::MAX).min(self.concurrency);
@@ -143,7 +144,7 @@ impl Replay {
         if let Some(error) = self.error.take() {
             eprintln!("error: {error}");
         }
-        let left = self.store.page(0).await?.left;
+        let left = self.store.count().await?;
         Ok(Summary { left, interrupted: self.stop.is_cancelled(), ..self.summary.get() })
     }
 
@@ -168,20 +169,25 @@ impl Replay {
     async fn take(&self) -> Result<Option<u64>, StoreError> {
         let mut ahead = self.ahead.lock().await;
         while !self.stop.is_cancelled() {
-            if let Some(letter) = ahead.letters.pop_front() {
-                if self.selected.has(&letter) {
-                    return Ok(Some(letter.sequence));
+            let Some(letter) = ahead.letters.pop_front() else {
+                let Ahead { letters, cursor } = &mut *ahead;
+                letters.extend(self.store.page(cursor).await?.into_iter().map(Stored::without_payload));
+                if letters.is_empty() && cursor.is_at_end() {
+                    break;
                 }
-                self.bar.inc(1);
                 continue;
-            }
+            };
             // What becomes a dead letter meanwhile is left for another replay: else this one might never end.
-            if ahead.after >= self.store.last() {
+            if letter.sequence > self.store.last() {
                 break;
             }
-            ahead.letters = self.store.page(ahead.after).await?.letters.into();
-            // An empty page is the end: the letters up to the last one have been removed.
-            ahead.after = ahead.letters.back().map_or(u64::MAX, |letter| letter.sequence);
+            if self.selected.has(&letter) {
+                return Ok(Some(letter.sequence));
+            }
+            if self.selected.leaves_orphan(&letter) {
+                self.count(|summary| summary.orphans += 1);
+            }
+            self.bar.inc(1);
         }
         Ok(None)
     }
@@ -272,7 +278,8 @@ impl Replay {
             };
         });
         if summary.failed <= NAMED {
-            self.bar.suspend(|| eprintln!("failed: {} ({})", clean(&letter.id()), failure.label()));
+            self.bar
+                .suspend(|| eprintln!("failed: {} ({})", clean(&letter.id().to_string()), failure.label()));
         }
         if summary.unreachable == UNREACHABLE {
             self.bar.suspend(|| eprintln!("the webhook can't be reached, stopping"));

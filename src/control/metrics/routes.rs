@@ -11,6 +11,7 @@ use prometheus_client::{
 use crate::{
     base::clock::{Clock, Time},
     config::{self, RouteName},
+    dead_letter::Sender,
     message::outcome::{Failure, Outcome},
     route::{
         registry::{LaneStats, Registry},
@@ -64,6 +65,7 @@ impl Collector for Collected {
         routes.requests(encoder)?;
         routes.load(encoder)?;
         routes.bounds(encoder)?;
+        routes.letters(encoder)?;
         routes.breaker(encoder)?;
         routes.live(encoder)?;
         routes.trouble(encoder, self.1.now())?;
@@ -175,6 +177,37 @@ impl Routes {
                 let Some(running) = &route.route else { continue };
                 let value = figure(&running.settings).get();
                 let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The dead letters that wait until NATS has them, and how many may.
+    fn letters(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        type Figure = fn(&Sender) -> usize;
+        let gauges: [(&str, &str, Figure); 4] = [
+            (
+                "broadcaster_dead_letter_queue_messages",
+                "Dead letters that wait until NATS has them",
+                |letters| letters.waiting().messages,
+            ),
+            ("broadcaster_dead_letter_queue_bytes", "The memory they take", |letters| {
+                letters.waiting().bytes
+            }),
+            ("broadcaster_dead_letter_queue_max_messages", "Dead letters that may wait", |_| {
+                Sender::BOUNDS.messages
+            }),
+            ("broadcaster_dead_letter_queue_max_bytes", "Memory that they may take", |_| {
+                Sender::BOUNDS.bytes
+            }),
+        ];
+        for (name, help, figure) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for route in &self.0 {
+                // One that keeps none has room for none.
+                let letters = route.route.as_ref().and_then(|route| route.dead_letters.as_ref());
+                let value = ConstGauge::new(i64::try_from(letters.map_or(0, figure)).unwrap_or(i64::MAX));
                 value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
             }
         }

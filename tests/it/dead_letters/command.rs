@@ -225,3 +225,181 @@ async fn a_replay_that_is_killed_loses_nothing_and_repeats_what_was_under_way() 
     assert!(took < Duration::from_secs(20), "{delivered} letters took {took:?}");
     eprintln!("{delivered} letters in {took:?}, {} repeated", hook.duplicates().len());
 }
+
+/// A letter as somebody may publish it to the subject, with these header lines.
+async fn put(nats: &NatsServer, lines: &[u8], payload: &str) {
+    let head = [b"NATS/1.0\r\n", lines, b"\r\n"].concat();
+    let (length, all) = (head.len(), head.len() + payload.len());
+    let command = format!("HPUB broadcaster.dead.default {length} {all}\r\n");
+    nats.say(&[command.as_bytes(), &head, payload.as_bytes(), b"\r\n"].concat()).await;
+}
+
+/// The same message has the same id, whatever it looks like.
+#[tokio::test]
+async fn a_replay_delivers_with_the_id_that_the_message_had() {
+    let hook = Webhook::answering([400]);
+    let mut stage = testkit::stage::Stage::set(&hook.url(), super::kept).await;
+    let long = "x".repeat(300);
+    let odd = "%".repeat(85);
+    for (number, id) in ["order 7", "order%207", &odd, &long, ""].into_iter().enumerate() {
+        stage.publish_with(&[("Nats-Msg-Id", id)], number.to_string()).await;
+    }
+    super::wait_count(&stage.nats, 5).await;
+    stage.close().await;
+    put(&stage.nats, format!("Nats-Msg-Id: {long}\r\n").as_bytes(), "5").await;
+    super::wait_count(&stage.nats, 6).await;
+    let first = hook.requests();
+    hook.answer(503);
+    for _ in 0..2 {
+        command(&stage.nats, &hook.url(), &["replay", "--all"]);
+    }
+    let attempts = hook.requests();
+    for number in 0..6 {
+        let is_it = |request: &&testkit::webhook::Received| request.number() == Some(number);
+        let ids: Vec<_> = attempts.iter().filter(is_it).map(|request| request.header("webhook-id")).collect();
+        assert!(ids.len() > 2 && ids.iter().all(|id| *id == ids[0]), "{number}: {ids:?}");
+    }
+    assert_eq!(first.len(), 5);
+    let listed = objects(&command(&stage.nats, &hook.url(), &["list", "--json", "--id", "order%25207"]));
+    assert_eq!(listed.len(), 1, "a letter is found by the id that the list shows");
+}
+
+/// Headers that end the client library, and others that can't be headers at all.
+#[tokio::test]
+async fn letters_with_any_headers_are_listed_shown_and_replayed() {
+    let hook = Webhook::start();
+    let nats = NatsServer::start().await;
+    super::make_stream(&nats).await;
+    let lines: [&[u8]; 7] = [
+        b"X: a\rb\r\n",
+        b"no colon\r\n",
+        b"a b: c\r\n",
+        b"X: \xff\xfe\r\nBroadcaster-Id: odd\r\n",
+        b": nothing\r\nX:\r\n",
+        b"X: a\nNats-Msg-Id: other\r\n",
+        b"\xff: \x00\r\n",
+    ];
+    for (number, lines) in lines.into_iter().enumerate() {
+        put(&nats, lines, &number.to_string()).await;
+    }
+    let letters = objects(&command(&nats, &hook.url(), &["list", "--json"]));
+    assert_eq!(letters.len(), lines.len());
+    for letter in &letters {
+        let shown = command(&nats, &hook.url(), &["show", letter["id"].as_str().unwrap()]);
+        assert!(succeeded(&shown).contains("sequence"));
+    }
+    assert_eq!(summary(&command(&nats, &hook.url(), &["replay", "--all", "--json"])), [7, 0, 0]);
+    hook.assert_exactly_once(0..7);
+}
+
+#[tokio::test]
+async fn only_one_replays_at_a_time() {
+    const COUNT: u64 = 2_000;
+    let hook = Webhook::answering([400]);
+    let nats = graveyard(&hook.url(), COUNT).await;
+    hook.answer(Reply::status(200).after(Duration::from_millis(20)));
+    // At the same moment, and while one is at work.
+    let mut both = [replaying(&nats, &hook), replaying(&nats, &hook)];
+    hook.wait_for(|hook| hook.delivered() > 100, SOON).await;
+    let third = command(&nats, &hook.url(), &["replay", "--all"]);
+    assert_eq!(third.status.code(), Some(1));
+    assert!(text(&third).contains("another replay of the stream DEAD"), "{}", text(&third));
+    let mut codes = [both[0].wait(SOON).await.code(), both[1].wait(SOON).await.code()];
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(1)]);
+    assert!(hook.duplicates().is_empty(), "{} were delivered twice", hook.duplicates().len());
+    assert_eq!(count(&nats).await, 0);
+}
+
+#[tokio::test]
+async fn a_replay_takes_only_letters_of_its_route() {
+    let hook = Webhook::start();
+    let nats = NatsServer::start().await;
+    super::make_stream(&nats).await;
+    for (number, route) in ["default", "other", "gone"].into_iter().enumerate() {
+        let lines = format!("Broadcaster-Route: {route}\r\nBroadcaster-Id: of-{route}\r\n");
+        put(&nats, lines.as_bytes(), &number.to_string()).await;
+    }
+    put(&nats, b"X: y\r\n", "3").await;
+    let url = hook.url();
+    let other = format!("routes.other.webhook.url={url}");
+    let shared = [
+        "--set",
+        "routes.other.subject=x",
+        "--set",
+        &other,
+        "--set",
+        "routes.other.dead_letter.subject=broadcaster.dead.default",
+        "--route",
+        "default",
+    ];
+    let run = |arguments: &[&str]| command(&nats, &url, &[arguments, &shared].concat());
+    let listed = objects(&run(&["replay", "--all", "--dry-run", "--json"]));
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    let output = run(&["replay", "--all"]);
+    assert!(text(&output).contains("delivered 1, failed 0, left 3; 2 are of routes"), "{}", text(&output));
+    hook.assert_exactly_once(0..1);
+    assert_eq!(summary(&run(&["replay", "--all", "--to-route", "default", "--json"])), [2, 0, 1]);
+    let mut numbers: Vec<_> = hook.requests().iter().filter_map(|request| request.number()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 2, 3], "another route's was delivered");
+}
+
+/// Streams that don't let anybody look at them by a consumer, and those that don't let go.
+#[tokio::test]
+async fn other_streams_work_or_are_refused_by_name() {
+    use async_nats::jetstream::{
+        self, consumer,
+        stream::{Config, RetentionPolicy, SubjectTransform},
+    };
+    let transform =
+        || SubjectTransform { source: "broadcaster.>".to_owned(), destination: "kept.>".to_owned() };
+    for (settings, refused) in [
+        (Config { retention: RetentionPolicy::WorkQueue, ..Config::default() }, None),
+        (Config { retention: RetentionPolicy::Interest, ..Config::default() }, None),
+        (Config { no_ack: true, ..Config::default() }, None),
+        (Config { subject_transform: Some(transform()), ..Config::default() }, None),
+        (Config { deny_delete: true, ..Config::default() }, Some("deny_delete")),
+    ] {
+        let nats = NatsServer::start().await;
+        let config = Config {
+            name: super::STREAM.to_owned(),
+            subjects: vec!["broadcaster.dead.>".to_owned()],
+            ..settings.clone()
+        };
+        let stream = jetstream::new(nats.client().await).create_stream(config).await.unwrap();
+        let waiting =
+            consumer::pull::Config { durable_name: Some("others".to_owned()), ..Default::default() };
+        stream.create_consumer(waiting).await.unwrap();
+        let hook = Webhook::start();
+        for number in 0..100 {
+            put(&nats, b"Broadcaster-Route: default\r\n", &number.to_string()).await;
+        }
+        let listed = objects(&command(&nats, &hook.url(), &["list", "--json"]));
+        assert_eq!(listed.len(), 100, "{settings:?}");
+        let id = listed[70]["id"].as_str().unwrap();
+        let shown = objects(&command(&nats, &hook.url(), &["show", id, "--json"]));
+        assert_eq!(shown[0]["payload"], "70");
+        let replay = command(&nats, &hook.url(), &["replay", "--all", "--json"]);
+        if let Some(setting) = refused {
+            assert!(text(&replay).contains(setting) && hook.received() == 0, "{}", text(&replay));
+            continue;
+        }
+        assert_eq!(summary(&replay), [100, 0, 0], "{settings:?}");
+        hook.assert_exactly_once(0..100);
+    }
+}
+
+#[tokio::test]
+async fn a_list_takes_the_same_selection_as_a_replay() {
+    let hook = Webhook::answering([400]);
+    let nats = graveyard(&hook.url(), 5).await;
+    let list = |arguments: &[&str]| {
+        objects(&command(&nats, &hook.url(), &[&["list", "--json"], arguments].concat()))
+    };
+    let all = list(&[]);
+    assert_eq!((all.len(), list(&["--all"]).len()), (5, 5));
+    assert_eq!(list(&["--id", all[2]["id"].as_str().unwrap()]), [all[2].clone()]);
+    assert_eq!((list(&["--reason", "rejected"]).len(), list(&["--reason", "shutdown"]).len()), (5, 0));
+    assert_eq!((list(&["--since", "1h"]).len(), list(&["--since", "2100-01-01T00:00:00Z"]).len()), (5, 0));
+}

@@ -28,8 +28,9 @@ async fn a_stream_that_is_made_confirms_each_letter() {
     assert_eq!(stage.daemon.logs_containing("dead letters go").len(), 1);
 }
 
+/// A publisher that uses an id again, or one that a replay has delivered: each death has a letter.
 #[tokio::test]
-async fn a_stream_that_has_the_subject_is_found_and_drops_what_comes_twice() {
+async fn a_stream_that_has_the_subject_is_found_and_each_death_is_a_letter() {
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
     let hook = Webhook::answering([400]);
@@ -42,18 +43,23 @@ async fn a_stream_that_has_the_subject_is_found_and_drops_what_comes_twice() {
     }
     stage.wait_processed(3).await;
     assert_eq!(stage.close().await.dead_lettered, 3);
-    assert_eq!(count(&stage.nats).await, 1);
+    assert_eq!(count(&stage.nats).await, 3);
 }
 
 #[tokio::test]
-async fn without_a_stream_they_are_plain_messages_and_a_stream_that_goes_is_noticed() {
+async fn without_a_stream_they_are_plain_messages() {
     let hook = Webhook::answering([400]);
     let mut stage = Stage::set(&hook.url(), |daemon| daemon.route("dead_letter.subject", "dead.plain")).await;
     stage.daemon.wait_log(BY_CORE, SOON).await;
     stage.publish("0").await;
     stage.wait_processed(1).await;
     assert_eq!(stage.close().await.dead_lettered, 1);
+}
 
+/// Letters that a stream has kept so far don't become plain messages because it is gone.
+#[tokio::test]
+async fn a_stream_that_goes_is_waited_for() {
+    let hook = Webhook::answering([400]);
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
     let daemon = Daemon::between(&nats, &hook.url());
@@ -62,9 +68,13 @@ async fn without_a_stream_they_are_plain_messages_and_a_stream_that_goes_is_noti
     stage.daemon.wait_log(BY_STREAM, SOON).await;
     jetstream::new(stage.client.clone()).delete_stream(STREAM).await.unwrap();
     stage.publish("1").await;
-    stage.daemon.wait_log(BY_CORE, SOON).await;
+    let line = stage.daemon.wait_log(TROUBLE, SOON).await;
+    assert!(line.contains("stream"), "{line}");
+    make_stream(&stage.nats).await;
     stage.wait_processed(1).await;
+    assert_eq!(count(&stage.nats).await, 1);
     assert_eq!(stage.close().await.dead_lettered, 1);
+    assert!(stage.daemon.logs_containing(BY_CORE).is_empty());
 }
 
 #[tokio::test]
@@ -78,8 +88,16 @@ async fn a_stream_that_is_missing_holds_them_back_until_it_is_there() {
     hook.wait_for(|hook| hook.received() == 3_000, SOON).await;
     let processed = stage.daemon.metrics().await.sum("broadcaster_messages_processed_total", &[]);
     assert_eq!(processed, 0.0, "nothing counts before the stream has it");
+    let metrics = stage.daemon.metrics().await;
+    let figure = |name: &str| metrics.value(&format!("broadcaster_dead_letter_queue_{name}"), &[]);
+    assert_eq!((figure("messages"), figure("max_messages")), (3_000.0, 32_768.0));
+    assert!(figure("bytes") > 300_000.0 && figure("bytes") < figure("max_bytes"), "{}", figure("bytes"));
     make_stream(&stage.nats).await;
     wait_count(&stage.nats, COUNT).await;
+    let none = |metrics: &testkit::metrics::Metrics| {
+        metrics.value("broadcaster_dead_letter_queue_bytes", &[]) == 0.0
+    };
+    stage.daemon.wait_metrics(none, SOON).await;
     let account = stage.close().await;
     assert_eq!((account.dead_lettered, account.dropped), (COUNT, 0));
     assert_eq!(stage.daemon.logs_containing(TROUBLE).len(), 1, "the trouble is one line");

@@ -1,6 +1,6 @@
 //! What a stream is told about a message that became a dead letter, and when.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use async_nats::Subscriber;
 use broadcaster::{
@@ -12,9 +12,10 @@ use broadcaster::{
         acknowledgement::AckHandle,
         outcome::{Outcome, Reason},
     },
-    nats::NatsConnection,
+    nats::Connection,
     stats::{RouteStats, Tally},
 };
+use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{SOON, count, make_stream};
@@ -50,22 +51,24 @@ async fn outcome(
     let route = &config.routes[0];
     let replies = nats.client().await.subscribe("replies.>").await.expect("the server takes it");
     nats.wait_subscriptions("replies.>", 1, SOON).await;
-    let link = NatsConnection::open(&config.nats, "test", None).await.expect("the client can be set up");
-    link.state().connected().await;
     let to = route.dead_letter.clone().expect("it is configured");
-    let destination = Destination { route: route.name.clone(), to };
-    let publisher =
-        Publisher::over(Rc::new(link), destination, Clock::start()).await.expect("the client takes it");
-    let (sender, queue) = queue();
+    let destination = Destination { route: route.name.clone(), to, is_durable: true };
     let stats = Arc::default();
-    fill(&sender, &stats);
-    drop(sender);
-    queue.run(publisher, give_up).await;
+    let publishing = async {
+        let connection = Connection::open(&config.nats, "test", Clock::start());
+        connection.state().connected().await;
+        let publisher = Publisher::over(connection, destination, Clock::start());
+        let (sender, queue) = queue(Clock::start());
+        fill(&sender, &stats);
+        drop(sender);
+        queue.run(publisher, give_up).await;
+    };
+    LocalSet::new().run_until(publishing).await;
     (stats.tally(), replies)
 }
 
 #[tokio::test]
-async fn it_is_acknowledged_when_the_letter_is_stored_and_terminated_when_that_can_never_be() {
+async fn it_is_acknowledged_when_the_letter_is_stored_and_given_back_when_that_can_never_be() {
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
     let (tally, mut replies) = outcome(&nats, CancellationToken::new(), |sender, stats| {
@@ -78,9 +81,12 @@ async fn it_is_acknowledged_when_the_letter_is_stored_and_terminated_when_that_c
     let said = said.map(|message| (message.subject.to_string(), message.payload));
     assert_eq!(
         said,
-        [("replies.giant".to_owned(), "+TERM".into()), ("replies.stored".to_owned(), "+ACK".into())]
+        [
+            ("replies.giant".to_owned(), "-NAK {\"delay\": 300000000000}".into()),
+            ("replies.stored".to_owned(), "+ACK".into())
+        ]
     );
-    let ends = (tally.of(Outcome::DeadLettered), tally.of(Outcome::Dropped));
+    let ends = (tally.of(Outcome::DeadLettered), tally.of(Outcome::Returned));
     assert_eq!((ends, tally.in_hand()), ((1, 1), 0));
     assert_eq!(count(&nats).await, 1);
 }
