@@ -5,6 +5,7 @@
 mod breaker;
 mod config;
 mod id;
+mod intake;
 mod limiter;
 mod metrics;
 mod policy;
@@ -29,6 +30,7 @@ fn main() {
         .nresamples(10_000)
         .configure_from_args();
     let subjects = [
+        intake::bench,
         id::bench,
         queue::bench,
         retry_queue::bench,

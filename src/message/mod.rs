@@ -3,6 +3,7 @@
 pub mod ack_queue;
 pub mod acknowledgement;
 pub mod batch;
+pub mod fresh_ids;
 mod header_block;
 pub mod header_names;
 mod headers;
@@ -181,6 +182,10 @@ impl fmt::Display for Id {
 /// not become one.
 pub fn header_safe(text: &[u8]) -> Cow<'_, str> {
     const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+    // Most of them are, and looking is cheaper than the encoder.
+    if text.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'%') {
+        return str::from_utf8(text).unwrap_or_default().into();
+    }
     percent_encode(text, UNSAFE).into()
 }
 

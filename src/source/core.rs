@@ -8,7 +8,7 @@ use tracing::{debug, info};
 use crate::{
     base::clock::Time,
     deliver::Deliver,
-    message::{Id, Message, header_names::nats as names},
+    message::{Id, Message, fresh_ids::FreshIds, header_names::nats as names},
     nats::{Attached, Connection, Incoming, Sink},
     route::{
         pipeline::Pipeline,
@@ -39,6 +39,7 @@ pub fn join<D: Deliver + 'static>(
     let member = Member {
         excluded: Excluded::from(&subject, &connection.inboxes()),
         subject,
+        ids: FreshIds::default(),
         pipeline,
         route: Arc::clone(route),
         status,
@@ -62,6 +63,7 @@ pub async fn leave(connection: &Connection, memberships: Vec<Membership>) {
 
 struct Member<D> {
     subject: Arc<str>,
+    ids: FreshIds,
     excluded: Option<Excluded>,
     pipeline: Rc<Pipeline<D>>,
     route: Arc<Route>,
@@ -74,7 +76,8 @@ impl<D: Deliver + 'static> Sink for Member<D> {
         if self.excluded.as_ref().is_some_and(|excluded| excluded.has(message.subject_bytes())) {
             return;
         }
-        self.pipeline.offer(accept(message, &self.subject, now));
+        let message = accept(message, &self.subject, now, || self.ids.next(now));
+        self.pipeline.offer(message);
     }
 
     fn taken(&self) {
@@ -141,7 +144,13 @@ fn reaches(pattern: &str, prefix: &str) -> bool {
 }
 
 /// A message as it came from NATS, made ours.
-pub(super) fn accept(message: Incoming, subscribed: &Arc<str>, now: Time) -> Message {
+/// One whose publisher gave it no id gets a `fresh` one.
+pub(super) fn accept(
+    message: Incoming,
+    subscribed: &Arc<str>,
+    now: Time,
+    fresh: impl FnOnce() -> Id,
+) -> Message {
     // Most subscriptions are to one subject: all its messages share one copy of the name.
     let subject = if message.subject_bytes() == subscribed.as_bytes() {
         Arc::clone(subscribed)
@@ -149,7 +158,7 @@ pub(super) fn accept(message: Incoming, subscribed: &Arc<str>, now: Time) -> Mes
         message.subject().into()
     };
     let (headers, payload) = message.into_parts();
-    let id = headers.get_bytes(names::MESSAGE_ID).map_or_else(Id::fresh, Id::given);
+    let id = headers.get_bytes(names::MESSAGE_ID).map_or_else(fresh, Id::given);
     Message::new(id, subject, headers, payload, now)
 }
 

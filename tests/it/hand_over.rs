@@ -361,14 +361,90 @@ async fn without_the_permission_all_else_goes_on() {
         publisher(&nats).await.burst(10).await;
         wait_received(&leaving, 10).await;
         let mut staying = limited(&hook, "5s").start_ready().await;
-        let refused = staying.wait_log("the user needs this permission", SOON).await;
+        let refused = staying.wait_log("NATS refuses the subscription", SOON).await;
         assert!(refused.contains(denied.trim_end_matches('>')), "{refused}");
+        if denied == "_INBOX.>" {
+            staying.wait_log("answers would not reach them", SOON).await;
+        }
         let left = stop(&mut leaving).await;
         assert_eq!((left.handed_over, left.dropped), (0, 10), "{denied}: {left:?}");
         publisher(&nats).await.burst(10).await;
         hook.wait_delivered(10, SOON).await;
         assert_eq!(stop(&mut staying).await.delivered, 10);
+        let said =
+            staying.logs_containing("refuses").len() + staying.logs_containing("would not reach").len();
+        assert!(said <= 2, "it says so again and again: {said} lines");
     }
+}
+
+#[tokio::test]
+async fn it_can_be_switched_off() {
+    let nats = NatsServer::start().await;
+    let (nowhere, hook) = (stuck(), Webhook::start());
+    let without =
+        |hook: &Webhook, grace| daemon(&nats, hook, grace).env("BROADCASTER__SHUTDOWN__HAND_OVER", "false");
+    let mut leaving = without(&nowhere, "0s").start_ready().await;
+    publisher(&nats).await.burst(10).await;
+    wait_received(&leaving, 10).await;
+    let mut other = without(&hook, "5s").start_ready().await;
+    assert_eq!((nats.subscriptions(HAND_OVER).await, nats.connections().await), (0, 2), "a lane each");
+    let left = stop(&mut leaving).await;
+    assert_eq!((left.handed_over, left.dropped), (0, 10), "{left:?}");
+    assert_eq!(stop(&mut other).await.received, 0);
+}
+
+/// Anybody who may can send anything there. What can't be read is refused or left, and what can be is taken.
+#[tokio::test]
+async fn no_bytes_in_an_offer_do_any_harm() {
+    let nats = NatsServer::start().await;
+    let hook = Webhook::start();
+    let mut staying = daemon(&nats, &hook, "1s").start_ready().await;
+    wait_takers(&nats, 1).await;
+    let route = b"Broadcaster-Route: default\r\nBroadcaster-Route-Subject: todos.events\r\nBroadcaster-Subject: todos.events\r\n";
+    let odd: [&[u8]; 9] = [
+        b"X: a\rb\r\n",
+        b"no colon\r\n",
+        b"a b: c\r\n",
+        b"X: \xff\xfe\r\n",
+        b": nothing\r\n",
+        b"\xff: \x00\r\n",
+        b"X: a\nBroadcaster-Id: other\r\n",
+        b"Broadcaster-Headers: X:%0D%0A%FF%0A%0D:%00\r\n",
+        b" Broadcaster-Id: \r\n",
+    ];
+    let offer = |head: &[u8], payload: &str, reply: &str| {
+        let head = [b"NATS/1.0\r\n", head, b"\r\n"].concat();
+        let (length, all) = (head.len(), head.len() + payload.len());
+        let line = format!("HPUB {HAND_OVER} {reply} {length} {all}\r\n");
+        [line.as_bytes(), &head, payload.as_bytes(), b"\r\n"].concat()
+    };
+    let client = nats.client().await;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(format!("{inbox}.*")).await.unwrap();
+    nats.wait_subscriptions(&format!("{inbox}.*"), 1, SOON).await;
+    for (number, odd) in odd.into_iter().enumerate() {
+        let id = format!("Broadcaster-Id: {number}\r\n");
+        // Without and with what makes it an offer.
+        nats.say(&offer(odd, "nothing", &format!("{inbox}.x{number}"))).await;
+        nats.say(&offer(
+            &[odd, route, id.as_bytes()].concat(),
+            &number.to_string(),
+            &format!("{inbox}.{number}"),
+        ))
+        .await;
+    }
+    // Without any headers, and without anybody to answer to.
+    nats.say(format!("PUB {HAND_OVER} 0\r\n\r\nPUB {HAND_OVER} {inbox}.none 1\r\n0\r\n").as_bytes()).await;
+    for _ in 0..2 * odd.len() + 1 {
+        let answer = next(&mut answers, SOON).await;
+        let number = answer.subject.rsplit('.').next().unwrap().parse::<usize>();
+        let expected = if number.is_ok() { "taken" } else { "refused" };
+        assert_eq!(answer.payload, expected, "{}", answer.subject);
+    }
+    hook.wait_delivered(odd.len(), SOON).await;
+    hook.assert_exactly_once(0..odd.len() as u64);
+    let account = stop(&mut staying).await;
+    assert_eq!((account.received, account.delivered), (odd.len() as u64, odd.len() as u64));
 }
 
 /// Those that stop at the same time hand nothing to each other and back.

@@ -15,10 +15,10 @@ use testkit::tls::Authority;
 use testkit::webhook::Webhook;
 
 const SOON: Duration = Duration::from_secs(20);
-const SECRET: &str = "correct-horse-battery";
+pub(super) const SECRET: &str = "correct-horse-battery";
 
 /// A server with this in its configuration.
-async fn server(config: &str) -> NatsServer {
+pub(super) async fn server(config: &str) -> NatsServer {
     NatsServer::builder().config(config).start().await
 }
 
@@ -31,7 +31,7 @@ fn as_daemon() -> ConnectOptions {
 }
 
 /// A secret in a file, as an editor leaves it.
-fn written(directory: &Path, name: &str, secret: &str) -> String {
+pub(super) fn written(directory: &Path, name: &str, secret: &str) -> String {
     let file = directory.join(name);
     std::fs::write(&file, format!("{secret}\n")).expect("the directory is writable");
     file.display().to_string()
@@ -60,7 +60,7 @@ async fn assert_works(
     assert_secret(&daemon, secret);
 }
 
-fn assert_secret(daemon: &Running, secret: &str) {
+pub(super) fn assert_secret(daemon: &Running, secret: &str) {
     let leaks = daemon.logs_containing(secret);
     assert!(leaks.is_empty(), "the log holds the secret: {leaks:?}");
 }
@@ -107,12 +107,13 @@ async fn an_nkey_seed_in_a_file() {
     .await;
 }
 
-/// A JWT as NATS wants it: what `issuer` claims of `subject`.
-fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, claims: &Value) -> String {
+/// A JWT as NATS wants it: what `issuer` claims of `subject`, until a second since 1970.
+fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, claims: &Value, expires: Option<u64>) -> String {
     let header = json!({ "typ": "JWT", "alg": "ed25519-nkey" });
     let body = json!({
         "jti": name,
         "iat": 1_700_000_000,
+        "exp": expires.unwrap_or_default(),
         "iss": issuer.public_key(),
         "name": name,
         "sub": subject.public_key(),
@@ -124,40 +125,53 @@ fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, claims: &Value) -> Strin
     format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))
 }
 
-/// An operator, an account and a user in it: the configuration of a server that trusts the operator, and the text of
-/// the user's credentials file.
-fn operator() -> (String, String) {
-    let (operator, account, system, user) =
-        (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_account(), KeyPair::new_user());
-    let none = json!(-1);
-    let limits = json!({ "subs": none, "data": none, "payload": none, "imports": none, "exports": none,
-        "wildcards": true, "conn": none, "leaf": none });
-    let of_account = json!({ "type": "account", "version": 2, "limits": limits });
-    let of_user = json!({ "type": "user", "version": 2, "subs": none, "data": none, "payload": none });
-    let of_operator = json!({ "type": "operator", "version": 2 });
-    let config = format!(
-        "operator: \"{}\"\nsystem_account: {}\nresolver: MEMORY\nresolver_preload {{ {}: \"{}\", {}: \"{}\" }}",
-        jwt(&operator, &operator, "operator", &of_operator),
-        system.public_key(),
-        system.public_key(),
-        jwt(&operator, &system, "system", &of_account),
-        account.public_key(),
-        jwt(&operator, &account, "todos", &of_account),
-    );
-    let credentials = format!(
-        "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
-         -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
-        jwt(&account, &user, "daemon", &of_user),
-        user.seed().expect("a new key has a seed"),
-    );
-    (config, credentials)
+/// An operator and an account whose users it vouches for.
+pub(super) struct Operator {
+    /// The configuration of a server that trusts the operator.
+    pub(super) config: String,
+    account: KeyPair,
+}
+
+impl Operator {
+    pub(super) fn new() -> Self {
+        let (operator, account, system) =
+            (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_account());
+        let none = json!(-1);
+        let limits = json!({ "subs": none, "data": none, "payload": none, "imports": none, "exports": none,
+            "wildcards": true, "conn": none, "leaf": none });
+        let of_account = json!({ "type": "account", "version": 2, "limits": limits });
+        let of_operator = json!({ "type": "operator", "version": 2 });
+        let config = format!(
+            "operator: \"{}\"\nsystem_account: {}\nresolver: MEMORY\n\
+             resolver_preload {{ {}: \"{}\", {}: \"{}\" }}",
+            jwt(&operator, &operator, "operator", &of_operator, None),
+            system.public_key(),
+            system.public_key(),
+            jwt(&operator, &system, "system", &of_account, None),
+            account.public_key(),
+            jwt(&operator, &account, "todos", &of_account, None),
+        );
+        Self { config, account }
+    }
+
+    /// The text of a credentials file for a new user, good until a second since 1970.
+    pub(super) fn credentials(&self, expires: Option<u64>) -> String {
+        let (user, none) = (KeyPair::new_user(), json!(-1));
+        let of_user = json!({ "type": "user", "version": 2, "subs": none, "data": none, "payload": none });
+        format!(
+            "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+            jwt(&self.account, &user, "daemon", &of_user, expires),
+            user.seed().expect("a new key has a seed"),
+        )
+    }
 }
 
 #[tokio::test]
 async fn a_credentials_file() {
     let directory = tempfile::tempdir().unwrap();
-    let (config, credentials) = operator();
-    let nats = server(&config).await;
+    let operator = Operator::new();
+    let (nats, credentials) = (server(&operator.config).await, operator.credentials(None));
     let file = written(directory.path(), "daemon.creds", &credentials);
     let options = ConnectOptions::with_credentials(&credentials).unwrap();
     let seed = credentials.lines().rev().nth(1).unwrap();

@@ -1,6 +1,7 @@
 //! docs/permissions.md: each mode works with exactly the permissions that it lists, and each of them is needed. What it
 //! lists is read from there.
 
+mod commands;
 mod modes;
 mod needed;
 mod table;

@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 63] = [
+const SETTINGS: [Setting; 64] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -31,6 +31,7 @@ const SETTINGS: [Setting; 63] = [
     ("nats.tls.handshake_first", ["false", "true"], &[]),
     ("runtime.threads", ["1", "2"], &[]),
     ("shutdown.grace", ["1s", "2s"], &[]),
+    ("shutdown.hand_over", ["true", "false"], &[]),
     ("routes.todos.subject", ["a", "b"], &[]),
     ("routes.todos.queue_group", ["a", "b"], &[]),
     ("routes.todos.jetstream.stream", ["A", "B"], &[]),

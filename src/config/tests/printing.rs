@@ -26,6 +26,7 @@ threads = "auto"
 
 [shutdown]
 grace = "25s"
+hand_over = true
 
 [routes.todos]
 subject = "todos.events"

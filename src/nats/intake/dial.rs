@@ -40,8 +40,11 @@ use crate::{
     config::Nats,
 };
 
+/// How long those who wait for a server, or one of its addresses, wait longer than that itself: it says best what it has
+/// waited for.
+const MOMENT: Duration = Duration::from_millis(250);
 /// How long a round may take. All servers are begun with in its first half, so that the last has all its time.
-const ROUND: Duration = PATIENCE.saturating_mul(2);
+const ROUND: Duration = PATIENCE.saturating_add(MOMENT).saturating_mul(2).saturating_add(MOMENT);
 /// Of so many servers, and addresses of one, an error says what became of them.
 const TOLD: usize = 8;
 
@@ -160,7 +163,7 @@ impl Attempt {
     async fn run(self) -> Result<LoggedIn, String> {
         let deadline = Instant::now() + PATIENCE;
         let addresses = self.addresses(deadline).await?;
-        let finish = race(&addresses, deadline, |address| {
+        let finish = race(&addresses, deadline + MOMENT, |address| {
             let (server, terms) = (self.server.clone(), self.terms.clone());
             async move {
                 let tcp = timeout_at(deadline, tcp(address)).await;
@@ -240,3 +243,6 @@ fn failure<T>(servers: &[Server], finish: &Finish<Server, T, String>) -> Connect
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::{Buf as _, Bytes};
 use memchr::memmem;
 
+use super::line::{Head, LINE_END, Span, short};
 use crate::message::Headers;
 
 /// A message as it came from the server: everything of it is a slice of the block that it was read into, and read no
@@ -15,43 +16,23 @@ pub struct Incoming {
     block: Bytes,
     sid: u64,
     subject: Span,
-    reply: Option<Span>,
+    /// Empty where there is none.
+    reply: Span,
     /// Where the headers begin, which end where the payload begins.
     headers: u32,
     payload: u32,
 }
 
-/// Where something is in the block. An operation is never as long as four gigabytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Span {
-    pub start: u32,
-    pub end: u32,
-}
-
-/// What the line of a message says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    pub sid: u64,
-    pub subject: Span,
-    pub reply: Option<Span>,
-    /// How long the line is, its end included.
-    pub line: u32,
-    /// How long the headers are.
-    pub headers: u32,
-    /// How long headers and payload are together.
-    pub size: u32,
-}
-
 /// What a header block begins with.
 const VERSION: &[u8] = b"NATS/1.0";
-const LINE_END: &[u8] = b"\r\n";
 
 impl Incoming {
     /// The message in `block`, which has all of it and the end of the line behind the payload.
+    #[inline]
     pub(super) fn new(mut block: Bytes, head: &Head) -> Self {
-        block.truncate(head.line as usize + head.size as usize);
-        let Head { sid, subject, reply, line, .. } = *head;
-        Self { block, sid, subject, reply, headers: line, payload: line + head.headers }
+        let Head { sid, subject, reply, line, headers, size } = *head;
+        block.truncate(line + size);
+        Self { block, sid, subject, reply, headers: short(line), payload: short(line + headers) }
     }
 
     /// The subscription that it is for.
@@ -72,7 +53,7 @@ impl Incoming {
     /// Where an answer goes. None where none is wanted, or where it is not UTF-8: no subject of NATS's own is, and there is
     /// nobody whom an answer would reach under another one.
     pub fn reply(&self) -> Option<&str> {
-        self.reply.and_then(|reply| str::from_utf8(self.at(reply)).ok())
+        str::from_utf8(self.at(self.reply)).ok().filter(|reply| !reply.is_empty())
     }
 
     /// The status that the server says something by that is no message, such as 503 where nobody answers requests.
@@ -115,8 +96,9 @@ impl Incoming {
 
     /// The size that the server counts it with where it limits bytes: subject, reply, headers and payload.
     pub fn length(&self) -> usize {
-        let reply = self.reply.map_or(0, |reply| self.at(reply).len());
-        self.subject_bytes().len() + reply + self.block.len().saturating_sub(self.headers as usize)
+        self.subject_bytes().len()
+            + self.at(self.reply).len()
+            + self.block.len().saturating_sub(self.headers as usize)
     }
 
     fn at(&self, span: Span) -> &[u8] {

@@ -9,6 +9,7 @@ mod handshake;
 mod incoming;
 mod info;
 mod keeper;
+mod line;
 mod link;
 mod login;
 mod reader;

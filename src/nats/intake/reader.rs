@@ -4,7 +4,10 @@ use bytes::{Bytes, BytesMut};
 use memchr::memchr;
 use thiserror::Error;
 
-use super::incoming::{Head, Incoming, Span};
+use super::{
+    incoming::Incoming,
+    line::{Head, LINE_END, Verb, may_begin_operation, verb, without_end},
+};
 
 /// How much is read at a time, at most. Messages are slices of such a block.
 const BLOCK: usize = 64 * 1024;
@@ -66,25 +69,22 @@ pub enum ProtocolError {
     /// A line has no end.
     #[error("a line does not end within a megabyte: {0:?}")]
     LineTooLong(String),
-    /// The line of a message has too few fields, or too many.
-    #[error("the line of a message has not the fields that it should: {0:?}")]
-    Fields(String),
-    /// A field of the line of a message should be a number.
-    #[error("the line of a message has no number where one should be: {0:?}")]
-    Number(String),
+    /// The line of a message has too few fields, too many, or no number where one should be.
+    #[error("the line of a message makes no sense: {0:?}")]
+    Line(String),
     /// Headers are a part of the message, and can't be larger.
     #[error("the headers of a message are {headers} bytes, and all of it is {size}")]
     Headers {
         /// The size of the headers.
-        headers: u64,
+        headers: usize,
         /// The size of the message.
-        size: u64,
+        size: usize,
     },
     /// A message is larger than the server itself allows.
     #[error("a message is {size} bytes, more than the {limit} that the server allows")]
     TooLarge {
         /// The size of the message.
-        size: u64,
+        size: usize,
         /// How large it may be.
         limit: usize,
     },
@@ -92,28 +92,6 @@ pub enum ProtocolError {
     #[error("a message is longer than the server says")]
     NoEnd,
 }
-
-#[derive(Clone, Copy)]
-enum Verb {
-    Message,
-    MessageWithHeaders,
-    Ping,
-    Pong,
-    Ok,
-    Error,
-    Info,
-}
-
-/// The verbs as they are written, in any case.
-const VERBS: [(&[u8], Verb); 7] = [
-    (b"MSG", Verb::Message),
-    (b"HMSG", Verb::MessageWithHeaders),
-    (b"PING", Verb::Ping),
-    (b"PONG", Verb::Pong),
-    (b"+OK", Verb::Ok),
-    (b"-ERR", Verb::Error),
-    (b"INFO", Verb::Info),
-];
 
 impl Default for Reader {
     fn default() -> Self {
@@ -137,38 +115,45 @@ impl Reader {
 
     /// The next operation, once it is there to the last byte.
     #[expect(clippy::should_implement_trait, reason = "it may fail, and may have more later")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Operation>, ProtocolError> {
         if let Some(head) = self.begun {
-            return self.message(head);
+            return self.message(&head);
         }
         let Some(length) = self.line_length()? else { return Ok(None) };
         let (line, _) = self.block.split_at(length);
-        let text = line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\n")).unwrap_or(line);
-        let (verb, fields) = verb(text).ok_or_else(|| ProtocolError::Unknown(excerpt(text)))?;
+        if length <= LONGEST_LINE
+            && let Some(fields) = without_end(line).strip_prefix(b"MSG ")
+        {
+            let Some(head) = Head::parse(line, fields, false) else {
+                return Err(ProtocolError::Line(excerpt(line)));
+            };
+            check_sizes(&head, self.limit)?;
+            return self.message(&head);
+        }
+        self.less_usual(length)
+    }
+
+    /// Any other operation than a plain message, whose line has this `length`.
+    fn less_usual(&mut self, length: usize) -> Result<Option<Operation>, ProtocolError> {
+        let (line, _) = self.block.split_at(length);
+        let (verb, rest) = verb(line).ok_or_else(|| ProtocolError::Unknown(excerpt(line)))?;
         if length > LONGEST_LINE {
-            return Err(ProtocolError::LineTooLong(excerpt(text)));
+            return Err(ProtocolError::LineTooLong(excerpt(line)));
         }
         let operation = match verb {
-            Verb::Message => {
-                let head = head(text, fields, length, false, self.limit)?;
-                return self.message(head);
-            }
-            Verb::MessageWithHeaders => {
-                let head = head(text, fields, length, true, self.limit)?;
-                return self.message(head);
+            Verb::Message | Verb::MessageWithHeaders => {
+                let has_headers = matches!(verb, Verb::MessageWithHeaders);
+                let head = Head::parse(line, rest, has_headers);
+                let head = head.ok_or_else(|| ProtocolError::Line(excerpt(line)))?;
+                check_sizes(&head, self.limit)?;
+                return self.message(&head);
             }
             Verb::Ping => Operation::Ping,
             Verb::Pong => Operation::Pong,
             Verb::Ok => Operation::Ok,
-            Verb::Info | Verb::Error => {
-                let end = text.len();
-                let line = self.split_off(length).slice(fields..end);
-                return Ok(Some(if matches!(verb, Verb::Info) {
-                    Operation::Info(line.slice_ref(line.trim_ascii()))
-                } else {
-                    Operation::Error(line.slice_ref(unquoted(&line)))
-                }));
-            }
+            Verb::Info => Operation::Info(Bytes::copy_from_slice(rest.trim_ascii())),
+            Verb::Error => Operation::Error(Bytes::copy_from_slice(unquoted(rest))),
         };
         drop(self.split_off(length));
         Ok(Some(operation))
@@ -202,21 +187,23 @@ impl Reader {
     }
 
     /// The message that `head` announces, where all of it is there.
-    fn message(&mut self, head: Head) -> Result<Option<Operation>, ProtocolError> {
+    #[inline]
+    fn message(&mut self, head: &Head) -> Result<Option<Operation>, ProtocolError> {
         let end = head.end();
         match self.block.get(end - LINE_END.len()..end) {
             Some(LINE_END) => {}
             Some(_) => return Err(ProtocolError::NoEnd),
             None => {
-                self.begun = Some(head);
+                self.begun = Some(*head);
                 return Ok(None);
             }
         }
         self.begun = None;
         self.largest = self.largest.max(end);
-        Ok(Some(Operation::Message(Incoming::new(self.split_off(end), &head))))
+        Ok(Some(Operation::Message(Incoming::new(self.split_off(end), head))))
     }
 
+    #[inline]
     fn split_off(&mut self, length: usize) -> Bytes {
         self.searched = 0;
         self.block.split_to(length).freeze()
@@ -238,106 +225,17 @@ impl Reader {
     }
 }
 
-const LINE_END: &[u8] = b"\r\n";
-
-impl Head {
-    /// Where the message ends, with the end of the line behind it.
-    const fn end(&self) -> usize {
-        self.line as usize + self.size as usize + LINE_END.len()
-    }
-}
-
-const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// What `line` begins with, and where the rest begins.
-fn verb(line: &[u8]) -> Option<(Verb, usize)> {
-    if line.starts_with(b"MSG ") {
-        return Some((Verb::Message, 4));
-    }
-    let end = line.iter().position(|byte| is_blank(*byte)).unwrap_or(line.len());
-    let (word, _) = line.split_at(end);
-    VERBS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, verb)| (*verb, end))
-}
-
-/// Whether what is there of a line can become one with a verb.
-fn may_begin_operation(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let begins =
-        |name: &[u8]| name.get(..line.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(line));
-    VERBS.iter().any(|(name, _)| begins(name)) || verb(line).is_some()
-}
-
-/// What the line of a message says, whose fields begin at `at`: subject, subscription, perhaps a reply subject, perhaps the
-/// size of the headers, and the size of it all.
-fn head(
-    line: &[u8],
-    at: usize,
-    length: usize,
-    has_headers: bool,
-    limit: usize,
-) -> Result<Head, ProtocolError> {
-    let (fields, count) = fields(line, at).ok_or_else(|| ProtocolError::Fields(excerpt(line)))?;
-    let number = |field: Span| {
-        let digits = line.get(field.start as usize..field.end as usize).unwrap_or_default();
-        number(digits).ok_or_else(|| ProtocolError::Number(excerpt(line)))
-    };
-    let (subject, sid, reply, headers, size) = match (has_headers, count, fields) {
-        (false, 3, [subject, sid, size, ..]) => (subject, sid, None, None, size),
-        (false, 4, [subject, sid, reply, size, ..]) => (subject, sid, Some(reply), None, size),
-        (true, 4, [subject, sid, headers, size, ..]) => (subject, sid, None, Some(headers), size),
-        (true, 5, [subject, sid, reply, headers, size]) => (subject, sid, Some(reply), Some(headers), size),
-        _ => return Err(ProtocolError::Fields(excerpt(line))),
-    };
-    let (sid, size) = (number(sid)?, number(size)?);
-    let headers = headers.map_or(Ok(0), number)?;
+/// Whether the sizes make sense.
+#[inline]
+fn check_sizes(head: &Head, limit: usize) -> Result<(), ProtocolError> {
+    let Head { headers, size, .. } = *head;
     if headers > size {
-        return Err(ProtocolError::Headers { headers, size });
+        Err(ProtocolError::Headers { headers, size })
+    } else if size > limit {
+        Err(ProtocolError::TooLarge { size, limit })
+    } else {
+        Ok(())
     }
-    if size > limit as u64 {
-        return Err(ProtocolError::TooLarge { size, limit });
-    }
-    Ok(Head { sid, subject, reply, line: short(length), headers: short(headers), size: short(size) })
-}
-
-/// Where the fields of `line` are from `at` on, and how many there are; None where there are more than a message can
-/// have.
-fn fields(line: &[u8], mut at: usize) -> Option<([Span; 5], usize)> {
-    let mut fields = [Span::default(); 5];
-    let mut count = 0;
-    loop {
-        at += line.get(at..)?.iter().take_while(|byte| is_blank(**byte)).count();
-        if at == line.len() {
-            return Some((fields, count));
-        }
-        let start = short(at);
-        at += line.get(at..)?.iter().take_while(|byte| !is_blank(**byte)).count();
-        *fields.get_mut(count)? = Span { start, end: short(at) };
-        count += 1;
-    }
-}
-
-/// A decimal number. All that a server may send has fewer digits than would overflow.
-fn number(digits: &[u8]) -> Option<u64> {
-    const MOST_DIGITS: usize = 19;
-    if digits.is_empty() || digits.len() > MOST_DIGITS {
-        return None;
-    }
-    let mut number = 0;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + u64::from(digit);
-    }
-    Some(number)
-}
-
-/// A place or size within an operation, which the limits keep below four gigabytes.
-fn short(size: impl TryInto<u32>) -> u32 {
-    size.try_into().unwrap_or(u32::MAX)
 }
 
 /// The server's words without the quotes that it puts around them.

@@ -20,9 +20,9 @@ pub(super) struct Mode {
     pub(super) titles: &'static [&'static str],
     settings: &'static [(&'static str, &'static str)],
     /// Whether another replica takes over what this one can't deliver.
-    hands_over: bool,
+    pub(super) hands_over: bool,
     has_letters: bool,
-    is_durable: bool,
+    pub(super) is_durable: bool,
 }
 
 const CORE: Mode =
