@@ -46,7 +46,7 @@ mod tests {
     async fn what_hangs_is_left_behind_and_bounded() {
         let threads = BlockingThreads::default();
         assert_eq!(threads.run(|| 1).await.unwrap(), 1);
-        let (release, held) = mpsc::channel::<()>();
+        let (release, held) = mpsc::sync_channel::<()>(1);
         let held = Arc::new(std::sync::Mutex::new(held));
         let moment = Duration::from_millis(20);
         for _ in 0..MOST {

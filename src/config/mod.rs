@@ -143,7 +143,8 @@ fn read(at: &Section<'_>) -> Result<Config, Reported> {
         Ok(Runtime { threads: Threads::Fixed(threads) }) => Some(*threads),
         _ => None,
     };
-    let routes = at.section("routes", |at| route::read_all(at, threads));
+    let inboxes = nats.as_ref().map_or_else(|_| nats::usual_inbox_prefix(), |nats| nats.inbox_prefix.clone());
+    let routes = at.section("routes", |at| route::read_all(at, threads, &inboxes));
     Ok(Config {
         log: log?,
         server: server?,

@@ -165,7 +165,7 @@ impl NatsTls {
     }
 }
 
-fn usual_inbox_prefix() -> PublishSubject {
+pub(super) fn usual_inbox_prefix() -> PublishSubject {
     "_INBOX".parse().expect("the default prefix is valid")
 }
 

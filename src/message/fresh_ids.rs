@@ -42,7 +42,8 @@ impl FreshIds {
         let (high, low) = Uuid::new_v4().as_u64_pair();
         self.read.set(Some(now));
         self.millis.set(u64::try_from(since.as_millis()).unwrap_or_default());
-        self.chance.set((high >> 32) as u16);
+        let [first, second, ..] = high.to_be_bytes();
+        self.chance.set(u16::from_be_bytes([first, second]));
         // Room to count up in the 62 bits that a UUID has here.
         self.counter.set(low >> 3);
     }

@@ -94,11 +94,6 @@ impl ConnectionState {
         self.cuts.get()
     }
 
-    /// How many connections there were, the present one included.
-    pub fn connections(&self) -> u64 {
-        self.connects.get()
-    }
-
     /// Why there is no connection, as far as is known.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -224,6 +224,37 @@ async fn tls_with_a_client_certificate() {
     .await;
 }
 
+#[tokio::test]
+async fn a_user_that_the_client_certificate_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue_loopback().write_to(directory.path(), "nats");
+    let ca = authority.write_to(directory.path());
+    let nats = server(&format!(
+        "tls {{ cert_file: {certificate:?}, key_file: {key:?}, ca_file: {ca:?}, verify_and_map: true }}\n\
+         authorization {{ users: [{{ user: daemon.example }}] }}"
+    ))
+    .await;
+    let (certificate, key) = authority.issue(&["daemon.example"]).write_to(directory.path(), "daemon");
+    let options = ConnectOptions::new()
+        .add_root_certificates(ca.clone())
+        .add_client_certificate(certificate.clone(), key.clone());
+    assert_works(&nats, options, "PRIVATE KEY", |daemon| {
+        daemon
+            .env("BROADCASTER__NATS__TLS__CA_FILE", &ca)
+            .env("BROADCASTER__NATS__TLS__CERT_FILE", &certificate)
+            .env("BROADCASTER__NATS__TLS__KEY_FILE", &key)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_user_of_those_who_do_not_log_in() {
+    let users = format!("authorization {{ users: [{{ user: daemon, password: \"{SECRET}\" }}] }}");
+    let nats = server(&format!("{users}\nno_auth_user: daemon")).await;
+    assert_works(&nats, ConnectOptions::new(), SECRET, |daemon| daemon).await;
+}
+
 /// A daemon that is `described` but does not get in, until `/health` says `reason`. It lives on, and stops in order.
 async fn assert_kept_out(nats: Setup, reason: &str, described: impl FnOnce(Daemon, &NatsServer) -> Daemon) {
     let nats = nats.start().await;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use testkit::daemon::{Account, Daemon, Running};
-use testkit::metrics::Metrics;
 use testkit::nats::NatsServer;
 use testkit::publisher::Publisher;
 use testkit::webhook::Webhook;
@@ -40,6 +39,11 @@ async fn all_delivered(daemon: &mut Running) -> Account {
 
 /// Two servers of one cluster, which know each other.
 pub(super) async fn cluster(extra: &str) -> [NatsServer; 2] {
+    cluster_by(extra, |one| one.cluster_url()).await
+}
+
+/// Two servers of one cluster, of which the second one finds the first one at `route`.
+pub(super) async fn cluster_by(extra: &str, route: impl FnOnce(&NatsServer) -> String) -> [NatsServer; 2] {
     let config = |name: &str, routes: &str| {
         format!(
             "server_name: {name}\n{extra}\n\
@@ -47,7 +51,7 @@ pub(super) async fn cluster(extra: &str) -> [NatsServer; 2] {
         )
     };
     let one = NatsServer::builder().core_only().config(&config("one", "")).start().await;
-    let route = format!("{:?}", one.cluster_url());
+    let route = format!("{:?}", route(&one));
     let two = NatsServer::builder().core_only().config(&config("two", &route)).start().await;
     for server in [&one, &two] {
         let end = std::time::Instant::now() + SOON;
@@ -115,6 +119,8 @@ async fn nats_killed_under_load_costs_nothing_that_was_received() {
         let metrics = daemon.metrics().await;
         assert!(metrics.value("broadcaster_nats_reconnects_total", &[]) >= f64::from(restarts));
     }
+    // What was received before may still be under way.
+    daemon.wait_metrics(|metrics| metrics.value(RECEIVED, &[]) == hook.delivered() as f64, SOON).await;
     let before = hook.delivered();
     publisher.burst(1_000).await;
     hook.wait_for(|hook| hook.delivered() == before + 1_000, SOON).await;
@@ -319,5 +325,6 @@ async fn a_connection_that_the_server_cuts_for_slowness_is_counted_and_made_agai
     let before = hook.delivered();
     publisher.burst(100).await;
     hook.wait_for(|hook| hook.delivered() >= before + 100, SOON).await;
-    drop(daemon.stop().await);
+    let account = daemon.stop().await;
+    assert!(account.adds_up(), "{account:?}");
 }

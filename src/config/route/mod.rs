@@ -34,7 +34,7 @@ use self::{
     stray::Stray,
 };
 use super::{
-    QueueGroup, RouteName, Subject, parse,
+    PublishSubject, QueueGroup, RouteName, Subject, parse,
     reader::{Reported, Section},
 };
 
@@ -66,8 +66,13 @@ pub struct Route {
     pub dead_letter: Option<DeadLetter>,
 }
 
-/// All routes, sorted by name. `threads` is how many divide the numbers of a route between them, where that is fixed.
-pub(super) fn read_all(at: &Section<'_>, threads: Option<NonZeroUsize>) -> Result<Vec<Route>, Reported> {
+/// All routes, sorted by name. `threads` is how many divide the numbers of a route between them, where that is fixed, and
+/// `inboxes` what the subjects for answers begin with.
+pub(super) fn read_all(
+    at: &Section<'_>,
+    threads: Option<NonZeroUsize>,
+    inboxes: &PublishSubject,
+) -> Result<Vec<Route>, Reported> {
     if at.entries().is_empty() {
         return Err(at.report_general(
             "no route is configured: set WEBHOOK_URL, or add [routes.NAME] with webhook.url to the file",
@@ -89,7 +94,7 @@ pub(super) fn read_all(at: &Section<'_>, threads: Option<NonZeroUsize>) -> Resul
         stray.tell(at, &mut outlines);
     }
     checks::compare(at, &outlines);
-    reserved::check(at, &outlines);
+    reserved::check(at, &outlines, inboxes);
     if let Some(threads) = threads {
         checks::threads(at, threads, &outlines);
     }

@@ -1,54 +1,76 @@
 //! Subjects that NATS and broadcaster use between themselves. A route that takes these for messages would post what
 //! nobody has published for it, and answer in place of whom it was meant for.
 
+use std::borrow::Cow;
+
 use super::checks::Outline;
 use crate::config::{PublishSubject, Subject, reader::Section};
 
 /// A part of all subjects that is kept for something.
+#[derive(Clone)]
 struct Reserved {
     /// Its subjects, as a pattern.
-    subjects: &'static str,
+    subjects: Cow<'static, str>,
     what: &'static str,
     /// One of its subjects that really occurs: a pattern that matches it covers what is going on there.
-    example: &'static str,
+    example: Cow<'static, str>,
 }
 
+impl Reserved {
+    const fn of(subjects: &'static str, what: &'static str, example: &'static str) -> Self {
+        Self { subjects: Cow::Borrowed(subjects), what, example: Cow::Borrowed(example) }
+    }
+
+    /// The inboxes of this process, where they are not the usual ones.
+    fn inboxes(prefix: &PublishSubject) -> Self {
+        Self {
+            subjects: format!("{prefix}.>").into(),
+            what: INBOXES,
+            example: format!("{prefix}.id.1").into(),
+        }
+    }
+}
+
+const INBOXES: &str = "answers to clients";
+
 const RESERVED: [Reserved; 5] = [
-    Reserved { subjects: "_INBOX.>", what: "answers to clients", example: "_INBOX.id.1" },
-    Reserved { subjects: "$JS.API.>", what: "requests to JetStream", example: "$JS.API.INFO" },
-    Reserved { subjects: "$JS.ACK.>", what: "acks to JetStream", example: "$JS.ACK.s.c.1.2.3.4.5" },
-    Reserved { subjects: "$SYS.REQ.>", what: "requests to servers", example: "$SYS.REQ.SERVER.PING" },
-    Reserved {
-        subjects: "broadcaster.handover.>",
-        what: "messages that replicas hand over",
-        example: "broadcaster.handover.group",
-    },
+    Reserved::of("_INBOX.>", INBOXES, "_INBOX.id.1"),
+    Reserved::of("$JS.API.>", "requests to JetStream", "$JS.API.INFO"),
+    Reserved::of("$JS.ACK.>", "acks to JetStream", "$JS.ACK.s.c.1.2.3.4.5"),
+    Reserved::of("$SYS.REQ.>", "requests to servers", "$SYS.REQ.SERVER.PING"),
+    Reserved::of("broadcaster.handover.>", "messages that replicas hand over", "broadcaster.handover.group"),
 ];
 
 /// All of JetStream's own subjects; of those, its events are for whoever wants them.
 const JETSTREAM: [&str; 2] = ["$JS.>", "$JS.EVENT.>"];
 
-/// No route takes only what is kept, and none that takes it among other things does so unsaid.
-pub(super) fn check(at: &Section<'_>, outlines: &[Outline]) {
+/// No route takes only what is kept, and none that takes it among other things does so unsaid. Answers are kept in
+/// `inboxes`, too.
+pub(super) fn check(at: &Section<'_>, outlines: &[Outline], inboxes: &PublishSubject) {
+    let mut all = RESERVED.to_vec();
+    let inboxes = Reserved::inboxes(inboxes);
+    if !all.iter().any(|reserved| is_within(&inboxes.subjects, &reserved.subjects)) {
+        all.push(inboxes);
+    }
     for route in outlines {
         let Outline { path, subject, dead_letter, .. } = route;
         if let Some(subject) = subject {
-            receive(at, format!("{path}.subject"), subject, route.is_core());
+            receive(at, &all, format!("{path}.subject"), subject, route.is_core());
         }
         if let Some(letters) = dead_letter {
-            publish(at, format!("{path}.dead_letter.subject"), letters);
+            publish(at, &all, format!("{path}.dead_letter.subject"), letters);
         }
     }
 }
 
-fn receive(at: &Section<'_>, key: String, subject: &Subject, is_core: bool) {
-    if let Some((subjects, what)) = kept(subject.as_str()) {
+fn receive(at: &Section<'_>, all: &[Reserved], key: String, subject: &Subject, is_core: bool) {
+    if let Some((subjects, what)) = kept(all, subject.as_str()) {
         let problem =
             format!("expected a subject of your own: \"{subject}\" is among \"{subjects}\", kept for {what}");
         at.report_at(key, problem);
         return;
     }
-    let covered = RESERVED.iter().filter(|reserved| covers(subject, reserved));
+    let covered = all.iter().filter(|reserved| covers(subject, reserved));
     let covered: Vec<_> =
         covered.map(|reserved| format!("{} ({})", reserved.subjects, reserved.what)).collect();
     // A stream has what its own subjects are, which nobody lets be these.
@@ -58,8 +80,8 @@ fn receive(at: &Section<'_>, key: String, subject: &Subject, is_core: bool) {
     }
 }
 
-fn publish(at: &Section<'_>, key: String, letters: &PublishSubject) {
-    if let Some((subjects, what)) = kept(letters.as_str()) {
+fn publish(at: &Section<'_>, all: &[Reserved], key: String, letters: &PublishSubject) {
+    if let Some((subjects, what)) = kept(all, letters.as_str()) {
         let problem =
             format!("expected a subject of your own: \"{letters}\" is among \"{subjects}\", kept for {what}");
         at.report_at(key, problem);
@@ -67,10 +89,10 @@ fn publish(at: &Section<'_>, key: String, letters: &PublishSubject) {
 }
 
 /// What a subject is wholly kept for.
-fn kept(subject: &str) -> Option<(&'static str, &'static str)> {
+fn kept<'r>(all: &'r [Reserved], subject: &str) -> Option<(&'r str, &'static str)> {
     let [jetstream, events] = JETSTREAM;
-    let reserved = RESERVED.iter().find(|reserved| is_within(subject, reserved.subjects));
-    let reserved = reserved.map(|reserved| (reserved.subjects, reserved.what));
+    let reserved = all.iter().find(|reserved| is_within(subject, &reserved.subjects));
+    let reserved = reserved.map(|reserved| (&*reserved.subjects, reserved.what));
     let other =
         || (is_within(subject, jetstream) && !is_within(subject, events)).then_some((jetstream, "JetStream"));
     reserved.or_else(other)
@@ -112,7 +134,7 @@ mod tests {
             ("broadcaster.handover.x", Some("broadcaster.handover.>"), 0),
         ];
         for (subject, whole, covered) in cases {
-            assert_eq!(kept(subject).map(|(subjects, _)| subjects), *whole, "{subject}");
+            assert_eq!(kept(&RESERVED, subject).map(|(subjects, _)| subjects), *whole, "{subject}");
             let parsed = subject.parse().expect("a subject");
             let count = RESERVED.iter().filter(|reserved| covers(&parsed, reserved)).count();
             assert_eq!(count, *covered, "{subject}");

@@ -32,6 +32,23 @@ fn what_is_kept_for_something_is_no_subject_of_a_route() {
 }
 
 #[test]
+fn inboxes_of_ones_own_are_kept_too() {
+    let with = |subject: &str| with(subject).flag("nats.inbox_prefix", "own.inboxes", "--set");
+    let error = with("own.inboxes.*").error();
+    assert!(error.contains("is among \"own.inboxes.>\", kept for answers to clients"), "{error}");
+    let warnings = with("own.>").warnings();
+    assert!(warnings[0].contains("also receives own.inboxes.> (answers to clients): take"), "{warnings:?}");
+    assert!(with("_INBOX.a").error().contains("is among \"_INBOX.>\""));
+    assert_eq!(with("own.todos").warnings(), Vec::<String>::new());
+    let within = super::given(ROUTE).flag("nats.inbox_prefix", "_INBOX.own", "--set");
+    assert_eq!(within.warnings(), Vec::<String>::new());
+    for wrong in ["own.*", "own.", "a b", ">"] {
+        let error = given(ROUTE).flag("nats.inbox_prefix", wrong, "--set").error();
+        assert!(error.starts_with("nats.inbox_prefix: expected a NATS subject such as"), "{error}");
+    }
+}
+
+#[test]
 fn what_covers_it_among_other_things_is_said() {
     for (subject, covered) in [
         (">", "_INBOX.> (answers to clients), $JS.API.> (requests to JetStream), $JS.ACK.>"),

@@ -54,6 +54,8 @@ pub(super) struct Shared {
     current: RefCell<Option<Rc<Wire>>>,
     /// Those of the links that another one has taken the place of, and that have not ended yet.
     former: RefCell<Vec<Rc<Wire>>>,
+    /// How many connections there were.
+    connections: Cell<u64>,
     max_payload: Cell<usize>,
     pub(super) dialer: Dialer,
     inbox_prefix: Box<str>,
@@ -69,6 +71,7 @@ impl Connection {
             subscriptions: Subscriptions::default(),
             current: RefCell::default(),
             former: RefCell::default(),
+            connections: Cell::new(0),
             max_payload: Cell::new(USUAL_PAYLOAD),
             dialer: Dialer::new(config, ECHO, clock, None),
             inbox_prefix: config.inbox_prefix.as_str().into(),
@@ -83,14 +86,14 @@ impl Connection {
         &self.shared.state
     }
 
-    /// Whether there is a connection.
+    /// Whether there is a connection to publish over.
     pub fn is_connected(&self) -> bool {
-        self.shared.state.is_connected()
+        self.shared.current.borrow().is_some()
     }
 
     /// How many connections there were, the present one included: another number is another connection.
     pub fn connections(&self) -> u64 {
-        self.shared.state.connections()
+        self.shared.connections.get()
     }
 
     /// The largest message that the server takes, headers included, in bytes. Until there was a connection, what servers
@@ -101,12 +104,12 @@ impl Connection {
 
     /// A subject for answers that nobody else has.
     pub fn new_inbox(&self) -> String {
-        format!("{}{}", self.inboxes(), uuid::Uuid::now_v7().simple())
+        self.shared.new_inbox()
     }
 
     /// What the inboxes of all connections of broadcaster begin with, of this process and of others.
     pub fn inboxes(&self) -> String {
-        format!("{}.broadcaster-", self.shared.inbox_prefix)
+        self.shared.inboxes()
     }
 
     /// Subscribes to `subject`. What comes waits to be taken. The subscription is made again on each connection.
@@ -125,13 +128,7 @@ impl Connection {
 
     /// Publishes `message`; it never waits. It goes out in one write with what else is published at the time.
     pub fn publish(&self, message: Outgoing<'_>) -> Result<(), PublishError> {
-        let current = self.shared.current.borrow();
-        let wire = current.as_ref().ok_or(PublishError::Disconnected)?;
-        let headers = message.headers.map_or(0, |headers| headers.as_bytes().len());
-        if message.payload.len() + headers > self.max_payload() {
-            return Err(PublishError::TooLarge);
-        }
-        wire.publish(message)
+        self.shared.publish(message)
     }
 
     /// Returns when the server has handled all that was sent before, and all that it had sent by then has arrived: how long
@@ -159,6 +156,24 @@ fn ask(wire: &Wire) -> oneshot::Receiver<()> {
 }
 
 impl Shared {
+    pub(super) fn new_inbox(&self) -> String {
+        format!("{}{}", self.inboxes(), uuid::Uuid::now_v7().simple())
+    }
+
+    fn inboxes(&self) -> String {
+        format!("{}.broadcaster-", self.inbox_prefix)
+    }
+
+    pub(super) fn publish(&self, message: Outgoing<'_>) -> Result<(), PublishError> {
+        let current = self.current.borrow();
+        let wire = current.as_ref().ok_or(PublishError::Disconnected)?;
+        let headers = message.headers.map_or(0, |headers| headers.as_bytes().len());
+        if message.payload.len() + headers > self.max_payload.get() {
+            return Err(PublishError::TooLarge);
+        }
+        wire.publish(message)
+    }
+
     /// All ways out, so that whoever is told something is told on each.
     fn wires(&self) -> Vec<Rc<Wire>> {
         let current = self.current.borrow();
@@ -169,6 +184,7 @@ impl Shared {
     /// answered when the server has handled those.
     pub(super) fn switch_to(&self, wire: &Rc<Wire>, info: &ServerInfo) -> oneshot::Receiver<()> {
         self.learn(info);
+        self.connections.set(self.connections.get() + 1);
         self.subscriptions.wanted().iter().for_each(|entry| wire.subscribe(entry));
         let former = self.current.replace(Some(Rc::clone(wire)));
         self.former.borrow_mut().extend(former);

@@ -116,7 +116,7 @@ async fn introduce(
 ) -> Result<LoggedIn, String> {
     let login = terms.config.login();
     let login = timeout_at(deadline, terms.threads.run(move || login.read_again())).await;
-    let login = login.map_err(|_elapsed| format!("reading the files of the login takes more than 5s"))?;
+    let login = login.map_err(|_elapsed| "reading the files of the login takes more than 5s".to_owned())?;
     let login = login.map_err(no_thread)??;
     let introduction =
         Introduction { name: &terms.config.name, echo: terms.echo, is_tls: matches!(stream, Stream::Tls(_)) };
@@ -149,7 +149,7 @@ async fn accepted(stream: &mut Stream, reader: &mut Reader, info: &mut ServerInf
                 }
             }
             Operation::Ping => {
-                stream.write_all(b"PONG\r\n").await.map_err(|error| End::Broken(broken(&error)))?
+                stream.write_all(b"PONG\r\n").await.map_err(|error| End::Broken(broken(&error)))?;
             }
             Operation::Ok => {}
             Operation::Message(_) => {

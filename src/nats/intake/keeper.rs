@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::Shared,
-    dial::Established,
+    crossing::cross,
     link::{Event, Link, Lost},
 };
 use crate::base::backoff::{Backoff, Jitter};
@@ -44,19 +44,30 @@ impl Keeper {
 
     async fn keep(&mut self) {
         loop {
-            let (mut link, _subscribed) = self.dial().await;
+            let Present { mut link, server, mut subscribed } = self.dial().await;
+            let mut is_subscribed = false;
             let lost = loop {
-                match link.run().await {
-                    Event::Lost(lost) => break lost,
-                    Event::LameDuck => {
-                        self.shared.state.lame_duck_began();
-                        // There may be no other server for a long time: meanwhile life goes on.
-                        tokio::select! {
-                            event = lost(&mut link) => break event,
-                            (next, subscribed) = self.dial() => {
-                                let former = std::mem::replace(&mut link, next);
-                                drop(spawn_local(leave(Rc::clone(&self.shared), former, subscribed)));
+                tokio::select! {
+                    event = link.run() => match event {
+                        Event::Lost(lost) => break lost,
+                        Event::LameDuck => {
+                            self.shared.state.lame_duck_began();
+                            // There may be no other server for a long time: meanwhile life goes on.
+                            tokio::select! {
+                                event = lost(&mut link) => break event,
+                                next = self.dial() => {
+                                    self.shared.state.connected_to(&next.server);
+                                    let former = std::mem::replace(&mut link, next.link);
+                                    drop(spawn_local(leave(Rc::clone(&self.shared), former, next.subscribed)));
+                                }
                             }
+                        }
+                    },
+                    // Not before: what is published until then would not come here.
+                    answered = &mut subscribed, if !is_subscribed => {
+                        is_subscribed = true;
+                        if answered.is_ok() {
+                            self.shared.state.connected_to(&server);
                         }
                     }
                 }
@@ -66,8 +77,8 @@ impl Keeper {
         }
     }
 
-    /// A link to a server, which is the present one from now on, and when the server has handled all subscriptions.
-    async fn dial(&mut self) -> (Link, oneshot::Receiver<()>) {
+    /// Connects to a server, over which everything goes from now on.
+    async fn dial(&mut self) -> Present {
         let mut failures = 0;
         let established = loop {
             match self.shared.dialer.connect().await {
@@ -77,16 +88,19 @@ impl Keeper {
             failures += 1;
             sleep(self.backoff.delay(failures)).await;
         };
-        self.begin(established)
-    }
-
-    fn begin(&self, established: Established) -> (Link, oneshot::Receiver<()>) {
         let (info, server) = (established.info.clone(), established.server.clone());
         let link = Link::new(Rc::clone(&self.shared), established);
         let subscribed = self.shared.switch_to(&link.wire, &info);
-        self.shared.state.connected_to(&server);
-        (link, subscribed)
+        Present { link, server, subscribed }
     }
+}
+
+/// A connection that has just been made.
+struct Present {
+    link: Link,
+    server: String,
+    /// Answered when the server has handled all subscriptions.
+    subscribed: oneshot::Receiver<()>,
 }
 
 /// Returns when `link` has ended. That its server is about to stop is known.
@@ -109,10 +123,13 @@ async fn leave(shared: Rc<Shared>, mut link: Link, elsewhere: oneshot::Receiver<
             answered = elsewhere => answered.is_ok(),
         };
         if has_moved {
-            let left = shared.leave(&wire);
+            let leaving = async {
+                cross(&shared, &wire).await;
+                drop(timeout(LEAVING, shared.leave(&wire)).await);
+            };
             tokio::select! {
                 _ = &mut ended => {}
-                _ = timeout(LEAVING, left) => {}
+                () = leaving => {}
             }
         } else {
             ended.await;

@@ -4,6 +4,7 @@
 //! or a publisher sends can end more than one connection, which is then made again.
 
 mod connection;
+mod crossing;
 mod dial;
 mod handshake;
 mod incoming;

@@ -50,6 +50,7 @@ pub(super) fn broken(error: &io::Error) -> String {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
 pub(super) fn no_thread(error: io::Error) -> String {
     format!("no thread to read files: {error}")
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use testkit::distance::LongWay;
+
 use super::*;
 
 /// A user who can receive nothing that it sends to itself.
@@ -101,6 +103,11 @@ async fn changes_while_nats_comes_and_goes_leave_it_ready() {
     assert_all_delivered(live.stop(), 100);
 }
 
+/// Whether a client of `server` itself is subscribed to the messages of route `a`.
+async fn serves(server: &NatsServer) -> bool {
+    server.monitor("/connz?subs=1").await.to_string().contains("apply.a")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_while_the_server_says_that_it_will_stop_lose_nothing() {
     let servers = crate::nats_faults::cluster("lame_duck_grace_period: \"2s\"\nlame_duck_duration: \"30s\"");
@@ -111,10 +118,6 @@ async fn changes_while_the_server_says_that_it_will_stop_lose_nothing() {
         .with("runtime.threads", "1")
         .route("a", &hook.url());
     let live = Live::start(&settings).await;
-    let serves = async |server: &NatsServer| {
-        let open = server.monitor("/connz?subs=1").await.to_string();
-        open.contains("apply.a")
-    };
     let (mut near, far) = if serves(&one).await { (one, two) } else { (two, one) };
     assert!(!serves(&far).await);
     let load = publisher(&far, "a").await.steadily(2_000);
@@ -133,6 +136,48 @@ async fn changes_while_the_server_says_that_it_will_stop_lose_nothing() {
         () = near.ended(SOON) => {}
     }
     live.ready().await;
+    let before = hook.delivered();
+    hook.wait_for(|hook| hook.delivered() > before + 500, SOON).await;
+    let count = load.stop().await.count();
+    hook.wait_delivered(usize::try_from(count).unwrap(), SOON).await;
+    hook.assert_exactly_once(0..count);
+    assert_all_delivered(live.stop(), count);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_will_stop_is_left_when_it_knows_of_the_successors_elsewhere() {
+    let mut way = None;
+    // What one server tells the other takes longer than a lane takes to move.
+    let servers = crate::nats_faults::cluster_by(
+        "lame_duck_grace_period: \"2s\"\nlame_duck_duration: \"30s\"",
+        |one| {
+            let port = one.cluster_url().rsplit(':').next().and_then(|port| port.parse().ok());
+            let address = SocketAddr::from(([127, 0, 0, 1], port.expect("the URL has a port")));
+            let way = way.insert(LongWay::to(address, Duration::from_millis(100)));
+            format!("nats://{}", way.address())
+        },
+    );
+    let [one, two] = servers.await;
+    let hook = Webhook::start();
+    let settings = Settings::of(&one)
+        .with("nats.url", &format!("{},{}", one.url(), two.url()))
+        .with("runtime.threads", "1")
+        .route("a", &hook.url());
+    let live = Live::start(&settings).await;
+    let (near, far) = if serves(&one).await { (one, two) } else { (two, one) };
+    let end = Instant::now() + SOON;
+    while !far.monitor("/routez?subs=1").await.to_string().contains("apply.a") {
+        assert!(Instant::now() < end, "the far server does not hear of the member that the near one has");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let load = publisher(&far, "a").await.steadily(1_000);
+    hook.wait_for(|hook| hook.delivered() > 200, SOON).await;
+    near.lame_duck();
+    let end = Instant::now() + SOON;
+    while serves(&near).await || !serves(&far).await {
+        assert!(Instant::now() < end, "the lane does not move");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let before = hook.delivered();
     hook.wait_for(|hook| hook.delivered() > before + 500, SOON).await;
     let count = load.stop().await.count();

@@ -1,14 +1,20 @@
 //! Addresses that do not answer, or not soon: what firewalls and great distances do, on a loopback address.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{self, TcpSocket};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
+use super::background::Background;
 use super::raw;
 
 /// An address that takes no connection and refuses none: the system drops the packets that ask for one, since as many as
@@ -70,6 +76,60 @@ impl Drop for FarWebhook {
             drop(thread.join());
         }
     }
+}
+
+/// A long way to a server nearby: what goes to it or comes from it arrives after a time, in order.
+pub struct LongWay {
+    address: SocketAddr,
+    _thread: Background,
+}
+
+impl LongWay {
+    /// The way to `server`, which takes `latency` in each direction.
+    pub fn to(server: SocketAddr, latency: Duration) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+        let address = listener.local_addr().expect("it is bound");
+        listener.set_nonblocking(true).expect("a socket can be made non-blocking");
+        let thread = Background::run("long way", move || async move {
+            let listener = net::TcpListener::from_std(listener).expect("there is a runtime");
+            let mut connections = JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                let Ok(far) = net::TcpStream::connect(server).await else { continue };
+                let (from_near, to_near) = near.into_split();
+                let (from_far, to_far) = far.into_split();
+                connections.spawn(carry(from_near, to_far, latency));
+                connections.spawn(carry(from_far, to_near, latency));
+            }
+        });
+        Self { address, _thread: thread }
+    }
+
+    /// Where the way begins.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Carries what comes `from` one end to the other, each piece after `latency`.
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, latency: Duration) {
+    let (sender, mut on_the_way) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
+    let arriving = async move {
+        while let Some((due, piece)) = on_the_way.recv().await {
+            sleep_until(due).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    let leaving = async move {
+        let mut piece = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut piece).await {
+            if sender.send((Instant::now() + latency, piece[..length].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(arriving, leaving);
 }
 
 /// Whether a socket of this network waits for a first answer from `address`.

@@ -172,7 +172,8 @@ impl NatsServer {
 
     /// Sends this in the NATS protocol as a client that checks nothing, and waits until the server has read it.
     pub async fn say(&self, commands: &[u8]) {
-        const FIRST: &[u8] = b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n";
+        const FIRST: &[u8] =
+            b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n";
         let mut stream = TcpStream::connect(loopback(self.port)).await.expect("the server listens");
         let everything = [FIRST, commands, b"PING\r\n"].concat();
         stream.write_all(&everything).await.expect("the server reads what it is told");
