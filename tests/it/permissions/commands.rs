@@ -22,7 +22,10 @@ async fn graveyard(titles: &[&str]) -> NatsServer {
     let mut daemon = daemon.start_ready().await;
     Publisher::new(nats.client().await, "todos.events").burst(LETTERS).await;
     daemon
-        .wait_metrics(|metrics| metrics.sum("broadcaster_messages_processed_total", &[]) == LETTERS as f64, SOON)
+        .wait_metrics(
+            |metrics| metrics.sum("broadcaster_messages_processed_total", &[]) == LETTERS as f64,
+            SOON,
+        )
         .await;
     assert_eq!(daemon.stop().await.dead_lettered, LETTERS);
     nats
@@ -50,7 +53,8 @@ async fn letters_are_listed_and_shown_with_what_is_listed() {
     let nats = graveyard(&[LOOK]).await;
     let hook = Webhook::start();
     let listed = command(&nats, &hook, &["list", "--json"]).stdout;
-    let first: serde_json::Value = serde_json::from_slice(listed.split(|b| *b == b'\n').next().unwrap()).unwrap();
+    let first: serde_json::Value =
+        serde_json::from_slice(listed.split(|b| *b == b'\n').next().unwrap()).unwrap();
     let shown = command(&nats, &hook, &["show", first["id"].as_str().unwrap()]).stdout;
     assert!(String::from_utf8_lossy(&shown).contains("Broadcaster-Reason: rejected"));
     assert_nothing_refused(&nats);

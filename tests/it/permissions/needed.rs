@@ -37,7 +37,11 @@ async fn assert_missed(mode: &Mode, missing: &Permission) {
     let nats = server_with(&others(mode, missing)).await;
     mode.prepare(&nats).await;
     let hook = Webhook::start();
-    hook.answer(if mode.hands_over { Reply::status(200).after(Duration::from_secs(600)) } else { Reply::status(400) });
+    hook.answer(if mode.hands_over {
+        Reply::status(200).after(Duration::from_secs(600))
+    } else {
+        Reply::status(400)
+    });
     let mut daemon = mode.daemon(&nats, &hook).env("BROADCASTER__SHUTDOWN__GRACE", "0s").start().await;
     let word = spoken(missing);
     let end = std::time::Instant::now() + SOON;
@@ -54,7 +58,11 @@ async fn assert_missed(mode: &Mode, missing: &Permission) {
             return;
         }
         assert!(std::time::Instant::now() < end, "{mode:?} without {missing:?}: nothing is said");
-        if mode.is_durable { publisher.store(1).await } else { publisher.burst(1).await }
+        if mode.is_durable {
+            publisher.store(1).await
+        } else {
+            publisher.burst(1).await
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
