@@ -7,15 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, Message, Subscriber};
 use tokio::{
     task::{AbortHandle, spawn_local},
     time::timeout,
 };
+use tracing::debug;
 use uuid::Uuid;
 
-use super::store::{StoreError, failed};
-use crate::nats::{NatsConnection, next};
+use super::store::StoreError;
+use crate::nats::{Connection, Incoming, Outgoing, Subscription};
 
 /// How long our own answer may take: longer, and the user has no permission for it.
 const ECHO: Duration = Duration::from_secs(3);
@@ -39,25 +39,23 @@ pub struct Claim(AbortHandle);
 
 impl Claim {
     /// Claims `stream`. Fails where another process has the claim, or asks for it and was first.
-    pub async fn take(connection: &NatsConnection, stream: &str) -> Result<Self, StoreError> {
-        let (client, subject) = (connection.client().clone(), format!("broadcaster.replay.{stream}"));
+    pub async fn take(connection: &Connection, stream: &str) -> Result<Self, StoreError> {
+        let subject = format!("broadcaster.replay.{stream}");
         // Of two that ask at the same time it is the one with the smaller name, which began earlier.
         let name = Uuid::now_v7();
         let standing = Rc::new(Cell::new(Standing::Asking));
         let refused = || StoreError::Unclaimable(subject.clone());
-        let questions = client.subscribe(subject.clone()).await.map_err(failed("subscribe"))?;
-        let inbox = client.new_inbox();
-        let mut answers = client.subscribe(inbox.clone()).await.map_err(failed("subscribe"))?;
-        let answering = answer(client.clone(), questions, name, Rc::clone(&standing));
+        let (questions, inbox) = (connection.subscribe(&subject, None), connection.new_inbox());
+        let mut answers = connection.subscribe(&inbox, None);
+        let answering = answer(connection.clone(), questions, name, Rc::clone(&standing));
         let claim = Self(spawn_local(answering).abort_handle());
         let (asked, mut patience) = (Instant::now(), ECHO);
-        client
-            .publish_with_reply(subject.clone(), inbox, name.to_string().into())
-            .await
-            .map_err(failed("ask"))?;
+        let question = name.to_string();
+        let asked_by = Outgoing::new(&subject, question.as_bytes()).replying_to(&inbox);
+        connection.publish(asked_by).map_err(|_away| refused())?;
         let mut is_heard = false;
         while let Some(left) = patience.checked_sub(asked.elapsed()) {
-            let Ok(Some(said)) = timeout(left, next(&mut answers)).await else { break };
+            let Ok(said) = timeout(left, answers.next()).await else { break };
             let Some(other) = Answer::read(&said) else { continue };
             if other.name == name {
                 is_heard = true;
@@ -94,8 +92,9 @@ impl Answer {
     const ASKING: &'static str = "asking ";
 
     /// None where it is not such an answer: a stream that keeps the subject answers, too.
-    fn read(message: &Message) -> Option<Self> {
-        let text = std::str::from_utf8(&message.payload).ok()?;
+    fn read(message: &Incoming) -> Option<Self> {
+        let payload = message.payload();
+        let text = std::str::from_utf8(&payload).ok()?;
         let holding = text.strip_prefix(Self::HOLDING).map(|name| (true, name));
         let (is_holding, name) = holding.or_else(|| Some((false, text.strip_prefix(Self::ASKING)?)))?;
         Some(Self { is_holding, name: name.parse().ok()? })
@@ -103,16 +102,25 @@ impl Answer {
 }
 
 /// Answers all who ask, for as long as it lives.
-async fn answer(client: Client, mut questions: Subscriber, name: Uuid, standing: Rc<Cell<Standing>>) {
-    while let Some(question) = next(&mut questions).await {
-        let Some(reply) = question.reply else { continue };
+async fn answer(
+    connection: Connection,
+    mut questions: Subscription,
+    name: Uuid,
+    standing: Rc<Cell<Standing>>,
+) {
+    loop {
+        let question = questions.next().await;
+        let Some(reply) = question.reply() else { continue };
         let is_holding = standing.get() == Standing::Holding;
-        let asker = std::str::from_utf8(&question.payload).ok().and_then(|name| name.parse::<Uuid>().ok());
+        let asker = std::str::from_utf8(&question.payload()).ok().and_then(|name| name.parse::<Uuid>().ok());
         if !is_holding && asker.is_some_and(|asker| asker < name) {
             standing.set(Standing::Second);
         }
         let said = if is_holding { Answer::HOLDING } else { Answer::ASKING };
         // Whoever does not hear it hears nothing of others either.
-        drop(client.publish(reply, format!("{said}{name}").into()).await);
+        let said = format!("{said}{name}");
+        if let Err(error) = connection.publish(Outgoing::new(reply, said.as_bytes())) {
+            debug!(%error, "another replay is not told of this one");
+        }
     }
 }

@@ -69,7 +69,7 @@ pub enum StoreError {
     },
 }
 
-pub(super) fn failed<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> StoreError {
+fn failed<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> StoreError {
     move |cause| StoreError::Request { doing, cause: cause.to_string() }
 }
 

@@ -26,6 +26,7 @@ struct Settings {
     storage: String,
     max_msgs: i64,
     max_bytes: i64,
+    max_msgs_per_subject: i64,
     /// In nanoseconds.
     max_age: u64,
     max_msg_size: i64,
@@ -151,7 +152,16 @@ impl LetterStream {
 
     fn warnings(&self, max_payload: usize) -> Vec<Line> {
         let Settings {
-            name, retention, storage, discard, max_msgs, max_bytes, max_age, max_msg_size, ..
+            name,
+            retention,
+            storage,
+            discard,
+            max_msgs,
+            max_bytes,
+            max_msgs_per_subject,
+            max_age,
+            max_msg_size,
+            ..
         } = &self.config;
         let warning = |words: String, advice: &str| Line::warning(WHAT, words, advice);
         let mut lines = Vec::new();
@@ -165,6 +175,12 @@ impl LetterStream {
             let age = humantime::format_duration(Duration::from_secs(max_age / 1_000_000_000));
             let words = format!("the stream {name} removes what is older than {age}");
             lines.push(warning(words, "see that this is long enough to look at letters (max_age)"));
+        }
+        if *max_msgs_per_subject > 0 && discard != "new" {
+            // All letters of a route have the same subject.
+            let words =
+                format!("the stream {name} keeps the last {max_msgs_per_subject} letters of the route");
+            lines.push(warning(words, "leave max_msgs_per_subject out: the others are removed"));
         }
         if let Some(limit) = limit(*max_msgs, *max_bytes) {
             let (words, advice) = if discard == "new" {

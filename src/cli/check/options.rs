@@ -4,7 +4,6 @@ use clap::Args;
 
 /// What is checked beside the configuration, and how it is told.
 #[derive(Debug, Args)]
-#[expect(clippy::doc_markdown, reason = "these comments are the help text")]
 pub struct CheckOptions {
     /// See whether what it says would work, in place of printing it: NATS, permissions, streams and consumers, and the
     /// way to each webhook. Nothing is sent to webhooks or subjects.

@@ -21,7 +21,7 @@ use crate::{
     base::clock::Clock,
     config::{Config, PublishSubject, Route},
     dead_letter::{Claim, Cursor, Store, StoreError, Stored},
-    nats::{NatsConnection, SetUpError},
+    nats::{Connection, NatsConnection, SetUpError},
 };
 
 /// How long NATS may take to be there. The client itself goes on trying for ever, and here somebody waits for it.
@@ -89,7 +89,7 @@ pub async fn run(config: &Config, command: DeadLettersOptions, clock: Clock) -> 
                 return any(found, &selection);
             }
             store.removable()?;
-            let _claim = Claim::take(&connection, store.name()).await?;
+            let _claim = claim(config, store.name(), clock).await?;
             let (replay, stop) = Replay::new(store, selected, to, clock)?;
             let summary = replay.run(stop).await?;
             any(summary.seen(), &selection)?;
@@ -152,6 +152,17 @@ async fn connect(config: &Config) -> Result<NatsConnection, CommandError> {
         return Err(CommandError::Unreachable(trouble.unwrap_or_else(|| "no answer".to_owned())));
     }
     Ok(connection)
+}
+
+/// Claims the stream, over a connection of its own: anybody may ask for the claim, whatever bytes that consists of, and the
+/// client library ends the process over some.
+async fn claim(config: &Config, stream: &str, clock: Clock) -> Result<Claim, CommandError> {
+    let connection = Connection::open(&config.nats, "dead-letters", clock);
+    if timeout(CONNECTING, connection.state().connected()).await.is_err() {
+        let trouble = connection.state().trouble();
+        return Err(CommandError::Unreachable(trouble.unwrap_or_else(|| "no answer".to_owned())));
+    }
+    Ok(Claim::take(&connection, stream).await?)
 }
 
 /// Calls `each` with every selected letter.

@@ -187,6 +187,11 @@ async fn how_well_letters_are_kept_is_said() {
             "warning",
             "takes 1000 bytes a message, the server 1048576",
         ),
+        (
+            Config { max_messages_per_subject: 3, ..Config::default() },
+            "warning",
+            "the last 3 letters of the route",
+        ),
         (Config { storage: StorageType::Memory, ..Config::default() }, "warning", "in memory only"),
     ] {
         make_stream(&nats, "DEAD", "dead.a", config).await;

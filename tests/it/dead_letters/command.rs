@@ -301,6 +301,8 @@ async fn only_one_replays_at_a_time() {
     // At the same moment, and while one is at work.
     let mut both = [replaying(&nats, &hook), replaying(&nats, &hook)];
     hook.wait_for(|hook| hook.delivered() > 100, SOON).await;
+    // What is no question is nothing to whoever has the claim.
+    nats.say(b"HPUB broadcaster.replay.DEAD x 20 20\r\nNATS/1.0\r\nX: a\rb\r\n\r\n\r\n").await;
     let third = command(&nats, &hook.url(), &["replay", "--all"]);
     assert_eq!(third.status.code(), Some(1));
     assert!(text(&third).contains("another replay of the stream DEAD"), "{}", text(&third));

@@ -208,3 +208,42 @@ async fn without_the_permission_to_ask_the_configuration_decides() {
     }
     assert_eq!(count(&nats).await, 10);
 }
+
+/// A letter made of headers that can be read by few clients can be read by all.
+#[tokio::test]
+async fn a_letter_of_odd_headers_can_be_read_by_every_client() {
+    let odd: [&[u8]; 8] = [
+        b"X: a\rb\r\n",
+        b"no colon\r\n",
+        b"a b: c\r\n",
+        b"X: \xff\xfe\r\n",
+        b": nothing\r\n",
+        b"\xff: \x00\r\n",
+        b"X: a\nNats-Msg-Id: other\r\n",
+        b"Nats-Rollup: all\r\nNats-Expected-Stream: X\r\nBroadcaster-Route: other\r\n",
+    ];
+    let hook = Webhook::answering([400]);
+    let mut stage = Stage::set(&hook.url(), kept).await;
+    stage.daemon.wait_log(BY_STREAM, SOON).await;
+    // This client ends with the first header that it can't read.
+    let mut letters = stage.client.subscribe(super::SUBJECT).await.unwrap();
+    stage.nats.wait_subscriptions(super::SUBJECT, 2, SOON).await;
+    for (number, odd) in odd.into_iter().enumerate() {
+        let head = [b"NATS/1.0\r\n", odd, b"X-Good: yes\r\n\r\n"].concat();
+        let line = format!("HPUB todos.events {} {}\r\n", head.len(), head.len() + 1);
+        let number = number.to_string();
+        stage.nats.say(&[line.as_bytes(), &head, number.as_bytes(), b"\r\n"].concat()).await;
+    }
+    for _ in odd {
+        let letter = testkit::nats::next(&mut letters, SOON).await;
+        let headers = letter.headers.unwrap();
+        assert_eq!(
+            (value(&headers, "X-Good"), value(&headers, "Broadcaster-Route")),
+            (Some("yes"), Some("default"))
+        );
+        assert_eq!(value(&headers, "Nats-Rollup"), None, "a command to the stream");
+    }
+    wait_count(&stage.nats, odd.len() as u64).await;
+    let account = stage.close().await;
+    assert_eq!((account.received, account.dead_lettered), (odd.len() as u64, odd.len() as u64));
+}
