@@ -1,6 +1,8 @@
 //! docs/permissions.md: each mode works with exactly the permissions that it lists, and each of them is needed. What it
 //! lists is read from there.
 
+#![expect(clippy::panic, reason = "a test fails by a panic that says what is wrong")]
+
 mod commands;
 mod modes;
 mod needed;

@@ -123,9 +123,9 @@ impl Mode {
         let mut first = daemon(if self.hands_over { "0s" } else { "5s" }).start_ready().await;
         let mut publisher = Publisher::new(nats.client().await, "todos.events");
         if self.is_durable {
-            publisher.store(MESSAGES).await
+            publisher.store(MESSAGES).await;
         } else {
-            publisher.burst(MESSAGES).await
+            publisher.burst(MESSAGES).await;
         }
         if self.hands_over {
             self.hand_over(&nats, first, daemon("5s"), &hook).await;

@@ -59,9 +59,9 @@ async fn assert_missed(mode: &Mode, missing: &Permission) {
         }
         assert!(std::time::Instant::now() < end, "{mode:?} without {missing:?}: nothing is said");
         if mode.is_durable {
-            publisher.store(1).await
+            publisher.store(1).await;
         } else {
-            publisher.burst(1).await
+            publisher.burst(1).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
