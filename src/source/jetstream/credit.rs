@@ -3,14 +3,9 @@
 //! The server serves requests in their order, and says how much of one it leaves undone. Where it does not, because its
 //! leader or its message was lost, the rest of a request is forgotten when it has expired.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use crate::base::clock::Time;
-
-/// How long the server keeps a request.
-pub(super) const EXPIRES: Duration = Duration::from_secs(30);
-/// How much longer a request is remembered here: the last that the server sent for it may still be on its way.
-const LATE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Credit {
@@ -42,9 +37,9 @@ impl Credit {
         self.requests.len()
     }
 
-    /// `messages` of `bytes` at most were asked for at `now`.
-    pub(super) fn ask(&mut self, messages: usize, bytes: usize, now: Time) {
-        self.requests.push_back(Request { messages, bytes, forgotten: now + EXPIRES + LATE });
+    /// `messages` of `bytes` at most were asked for, of which nothing comes any more from `forgotten` on.
+    pub(super) fn ask(&mut self, messages: usize, bytes: usize, forgotten: Time) {
+        self.requests.push_back(Request { messages, bytes, forgotten });
         self.messages += messages;
         self.bytes += bytes;
     }
@@ -98,8 +93,8 @@ mod tests {
     #[test]
     fn what_came_is_taken_off_the_oldest_request() {
         let mut credit = Credit::default();
-        credit.ask(10, 1_000, at(0));
-        credit.ask(5, 500, at(1));
+        credit.ask(10, 1_000, at(35));
+        credit.ask(5, 500, at(36));
         credit.settle(12);
         assert_eq!((credit.messages(), credit.requests()), (3, 1));
         credit.settle(100);
@@ -109,8 +104,8 @@ mod tests {
     #[test]
     fn a_request_that_was_never_answered_is_forgotten() {
         let mut credit = Credit::default();
-        credit.ask(10, 1_000, at(0));
-        credit.ask(5, 500, at(20));
+        credit.ask(10, 1_000, at(35));
+        credit.ask(5, 500, at(55));
         credit.forget(at(34));
         assert_eq!(credit.messages(), 15);
         credit.forget(at(35));
@@ -122,8 +117,8 @@ mod tests {
     #[test]
     fn bytes_that_were_asked_for_may_come_until_their_request_is_over() {
         let mut credit = Credit::default();
-        credit.ask(10, 1_000, at(0));
-        credit.ask(10, 500, at(1));
+        credit.ask(10, 1_000, at(35));
+        credit.ask(10, 500, at(36));
         credit.came(300);
         assert_eq!((credit.messages(), credit.bytes()), (19, 1_200));
         // What is left of the first is smaller than the next message, so the server ends it.
