@@ -151,15 +151,6 @@ impl Id {
         let safe = header_safe(id);
         // Measured after the encoding, which can make it three times as long.
         (!safe.is_empty() && safe.len() <= Self::LONGEST).then(|| Self::Given(safe.into()))
-        Self::safe(id).unwrap_or_else(Self::fresh)
-    }
-
-    /// The publisher's id, with everything that can't stand in a header percent-encoded; none where it is empty or longer
-    /// than [`Id::LONGEST`].
-    pub fn safe(id: impl AsRef<[u8]>) -> Option<Self> {
-        let safe = header_safe(id.as_ref());
-        // Measured after the encoding, which can make it three times as long.
-        (!safe.is_empty() && safe.len() <= Self::LONGEST).then(|| Self::Given(safe.into()))
     }
 
     /// The id of a message that has none of its publisher's: its place in `stream`, and when the stream took it, in

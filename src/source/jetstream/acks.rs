@@ -49,6 +49,8 @@ pub(super) struct Acks {
     connection: Cell<u64>,
     /// Since when nothing that was said has been answered, though something should have been.
     silent_since: Cell<Option<Time>>,
+    /// How often acks were refused before the last sign was sent.
+    refusals: Cell<u64>,
     hearing: watch::Sender<Hearing>,
     /// Whether somebody waits for a sign though there is nothing to say.
     wants_sign: Cell<bool>,
@@ -98,6 +100,7 @@ impl Acks {
             path: Cell::new(Path::Unknown),
             connection,
             silent_since: Cell::new(None),
+            refusals: Cell::new(0),
             hearing: watch::Sender::new(Hearing::Well),
             wants_sign: Cell::new(false),
             told: Notify::new(),
@@ -229,6 +232,7 @@ impl Acks {
     /// Asks the stream for a sign that it hears what it is told here: a heartbeat for a message that there never is.
     fn ask(self: &Rc<Self>, now: Time, patience: Duration) {
         let Some((number, reply)) = self.common.answers.expect_saying(self) else { return };
+        self.refusals.set(self.times_refused());
         let subject = self.sign();
         let payload = AckKind::Progress.payload();
         let asked = Outgoing::new(&subject, &payload).replying_to(&reply);
@@ -268,17 +272,20 @@ impl Acks {
     }
 
     fn look_for_trouble(&self, now: Time) {
-        const ACKS: &str = "$JS.ACK.>";
         let is_full = self.ledger.unconfirmed() > MOST_UNCONFIRMED;
         let is_silent = self.silent_since.get().is_some_and(|since| now.since(since) >= PATIENCE);
         if let Path::Asked { at, .. } = self.path.get()
             && now.since(at) >= SIGN
-            && self.common.connection.state().refused_publication(ACKS)
+            && self.times_refused() > self.refusals.get()
         {
             self.hears(Hearing::Troubled(AckTrouble::Refused));
         } else if is_full || is_silent {
             self.hears(Hearing::Troubled(AckTrouble::Unconfirmed));
         }
+    }
+
+    fn times_refused(&self) -> u64 {
+        self.common.connection.state().refused_publications("$JS.ACK.>")
     }
 
     fn hears(&self, hearing: Hearing) {

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::acks::Acks;
 use crate::{
     base::clock::Time,
-    nats::{Attached, Connection, Incoming, Outgoing, Sink},
+    nats::{Attached, Connection, ConnectionState, Incoming, Outgoing, Sink},
 };
 
 /// How many answers are waited for at most. What is not answered is asked again under another number, and taken out before.
@@ -42,6 +43,11 @@ impl Answers {
         let waiting = Rc::<WaitingList>::default();
         let attached = connection.attach(&format!("{inbox}.*"), None, Rc::clone(&waiting) as Rc<dyn Sink>);
         Self { connection: connection.clone(), inbox, asked: Cell::new(0), waiting, attached }
+    }
+
+    /// What is known of the connection.
+    pub(super) fn connection_state(&self) -> Arc<ConnectionState> {
+        Arc::clone(self.connection.state())
     }
 
     /// Asks `subject`, and waits for the answer. None where it can't be asked, and where no answer comes in time.

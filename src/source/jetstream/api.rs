@@ -1,6 +1,6 @@
 //! What JetStream is asked for: streams and consumers, as JSON over the connection of the lane.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{consumer, stream};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -8,7 +8,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::answers::Answers;
-use crate::config::Jetstream;
+use crate::{config::Jetstream, nats::ConnectionState};
 
 /// How long JetStream may take to answer. While a leader is chosen it does not answer at all, so that asking again soon is
 /// better than waiting.
@@ -16,6 +16,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 pub(super) struct Api {
     answers: Rc<Answers>,
+    state: Arc<ConnectionState>,
     /// What the subjects of its requests begin with.
     prefix: String,
     stream: String,
@@ -31,6 +32,8 @@ pub(super) enum ApiError {
     NoResponders,
     #[error("NATS refuses the inbox for the answers of JetStream: {0}")]
     Inbox(String),
+    #[error("NATS refuses the request: the user needs the permission to publish to {0}")]
+    Forbidden(String),
     #[error("{description} ({code})")]
     Refused { code: u64, description: String },
     #[error("what JetStream says can't be read: {0}")]
@@ -63,7 +66,8 @@ impl Api {
     /// For the stream and the consumer of `jetstream`.
     pub(super) fn new(answers: Rc<Answers>, jetstream: &Jetstream) -> Self {
         let (stream, consumer) = (jetstream.stream.to_string(), jetstream.consumer.to_string());
-        Self { answers, prefix: jetstream.api(), stream, consumer }
+        let state = answers.connection_state();
+        Self { answers, state, prefix: jetstream.api(), stream, consumer }
     }
 
     /// The stream; none where there is none.
@@ -114,8 +118,15 @@ impl Api {
 
     async fn request<T: DeserializeOwned>(&self, what: &str, question: &[u8]) -> Result<T, ApiError> {
         let subject = format!("{}.{what}", self.prefix);
-        let answer = self.answers.ask(&subject, question, ANSWER).await;
-        let answer = answer.ok_or_else(|| self.answers.refusal().map_or(ApiError::Silence, ApiError::Inbox))?;
+        let refusals = || self.state.refused_publications(&subject);
+        let before = refusals();
+        let Some(answer) = self.answers.ask(&subject, question, ANSWER).await else {
+            return Err(match self.answers.refusal() {
+                Some(why) => ApiError::Inbox(why),
+                None if refusals() > before => ApiError::Forbidden(subject),
+                None => ApiError::Silence,
+            });
+        };
         if answer.status() == Some(503) {
             return Err(ApiError::NoResponders);
         }
