@@ -176,7 +176,9 @@ impl Lane {
 
     fn streams(&self) -> Rc<Streams> {
         let mut streams = self.streams.borrow_mut();
-        Rc::clone(streams.get_or_insert_with(|| Rc::new(Streams::over(&self.connection, self.clock))))
+        Rc::clone(streams.get_or_insert_with(|| {
+            Rc::new(Streams::over(&self.connection, self.offerer.is_some(), self.clock))
+        }))
     }
 
     /// Says that this generation of routes runs here, when NATS knows of their subscriptions. Where there is no connection,

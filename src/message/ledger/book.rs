@@ -81,8 +81,8 @@ struct Beat {
 /// What a delivery is to a book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// Not known: it is in hand from now on.
-    New,
+    /// Not known: it is in hand from now on. Whether it is the only one for which heartbeats are planned.
+    New { is_only: bool },
     /// Another copy of what is in hand, or done with: there is nothing to do for it.
     Repeat,
 }
@@ -155,7 +155,7 @@ impl Book {
             self.consumer = Some(origin.consumer.into());
         }
         self.plan(Beat { due, sequence: origin.sequence });
-        Arrival::New
+        Arrival::New { is_only: self.beats.len() == 1 }
     }
 
     /// Takes note of a delivery where that is known here, and says whether it is. What is in hand is acknowledged by the

@@ -223,30 +223,34 @@ impl Ledger {
     /// Takes note of a delivery. Returns what settles the message, and how often it was attempted before, as far as is
     /// known; none where it is here already.
     pub fn arrived(&self, origin: &Origin<'_>, reply: &str, now: Time) -> Option<(AckHandle, u32)> {
-        let Inner { book, group, .. } = &*self.0;
+        let group = &self.0.group;
         let gone = group.gone(origin, now);
         let may_be_known = origin.delivered > 1 || origin.sequence <= group.repeats_up_to.load(Relaxed);
-        if !may_be_known {
-            let arrival = lock(book).arrived(origin, reply, gone, now);
-            return (arrival == Arrival::New).then(|| (self.handle(origin), 0));
+        if may_be_known && self.is_known(origin, reply) {
+            return None;
         }
+        let arrival = self.book().arrived(origin, reply, gone, now);
+        let Arrival::New { is_only } = arrival else { return None };
+        if is_only {
+            // Nobody may be waiting for the time of its first heartbeat.
+            self.0.news.notify_one();
+        }
+        let key = (origin.sequence, origin.published);
+        let attempts = if may_be_known { lock(&group.attempts).of(key) } else { 0 };
+        Some((AckHandle::new(self.clone(), origin.sequence, origin.published), attempts))
+    }
+
+    /// Whether a delivery is known on any lane.
+    fn is_known(&self, origin: &Origin<'_>, reply: &str) -> bool {
         let mut known = false;
-        group.each(|ledger| {
+        self.0.group.each(|ledger| {
             if !known && lock(&ledger.book).repeated(origin, reply) {
                 known = true;
                 // An end of it may be to be said again.
                 ledger.news.notify_one();
             }
         });
-        if known || lock(book).arrived(origin, reply, gone, now) == Arrival::Repeat {
-            return None;
-        }
-        let attempts = lock(&group.attempts).of((origin.sequence, origin.published));
-        Some((self.handle(origin), attempts))
-    }
-
-    fn handle(&self, origin: &Origin<'_>) -> AckHandle {
-        AckHandle::new(self.clone(), origin.sequence, origin.published)
+        known
     }
 
     pub(super) fn settle(&self, sequence: u64, published: u64, kind: AckKind) {

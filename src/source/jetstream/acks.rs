@@ -13,15 +13,15 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::feed::Common;
+use super::{attempts::SharedAttempts, feed::Common};
 use crate::{
     base::clock::Time,
     config::Jetstream,
     message::{
         acknowledgement::AckKind,
-        ledger::{Ledger, Saying},
+        ledger::{Ledger, Ledgers, Saying},
     },
-    nats::Outgoing,
+    nats::{Attached, Outgoing},
 };
 
 /// How many acks go out together at most.
@@ -40,6 +40,8 @@ const LONGEST_SIGN: Duration = Duration::from_secs(10);
 pub(super) struct Acks {
     pub(super) ledger: Ledger,
     common: Common,
+    /// Tells the other replicas how often messages were attempted; none where replicas tell each other nothing.
+    attempts: Option<SharedAttempts>,
     /// What the reply subjects of all messages begin with, as long as no message has told.
     consumer: String,
     /// The connection over which the stream is known to be the one that the ledger is about.
@@ -91,10 +93,12 @@ pub(super) enum AckTrouble {
 
 impl Acks {
     pub(super) fn new(ledger: Ledger, common: Common, jetstream: &Jetstream) -> Rc<Self> {
+        let attempts = common.shares_attempts.then(|| SharedAttempts::over(&common.connection, jetstream));
         let connection = Cell::new(common.connection.connections());
         Rc::new(Self {
             ledger,
             common,
+            attempts,
             consumer: format!("$JS.ACK.{}.{}", jetstream.stream, jetstream.consumer),
             verified: Cell::new(None),
             path: Cell::new(Path::Unknown),
@@ -126,6 +130,11 @@ impl Acks {
                 () = close.cancelled() => return,
             }
         }
+    }
+
+    /// Has `ledgers` remember what other replicas say of attempts, for as long as the result is kept.
+    pub(super) fn listen(&self, ledgers: &Ledgers) -> Option<Attached> {
+        self.attempts.as_ref().map(|attempts| attempts.listen(ledgers))
     }
 
     /// The stream is known to be the one that the ledger is about, over the present connection.
@@ -198,6 +207,8 @@ impl Acks {
             self.path.set(Path::Unknown);
         }
         given_up.into_iter().for_each(|number| self.common.answers.forget(number));
+        // Before another sign is sent, which would begin the wait anew.
+        self.look_for_trouble(now);
         let due = self.ledger.next_due();
         let wants = self.ledger.has_news() || due.is_some_and(|due| due <= now) || self.wants_sign.get();
         match self.path.get() {
@@ -209,7 +220,6 @@ impl Acks {
             Path::Unknown | Path::Asked { .. } => {}
             Path::Open => self.say_all(now),
         }
-        self.look_for_trouble(now);
         let asked = match self.path.get() {
             Path::Asked { at, patience, .. } => Some(at + patience),
             Path::Open => self.ledger.next_due(),
@@ -254,6 +264,11 @@ impl Acks {
 
     fn say_all(self: &Rc<Self>, now: Time) {
         let connection = &self.common.connection;
+        for returned in self.ledger.take_returned() {
+            if let Some(attempts) = &self.attempts {
+                attempts.tell(returned);
+            }
+        }
         while self.ledger.has_news() && self.ledger.unanswered() < MOST_UNANSWERED {
             let Some((number, reply)) = self.common.answers.expect_saying(self) else { break };
             let is_complete = self.ledger.say(number, BATCH, now, |saying: Saying<'_>| {

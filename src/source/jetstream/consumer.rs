@@ -92,19 +92,24 @@ impl Facts {
 }
 
 /// Which stream and consumer they are.
-pub(super) fn life(stream: &stream::Info, consumer: &consumer::Info) -> Life {
+pub(super) fn life(stream: Option<&stream::Info>, consumer: &consumer::Info) -> Life {
     Life {
-        stream: stream.created.unix_timestamp_nanos(),
+        stream: age(stream),
         consumer: consumer.created.unix_timestamp_nanos(),
-        last_sequence: stream.state.last_sequence,
+        last_sequence: stream.map_or(u64::MAX, |stream| stream.state.last_sequence),
         continues: consumer.config.metadata.contains_key(CONTINUES),
     }
 }
 
+/// When a stream was made, in nanoseconds since 1970; 0 where that is not known.
+pub(super) fn age(stream: Option<&stream::Info>) -> i128 {
+    stream.map_or(0, |stream| stream.created.unix_timestamp_nanos())
+}
+
 /// What decides whether a message would come back.
-pub(super) fn limits(stream: &stream::Info, consumer: &consumer::Info) -> Limits {
+pub(super) fn limits(stream: Option<&stream::Info>, consumer: &consumer::Info) -> Limits {
     Limits {
-        max_age: Some(stream.config.max_age).filter(|age| !age.is_zero()),
+        max_age: stream.map(|stream| stream.config.max_age).filter(|age| !age.is_zero()),
         max_deliver: u64::try_from(consumer.config.max_deliver).ok().filter(|most| *most > 0),
     }
 }
@@ -144,6 +149,19 @@ pub fn judge(
     if jetstream.create {
         findings.extend(differences(config, jetstream));
     }
+    findings
+}
+
+/// What is not as it should be in the `consumer` of `route`, whose stream can't be looked at.
+pub(super) fn judge_alone(consumer: &consumer::Info, route: &config::Route) -> Vec<Finding> {
+    let Some(jetstream) = &route.jetstream else { return Vec::new() };
+    let mut findings = kind(&consumer.config, jetstream);
+    findings.extend(deliveries(consumer));
+    findings.push(Finding::warning(format!(
+        "the user lacks the permission to look at the stream ($JS.API.STREAM.INFO.{}): whether its messages come is not \
+         known, nor whether one that is made anew is another one",
+        jetstream.stream
+    )));
     findings
 }
 

@@ -41,5 +41,7 @@ impl<D> Clone for Feed<D> {
 pub(super) struct Common {
     pub(super) connection: Connection,
     pub(super) answers: Rc<Answers>,
+    /// Whether replicas tell each other how often messages were attempted.
+    pub(super) shares_attempts: bool,
     pub(super) clock: Clock,
 }

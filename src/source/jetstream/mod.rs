@@ -6,6 +6,7 @@
 mod acks;
 mod answers;
 mod api;
+mod attempts;
 pub mod consumer;
 mod credit;
 mod feed;
@@ -62,10 +63,11 @@ impl Pulling {
 }
 
 impl Streams {
-    /// Over `connection`, which may not be connected yet.
-    pub fn over(connection: &Connection, clock: Clock) -> Self {
+    /// Over `connection`, which may not be connected yet. `shares_attempts` says whether replicas tell each other how often
+    /// messages were attempted.
+    pub fn over(connection: &Connection, shares_attempts: bool, clock: Clock) -> Self {
         let answers = Rc::new(Answers::over(connection));
-        let common = Common { connection: connection.clone(), answers, clock };
+        let common = Common { connection: connection.clone(), answers, shares_attempts, clock };
         Self { common, close: CancellationToken::new(), tasks: TaskTracker::new() }
     }
 

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     acks::Acks,
-    api::Api,
+    api::{Api, ApiError},
     consumer::{self, Facts, Finding, Severity},
     feed::{Common, Feed},
     session::{PullSession, SILENCE},
@@ -40,7 +40,8 @@ pub(super) struct Puller<D> {
 
 /// A stream and its consumer, as they are now.
 struct Found {
-    stream: stream::Info,
+    /// None where the user lacks the permission to ask for it.
+    stream: Option<stream::Info>,
     consumer: Info,
     /// When they were asked for, and the highest sequence that had come by then.
     asked: Time,
@@ -55,6 +56,7 @@ impl<D: Deliver + 'static> Puller<D> {
         // asked again soon.
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), 2.0, Jitter::Full);
         let mut failures = 0;
+        let _heard = self.is_first().then(|| self.acks.listen(self.ledgers()));
         loop {
             let began = Instant::now();
             let opened = tokio::select! {
@@ -106,8 +108,7 @@ impl<D: Deliver + 'static> Puller<D> {
     async fn find(&self) -> Result<Found, Trouble> {
         let (route, jetstream) = (&self.feed.route, &self.feed.jetstream);
         let (asked, highest) = (self.common.clock.now(), self.ledgers().highest());
-        let stream = self.api.stream().await?;
-        let stream = stream.ok_or_else(|| Trouble::NoStream(jetstream.stream.to_string()))?;
+        let stream = self.stream().await?;
         if let Some(consumer) = self.api.consumer().await? {
             return Ok(Found { stream, consumer, asked, highest, made: None });
         }
@@ -118,8 +119,10 @@ impl<D: Deliver + 'static> Puller<D> {
         if !jetstream.create {
             return Err(missing());
         }
-        usable(&consumer::judge_stream(&stream, &route.settings))?;
-        let after = self.ledgers().goes_on_after(stream.created.unix_timestamp_nanos());
+        if let Some(stream) = &stream {
+            usable(&consumer::judge_stream(stream, &route.settings))?;
+        }
+        let after = self.ledgers().goes_on_after(consumer::age(stream.as_ref()));
         let config = consumer::made(jetstream, &route.settings.subject, after);
         let is_made = self.api.create(&config).await.map_err(Trouble::Create)?;
         let begins = match after {
@@ -130,11 +133,24 @@ impl<D: Deliver + 'static> Puller<D> {
         Ok(Found { stream, consumer, asked, highest, made: is_made.then_some(begins) })
     }
 
+    async fn stream(&self) -> Result<Option<stream::Info>, Trouble> {
+        match self.api.stream().await {
+            Ok(Some(stream)) => Ok(Some(stream)),
+            Ok(None) => Err(Trouble::NoStream(self.feed.jetstream.stream.to_string())),
+            // Much is not known then, but messages can be taken.
+            Err(ApiError::Forbidden(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// What is not as it should be, and can be lived with.
     fn judge(&self, found: &Found) -> Result<Vec<Finding>, Trouble> {
         let settings = &self.feed.route.settings;
         let max_payload = self.common.connection.max_payload();
-        let findings = consumer::judge(&found.stream, &found.consumer, settings, max_payload);
+        let findings = match &found.stream {
+            Some(stream) => consumer::judge(stream, &found.consumer, settings, max_payload),
+            None => consumer::judge_alone(&found.consumer, settings),
+        };
         usable(&findings)?;
         Ok(findings)
     }
@@ -143,6 +159,7 @@ impl<D: Deliver + 'static> Puller<D> {
     fn take_note(&self, found: &Found) -> Facts {
         let Found { stream, consumer, asked, highest, made } = found;
         let (facts, ledgers) = (Facts::of(consumer), self.ledgers());
+        let stream = stream.as_ref();
         let (life, limits) = (consumer::life(stream, consumer), consumer::limits(stream, consumer));
         let turn = ledgers.observe(life, limits, *highest);
         ledgers.known(facts.floor, facts.delivered, *asked);
@@ -207,7 +224,7 @@ impl<D: Deliver + 'static> Puller<D> {
 
     async fn look(&self) -> Result<(), Trouble> {
         let (asked, highest) = (self.common.clock.now(), self.ledgers().highest());
-        let stream = self.api.stream().await?.ok_or(Trouble::Changed)?;
+        let stream = self.stream().await?;
         let consumer = self.api.consumer().await?.ok_or(Trouble::Changed)?;
         let found = Found { stream, consumer, asked, highest, made: None };
         let findings = self.judge(&found)?;

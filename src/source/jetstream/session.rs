@@ -18,7 +18,7 @@ use super::{
     acks::Acks,
     api::Api,
     consumer::RequestLimits,
-    credit::Credit,
+    credit::{Credit, FEW},
     feed::{Common, Feed},
     prefetch::Prefetch,
     trouble::Trouble,
@@ -35,8 +35,9 @@ use crate::{
 pub(super) const SILENCE: Duration = Duration::from_secs(11);
 /// How often the server says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long the server keeps a request.
+/// How long the server keeps a request for a few messages, and one for many: it can't be taken back.
 const EXPIRES: Duration = Duration::from_secs(30);
+const BRIEF: Duration = Duration::from_secs(1);
 /// How much longer a request is remembered here: the last that the server sent for it may still be on its way.
 const LATE: Duration = Duration::from_secs(5);
 /// How often to look whether all is well, though nothing tells otherwise.
@@ -64,9 +65,8 @@ pub(super) struct PullSession<'a, D> {
     prefetch: Prefetch,
     /// Whether more messages would have been asked for, but for the bytes.
     is_short_of_bytes: bool,
-    /// When messages were last asked for, and with how many bytes.
+    /// When messages were last asked for.
     asked: Time,
-    asked_bytes: usize,
     connection_changed: watch::Receiver<u64>,
     connections: u64,
     timer: Timer,
@@ -82,8 +82,6 @@ struct Taker<D> {
     heard: Cell<Time>,
     /// Why nothing more will come.
     ended: RefCell<Option<Trouble>>,
-    /// Whether the next message is larger than what was asked for last.
-    is_too_large: Cell<bool>,
     /// Notified when there is something to look at.
     news: Notify,
 }
@@ -94,7 +92,7 @@ impl<D: Deliver + 'static> Sink for Taker<D> {
         // What has come from a stream is a message, whatever status its publisher has given it.
         match message.reply().and_then(Origin::parse) {
             Some(origin) => {
-                self.credit.borrow_mut().came(message.length());
+                self.credit.borrow_mut().came(message.length(), now);
                 if let Some(message) = self.accept(&message, &origin, now) {
                     self.feed.pipeline.offer(message);
                 }
@@ -136,10 +134,7 @@ impl<D: Deliver + 'static> Taker<D> {
         let left = said.header(names::PENDING_MESSAGES);
         match left.and_then(|left| left.parse().ok()) {
             Some(left) => {
-                self.credit.borrow_mut().settle(left);
-                if said.description().contains("MaxBytes") {
-                    self.is_too_large.set(true);
-                }
+                self.credit.borrow_mut().ended(left, said.description().contains("MaxBytes"));
             }
             None => {
                 let why = said.description();
@@ -168,10 +163,9 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
             feed: feed.clone(),
             acks: Rc::clone(acks),
             subject: feed.route.settings.subject.as_str().into(),
-            credit: RefCell::default(),
+            credit: RefCell::new(Credit::new(Prefetch::MOST.min(limits.messages))),
             heard: Cell::new(now),
             ended: RefCell::default(),
-            is_too_large: Cell::new(false),
             news: Notify::new(),
         });
         let connection = &common.connection;
@@ -188,7 +182,6 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
             prefetch: Prefetch::new(feed.pipeline.concurrency()),
             is_short_of_bytes: false,
             asked: now,
-            asked_bytes: 0,
             connection_changed: connection.state().changes(),
             connections: connection.connections(),
             timer: Timer::new(common.clock),
@@ -283,8 +276,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         if credit.messages() > 0 && now.since(self.taker.heard.get()) > SILENCE {
             return Err(Trouble::Silence);
         }
-        // It may be another time now.
-        self.taker.is_too_large.set(false);
+        credit.forget_too_small();
         Ok(())
     }
 
@@ -295,9 +287,8 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         let (wanted, asked) = (self.prefetch.wanted(), credit.messages());
         // Retries that wait here are work too. With many of them there is no point in more.
         let held = capacity.queued + asked + capacity.retrying / 4;
-        // Half of what is wanted at a time: two requests are on their way, and none is for a handful.
         let messages = if held <= wanted / 2 { wanted - held } else { 0 };
-        let messages = messages.min(capacity.messages.saturating_sub(asked)).min(self.limits.messages);
+        let messages = messages.min(credit.room()).min(capacity.messages.saturating_sub(asked));
         if messages == 0 {
             return None;
         }
@@ -305,21 +296,20 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         // A lane whose part is smaller than one message may take a single one of what the others leave.
         let bytes = capacity.bytes.max(capacity.bytes_at_most.min(least));
         let free = bytes.saturating_sub(credit.bytes());
-        let is_idle = held == 0 && self.feed.pipeline.is_idle();
-        let bytes = if free >= least {
-            // Some are left for the next request.
-            least.max(free / 2)
-        } else if is_idle {
+        if free < least && held == 0 && self.feed.pipeline.is_idle() {
             // However little room there is, an empty queue takes any one message that fits at all.
-            return Some((1, least.min(self.limits.bytes)));
-        } else if free >= SMALLEST && !(self.taker.is_too_large.get() && free <= self.asked_bytes) {
-            free
-        } else {
+            return Some((1, least));
+        }
+        // Some are left for the next request.
+        let bytes = if free >= least { least.max(free / 2) } else { free };
+        // Less than a message takes would be answered with nothing, again and again.
+        let too_small = credit.too_small().unwrap_or_default().max(SMALLEST);
+        if bytes <= too_small {
             self.is_short_of_bytes = true;
             return None;
-        };
+        }
         // What the server does not count: what keeping even the smallest message takes.
-        Some((messages.min((free / SMALLEST).max(1)), bytes.min(self.limits.bytes)))
+        Some((messages.min((free / SMALLEST).max(1)), bytes))
     }
 
     /// Asks for what there is room for.
@@ -331,19 +321,15 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
             return Ok(());
         }
         let Some((messages, bytes)) = self.wanted() else { return Ok(()) };
-        if self.taker.is_too_large.get() && bytes <= self.asked_bytes {
-            // It would be answered with nothing again.
-            return Ok(());
-        }
-        self.taker.is_too_large.set(false);
-        let expires = EXPIRES.min(self.limits.expires);
+        let (messages, bytes) = (messages.min(self.limits.messages), bytes.min(self.limits.bytes));
+        let expires = if messages > FEW { BRIEF } else { EXPIRES }.min(self.limits.expires);
         let mut credit = self.taker.credit.borrow_mut();
         // Before this request the server had no reason to say anything.
         if credit.messages() == 0 {
             self.taker.heard.set(now);
         }
         credit.ask(messages, bytes, now + expires + LATE);
-        (self.asked, self.asked_bytes) = (now, bytes);
+        self.asked = now;
         self.feed.stats.lag.last_pull.set(unix_seconds());
         let request = serde_json::json!({
             "batch": messages,

@@ -119,7 +119,7 @@ async fn who_makes_the_consumer_anew_by_hand_gets_all_once_more() {
     stream.delete_consumer("broadcaster-default").await.unwrap();
     stream.create_consumer(config).await.unwrap();
     daemon.signal(rustix::process::Signal::CONT);
-    hook.wait_delivered(200, PATIENCE).await;
+    hook.wait_for(|hook| hook.delivered() == 200, PATIENCE).await;
     wait_acknowledged(&stream).await;
     stop(daemon).await;
     assert_eq!((hook.distinct(), hook.duplicates().len()), (100, 100));
