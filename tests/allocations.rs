@@ -38,7 +38,7 @@ fn allocations(messages: usize) -> u64 {
         nats: config.nats,
         routes: registry.subscribe(),
         status: Arc::clone(&status),
-        handover: None,
+        offers: None,
         clock: Clock::start(),
     };
     let publisher = thread::spawn(move || {

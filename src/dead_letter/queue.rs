@@ -98,7 +98,7 @@ impl LetterQueue {
                 (None, _) => publisher.recovered(),
                 (Some(_), Err(error)) => publisher.report(&ErrorChain(&error).to_string()),
                 (Some(reason), Ok(())) => {
-                    publisher.report(&format!("the stream does not take them: {reason}"))
+                    publisher.report(&format!("the stream does not take them: {reason}"));
                 }
             }
             publisher.settle(conclusion.ended);

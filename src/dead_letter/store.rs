@@ -207,11 +207,11 @@ impl Store {
         if let Some(last) = found.keys().last() {
             (cursor.after, cursor.window) = (*last, window(cursor.window, &found));
         }
-        let letters = found.into_values().map(|raw| self.letter(raw)).collect::<Result<Vec<_>, _>>()?;
+        let letters = found.values().map(|raw| self.letter(raw)).collect::<Result<Vec<_>, _>>()?;
         Ok(letters.into_iter().filter(|letter| self.is_plain() || letter.route().is_some()).collect())
     }
 
-    fn letter(&self, raw: Raw) -> Result<Stored, StoreError> {
+    fn letter(&self, raw: &Raw) -> Result<Stored, StoreError> {
         let decoded = |text: &str| BASE64.decode(text.as_bytes()).map_err(failed("read a dead letter"));
         let at = humantime::parse_rfc3339(&raw.time).unwrap_or(SystemTime::UNIX_EPOCH);
         let (block, payload) = (decoded(&raw.hdrs)?.into(), decoded(&raw.data)?.into());
@@ -221,7 +221,7 @@ impl Store {
     /// The whole letter with this sequence, payload included; none where it is gone.
     pub async fn get(&self, sequence: u64) -> Result<Option<Stored>, StoreError> {
         let raw = read(self.context.clone(), self.name().to_owned(), json!({ "seq": sequence })).await?;
-        raw.map(|raw| self.letter(raw)).transpose()
+        raw.map(|raw| self.letter(&raw)).transpose()
     }
 
     /// Removes the letter with this sequence. One that is gone already is as good as removed.

@@ -98,6 +98,14 @@ fn subject(group: &QueueGroup) -> String {
     subject(&utf8_percent_encode(group.as_str(), UNFIT).to_string())
 }
 
+/// The queue group in which the members of `group` listen for offers: its own, but where one of its `routes` is subscribed to
+/// so much that it gets offers as well. To NATS, those subscriptions would be members too, and most offers would go to them.
+fn queue<'r>(group: &QueueGroup, mut routes: impl Iterator<Item = &'r Route>) -> String {
+    let offers = subject(group).parse::<PublishSubject>();
+    let takes = |route: &Route| offers.as_ref().is_ok_and(|offers| route.subject.matches(offers));
+    if routes.any(takes) { format!("{group}.handover") } else { group.to_string() }
+}
+
 /// The answer to an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reply {

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Reply, echo::Echo, is_core, subject, wire::Parcel};
+use super::{Reply, echo::Echo, is_core, queue, subject, wire::Parcel};
 use crate::{
     base::clock::{Clock, Time},
     config::{QueueGroup, RouteName},
@@ -217,7 +217,9 @@ impl Listening {
         for route in core() {
             let name = &route.settings.queue_group;
             if self.groups.iter().all(|group| group.name != *name) {
-                let offers = self.connection.subscribe(&subject(name), Some(name.as_str()));
+                let settings = core().map(|route| &route.settings);
+                let queue = queue(name, settings.filter(|route| route.queue_group == *name));
+                let offers = self.connection.subscribe(&subject(name), Some(&queue));
                 self.groups.push(Group { name: name.clone(), offers });
             }
         }

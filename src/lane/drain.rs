@@ -47,6 +47,7 @@ impl Lane {
                     None
                 }
                 Source::Stream(pulling) => Some(pulling),
+                Source::PassedOn => None,
             };
             draining.push((route, pipeline, pulling));
         }

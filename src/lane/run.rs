@@ -34,8 +34,10 @@ pub(super) struct Running {
 }
 
 pub(super) enum Source {
-    Core(Membership),
+    Core(Membership<Client>),
     Stream(Pulling),
+    /// What it was goes on for the successor.
+    PassedOn,
 }
 
 pub(super) struct Lane {
@@ -155,7 +157,14 @@ impl Lane {
         let source = match &settings.jetstream {
             None => {
                 let (pipeline, status) = (Rc::clone(&pipeline), Arc::clone(status));
-                Source::Core(core::join(&self.connection, route, pipeline, status, self.number))
+                let membership = match self.membership_of(settings) {
+                    Some(membership) => {
+                        membership.pass_on(route, pipeline, status);
+                        membership
+                    }
+                    None => core::join(&self.connection, route, pipeline, status, self.number),
+                };
+                Source::Core(membership)
             }
             Some(jetstream) => {
                 let streams = self.streams();
@@ -164,6 +173,23 @@ impl Lane {
             }
         };
         Running { route: Arc::clone(route), pipeline, source }
+    }
+
+    /// Takes the membership of a route that runs already and is in the queue group that `settings` want.
+    fn membership_of(&self, settings: &config::Route) -> Option<Membership<Client>> {
+        let mut running = self.running.borrow_mut();
+        let former = running.get_mut(&settings.name)?;
+        let known = &former.route.settings;
+        if known.subject != settings.subject || known.queue_group != settings.queue_group {
+            return None;
+        }
+        match std::mem::replace(&mut former.source, Source::PassedOn) {
+            Source::Core(membership) => Some(membership),
+            other => {
+                former.source = other;
+                None
+            }
+        }
     }
 
     /// What is under way here at the webhook of `settings`, where the route runs already.

@@ -1,7 +1,7 @@
 //! The core source: the membership of a route in its queue group, on one lane. Messages go straight from the block that
 //! they were read into to the route's pipeline, whose queue decides about those that it has no room for.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use tracing::{debug, info};
 
@@ -23,7 +23,10 @@ const LEAVING: Duration = Duration::from_secs(3);
 const HAND_OVER: &str = "broadcaster.handover.";
 
 /// A route's membership in its queue group, to be ended by [`leave`].
-pub struct Membership(Attached);
+pub struct Membership<D> {
+    attached: Attached,
+    member: Rc<Member<D>>,
+}
 
 /// Makes `pipeline` a member of the queue group of `route`. Where there is no connection, the subscription follows when
 /// there is one; `status` tells whether the server has confirmed it.
@@ -33,28 +36,45 @@ pub fn join<D: Deliver + 'static>(
     pipeline: Rc<Pipeline<D>>,
     status: Arc<SourceStatus>,
     lane: usize,
-) -> Membership {
+) -> Membership<D> {
     let settings = &route.settings;
     let subject: Arc<str> = settings.subject.as_str().into();
-    let member = Member {
+    let member = Rc::new(Member {
         excluded: Excluded::from(&subject, &connection.inboxes()),
         subject,
         ids: FreshIds::default(),
-        pipeline,
-        route: Arc::clone(route),
-        status,
+        served: RefCell::new(Served { pipeline, route: Arc::clone(route), status }),
         lane,
-    };
+    });
     let group = settings.queue_group.as_str();
-    Membership(connection.attach(settings.subject.as_str(), Some(group), Rc::new(member)))
+    let sink = Rc::clone(&member) as Rc<dyn Sink>;
+    let attached = connection.attach(settings.subject.as_str(), Some(group), sink);
+    Membership { attached, member }
+}
+
+impl<D: Deliver + 'static> Membership<D> {
+    /// Has `pipeline` get what comes from now on, for a `route` of the same queue group.
+    ///
+    /// To join anew and to leave then would not be as good: a server chooses the member that gets a message some time
+    /// before it sends it, and drops the message where that one has left in between. No answer of the server tells that
+    /// there is no such message any more.
+    pub fn pass_on(&self, route: &Arc<Route>, pipeline: Rc<Pipeline<D>>, status: Arc<SourceStatus>) {
+        let served = Served { pipeline, route: Arc::clone(route), status };
+        let former = self.member.served.replace(served);
+        if let Some(why) = self.attached.refusal() {
+            self.member.refused(&why);
+        } else if former.status.is_live() {
+            self.member.confirmed();
+        }
+    }
 }
 
 /// Leaves the queue groups of `memberships` without losing a message that the server has sent already.
-pub async fn leave(connection: &Connection, memberships: Vec<Membership>) {
+pub async fn leave<D>(connection: &Connection, memberships: Vec<Membership<D>>) {
     if memberships.is_empty() {
         return;
     }
-    memberships.iter().for_each(|Membership(attached)| attached.end());
+    memberships.iter().for_each(|membership| membership.attached.end());
     // What the server has sent before it heard of the end arrives before its answer.
     if connection.round_trip(LEAVING).await.is_err() {
         debug!("the NATS server does not confirm the end of subscriptions");
@@ -65,10 +85,15 @@ struct Member<D> {
     subject: Arc<str>,
     ids: FreshIds,
     excluded: Option<Excluded>,
+    served: RefCell<Served<D>>,
+    lane: usize,
+}
+
+/// Whom a membership serves at present.
+struct Served<D> {
     pipeline: Rc<Pipeline<D>>,
     route: Arc<Route>,
     status: Arc<SourceStatus>,
-    lane: usize,
 }
 
 impl<D: Deliver + 'static> Sink for Member<D> {
@@ -77,19 +102,20 @@ impl<D: Deliver + 'static> Sink for Member<D> {
             return;
         }
         let message = accept(message, &self.subject, now, || self.ids.next(now));
-        self.pipeline.offer(message);
+        self.served.borrow().pipeline.offer(message);
     }
 
     fn taken(&self) {
-        self.pipeline.wake_workers();
+        self.served.borrow().pipeline.wake_workers();
     }
 
     fn confirmed(&self) {
-        let (settings, lane) = (&self.route.settings, self.lane);
+        let Served { route: served, status, .. } = &*self.served.borrow();
+        let (settings, lane) = (&served.settings, self.lane);
         let route = settings.name.as_str();
-        match self.status.went_live() {
+        match status.went_live() {
             SourceState::Live => {}
-            SourceState::Starting(_) if self.route.went_live() => info!(
+            SourceState::Starting(_) if served.went_live() => info!(
                 route,
                 subject = settings.subject.as_str(),
                 queue_group = settings.queue_group.as_str(),
@@ -103,7 +129,7 @@ impl<D: Deliver + 'static> Sink for Member<D> {
 
     fn refused(&self, why: &str) {
         let trouble = format!("NATS refuses the subscription to {}: {why}", self.subject);
-        self.status.failed_by(&trouble);
+        self.served.borrow().status.failed_by(&trouble);
     }
 }
 

@@ -328,3 +328,46 @@ async fn a_connection_that_the_server_cuts_for_slowness_is_counted_and_made_agai
     let account = daemon.stop().await;
     assert!(account.adds_up(), "{account:?}");
 }
+#[tokio::test]
+async fn a_lost_connection_says_why_and_to_whom_there_is_one_again() {
+    let mut nats = NatsServer::start().await;
+    let hook = Webhook::start();
+    let daemon = daemon(&nats.url(), &hook).env(THREADS, "1").start_ready().await;
+    nats.kill();
+    daemon.wait_log("connection to NATS lost", SOON).await;
+    nats.restart().await;
+    daemon.ready(SOON).await;
+    let lost = daemon.events("connection to NATS lost, connecting again");
+    assert!(lost.iter().all(|line| line["error"].as_str().is_some_and(|why| !why.is_empty())), "{lost:?}");
+    let again = daemon.events("connected to NATS");
+    let server =
+        |line: &&serde_json::Value| line["server"].as_str().is_some_and(|at| nats.url().contains(at));
+    assert!(again.iter().any(|line| server(&line)), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_route_that_takes_everything_gets_no_echo_of_what_is_said_about_it() {
+    let nats = NatsServer::start().await;
+    let hook = Webhook::start();
+    let mut daemon =
+        daemon(&nats.url(), &hook).env("NATS_SUBJECT", ">").env(THREADS, "2").start_ready().await;
+    let other = self::daemon(&nats.url(), &hook).env("NATS_SUBJECT", ">").start_ready().await;
+    let mut publisher = publisher(&nats).await;
+    publisher.burst(100).await;
+    hook.wait_delivered(100, SOON).await;
+    hook.answer(503);
+    publisher.burst(100).await;
+    // What this one has in hand it hands over when it stops.
+    let account = daemon.stop().await;
+    assert!(account.adds_up(), "{account:?}");
+    hook.answer(200);
+    hook.wait_for(|hook| hook.missing(0..200).is_empty(), SOON).await;
+    let mut other = other;
+    assert!(other.stop().await.adds_up());
+    assert!(hook.duplicates().is_empty(), "{}", hook.summary());
+    for request in hook.requests() {
+        let subject = request.header("broadcaster-subject");
+        let kept = ["$", "broadcaster.", "_INBOX.broadcaster-"];
+        assert!(!kept.iter().any(|kept| subject.starts_with(kept)), "{subject}: {}", request.text());
+    }
+}

@@ -32,7 +32,7 @@ struct Rotation {
 impl Rotation {
     /// A daemon whose setting `key` names a file that holds `secret`, which a server with this configuration lets in.
     async fn begin(config: &str, key: &str, secret: &str, more: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("a directory can be made");
         let file = written(directory.path(), "secret", secret);
         let nats = server(config).await;
         let hook = Webhook::start();

@@ -33,12 +33,17 @@ impl Reserved {
 
 const INBOXES: &str = "answers to clients";
 
-const RESERVED: [Reserved; 5] = [
+const RESERVED: [Reserved; 6] = [
     Reserved::of("_INBOX.>", INBOXES, "_INBOX.id.1"),
     Reserved::of("$JS.API.>", "requests to JetStream", "$JS.API.INFO"),
     Reserved::of("$JS.ACK.>", "acks to JetStream", "$JS.ACK.s.c.1.2.3.4.5"),
     Reserved::of("$SYS.REQ.>", "requests to servers", "$SYS.REQ.SERVER.PING"),
     Reserved::of("broadcaster.handover.>", "messages that replicas hand over", "broadcaster.handover.group"),
+    Reserved::of(
+        "broadcaster.replay.>",
+        "claims of those who replay dead letters",
+        "broadcaster.replay.STREAM",
+    ),
 ];
 
 /// All of JetStream's own subjects; of those, its events are for whoever wants them.
@@ -117,12 +122,12 @@ mod tests {
             ("todos.events", None, 0),
             ("*.created", None, 0),
             ("_INBOX", None, 0),
-            ("broadcaster.>", None, 1),
+            ("broadcaster.>", None, 2),
             ("*.handover.*", None, 1),
             ("*.*", None, 0),
-            ("*.*.*", None, 3),
-            (">", None, 5),
-            ("*.>", None, 5),
+            ("*.*.*", None, 4),
+            (">", None, 6),
+            ("*.>", None, 6),
             ("$SYS.>", None, 1),
             ("$SYS.ACCOUNT.*.CONNECT", None, 0),
             ("$JS.EVENT.ADVISORY.>", None, 0),

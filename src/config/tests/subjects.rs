@@ -40,7 +40,7 @@ fn inboxes_of_ones_own_are_kept_too() {
     assert!(warnings[0].contains("also receives own.inboxes.> (answers to clients): take"), "{warnings:?}");
     assert!(with("_INBOX.a").error().contains("is among \"_INBOX.>\""));
     assert_eq!(with("own.todos").warnings(), Vec::<String>::new());
-    let within = super::given(ROUTE).flag("nats.inbox_prefix", "_INBOX.own", "--set");
+    let within = given(ROUTE).flag("nats.inbox_prefix", "_INBOX.own", "--set");
     assert_eq!(within.warnings(), Vec::<String>::new());
     for wrong in ["own.*", "own.", "a b", ">"] {
         let error = given(ROUTE).flag("nats.inbox_prefix", wrong, "--set").error();
@@ -53,7 +53,10 @@ fn what_covers_it_among_other_things_is_said() {
     for (subject, covered) in [
         (">", "_INBOX.> (answers to clients), $JS.API.> (requests to JetStream), $JS.ACK.>"),
         ("*.*.*", "_INBOX.> (answers to clients), $JS.API.> (requests to JetStream), broadcaster.handover.>"),
-        ("broadcaster.>", "broadcaster.handover.> (messages that replicas hand over): take a narrower one"),
+        (
+            "broadcaster.>",
+            "broadcaster.handover.> (messages that replicas hand over), broadcaster.replay.> (claims of those who replay dead letters): take a narrower one",
+        ),
         ("$SYS.>", "$SYS.REQ.> (requests to servers): take a narrower one"),
     ] {
         let warnings = with(subject).warnings();

@@ -12,7 +12,7 @@ use tracing::debug;
 use super::{
     Incoming,
     connection::Shared,
-    subscriptions::Sink,
+    subscriptions::{Sink, Subscriptions},
     wire::{Outgoing, Wire},
 };
 use crate::base::clock::Time;
@@ -39,6 +39,9 @@ pub(super) async fn cross(shared: &Shared, there: &Wire) {
     let arrival = Rc::<Arrival>::default();
     let inbox = shared.new_inbox();
     let entry = shared.subscriptions.add(&inbox, None, Rc::clone(&arrival) as Rc<dyn Sink>);
+    // It is for that link alone: no other one is to make it again, and it is forgotten also where that link ends first.
+    Subscriptions::end(&entry);
+    let _forgotten = Forgotten(shared, entry.sid);
     there.subscribe(&entry);
     let asking = async {
         let mut wait = FIRST_WAIT;
@@ -57,5 +60,12 @@ pub(super) async fn cross(shared: &Shared, there: &Wire) {
     if timeout(PATIENCE, asking).await.is_err() {
         debug!("the NATS server that is left does not confirm the subscriptions at the other one");
     }
-    shared.subscriptions.forget(entry.sid);
+}
+
+struct Forgotten<'s>(&'s Shared, u64);
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        self.0.subscriptions.forget(self.1);
+    }
 }

@@ -117,7 +117,7 @@ async fn introduce(
     let login = terms.config.login();
     let login = timeout_at(deadline, terms.threads.run(move || login.read_again())).await;
     let login = login.map_err(|_elapsed| "reading the files of the login takes more than 5s".to_owned())?;
-    let login = login.map_err(no_thread)??;
+    let login = login.map_err(|error| no_thread(&error))??;
     let introduction =
         Introduction { name: &terms.config.name, echo: terms.echo, is_tls: matches!(stream, Stream::Tls(_)) };
     let mut line = connect_line(&login, &info, introduction)?;

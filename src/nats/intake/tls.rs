@@ -37,7 +37,7 @@ pub(super) async fn encrypt(
         "no certificate can be for this host: it is no name of DNS, and no address".to_owned()
     })?;
     let tls = tls.clone();
-    let config = threads.run(move || client_config(&tls)).await.map_err(no_thread)??;
+    let config = threads.run(move || client_config(&tls)).await.map_err(|error| no_thread(&error))??;
     let stream = TlsConnector::from(config).connect(name, tcp).await;
     stream.map(Box::new).map_err(|error| format!("TLS: {}", cause::of_handshake(&error, CA_SETTING)))
 }
@@ -50,8 +50,7 @@ pub(super) fn broken(error: &io::Error) -> String {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
-pub(super) fn no_thread(error: io::Error) -> String {
+pub(super) fn no_thread(error: &io::Error) -> String {
     format!("no thread to read files: {error}")
 }
 

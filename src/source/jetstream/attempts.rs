@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use tracing::debug;
+
 use crate::{
     base::clock::Time,
     config::Jetstream,
@@ -34,7 +36,9 @@ impl SharedAttempts {
     /// Tells the others. Where nobody hears it, they count from the beginning.
     pub(super) fn tell(&self, returned: Returned) {
         let text = write(returned);
-        drop(self.connection.publish(Outgoing::new(&self.subject, text.as_bytes())));
+        if let Err(error) = self.connection.publish(Outgoing::new(&self.subject, text.as_bytes())) {
+            debug!(%error, "other replicas are not told of attempts");
+        }
     }
 }
 

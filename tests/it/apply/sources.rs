@@ -144,6 +144,40 @@ async fn changes_while_the_server_says_that_it_will_stop_lose_nothing() {
     assert_all_delivered(live.stop(), count);
 }
 
+/// By which number the only client that is subscribed to `subject` calls its subscription.
+async fn subscription(nats: &NatsServer, subject: &str) -> String {
+    let open = nats.monitor("/connz?subs=detail").await;
+    let connections = open["connections"].as_array().expect("a list of connections");
+    let lists = connections.iter().filter_map(|one| one["subscriptions_list_detail"].as_array());
+    let mut found = lists.flatten().filter(|subscription| subscription["subject"] == subject);
+    let number = found.next().map(|subscription| subscription["sid"].to_string());
+    assert!(found.next().is_none(), "more than one subscription: {open}");
+    number.unwrap_or_else(|| panic!("no subscription: {open}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_keeps_the_subscription_unless_it_changes_that() {
+    let nats = NatsServer::start().await;
+    let (one, other) = (Webhook::start(), Webhook::start());
+    let settings = Settings::of(&nats).with("runtime.threads", "1").route("a", &one.url());
+    let live = Live::start(&settings).await;
+    let before = subscription(&nats, "apply.a").await;
+    let moved = settings.clone().set("a", "webhook.url", &other.url());
+    live.apply(&moved).await;
+    live.ready().await;
+    assert_eq!(subscription(&nats, "apply.a").await, before);
+    publisher(&nats, "a").await.burst(100).await;
+    other.wait_delivered(100, SOON).await;
+    assert_eq!(one.received(), 0);
+
+    live.apply(&moved.set("a", "queue_group", "others")).await;
+    live.ready().await;
+    assert_ne!(subscription(&nats, "apply.a").await, before);
+    publisher(&nats, "a").await.burst(100).await;
+    other.wait_for(|hook| hook.delivered() == 200, SOON).await;
+    assert_all_delivered(live.stop(), 200);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_will_stop_is_left_when_it_knows_of_the_successors_elsewhere() {
     let mut way = None;
