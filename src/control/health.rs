@@ -142,7 +142,8 @@ mod tests {
         assert!(health.report().reasons.contains(&stuck.reasons[0]), "{:?}", health.report());
 
         lanes[1].heartbeat.end();
-        let alive = HealthReport { status: "alive", reasons: Vec::new(), webhooks: Vec::new(), streams: Vec::new() };
+        let alive =
+            HealthReport { status: "alive", reasons: Vec::new(), webhooks: Vec::new(), streams: Vec::new() };
         assert_eq!(health.liveness(), alive, "nothing is expected of a lane that has ended");
         health.drain();
         assert_eq!(health.liveness(), alive, "a stop is none either");

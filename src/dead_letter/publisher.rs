@@ -21,12 +21,7 @@ use crate::{
         error_chain::ErrorChain,
         throttle::Throttle,
     },
-    message::{
-        HeaderBlock,
-        acknowledgement::AckKind,
-        header_names::nats as names,
-        outcome::Outcome,
-    },
+    message::{HeaderBlock, acknowledgement::AckKind, header_names::nats as names, outcome::Outcome},
     nats::{Connection, NoAnswer, Outgoing, PublishError, intake::Replies},
 };
 
@@ -309,7 +304,6 @@ impl Publisher {
     fn refusals(&self) -> u64 {
         self.connection.state().refused_publications(self.destination.to.subject.as_str())
     }
-
 
     /// Gives up a letter for this `reason`, and names it in the log. Its message goes back to its stream, which delivers it
     /// again `after` a while; one that came from none is dropped.

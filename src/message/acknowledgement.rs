@@ -5,8 +5,8 @@
 
 use std::{borrow::Cow, time::Duration};
 
-pub use super::origin::Origin;
 use super::ledger::{Ledger, Returned};
+pub use super::origin::Origin;
 use crate::base::clock::Time;
 
 /// The duty to settle a message of a stream. Settling takes it by value, so that nobody settles twice. It travels with

@@ -204,8 +204,7 @@ impl Route {
         };
         let queue = Queue::new(room(settings.queue.bounds, &self.queue_bytes), settings.queue.overflow);
         let retries = RetryQueue::new(room(settings.retry.bounds, &self.retry_bytes));
-        let settle =
-            Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), clock);
+        let settle = Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), clock);
         let concurrency = self.part(settings.webhook.concurrency, lane).get();
         let start = SlowStart::new(self.part(slow_start::FIRST, lane), concurrency);
         Pipeline::start(Parts {

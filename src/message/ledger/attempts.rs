@@ -32,9 +32,14 @@ impl Attempts {
         self.order.push_back(key);
     }
 
-    /// How often this message was attempted, as far as is known.
-    pub(super) fn of(&self, key: Key) -> u32 {
-        self.counts.get(&key).copied().unwrap_or_default()
+    /// How often this message was attempted, as far as is known. From now on whoever has it knows.
+    pub(super) fn take(&mut self, key: Key) -> u32 {
+        self.counts.remove(&key).unwrap_or_default()
+    }
+
+    /// All that is remembered.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Key, u32)> {
+        self.counts.iter().map(|(key, attempts)| (*key, *attempts))
     }
 }
 
@@ -47,11 +52,11 @@ mod tests {
         let mut attempts = Attempts::default();
         attempts.remember((1, 10), 3);
         attempts.remember((1, 10), 2);
-        assert_eq!((attempts.of((1, 10)), attempts.of((1, 11))), (3, 0));
+        assert_eq!((attempts.all().count(), attempts.take((1, 11))), (1, 0));
         for sequence in 0..MOST as u64 {
             attempts.remember((sequence, 20), 1);
         }
-        assert_eq!((attempts.of((1, 10)), attempts.of((1, 20))), (0, 1));
         assert_eq!(attempts.counts.len(), MOST);
+        assert_eq!((attempts.take((1, 10)), attempts.take((1, 20)), attempts.take((1, 20))), (0, 1, 0));
     }
 }

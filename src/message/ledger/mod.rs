@@ -190,6 +190,13 @@ impl Ledgers {
         });
     }
 
+    /// What is remembered of messages that were given back.
+    pub fn returned(&self) -> Vec<Returned> {
+        let attempts = lock(&self.0.attempts);
+        let all = attempts.all();
+        all.map(|((sequence, published), attempts)| Returned { sequence, published, attempts }).collect()
+    }
+
     /// Another replica has given a message back.
     pub fn note_returned(&self, returned: Returned) {
         let Returned { sequence, published, attempts } = returned;
@@ -236,7 +243,7 @@ impl Ledger {
             self.0.news.notify_one();
         }
         let key = (origin.sequence, origin.published);
-        let attempts = if may_be_known { lock(&group.attempts).of(key) } else { 0 };
+        let attempts = if may_be_known { lock(&group.attempts).take(key) } else { 0 };
         Some((AckHandle::new(self.clone(), origin.sequence, origin.published), attempts))
     }
 
@@ -291,13 +298,7 @@ impl Ledger {
 
     /// Says up to `most` of what is to be said as the batch with this `number`, which is higher than those before. Once
     /// `publish` returns false, what is left is kept for later. Returns whether there is an answer to wait for.
-    pub fn say(
-        &self,
-        number: u64,
-        most: usize,
-        now: Time,
-        publish: impl FnMut(Saying<'_>) -> bool,
-    ) -> bool {
+    pub fn say(&self, number: u64, most: usize, now: Time, publish: impl FnMut(Saying<'_>) -> bool) -> bool {
         self.book().say(number, most, now, publish)
     }
 

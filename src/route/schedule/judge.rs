@@ -143,7 +143,8 @@ impl Schedule {
                 if let Some(reason) = self.policy.ends(failure, begun, required) {
                     return Verdict::Dead(message, reason);
                 }
-                let comes_back = || message.ack.as_ref().is_some_and(|ack| ack.comes_back(now + ruling.delay));
+                let comes_back =
+                    || message.ack.as_ref().is_some_and(|ack| ack.comes_back(now + ruling.delay));
                 if ruling.delay > LONGEST_WAIT && comes_back() {
                     return Verdict::Return(message, ruling.delay);
                 }

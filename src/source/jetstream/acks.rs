@@ -137,6 +137,13 @@ impl Acks {
         self.attempts.as_ref().map(|attempts| attempts.listen(ledgers))
     }
 
+    /// Tells the other replicas what this one remembers of attempts, before it forgets that.
+    pub(super) fn pass_on(&self, ledgers: &Ledgers) {
+        if let Some(attempts) = &self.attempts {
+            ledgers.returned().into_iter().for_each(|returned| attempts.tell(returned));
+        }
+    }
+
     /// The stream is known to be the one that the ledger is about, over the present connection.
     pub(super) fn verified(&self) {
         self.verified.set(Some(self.common.connection.connections()));

@@ -96,10 +96,8 @@ impl Api {
         // The action keeps it from overwriting the settings of one that is there.
         let request = json!({ "stream_name": self.stream, "config": config, "action": "create" });
         let filter = if config.filter_subject.is_empty() { "" } else { "." };
-        let subject = format!(
-            "CONSUMER.CREATE.{}.{}{filter}{}",
-            self.stream, self.consumer, config.filter_subject
-        );
+        let subject =
+            format!("CONSUMER.CREATE.{}.{}{filter}{}", self.stream, self.consumer, config.filter_subject);
         match self.request::<consumer::Info>(&subject, request.to_string().as_bytes()).await {
             Ok(_) => Ok(true),
             Err(error)

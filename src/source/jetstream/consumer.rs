@@ -200,9 +200,8 @@ fn subjects(stream: &stream::Info, config: &consumer::Config, route: &config::Ro
     let has_filter = !filters.is_empty();
     let delivered = if has_filter { filters } else { kept.clone().unwrap_or_default() };
     let mut findings = Vec::new();
-    let is_kept = |subject: &Subject| {
-        kept.as_ref().is_none_or(|kept| kept.iter().any(|kept| kept.overlaps(subject)))
-    };
+    let is_kept =
+        |subject: &Subject| kept.as_ref().is_none_or(|kept| kept.iter().any(|kept| kept.overlaps(subject)));
     if has_filter && !delivered.iter().any(is_kept) {
         findings.push(Finding::unusable(format!(
             "it filters by {}, of which the stream keeps nothing: nothing would ever come",
@@ -342,7 +341,9 @@ pub(super) const CONTINUES: &str = "broadcaster.continues_after";
 /// which that one knew the end of all.
 pub(super) fn made(jetstream: &Jetstream, subject: &Subject, after: Option<u64>) -> consumer::Config {
     let deliver_policy = match (after, jetstream.deliver_policy) {
-        (Some(after), _) => consumer::DeliverPolicy::ByStartSequence { start_sequence: after.saturating_add(1) },
+        (Some(after), _) => {
+            consumer::DeliverPolicy::ByStartSequence { start_sequence: after.saturating_add(1) }
+        }
         (None, DeliverPolicy::All) => consumer::DeliverPolicy::All,
         (None, DeliverPolicy::Last) => consumer::DeliverPolicy::Last,
         (None, DeliverPolicy::New) => consumer::DeliverPolicy::New,

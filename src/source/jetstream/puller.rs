@@ -52,11 +52,19 @@ struct Found {
 
 impl<D: Deliver + 'static> Puller<D> {
     pub(super) async fn run(self) {
+        let heard = self.is_first().then(|| self.acks.listen(self.ledgers()));
+        self.pull().await;
+        if heard.is_some() {
+            self.acks.pass_on(self.ledgers());
+        }
+    }
+
+    /// Takes messages until `leave`.
+    async fn pull(&self) {
         // The waits are short: JetStream does not answer while a leader is chosen, which takes a second or two, and is
         // asked again soon.
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), 2.0, Jitter::Full);
         let mut failures = 0;
-        let _heard = self.is_first().then(|| self.acks.listen(self.ledgers()));
         loop {
             let began = Instant::now();
             let opened = tokio::select! {
@@ -127,7 +135,9 @@ impl<D: Deliver + 'static> Puller<D> {
         let is_made = self.api.create(&config).await.map_err(Trouble::Create)?;
         let begins = match after {
             Some(after) => format!("after sequence {after}, up to which all was acknowledged"),
-            None => format!("as jetstream.deliver_policy says: {:?}", jetstream.deliver_policy).to_lowercase(),
+            None => {
+                format!("as jetstream.deliver_policy says: {:?}", jetstream.deliver_policy).to_lowercase()
+            }
         };
         let consumer = self.api.consumer().await?.ok_or_else(missing)?;
         Ok(Found { stream, consumer, asked, highest, made: is_made.then_some(begins) })
@@ -181,7 +191,8 @@ impl<D: Deliver + 'static> Puller<D> {
             Turn::OtherConsumer => warn!(route, stream, consumer, "the consumer was deleted and made anew"),
             Turn::OtherStream => warn!(
                 route,
-                stream, "the stream was made anew: what is in hand of the former one acknowledges nothing in it"
+                stream,
+                "the stream was made anew: what is in hand of the former one acknowledges nothing in it"
             ),
         }
     }

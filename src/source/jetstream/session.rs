@@ -44,6 +44,8 @@ const LATE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(5);
 /// How many bytes a message may have beside the payload, for the subject, the headers and the reply.
 const ENVELOPE: usize = 8 * 1024;
+/// The largest message that NATS can be told to take, with all that may be around it.
+const LARGEST: usize = (64 << 20) + ENVELOPE;
 /// How many bytes of the bounds a message takes at least, about.
 const SMALLEST: usize = 512;
 /// How long the server may take to confirm that the inbox has ended.
@@ -296,20 +298,24 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         // A lane whose part is smaller than one message may take a single one of what the others leave.
         let bytes = capacity.bytes.max(capacity.bytes_at_most.min(least));
         let free = bytes.saturating_sub(credit.bytes());
-        if free < least && held == 0 && self.feed.pipeline.is_idle() {
-            // However little room there is, an empty queue takes any one message that fits at all.
-            return Some((1, least));
-        }
         // Some are left for the next request.
         let bytes = if free >= least { least.max(free / 2) } else { free };
         // Less than a message takes would be answered with nothing, again and again.
         let too_small = credit.too_small().unwrap_or_default().max(SMALLEST);
-        if bytes <= too_small {
-            self.is_short_of_bytes = true;
-            return None;
+        if bytes > too_small {
+            // What the server does not count: what keeping even the smallest message takes.
+            return Some((messages.min((free / SMALLEST).max(1)), bytes));
         }
-        // What the server does not count: what keeping even the smallest message takes.
-        Some((messages.min((free / SMALLEST).max(1)), bytes))
+        // An empty queue takes any one message that fits into it at all. It may be larger than NATS takes today.
+        let alone = least.max(2 * too_small).min(LARGEST);
+        let whole = self.feed.route.settings.queue.bounds.bytes.get();
+        // Other lanes draw ahead a little, also when they have nothing.
+        let empty = whole - whole / 8;
+        if held == 0 && self.feed.pipeline.is_idle() && capacity.bytes_at_most >= alone.min(empty) {
+            return Some((1, alone));
+        }
+        self.is_short_of_bytes = true;
+        None
     }
 
     /// Asks for what there is room for.

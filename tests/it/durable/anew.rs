@@ -71,8 +71,7 @@ async fn goes_on_after_the_consumer_was_deleted(policy: &str) {
     let nats = NatsServer::start().await;
     let stream = make_stream(&nats).await;
     let hook = Webhook::start();
-    let daemon =
-        durable(&nats.url(), &hook).route("jetstream.deliver_policy", policy).start_ready().await;
+    let daemon = durable(&nats.url(), &hook).route("jetstream.deliver_policy", policy).start_ready().await;
     fill(nats.client().await, 0..500).await;
     hook.wait_delivered(500, PATIENCE).await;
     wait_acknowledged(&stream).await;
@@ -85,7 +84,11 @@ async fn goes_on_after_the_consumer_was_deleted(policy: &str) {
     wait_acknowledged(&stream).await;
     let made = daemon.wait_log("consumer made", PATIENCE).await;
     assert!(made.contains("begins"), "{made}");
-    assert!(daemon.logs_containing("after sequence").len() == 1, "{:?}", daemon.logs_containing("consumer made"));
+    assert!(
+        daemon.logs_containing("after sequence").len() == 1,
+        "{:?}",
+        daemon.logs_containing("consumer made")
+    );
     stop(daemon).await;
     hook.assert_exactly_once(0..1_600);
 }

@@ -63,25 +63,22 @@ async fn a_killed_replica_costs_no_attempt() {
 async fn the_last_attempt_ends_a_message_that_goes_from_one_replica_to_the_next() {
     let nats = NatsServer::start().await;
     let stream = stream_of(&nats, 1).await;
-    // A message's own fault, among others that are taken.
-    let hook = Webhook::start();
-    hook.answer(testkit::webhook::Behaviour::by(|request| {
-        Reply::status(if request.number() == Some(0) { 500 } else { 200 })
-    }));
+    let hook = Webhook::answering([500]);
     let replica = || {
         durable(&nats.url(), &hook)
             .without_breaker()
             .env("BROADCASTER__SHUTDOWN__GRACE", "0s")
-            .route("retry.attempts", "3")
-            .route("retry.initial", "20s")
+            .route("retry.attempts", "4")
+            .route("retry.initial", "5s")
+            .route("retry.multiplier", "1")
             .route("retry.jitter", "none")
             .start_ready()
     };
     let mut current = replica().await;
     let mut dropped = 0;
-    for attempt in 1..=3 {
+    for attempt in 1..=4 {
         hook.wait_for(|hook| attempts_at(hook, 0).len() == attempt, PATIENCE).await;
-        if attempt == 3 {
+        if attempt == 4 {
             wait_acknowledged(&stream).await;
         }
         // The next one listens before this one leaves, as in a rolling restart.
@@ -90,6 +87,30 @@ async fn the_last_attempt_ends_a_message_that_goes_from_one_replica_to_the_next(
         current = next;
     }
     stop(current).await;
-    assert_eq!(attempts_at(&hook, 0), ["1", "2", "3"]);
+    assert_eq!(attempts_at(&hook, 0), ["1", "2", "3", "4"]);
     assert_eq!(dropped, 1);
+}
+
+#[tokio::test]
+async fn a_retry_that_waits_in_the_stream_keeps_its_attempts_over_a_restart() {
+    let nats = NatsServer::start().await;
+    let stream = stream_of(&nats, 1).await;
+    let hook = Webhook::answering([500]);
+    let replica = |attempts: &'static str| {
+        durable(&nats.url(), &hook)
+            .without_breaker()
+            .route("retry.attempts", attempts)
+            // Longer than a message waits here, so that it goes back at once.
+            .route("retry.initial", "31s")
+            .route("retry.max", "31s")
+            .route("retry.jitter", "none")
+            .start_ready()
+    };
+    let first = replica("2").await;
+    hook.wait_for(|hook| hook.received() == 1, PATIENCE).await;
+    let second = replica("2").await;
+    stop(first).await;
+    wait_acknowledged(&stream).await;
+    assert_eq!(attempts_at(&hook, 0), ["1", "2"]);
+    stop(second).await;
 }

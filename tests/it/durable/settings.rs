@@ -90,7 +90,9 @@ async fn what_can_be_lived_with_is_in_the_log_and_in_health() {
     let mut daemon = durable(&nats.url(), &hook).start_ready().await;
     hook.wait_delivered(10, PATIENCE).await;
     let (status, body) = daemon.health().await;
-    for words in ["it has no filter", "ack_wait is 10s, and jetstream.ack_wait 30s", "inactive_threshold is 60s"] {
+    for words in
+        ["it has no filter", "ack_wait is 10s, and jetstream.ack_wait 30s", "inactive_threshold is 60s"]
+    {
         daemon.wait_log(words, PATIENCE).await;
         assert!(status == 200 && body.contains(words), "{words}: {status} {body}");
     }

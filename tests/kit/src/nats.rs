@@ -283,8 +283,11 @@ async fn launch(
 fn configuration(setup: &Setup, directory: &Path, port: Option<u16>, monitor: Option<u16>) -> String {
     let chosen = |port: Option<u16>| port.map_or(-1, i32::from);
     let store = setup.store_dir.clone().unwrap_or_else(|| directory.join("store"));
-    let streams =
-        if setup.core_only { String::new() } else { format!("jetstream {{ store_dir: {store:?}\n{} }}", setup.jetstream) };
+    let streams = if setup.core_only {
+        String::new()
+    } else {
+        format!("jetstream {{ store_dir: {store:?}\n{} }}", setup.jetstream)
+    };
     let cluster = setup.cluster.as_ref().map(cluster::Place::configuration).unwrap_or_default();
     format!(
         "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: {directory:?}\nlog_file: {:?}\n\

@@ -87,7 +87,8 @@ fn what_makes_delivery_impossible_or_pointless_is_refused() {
         let fault = only_fault(json!({}), odd, &[]);
         assert!(fault.severity == Severity::Unusable && fault.text.contains(words), "{fault:?}");
     }
-    let other = judge(&stream(json!({ "subjects": ["orders.*"] })), &consumer(json!({})), &route(&[]), PAYLOAD);
+    let other =
+        judge(&stream(json!({ "subjects": ["orders.*"] })), &consumer(json!({})), &route(&[]), PAYLOAD);
     assert!(other[0].text.contains("keeps no subject that todos.events matches"), "{other:#?}");
     assert!(other.iter().all(|fault| fault.severity == Severity::Unusable));
 }
@@ -97,7 +98,8 @@ fn letters_that_would_come_back_are_refused() {
     let letters =
         [("subject", "todos.>"), ("dead_letter.subject", "dead.todos"), ("dead_letter.stream", "TODOS")];
     let kept = json!({ "subjects": ["todos.>", "dead.>"] });
-    let fault = judge(&stream(kept.clone()), &consumer(json!({ "filter_subject": "" })), &route(&letters), PAYLOAD);
+    let fault =
+        judge(&stream(kept.clone()), &consumer(json!({ "filter_subject": "" })), &route(&letters), PAYLOAD);
     let unusable: Vec<_> = fault.iter().filter(|fault| fault.severity == Severity::Unusable).collect();
     assert!(unusable.len() == 1 && unusable[0].text.contains("it delivers dead.todos"), "{fault:#?}");
     let filtered = consumer(json!({ "filter_subject": "todos.>" }));
