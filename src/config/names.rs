@@ -63,6 +63,19 @@ impl Subject {
         overlap(&self.0, &other.0)
     }
 
+    /// Whether all that `other` matches is matched here too.
+    pub fn covers(&self, other: &Self) -> bool {
+        let (mut wide, mut narrow) = (self.0.split('.'), other.0.split('.'));
+        loop {
+            match (wide.next(), narrow.next()) {
+                (None, None) | (Some(">"), Some(_)) => return true,
+                (Some(_), Some(">")) => return false,
+                (Some(wide), Some(narrow)) if wide == narrow || wide == "*" => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// Whether a message published to `subject` arrives here.
     pub fn matches(&self, subject: &PublishSubject) -> bool {
         overlap(&self.0, &subject.0)

@@ -164,6 +164,12 @@ impl TomlWriter {
         self.duration("ack_wait", jetstream.ack_wait);
         self.bare("max_ack_pending", jetstream.max_ack_pending);
         self.text("deliver_policy", jetstream.deliver_policy.word());
+        if let Some(domain) = &jetstream.domain {
+            self.text("domain", domain);
+        }
+        if let Some(prefix) = &jetstream.api_prefix {
+            self.text("api_prefix", prefix);
+        }
     }
 
     fn breaker(&mut self, route: &str, breaker: Option<&Breaker>) {

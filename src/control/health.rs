@@ -39,6 +39,9 @@ pub struct HealthReport {
     /// What is wrong with webhooks, so that messages wait. No reason to restart anything, nor to send messages elsewhere.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub webhooks: Vec<String>,
+    /// What is not as it should be in streams and consumers though messages come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<String>,
 }
 
 impl Health {
@@ -64,7 +67,7 @@ impl Health {
             examine(number, lane, &routes, &mut reasons);
         }
         let status = if reasons.is_empty() { "ready" } else { "unready" };
-        HealthReport { status, reasons, webhooks: self.webhooks(&routes) }
+        HealthReport { status, reasons, webhooks: self.webhooks(&routes), streams: streams(&routes) }
     }
 
     fn webhooks(&self, routes: &Routes) -> Vec<String> {
@@ -83,7 +86,7 @@ impl Health {
     pub fn liveness(&self) -> HealthReport {
         let reasons = self.stuck(STUCK);
         let status = if reasons.is_empty() { "alive" } else { "stuck" };
-        HealthReport { status, reasons, webhooks: Vec::new() }
+        HealthReport { status, reasons, webhooks: Vec::new(), streams: Vec::new() }
     }
 
     /// The lanes without a heartbeat for longer than `patience`, each in words for operators.
@@ -95,6 +98,12 @@ impl Health {
             .map(|(number, silence)| format!("lane {number} has not moved for {} s", silence.as_secs()))
             .collect()
     }
+}
+
+/// What is not as it should be in the streams of `routes`: one lane of each looks.
+fn streams(routes: &Routes) -> Vec<String> {
+    let sources = routes.iter().filter_map(|route| route.source(route.first_lane()));
+    sources.flat_map(|source| source.warnings()).collect()
 }
 
 /// Why one of `routes` gets no messages on a lane.
@@ -127,12 +136,14 @@ mod tests {
             status: "stuck",
             reasons: vec!["lane 1 has not moved for 30 s".to_owned()],
             webhooks: Vec::new(),
+            streams: Vec::new(),
         };
         assert_eq!(health.liveness(), stuck);
         assert!(health.report().reasons.contains(&stuck.reasons[0]), "{:?}", health.report());
 
         lanes[1].heartbeat.end();
-        let alive = HealthReport { status: "alive", reasons: Vec::new(), webhooks: Vec::new() };
+        let alive =
+            HealthReport { status: "alive", reasons: Vec::new(), webhooks: Vec::new(), streams: Vec::new() };
         assert_eq!(health.liveness(), alive, "nothing is expected of a lane that has ended");
         health.drain();
         assert_eq!(health.liveness(), alive, "a stop is none either");

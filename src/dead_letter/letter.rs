@@ -130,9 +130,9 @@ impl Letter {
                 headers.put(names::LAST_STATUS, status.to_string());
             }
         }
-        if let Some(origin) = message.ack.as_ref().and_then(|ack| ack.origin()) {
-            headers.put(names::STREAM, origin.stream);
-            headers.put(names::SEQUENCE, origin.sequence.to_string());
+        if let Some(ack) = &message.ack {
+            headers.put(names::STREAM, ack.stream());
+            headers.put(names::SEQUENCE, ack.sequence().to_string());
         }
     }
 }
@@ -159,7 +159,7 @@ pub(super) mod tests {
         message.failed_attempt =
             Some(Box::new(FailedAttempt { excerpt: Some("no room".into()), ..FailedAttempt::default() }));
         message.headers = Headers::new(headers.iter().copied());
-        message.ack = Some(AckHandle::new("$JS.ACK.TODOS.worker.1.17.18.1700000000000000000.5"));
+        message.ack = Some(AckHandle::of("$JS.ACK.TODOS.worker.1.17.18.1700000000000000000.5"));
         let route = "todos".parse().unwrap();
         Letter::new(message, Reason::AttemptsExhausted, &route, Arc::default(), &Clock::start())
     }

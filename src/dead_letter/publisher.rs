@@ -1,7 +1,7 @@
 //! Publishes the dead letters of a route, a round at a time, until NATS has confirmed each: only then is one counted,
 //! and its message acknowledged to the stream it came from.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -21,12 +21,7 @@ use crate::{
         error_chain::ErrorChain,
         throttle::Throttle,
     },
-    message::{
-        HeaderBlock,
-        acknowledgement::{Ack, AckKind},
-        header_names::nats as names,
-        outcome::Outcome,
-    },
+    message::{HeaderBlock, acknowledgement::AckKind, header_names::nats as names, outcome::Outcome},
     nats::{Connection, NoAnswer, Outgoing, PublishError, intake::Replies},
 };
 
@@ -71,8 +66,6 @@ pub struct Publisher {
     found: Time,
     /// The mode that the log was told of last.
     announced: Option<Mode>,
-    /// What is to be published to the streams that messages came from.
-    acks: VecDeque<Ack>,
     /// What was wrong last, until something is confirmed again.
     trouble: Option<String>,
     /// What the log was told of that last.
@@ -91,7 +84,6 @@ impl Publisher {
             mode: None,
             found: Time::START,
             announced: None,
-            acks: VecDeque::new(),
             trouble: None,
             reported: None,
             reports: Throttle::new(1, Duration::from_secs(30)),
@@ -135,18 +127,17 @@ impl Publisher {
     pub(super) fn settle(&mut self, ended: Vec<(QueuedLetter, Fate)>) {
         for (letter, fate) in ended {
             match fate {
-                Fate::Stored => self.stored(letter),
+                Fate::Stored => stored(letter),
                 Fate::Unfit(reason) => self.give_up(letter, &reason, RETURN_UNFIT),
             }
         }
-        self.publish_acks();
     }
 
     /// Gives up letters when there is no more time.
     pub(super) fn abandon(&mut self, letters: impl Iterator<Item = QueuedLetter>) {
         for letter in letters {
             if letter.answer == Some(Answer::Stored) {
-                self.stored(letter);
+                stored(letter);
             } else {
                 let reason = letter.refusal.clone();
                 let reason = reason.or_else(|| self.trouble.as_deref().map(Arc::from));
@@ -156,16 +147,6 @@ impl Publisher {
                     RETURN,
                 );
             }
-        }
-        self.publish_acks();
-    }
-
-    /// Publishes the last acknowledgements and makes sure that NATS has them: those that were not written yet are lost with
-    /// the process.
-    pub(super) async fn close(mut self) {
-        self.publish_acks();
-        if self.connection.is_connected() && self.connection.round_trip(CONFIRMATION).await.is_err() {
-            warn!(route = self.destination.route.as_str(), "NATS does not confirm the last acknowledgements");
         }
     }
 
@@ -324,12 +305,6 @@ impl Publisher {
         self.connection.state().refused_publications(self.destination.to.subject.as_str())
     }
 
-    fn stored(&mut self, mut letter: QueuedLetter) {
-        letter.letter.stats.count(Outcome::DeadLettered);
-        let ack = letter.letter.message.ack.take();
-        self.acks.extend(ack.map(|ack| ack.settle(AckKind::Ack)));
-    }
-
     /// Gives up a letter for this `reason`, and names it in the log. Its message goes back to its stream, which delivers it
     /// again `after` a while; one that came from none is dropped.
     fn give_up(&mut self, mut letter: QueuedLetter, cause: &str, after: Duration) {
@@ -345,16 +320,8 @@ impl Publisher {
                 warn!(route, %id, reason, cause, more_before, "dead letter dropped");
             }
         }
-        self.acks.extend(ack.map(|ack| ack.settle(AckKind::Nak(after))));
-    }
-
-    /// Publishes the acknowledgements, as far as NATS takes them now. What is left goes out the next time.
-    fn publish_acks(&mut self) {
-        // A message whose acknowledgement does not arrive is delivered again, and becomes another letter if it dies again.
-        while let Some(ack) = self.acks.front()
-            && self.connection.publish(Outgoing::new(&ack.subject, &ack.payload)).is_ok()
-        {
-            self.acks.pop_front();
+        if let Some(ack) = ack {
+            ack.give_back(after, letter.message.attempts);
         }
     }
 
@@ -378,5 +345,12 @@ impl Publisher {
         if self.reported.take().is_some() {
             info!(route = self.destination.route.as_str(), "dead letters are published again");
         }
+    }
+}
+
+fn stored(mut letter: QueuedLetter) {
+    letter.letter.stats.count(Outcome::DeadLettered);
+    if let Some(ack) = letter.letter.message.ack.take() {
+        ack.settle(AckKind::Ack);
     }
 }

@@ -87,7 +87,6 @@ impl LetterQueue {
         let Self { fresh, batch, rounds, .. } = &mut self;
         let fresh = std::iter::from_fn(|| fresh.try_recv().ok());
         publisher.abandon(batch.drain(..).chain(rounds.drain()).chain(fresh));
-        publisher.close().await;
     }
 
     /// Can be dropped at any time: each letter is then in the batch, waits, or is fresh.

@@ -19,7 +19,6 @@ use crate::{
     base::{clock::Clock, error_chain::ErrorChain, runtime},
     config::Nats,
     handover::LaneReceiver,
-    nats::SetUpError,
     route::registry::Routes,
 };
 
@@ -45,9 +44,6 @@ pub enum LaneError {
     /// The system refuses what a runtime needs.
     #[error("cannot start the runtime of a lane")]
     Runtime(#[from] io::Error),
-    /// The NATS client can't be set up. A server that is away is no such error.
-    #[error(transparent)]
-    SetUp(#[from] SetUpError),
 }
 
 /// Runs a lane on a thread of its own. `ended` is cancelled when it is over, however it came to that.
@@ -56,11 +52,10 @@ pub fn spawn(plan: Plan, ended: CancellationToken) -> io::Result<thread::JoinHan
     thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
         let _ended = ended.drop_guard();
         let runtime = runtime::local().map_err(LaneError::from);
-        let done = runtime.and_then(|runtime| {
-            let done = runtime.block_on(run(plan));
+        let done = runtime.map(|runtime| {
+            runtime.block_on(run(plan));
             // The name of a NATS server may still be looked up, and nothing can stop that: nobody waits for it.
             runtime.shutdown_background();
-            done
         });
         status.end();
         if let Err(error) = &done {

@@ -6,14 +6,13 @@ use tokio::{runtime::Handle, sync::watch, task::spawn_local, time::interval};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::{LaneError, LaneStatus, Plan, drain::Retired, reconcile};
+use super::{LaneStatus, Plan, drain::Retired, reconcile};
 use crate::{
     base::clock::{Clock, Time},
-    config::{self, Nats, RouteName},
+    config::{self, RouteName},
     deliver::{Client, Target, h1::connection::Buffers},
     handover::Offerer,
-    message::ack_queue::AckQueue,
-    nats::{Connection, NatsConnection, SetUpError},
+    nats::Connection,
     route::{
         pipeline::Pipeline, registry::Routes, shared::Route, source_status::SourceStatus, under_way::UnderWay,
     },
@@ -43,12 +42,10 @@ pub(super) enum Source {
 
 pub(super) struct Lane {
     number: usize,
-    nats: Nats,
     status: Arc<LaneStatus>,
-    acks: AckQueue,
     buffers: Rc<Buffers>,
     pub(super) connection: Connection,
-    /// Opened for the first durable route.
+    /// Set up for the first durable route.
     streams: RefCell<Option<Rc<Streams>>>,
     running: RefCell<BTreeMap<RouteName, Running>>,
     pub(super) draining: TaskTracker,
@@ -60,7 +57,7 @@ pub(super) struct Lane {
 
 /// Runs a lane from the first list of routes to the last one, and until all of their messages have come to an end.
 /// Needs a runtime that takes local tasks.
-pub async fn run(plan: Plan) -> Result<(), LaneError> {
+pub async fn run(plan: Plan) {
     let Plan { number, nats, routes, status, offers, clock } = plan;
     status.runtime.get_or_init(|| Handle::current().metrics());
     let moving = Arc::clone(&status);
@@ -70,9 +67,7 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
     let offerer = offers.is_some().then(|| Offerer::over(connection.clone(), clock));
     let lane = Rc::new(Lane {
         number,
-        nats,
         status,
-        acks: AckQueue::default(),
         buffers: Rc::default(),
         connection,
         streams: RefCell::default(),
@@ -86,7 +81,7 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
         let lane = Rc::clone(&lane);
         drop(spawn_local(offers.run(move |name: &RouteName| lane.pipeline_of(name))));
     }
-    lane.follow(routes).await?;
+    lane.follow(routes).await;
     lane.draining.close();
     lane.draining.wait().await;
     // Not before the last message has come to an end, as its ack goes over this connection.
@@ -94,12 +89,11 @@ pub async fn run(plan: Plan) -> Result<(), LaneError> {
     if let Some(streams) = streams {
         streams.close().await;
     }
-    Ok(())
 }
 
 impl Lane {
     /// Makes each list of routes what runs, until the last one does. Meanwhile it looks after the connections.
-    async fn follow(self: &Rc<Self>, mut wanted: watch::Receiver<Arc<Routes>>) -> Result<(), SetUpError> {
+    async fn follow(self: &Rc<Self>, mut wanted: watch::Receiver<Arc<Routes>>) {
         let mut refresh = interval(REFRESH);
         // The first list was published before this lane began to listen, and is news to it.
         wanted.mark_changed();
@@ -115,9 +109,9 @@ impl Lane {
                     if is_last {
                         self.end.send_replace(Some(self.clock.now() + routes.grace));
                     }
-                    self.reconcile(&routes).await?;
+                    self.reconcile(&routes).await;
                     if is_last {
-                        return Ok(());
+                        return;
                     }
                 }
                 _ = refresh.tick() => self.refresh(),
@@ -126,7 +120,7 @@ impl Lane {
     }
 
     /// Makes `routes` what runs. What is retired for that is drained by itself.
-    async fn reconcile(self: &Rc<Self>, routes: &Routes) -> Result<(), SetUpError> {
+    async fn reconcile(self: &Rc<Self>, routes: &Routes) {
         let steps = {
             let running = self.running.borrow();
             let running = running.iter().map(|(name, running)| (name.clone(), &running.route)).collect();
@@ -136,7 +130,7 @@ impl Lane {
         // member here.
         let mut retired = Vec::new();
         for (route, source) in &steps.start {
-            let running = self.start(route, source).await?;
+            let running = self.start(route, source);
             let former = self.running.borrow_mut().insert(route.name().clone(), running);
             retired.extend(former.map(|running| Retired { running, is_replaced: true }));
         }
@@ -146,11 +140,10 @@ impl Lane {
         }
         self.retire(retired, self.clock.now() + routes.grace).await;
         self.announce(routes.generation);
-        Ok(())
     }
 
     /// Starts a pipeline for `route`, and its source.
-    async fn start(&self, route: &Arc<Route>, status: &Arc<SourceStatus>) -> Result<Running, SetUpError> {
+    fn start(&self, route: &Arc<Route>, status: &Arc<SourceStatus>) -> Running {
         let settings = &route.settings;
         let target = Rc::new(Target::new(
             &settings.webhook,
@@ -160,7 +153,7 @@ impl Lane {
         ));
         let client = Box::new(move || Client::new(Rc::clone(&target)));
         let under_way = self.under_way(settings);
-        let pipeline = route.start(self.number, client, under_way, self.acks.clone(), self.clock);
+        let pipeline = route.start(self.number, client, under_way, self.clock);
         let source = match &settings.jetstream {
             None => {
                 let (pipeline, status) = (Rc::clone(&pipeline), Arc::clone(status));
@@ -174,12 +167,12 @@ impl Lane {
                 Source::Core(membership)
             }
             Some(jetstream) => {
-                let streams = self.streams().await?;
+                let streams = self.streams();
                 let status = Arc::clone(status);
                 Source::Stream(streams.pull(route, jetstream, Rc::clone(&pipeline), status, self.number))
             }
         };
-        Ok(Running { route: Arc::clone(route), pipeline, source })
+        Running { route: Arc::clone(route), pipeline, source }
     }
 
     /// Takes the membership of a route that runs already and is in the queue group that `settings` want.
@@ -207,15 +200,11 @@ impl Lane {
         same.map_or_else(Rc::default, |former| former.pipeline.under_way())
     }
 
-    async fn streams(&self) -> Result<Rc<Streams>, SetUpError> {
-        if let Some(streams) = &*self.streams.borrow() {
-            return Ok(Rc::clone(streams));
-        }
-        let name = format!("lane {} streams", self.number);
-        let connection = NatsConnection::open(&self.nats, &name, None).await?;
-        let streams = Rc::new(Streams::over(connection, self.acks.clone(), self.clock).await?);
-        *self.streams.borrow_mut() = Some(Rc::clone(&streams));
-        Ok(streams)
+    fn streams(&self) -> Rc<Streams> {
+        let mut streams = self.streams.borrow_mut();
+        Rc::clone(streams.get_or_insert_with(|| {
+            Rc::new(Streams::over(&self.connection, self.offerer.is_some(), self.clock))
+        }))
     }
 
     /// Says that this generation of routes runs here, when NATS knows of their subscriptions. Where there is no connection,
@@ -236,7 +225,6 @@ impl Lane {
 
     /// Brings what is known of the connections up to date, and has those to webhooks looked after where that is needed.
     fn refresh(&self) {
-        self.streams.borrow().iter().for_each(|streams| streams.refresh());
         let now = self.clock.now();
         let running = self.running.borrow();
         // Of what the process is short of, idle connections are to keep nothing.

@@ -1,35 +1,23 @@
-//! How a message from a stream is acknowledged: exactly once at its end, with heartbeats (in progress) until then.
+//! How a message from a stream is settled: exactly once at its end.
 //!
-//! Nothing is published here: each acknowledgement is made as a subject and a payload, for whoever has the connection.
+//! Nothing is published here: the [ledger](super::ledger) of its lane takes note, and sees to it that the stream hears of
+//! it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{borrow::Cow, time::Duration};
 
-use bytes::Bytes;
-
+use super::ledger::{Ledger, Returned};
 pub use super::origin::Origin;
+use crate::base::clock::Time;
 
-/// The duty to acknowledge a message to the stream it came from. Settling takes it by value, so that nobody settles
-/// twice. It travels with the message, also to the thread that publishes dead letters: so it is an [`Arc`] with an
-/// atomic.
+/// The duty to settle a message of a stream. Settling takes it by value, so that nobody settles twice. It travels with
+/// the message, also to the thread that publishes dead letters. Dropping it instead says nothing: the stream delivers
+/// the message again when its `ack_wait` is over.
 #[derive(Debug)]
-pub struct AckHandle(Arc<PendingAck>);
-
-/// Tells whether a message still needs heartbeats, without keeping anybody from settling it.
-#[derive(Debug)]
-pub struct Watch(Arc<PendingAck>);
-
-#[derive(Debug)]
-struct PendingAck {
-    /// The reply subject of the message (`$JS.ACK.…`), to which acknowledgements are published.
-    reply: Box<str>,
-    /// Whether the message is settled, or gone.
-    done: AtomicBool,
+pub struct AckHandle {
+    /// None once it is settled.
+    ledger: Option<Ledger>,
+    sequence: u64,
+    published: u64,
 }
 
 /// The kinds of acknowledgements, by the names that the protocol of JetStream gives them (NATS ADR-15).
@@ -45,69 +33,79 @@ pub enum AckKind {
     Progress,
 }
 
-/// An acknowledgement that is to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ack {
-    /// The subject to publish to: the reply subject of the message.
-    pub subject: String,
-    /// The kind, as the protocol writes it.
-    pub payload: Bytes,
-}
-
 impl AckHandle {
-    /// For a message with this reply subject.
-    pub fn new(reply: &str) -> Self {
-        Self(Arc::new(PendingAck { reply: reply.into(), done: AtomicBool::new(false) }))
+    pub(super) const fn new(ledger: Ledger, sequence: u64, published: u64) -> Self {
+        Self { ledger: Some(ledger), sequence, published }
     }
 
-    /// Settles the message, and returns what is to be published for that. Dropping the handle instead publishes
-    /// nothing: the stream delivers the message again when its `ack_wait` is over.
-    pub fn settle(self, kind: AckKind) -> Ack {
-        self.0.ack(kind)
+    /// Settles the message.
+    pub fn settle(mut self, kind: AckKind) {
+        if let Some(ledger) = self.ledger.take() {
+            ledger.settle(self.sequence, self.published, kind);
+        }
     }
 
-    /// Where the message comes from; none where the reply subject does not tell.
-    pub fn origin(&self) -> Option<Origin<'_>> {
-        Origin::parse(&self.0.reply)
+    /// Gives the message back, which was attempted so often: the stream delivers it again after `delay`.
+    pub fn give_back(self, delay: Duration, attempts: u32) {
+        if attempts > 0
+            && let Some(ledger) = &self.ledger
+        {
+            ledger.remember(Returned { sequence: self.sequence, published: self.published, attempts });
+        }
+        self.settle(AckKind::Nak(delay));
     }
 
-    /// For whoever sends heartbeats for it.
-    pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.0))
+    /// Whether the stream would deliver the message again at `then`, were it given back.
+    pub fn comes_back(&self, then: Time) -> bool {
+        self.ledger.as_ref().is_none_or(|ledger| ledger.comes_back(self.sequence, self.published, then))
+    }
+
+    /// The stream that it comes from.
+    pub fn stream(&self) -> &str {
+        self.ledger.as_ref().map_or("", Ledger::stream)
+    }
+
+    /// Its sequence in the stream.
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// When the stream took it, in nanoseconds since 1970.
+    pub const fn published(&self) -> u64 {
+        self.published
     }
 }
 
 impl Drop for AckHandle {
     fn drop(&mut self) {
-        // Settled, or lost together with its message. In both cases heartbeats must end: with them, the stream would
-        // never deliver a lost message again.
-        self.0.done.store(true, Relaxed);
+        // Lost together with its message. Heartbeats must end: with them, the stream would never deliver it again.
+        if let Some(ledger) = &self.ledger {
+            ledger.forget(self.sequence, self.published);
+        }
     }
 }
 
-impl Watch {
-    /// A heartbeat; none where the message is not in hand any more.
-    pub fn progress(&self) -> Option<Ack> {
-        (!self.0.done.load(Relaxed)).then(|| self.0.ack(AckKind::Progress))
-    }
-
-    /// Whether the message is not in hand any more.
-    pub fn is_done(&self) -> bool {
-        self.0.done.load(Relaxed)
-    }
-}
-
-impl PendingAck {
-    fn ack(&self, kind: AckKind) -> Ack {
-        let payload = match kind {
-            AckKind::Ack => Bytes::from_static(b"+ACK"),
-            AckKind::Term => Bytes::from_static(b"+TERM"),
-            AckKind::Progress => Bytes::from_static(b"+WPI"),
-            AckKind::Nak(Duration::ZERO) => Bytes::from_static(b"-NAK"),
+impl AckKind {
+    /// As the protocol writes it.
+    pub fn payload(self) -> Cow<'static, [u8]> {
+        match self {
+            Self::Ack => b"+ACK".into(),
+            Self::Term => b"+TERM".into(),
+            Self::Progress => b"+WPI".into(),
+            Self::Nak(Duration::ZERO) => b"-NAK".into(),
             // The protocol counts durations in nanoseconds.
-            AckKind::Nak(delay) => format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into(),
-        };
-        Ack { subject: self.reply.to_string(), payload }
+            Self::Nak(delay) => format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into_bytes().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl AckHandle {
+    /// That of a message with this reply subject, which nobody else looks after.
+    pub(crate) fn of(reply: &str) -> Self {
+        let origin = Origin::parse(reply).expect("the reply subject is that of a stream");
+        let ledger = super::ledger::Ledgers::default().open(origin.stream, Duration::from_secs(30));
+        ledger.arrived(&origin, reply, Time::START).expect("it is the first").0
     }
 }
 
@@ -117,33 +115,14 @@ mod tests {
 
     #[test]
     fn the_payloads_are_those_of_the_protocol() {
-        let kinds = [
+        for (kind, payload) in [
             (AckKind::Ack, "+ACK"),
             (AckKind::Term, "+TERM"),
+            (AckKind::Progress, "+WPI"),
             (AckKind::Nak(Duration::ZERO), "-NAK"),
             (AckKind::Nak(Duration::from_millis(1500)), "-NAK {\"delay\": 1500000000}"),
-        ];
-        for (kind, payload) in kinds {
-            let ack = AckHandle::new("$JS.ACK.x").settle(kind);
-            assert_eq!(ack, Ack { subject: "$JS.ACK.x".to_owned(), payload: payload.into() });
+        ] {
+            assert_eq!(&*kind.payload(), payload.as_bytes());
         }
-    }
-
-    #[test]
-    fn there_are_heartbeats_until_it_is_settled() {
-        let ack = AckHandle::new("$JS.ACK.x");
-        let watch = ack.watch();
-        assert_eq!(watch.progress().map(|ack| ack.payload), Some("+WPI".into()));
-        ack.settle(AckKind::Ack);
-        assert_eq!(watch.progress(), None);
-        assert!(watch.is_done());
-    }
-
-    #[test]
-    fn a_message_that_is_lost_gives_no_heartbeats() {
-        let ack = AckHandle::new("$JS.ACK.x");
-        let watch = ack.watch();
-        drop(ack);
-        assert!(watch.is_done());
     }
 }

@@ -1,12 +1,12 @@
 //! A message on its way from NATS to a webhook, and what can come of it. Plain data, no I/O.
 
-pub mod ack_queue;
 pub mod acknowledgement;
 pub mod batch;
 pub mod fresh_ids;
 mod header_block;
 pub mod header_names;
 mod headers;
+pub mod ledger;
 mod origin;
 pub mod outcome;
 
@@ -151,6 +151,13 @@ impl Id {
         let safe = header_safe(id);
         // Measured after the encoding, which can make it three times as long.
         (!safe.is_empty() && safe.len() <= Self::LONGEST).then(|| Self::Given(safe.into()))
+    }
+
+    /// The id of a message that has none of its publisher's: its place in `stream`, and when the stream took it, in
+    /// nanoseconds since 1970. It is the same for every delivery and every replica, and another one where the stream is
+    /// made anew. Without dots, which separate the signed parts of a request in Standard Webhooks.
+    pub fn of_stream(stream: &str, sequence: u64, published: u64) -> Self {
+        Self::given(format!("{stream}:{sequence}:{published}"))
     }
 
     /// An id that was made or made safe elsewhere, as it was written there.

@@ -8,10 +8,13 @@ pub struct Origin<'a> {
     pub stream: &'a str,
     /// The message's sequence in the stream.
     pub sequence: u64,
+    /// When the stream took the message, in nanoseconds since 1970. A stream that is made anew counts its sequences from
+    /// the beginning: only with the time they say which message it is.
+    pub published: u64,
     /// How often the consumer has delivered it, this time included.
     pub delivered: u64,
-    /// How many messages the consumer had not delivered yet.
-    pub pending: u64,
+    /// What the reply subjects of all messages of this consumer begin with.
+    pub consumer: &'a str,
 }
 
 impl<'a> Origin<'a> {
@@ -19,20 +22,21 @@ impl<'a> Origin<'a> {
     /// with the domain and the hash of the NATS account behind `ACK`, and with whatever may be added at the end (NATS
     /// ADR-15). None for any other subject.
     pub fn parse(reply: &'a str) -> Option<Self> {
-        let tokens: Vec<_> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let tokens = match tokens.len() {
-            7 => tokens.as_slice(),
-            // With domain and hash, and perhaps more at the end: from here on it is as above. Eight tokens are neither
-            // form.
-            9.. => tokens.get(2..)?,
+        let mut rest = reply.strip_prefix("$JS.ACK.")?;
+        // With domain and hash, and perhaps more at the end, it is as without them from the third token on. Eight tokens
+        // are neither form.
+        match rest.bytes().filter(|byte| *byte == b'.').count() {
+            6 => {}
+            8.. => rest = rest.split_once('.')?.1.split_once('.')?.1,
             _ => return None,
-        };
-        Some(Self {
-            stream: tokens.first()?,
-            delivered: tokens.get(2)?.parse().ok()?,
-            sequence: tokens.get(3)?.parse().ok()?,
-            pending: tokens.get(6)?.parse().ok()?,
-        })
+        }
+        let (stream, rest) = rest.split_once('.')?;
+        let (_, numbers) = rest.split_once('.')?;
+        let consumer = reply.strip_suffix(numbers)?.strip_suffix('.')?;
+        let mut tokens = numbers.split('.');
+        let mut number = || tokens.next()?.parse().ok();
+        let (delivered, sequence, _consumer_sequence) = (number()?, number()?, number()?);
+        Some(Self { stream, sequence, published: number()?, delivered, consumer })
     }
 }
 
@@ -42,13 +46,15 @@ mod tests {
 
     #[test]
     fn both_forms_are_read() {
-        let expected = Origin { stream: "TODOS", sequence: 17, delivered: 2, pending: 5 };
-        for reply in [
-            "$JS.ACK.TODOS.broadcaster.2.17.30.1700000000000000000.5",
-            "$JS.ACK._.hash.TODOS.broadcaster.2.17.30.1700000000000000000.5",
-            "$JS.ACK.hub.hash.TODOS.broadcaster.2.17.30.1700000000000000000.5.random",
+        for (consumer, more) in [
+            ("$JS.ACK.TODOS.broadcaster", ""),
+            ("$JS.ACK._.hash.TODOS.broadcaster", ""),
+            ("$JS.ACK.hub.hash.TODOS.broadcaster", ".random"),
         ] {
-            assert_eq!(Origin::parse(reply), Some(expected), "{reply}");
+            let reply = format!("{consumer}.2.17.30.1700000000000000000.5{more}");
+            let published = 1_700_000_000_000_000_000;
+            let expected = Origin { stream: "TODOS", sequence: 17, published, delivered: 2, consumer };
+            assert_eq!(Origin::parse(&reply), Some(expected), "{reply}");
         }
     }
 

@@ -354,6 +354,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.concurrency
     }
 
+    /// Whether nothing waits for its first attempt, and nothing is attempted.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0 && self.schedule.borrow().queue().is_empty()
+    }
+
     /// How much room there is for more.
     pub fn capacity(&self) -> Capacity {
         let schedule = self.schedule.borrow();

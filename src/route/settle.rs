@@ -14,7 +14,6 @@ use crate::{
     dead_letter::{Letter, Sender},
     message::{
         Message,
-        ack_queue::AckQueue,
         acknowledgement::AckKind,
         outcome::{Outcome, Reason},
     },
@@ -31,8 +30,6 @@ pub struct Settle {
     route: RouteName,
     stats: Arc<RouteStats>,
     dead_letters: Option<Sender>,
-    /// What the streams are to be told. Messages that come from none have nothing to say here.
-    acks: AckQueue,
     clock: Clock,
 }
 
@@ -42,10 +39,9 @@ impl Settle {
         route: RouteName,
         stats: Arc<RouteStats>,
         dead_letters: Option<Sender>,
-        acks: AckQueue,
         clock: Clock,
     ) -> Self {
-        Self { route, stats, dead_letters, acks, clock }
+        Self { route, stats, dead_letters, clock }
     }
 
     /// The webhook accepted `message` at `now`.
@@ -54,7 +50,7 @@ impl Settle {
         self.stats.delivery_latency.observe(now.since(message.received));
         debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "delivered");
         if let Some(ack) = message.ack.take() {
-            self.acks.push(ack.settle(AckKind::Ack));
+            ack.settle(AckKind::Ack);
         }
         drop(message);
     }
@@ -64,7 +60,7 @@ impl Settle {
         self.stats.count(Outcome::Returned);
         debug!(route = self.route.as_str(), id = %message.id, ?delay, "given back");
         if let Some(ack) = message.ack.take() {
-            self.acks.push(ack.settle(AckKind::Nak(delay)));
+            ack.give_back(delay, message.attempts);
         }
         drop(message);
     }
@@ -77,9 +73,9 @@ impl Settle {
     }
 
     /// `message` will not be delivered: it becomes a dead letter, or is dropped where the route keeps none. What dies
-    /// only for want of room or time goes back to its stream, where it came from one: there it is safe.
+    /// only for want of room or time goes back to its stream, where that would deliver it again: there it is safe.
     pub fn dead(&self, message: Message, reason: Reason, now: Time) {
-        if message.ack.is_some() && reason.is_ours() {
+        if reason.is_ours() && comes_back(&message, now) {
             return self.returned(message, RETURN);
         }
         let Some(dead_letters) = &self.dead_letters else {
@@ -90,7 +86,7 @@ impl Settle {
         if let Err(letter) = dead_letters.send(letter) {
             // Dead letters come faster than NATS takes them, or NATS is away for too long. Waiting for room would hold
             // up the messages that can be delivered.
-            if letter.message.ack.is_some() {
+            if comes_back(&letter.message, now) {
                 return self.returned(letter.message, RETURN);
             }
             self.dropped(letter.message, reason, now);
@@ -112,8 +108,11 @@ impl Settle {
         self.dead_letters.as_ref().is_some_and(Sender::is_full)
     }
 
-    /// `message` is given up, and nobody keeps it.
+    /// `message` is given up, and nobody keeps it; but what comes from a stream, and finds no room here, goes back to it.
     pub fn dropped(&self, mut message: Message, reason: Reason, now: Time) {
+        if reason.is_ours() && comes_back(&message, now) {
+            return self.returned(message, RETURN);
+        }
         self.stats.count(Outcome::Dropped);
         if let Some(unnamed) = self.stats.named_drops.pass(now) {
             warn!(
@@ -128,8 +127,13 @@ impl Settle {
         }
         if let Some(ack) = message.ack.take() {
             // To be dropped is the end that was decided for it: its stream must not deliver it again.
-            self.acks.push(ack.settle(AckKind::Term));
+            ack.settle(AckKind::Term);
         }
         drop(message);
     }
+}
+
+/// Whether `message` comes from a stream that would deliver it again, were it given back now.
+fn comes_back(message: &Message, now: Time) -> bool {
+    message.ack.as_ref().is_some_and(|ack| ack.comes_back(now + RETURN))
 }

@@ -42,7 +42,7 @@ use crate::{
     config::{self, Bounds, RouteName},
     dead_letter,
     deliver::{Deliver, connect::network::Transport},
-    message::ack_queue::AckQueue,
+    message::ledger::Ledgers,
 };
 
 /// A route with one set of settings. Other settings make another `Route` of the same name, which keeps the figures.
@@ -67,6 +67,8 @@ pub struct Route {
     retry_bytes: Arc<Pool>,
     /// The first lane that it runs on.
     first_lane: usize,
+    /// What is in hand of its stream.
+    ledgers: Ledgers,
     /// Whether messages come, for each lane that it runs on, from the first one.
     sources: Box<[Arc<SourceStatus>]>,
     /// On how many lanes messages have come to come.
@@ -95,6 +97,7 @@ impl Route {
             queue_bytes: Pool::new(settings.queue.bounds.bytes, lanes),
             retry_bytes: Pool::new(settings.retry.bounds.bytes, lanes),
             first_lane,
+            ledgers: Ledgers::default(),
             sources: (0..lanes).map(|_| Arc::new(SourceStatus::new(settings.name.clone()))).collect(),
             live: AtomicUsize::new(0),
             settings,
@@ -108,6 +111,12 @@ impl Route {
         let (settings, before) = (&self.settings, &former.settings);
         if settings.rate_limit == before.rate_limit {
             self.limit.clone_from(&former.limit);
+        }
+        let consumer = |route: &config::Route| {
+            route.jetstream.as_ref().map(|jetstream| (jetstream.stream.clone(), jetstream.consumer.clone()))
+        };
+        if consumer(settings) == consumer(before) {
+            self.ledgers = former.ledgers.clone();
         }
         if settings.webhook.url == before.webhook.url {
             self.pause = former.pause.clone();
@@ -141,6 +150,11 @@ impl Route {
         self.settings.jetstream.is_some()
     }
 
+    /// What all lanes have in hand of its stream, also what a predecessor took of it.
+    pub const fn ledgers(&self) -> &Ledgers {
+        &self.ledgers
+    }
+
     /// The first of the lanes that run it, for what one of them does for all.
     pub const fn first_lane(&self) -> usize {
         self.first_lane
@@ -168,14 +182,12 @@ impl Route {
     }
 
     /// Starts its pipeline on `lane`, whose workers are clients that `client` makes. They add to what is `under_way` at the
-    /// webhook already, while the last attempts of a predecessor go on. `acks` is where the lane's streams are
-    /// told what became of their messages.
+    /// webhook already, while the last attempts of a predecessor go on.
     pub fn start<D: Deliver + 'static>(
         &self,
         lane: usize,
         client: Box<dyn Fn() -> D>,
         under_way: Rc<UnderWay>,
-        acks: AckQueue,
         clock: Clock,
     ) -> Rc<Pipeline<D>> {
         let Self { settings, .. } = self;
@@ -192,8 +204,7 @@ impl Route {
         };
         let queue = Queue::new(room(settings.queue.bounds, &self.queue_bytes), settings.queue.overflow);
         let retries = RetryQueue::new(room(settings.retry.bounds, &self.retry_bytes));
-        let settle =
-            Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), acks, clock);
+        let settle = Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), clock);
         let concurrency = self.part(settings.webhook.concurrency, lane).get();
         let start = SlowStart::new(self.part(slow_start::FIRST, lane), concurrency);
         Pipeline::start(Parts {

@@ -12,6 +12,8 @@ use crate::config::RouteName;
 pub struct SourceStatus {
     route: RouteName,
     state: Mutex<SourceState>,
+    /// What is not as it should be, and can be lived with.
+    warnings: Mutex<Vec<String>>,
 }
 
 /// Where a source stands.
@@ -29,7 +31,7 @@ pub enum SourceState {
 impl SourceStatus {
     /// The source of `route`, which is not live yet.
     pub const fn new(route: RouteName) -> Self {
-        Self { route, state: Mutex::new(SourceState::Starting(None)) }
+        Self { route, state: Mutex::new(SourceState::Starting(None)), warnings: Mutex::new(Vec::new()) }
     }
 
     /// Why the route gets no messages, worded for operators; none where it gets them.
@@ -46,6 +48,20 @@ impl SourceStatus {
     /// Whether the route gets its messages.
     pub fn is_live(&self) -> bool {
         matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), SourceState::Live)
+    }
+
+    /// What is not as it should be though messages come, worded for operators.
+    pub fn warnings(&self) -> Vec<String> {
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.iter().map(|warning| format!("route {}: {warning}", self.route)).collect()
+    }
+
+    /// Takes note of all that is not as it should be. Returns what of it is news, for the log.
+    pub fn warn(&self, warnings: Vec<String>) -> Vec<String> {
+        let mut known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = warnings.iter().filter(|warning| !known.contains(warning)).cloned().collect();
+        *known = warnings;
+        news
     }
 
     /// Takes note that it gets its messages from now on. Returns how it was before, for the log.

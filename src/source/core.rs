@@ -184,7 +184,7 @@ pub(super) fn accept(
         message.subject().into()
     };
     let (headers, payload) = message.into_parts();
-    let id = headers.get_bytes(names::MESSAGE_ID).map_or_else(fresh, Id::given);
+    let id = headers.get_bytes(names::MESSAGE_ID).and_then(Id::safe).unwrap_or_else(fresh);
     Message::new(id, subject, headers, payload, now)
 }
 

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use crate::config::{
-    StreamName,
+    PublishSubject, StreamName,
     parse::{self, Choice},
     reader::{Reported, Section},
 };
@@ -26,6 +26,22 @@ pub struct Jetstream {
     pub max_ack_pending: NonZeroU32,
     /// `deliver_policy`: where a created consumer begins. Default `all`.
     pub deliver_policy: DeliverPolicy,
+    /// `domain`: the JetStream domain that the stream is in, where that is another one than that of the servers.
+    pub domain: Option<StreamName>,
+    /// `api_prefix`: what the subjects of JetStream's API begin with, where the account imports it under another name
+    /// than `$JS.API`. Not with `domain`.
+    pub api_prefix: Option<PublishSubject>,
+}
+
+impl Jetstream {
+    /// What the subjects of JetStream's API begin with.
+    pub fn api(&self) -> String {
+        match (&self.api_prefix, &self.domain) {
+            (Some(prefix), _) => prefix.to_string(),
+            (None, Some(domain)) => format!("$JS.{domain}.API"),
+            (None, None) => "$JS.API".to_owned(),
+        }
+    }
 }
 
 /// Where a consumer begins.
@@ -51,6 +67,12 @@ pub(super) fn read(at: &Section<'_>, route: &str) -> Result<Jetstream, Reported>
     let ack_wait = at.or("ack_wait", Duration::from_secs(30), parse::duration);
     let max_ack_pending = at.or("max_ack_pending", MAX_ACK_PENDING, parse::count(1_000_000));
     let deliver_policy = at.or("deliver_policy", DeliverPolicy::All, parse::choice);
+    let domain = at.optional("domain", parse::name);
+    let api_prefix = at.optional("api_prefix", parse::name);
+    let both = matches!((&domain, &api_prefix), (Ok(Some(_)), Ok(Some(_))));
+    if both {
+        return Err(at.report("api_prefix", "set it or domain, not both"));
+    }
     Ok(Jetstream {
         stream: stream?,
         consumer: consumer?,
@@ -58,6 +80,8 @@ pub(super) fn read(at: &Section<'_>, route: &str) -> Result<Jetstream, Reported>
         ack_wait: ack_wait?,
         max_ack_pending: max_ack_pending?,
         deliver_policy: deliver_policy?,
+        domain: domain?,
+        api_prefix: api_prefix?,
     })
 }
 

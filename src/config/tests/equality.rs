@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 64] = [
+const SETTINGS: [Setting; 66] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -40,6 +40,8 @@ const SETTINGS: [Setting; 64] = [
     ("routes.todos.jetstream.ack_wait", ["1s", "2s"], STREAM),
     ("routes.todos.jetstream.max_ack_pending", ["1", "2"], STREAM),
     ("routes.todos.jetstream.deliver_policy", ["all", "new"], STREAM),
+    ("routes.todos.jetstream.domain", ["a", "b"], STREAM),
+    ("routes.todos.jetstream.api_prefix", ["$JS.a.API", "$JS.b.API"], STREAM),
     ("routes.todos.webhook.url", ["https://a/", "https://b/"], &[]),
     ("routes.todos.webhook.url_file", ["DIR/a.url", "DIR/b.url"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),

@@ -143,12 +143,14 @@ impl Schedule {
                 if let Some(reason) = self.policy.ends(failure, begun, required) {
                     return Verdict::Dead(message, reason);
                 }
-                if message.ack.is_some() && ruling.delay > LONGEST_WAIT {
+                let comes_back =
+                    || message.ack.as_ref().is_some_and(|ack| ack.comes_back(now + ruling.delay));
+                if ruling.delay > LONGEST_WAIT && comes_back() {
                     return Verdict::Return(message, ruling.delay);
                 }
             }
             // What the message does not pay for is not in the number that the webhook sees either. It stays here,
-            // however long it waits: a stream would count it as a delivery.
+            // however long it waits: it may be its turn earlier.
             None => message.attempts = begun.saturating_sub(1),
         }
         let due = now + ruling.delay;

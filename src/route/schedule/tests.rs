@@ -265,7 +265,7 @@ fn a_long_wait_is_left_to_the_stream_that_a_message_came_from() {
         (message.attempts, message.ack) = (attempts, ack);
         resolve(&mut schedule, message, &Attempt::failed(Failure::Timeout), at(100))
     };
-    let ack = || Some(AckHandle::new("$JS.ACK.x"));
+    let ack = || Some(AckHandle::of("$JS.ACK.TODOS.worker.1.17.18.1700000000000000000.5"));
     // 0.5 s · 2^5 and 2^6.
     assert!(matches!(after(6, ack()), Verdict::Retry(due) if due == at(116)));
     assert!(matches!(after(7, ack()), Verdict::Return(_, delay) if delay == Duration::from_secs(32)));

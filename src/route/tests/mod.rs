@@ -37,7 +37,6 @@ use crate::{
     config::{self, Bounds, Overflow, RouteName},
     deliver::Deliver,
     message::{
-        ack_queue::AckQueue,
         batch::Batch,
         outcome::{Attempt, Failure, Outcome},
     },
@@ -141,7 +140,7 @@ fn parts(
         concurrency,
         under_way: Rc::default(),
         client,
-        settle: Settle::new(route.clone(), Arc::clone(stats), None, AckQueue::default(), clock),
+        settle: Settle::new(route.clone(), Arc::clone(stats), None, clock),
         health: Arc::new(WebhookHealth::new(route)),
         stats: Arc::clone(stats),
         clock,

@@ -1,32 +1,58 @@
-//! How many messages, and bytes, were asked for and have not come yet. No I/O, and no clock: it is told the time.
+//! How many messages, and bytes, were asked for and have not come yet, and how many may be asked for at a time. No I/O, and
+//! no clock: it is told the time.
 //!
 //! The server serves requests in their order, and says how much of one it leaves undone. Where it does not, because its
 //! leader or its message was lost, the rest of a request is forgotten when it has expired.
+//!
+//! A request can't be taken back: at a stop, what was asked for has to come first. So no more is asked for than comes soon.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::base::clock::Time;
 
-/// How long the server keeps a request.
-pub(super) const EXPIRES: Duration = Duration::from_secs(30);
-/// How much longer a request is remembered here: the last that the server sent for it may still be on its way.
-const LATE: Duration = Duration::from_secs(5);
+/// How many messages may be asked for at least, and at first.
+pub(super) const FEW: usize = 16;
+/// A request whose messages came within so long might have been larger.
+const QUICK: Duration = Duration::from_millis(25);
+/// One whose messages took so long to come should have been smaller.
+const SLOW: Duration = Duration::from_millis(100);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Credit {
     requests: VecDeque<Request>,
     messages: usize,
     bytes: usize,
+    /// How many may be asked for and not have come, and how many that could ever be.
+    most: usize,
+    limit: usize,
+    /// With how many bytes a request was answered by nothing, as the next message has more.
+    too_small: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Request {
     messages: usize,
     bytes: usize,
+    /// How many bytes it was for.
+    whole: usize,
+    /// When its first message came.
+    began: Option<Time>,
     forgotten: Time,
 }
 
 impl Credit {
+    /// With no more than `limit` messages at a time.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            requests: VecDeque::new(),
+            messages: 0,
+            bytes: 0,
+            most: FEW,
+            limit: limit.max(FEW),
+            too_small: None,
+        }
+    }
+
     /// How many messages may still come.
     pub(super) const fn messages(&self) -> usize {
         self.messages
@@ -42,25 +68,65 @@ impl Credit {
         self.requests.len()
     }
 
-    /// `messages` of `bytes` at most were asked for at `now`.
-    pub(super) fn ask(&mut self, messages: usize, bytes: usize, now: Time) {
-        self.requests.push_back(Request { messages, bytes, forgotten: now + EXPIRES + LATE });
+    /// How many more messages may be asked for. Half of all at a time: two requests are on their way, and none is for a
+    /// handful.
+    pub(super) const fn room(&self) -> usize {
+        if self.messages <= self.most / 2 { self.most - self.messages } else { 0 }
+    }
+
+    /// So many bytes, or fewer, would be answered by nothing, as far as is known.
+    pub(super) const fn too_small(&self) -> Option<usize> {
+        self.too_small
+    }
+
+    /// It may be another time now.
+    pub(super) const fn forget_too_small(&mut self) {
+        self.too_small = None;
+    }
+
+    /// `messages` of `bytes` at most were asked for, of which nothing comes any more from `forgotten` on.
+    pub(super) fn ask(&mut self, messages: usize, bytes: usize, forgotten: Time) {
+        self.requests.push_back(Request { messages, bytes, whole: bytes, began: None, forgotten });
         self.messages += messages;
         self.bytes += bytes;
     }
 
-    /// A message of so many bytes came.
-    pub(super) fn came(&mut self, bytes: usize) {
-        if let Some(first) = self.requests.front_mut() {
-            let bytes = bytes.min(first.bytes);
-            first.bytes -= bytes;
-            self.bytes -= bytes;
+    /// A message of so many bytes came at `now`.
+    pub(super) fn came(&mut self, bytes: usize, now: Time) {
+        self.too_small = None;
+        let Some(first) = self.requests.front_mut() else { return };
+        let bytes = bytes.min(first.bytes);
+        first.bytes -= bytes;
+        self.bytes -= bytes;
+        let took = now.since(*first.began.get_or_insert(now));
+        if first.messages == 1 {
+            self.adapt(took);
         }
         self.settle(1);
     }
 
+    /// The server has ended the oldest request, of which so many will not come. `is_too_large` says that this was since the
+    /// next message has more bytes than were left.
+    pub(super) fn ended(&mut self, messages: usize, is_too_large: bool) {
+        if is_too_large {
+            let untouched = self.requests.front().filter(|first| first.began.is_none());
+            self.too_small = untouched.map(|first| first.whole);
+        } else if messages > 0 {
+            self.adapt(Duration::MAX);
+        }
+        self.settle(messages);
+    }
+
+    fn adapt(&mut self, took: Duration) {
+        if took < QUICK {
+            self.most = (2 * self.most).min(self.limit);
+        } else if took > SLOW {
+            self.most = (self.most / 2).max(FEW);
+        }
+    }
+
     /// So many came, or will not come any more.
-    pub(super) fn settle(&mut self, mut messages: usize) {
+    fn settle(&mut self, mut messages: usize) {
         while messages > 0 {
             let Some(first) = self.requests.front_mut() else { return };
             let settled = first.messages.min(messages);
@@ -95,11 +161,15 @@ mod tests {
     use super::*;
     use crate::route::schedule::testing::at;
 
+    const fn ms(ms: u64) -> Time {
+        Time::from_start(Duration::from_millis(ms))
+    }
+
     #[test]
     fn what_came_is_taken_off_the_oldest_request() {
-        let mut credit = Credit::default();
-        credit.ask(10, 1_000, at(0));
-        credit.ask(5, 500, at(1));
+        let mut credit = Credit::new(1_000);
+        credit.ask(10, 1_000, at(35));
+        credit.ask(5, 500, at(36));
         credit.settle(12);
         assert_eq!((credit.messages(), credit.requests()), (3, 1));
         credit.settle(100);
@@ -108,9 +178,9 @@ mod tests {
 
     #[test]
     fn a_request_that_was_never_answered_is_forgotten() {
-        let mut credit = Credit::default();
-        credit.ask(10, 1_000, at(0));
-        credit.ask(5, 500, at(20));
+        let mut credit = Credit::new(1_000);
+        credit.ask(10, 1_000, at(35));
+        credit.ask(5, 500, at(55));
         credit.forget(at(34));
         assert_eq!(credit.messages(), 15);
         credit.forget(at(35));
@@ -121,15 +191,53 @@ mod tests {
 
     #[test]
     fn bytes_that_were_asked_for_may_come_until_their_request_is_over() {
-        let mut credit = Credit::default();
-        credit.ask(10, 1_000, at(0));
-        credit.ask(10, 500, at(1));
-        credit.came(300);
+        let mut credit = Credit::new(1_000);
+        credit.ask(10, 1_000, at(35));
+        credit.ask(10, 500, at(36));
+        credit.came(300, at(1));
         assert_eq!((credit.messages(), credit.bytes()), (19, 1_200));
         // What is left of the first is smaller than the next message, so the server ends it.
-        credit.settle(9);
-        assert_eq!((credit.messages(), credit.bytes()), (10, 500));
-        credit.came(700);
-        assert_eq!((credit.messages(), credit.bytes()), (9, 0));
+        credit.ended(9, true);
+        assert_eq!((credit.messages(), credit.bytes(), credit.too_small()), (10, 500, None));
+        credit.ended(10, true);
+        assert_eq!((credit.messages(), credit.bytes(), credit.too_small()), (0, 0, Some(500)));
+    }
+
+    /// How many are asked for at a time where they come with so many milliseconds between, after `before` were.
+    fn settles_at(mut credit: Credit, between: u64) -> (Credit, usize) {
+        let mut now = 0;
+        for _ in 0..10_000 {
+            let room = credit.room();
+            if room > 0 {
+                credit.ask(room, room, at(1_000_000));
+            }
+            credit.came(1, ms(now));
+            now += between;
+        }
+        let most = credit.most;
+        (credit, most)
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_comes_soon() {
+        let (credit, most) = settles_at(Credit::new(2_048), 0);
+        assert_eq!(most, 2_048);
+        let (credit, most) = settles_at(credit, 1);
+        assert!((32..=256).contains(&most), "{most}");
+        let (_, most) = settles_at(credit, 100);
+        assert_eq!(most, FEW);
+    }
+
+    #[test]
+    fn what_expires_was_too_much() {
+        let (mut credit, _) = settles_at(Credit::new(2_048), 0);
+        while credit.messages() > 0 {
+            credit.ended(credit.requests.front().unwrap().messages, false);
+        }
+        for _ in 0..10 {
+            credit.ask(credit.room(), 1, at(1));
+            credit.ended(credit.messages(), false);
+        }
+        assert_eq!(credit.room(), FEW);
     }
 }

@@ -2,13 +2,11 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use async_nats::jetstream;
-
+use super::answers::Answers;
 use crate::{
     base::clock::Clock,
     config::Jetstream,
-    message::ack_queue::AckQueue,
-    nats::{NatsConnection, SharedBarrier},
+    nats::Connection,
     route::{pipeline::Pipeline, shared::Route, source_status::SourceStatus},
     stats::RouteStats,
 };
@@ -24,12 +22,26 @@ pub(super) struct Feed<D> {
     pub(super) lane: usize,
 }
 
+// By hand: the derived one would ask for clients that can be cloned.
+impl<D> Clone for Feed<D> {
+    fn clone(&self) -> Self {
+        Self {
+            route: Arc::clone(&self.route),
+            jetstream: self.jetstream.clone(),
+            pipeline: Rc::clone(&self.pipeline),
+            stats: Arc::clone(&self.stats),
+            status: Arc::clone(&self.status),
+            lane: self.lane,
+        }
+    }
+}
+
 /// What the durable routes of a lane share. Clones share it too.
 #[derive(Clone)]
 pub(super) struct Common {
-    pub(super) connection: Rc<NatsConnection>,
-    pub(super) barrier: Rc<SharedBarrier>,
-    pub(super) context: jetstream::Context,
-    pub(super) acks: AckQueue,
+    pub(super) connection: Connection,
+    pub(super) answers: Rc<Answers>,
+    /// Whether replicas tell each other how often messages were attempted.
+    pub(super) shares_attempts: bool,
     pub(super) clock: Clock,
 }

@@ -10,9 +10,6 @@ use std::time::Duration;
 const QUICK: Duration = Duration::from_millis(50);
 /// What lasts longer than this is better left to others.
 const SLOW: Duration = Duration::from_millis(500);
-/// No more is held, however fast it goes. docs/durable.md reckons `max_ack_pending` with this figure.
-const MOST: usize = 2048;
-
 #[derive(Debug)]
 pub(super) struct Prefetch {
     least: usize,
@@ -20,6 +17,10 @@ pub(super) struct Prefetch {
 }
 
 impl Prefetch {
+    /// No more is held, however fast it goes, but for very many workers. docs/durable.md reckons `max_ack_pending` with this
+    /// figure.
+    pub(super) const MOST: usize = 2048;
+
     /// For a route with so much `concurrency`: each worker shall find another message when it is done with one.
     pub(super) fn new(concurrency: usize) -> Self {
         let least = (2 * concurrency).max(8);
@@ -34,7 +35,7 @@ impl Prefetch {
     /// The queue ran low so long after messages were asked for.
     pub(super) fn ran_low(&mut self, after: Duration) {
         if after < QUICK {
-            self.wanted = (2 * self.wanted).min(MOST.max(self.least));
+            self.wanted = (2 * self.wanted).min(Self::MOST.max(self.least));
         } else if after > SLOW {
             self.wanted = (self.wanted / 2).max(self.least);
         }

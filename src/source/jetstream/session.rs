@@ -1,108 +1,194 @@
-//! One subscription to the messages of a consumer, and the pull requests over it.
-//!
-//! The requests are made here and not by async-nats' own `pull::Stream`: that one holds up to one and a half batches,
-//! can't be told to ask for nothing while a webhook is left alone, and does not ask again after a missed heartbeat.
+//! One inbox for the messages of a consumer, and the pull requests that they come for.
 
 use std::{
+    cell::{Cell, RefCell},
     future::poll_fn,
-    pin::Pin,
+    rc::Rc,
     sync::Arc,
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use async_nats::{Client, Message as Raw, StatusCode, Subscriber};
-use futures_core::Stream as _;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 use tracing::debug;
 
 use super::{
-    credit::{Credit, EXPIRES},
+    acks::Acks,
+    api::Api,
+    consumer::RequestLimits,
+    credit::{Credit, FEW},
     feed::{Common, Feed},
-    heartbeats::Heartbeats,
     prefetch::Prefetch,
     trouble::Trouble,
 };
 use crate::{
     base::{clock::Time, timer::Timer},
     deliver::Deliver,
-    message::{
-        Headers, Id, Message,
-        acknowledgement::{AckHandle, Origin},
-        header_names::nats as names,
-    },
-    nats::{end_subscription, next},
+    message::{Id, Message, acknowledgement::Origin, header_names::nats as names},
+    nats::{Attached, Incoming, Outgoing, Sink},
+    source::core,
 };
 
 /// After so long without anything from the server something is wrong: two of its heartbeats and a second.
 pub(super) const SILENCE: Duration = Duration::from_secs(11);
 /// How often the server says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How often to look whether the client is still connected: the event that tells of it may get lost.
+/// How long the server keeps a request for a few messages, and one for many: it can't be taken back.
+const EXPIRES: Duration = Duration::from_secs(30);
+const BRIEF: Duration = Duration::from_secs(1);
+/// How much longer a request is remembered here: the last that the server sent for it may still be on its way.
+const LATE: Duration = Duration::from_secs(5);
+/// How often to look whether all is well, though nothing tells otherwise.
 const LOOK: Duration = Duration::from_secs(5);
 /// How many bytes a message may have beside the payload, for the subject, the headers and the reply.
 const ENVELOPE: usize = 8 * 1024;
+/// The largest message that NATS can be told to take, with all that may be around it.
+const LARGEST: usize = (64 << 20) + ENVELOPE;
 /// How many bytes of the bounds a message takes at least, about.
 const SMALLEST: usize = 512;
-/// How long the server may take to confirm that the subscription has ended.
+/// How long the server may take to confirm that the inbox has ended.
 const LEAVING: Duration = Duration::from_secs(1);
-/// For how long what was asked for is taken before the subscription ends.
-const TAKING: Duration = Duration::from_secs(2);
-/// When nothing has come for so long, nothing is on its way either, as far as can be told.
-const QUIET: Duration = Duration::from_millis(100);
+/// For how long what was asked for is taken before the inbox ends.
+const TAKING: Duration = Duration::from_millis(150);
 /// How many requests are with the server at the same time: while one is served, the next one is there already.
 const MOST_REQUESTS: usize = 2;
 
 pub(super) struct PullSession<'a, D> {
     feed: &'a Feed<D>,
     common: &'a Common,
-    heartbeats: &'a Heartbeats,
-    client: Client,
     inbox: String,
-    subscriber: Subscriber,
-    credit: Credit,
+    taker: Rc<Taker<D>>,
+    attached: Attached,
+    /// Where messages are asked for.
+    next: String,
+    limits: RequestLimits,
     prefetch: Prefetch,
     /// Whether more messages would have been asked for, but for the bytes.
     is_short_of_bytes: bool,
     /// When messages were last asked for.
     asked: Time,
-    /// When the server was last heard of.
-    heard: Time,
     connection_changed: watch::Receiver<u64>,
     connections: u64,
     timer: Timer,
+}
+
+/// Takes what comes, straight from the block that it was read into.
+struct Taker<D> {
+    feed: Feed<D>,
+    acks: Rc<Acks>,
     subject: Arc<str>,
+    credit: RefCell<Credit>,
+    /// When the server was last heard of.
+    heard: Cell<Time>,
+    /// Why nothing more will come.
+    ended: RefCell<Option<Trouble>>,
+    /// Notified when there is something to look at.
+    news: Notify,
+}
+
+impl<D: Deliver + 'static> Sink for Taker<D> {
+    fn take(&self, message: Incoming, now: Time) {
+        self.heard.set(now);
+        // What has come from a stream is a message, whatever status its publisher has given it.
+        match message.reply().and_then(Origin::parse) {
+            Some(origin) => {
+                self.credit.borrow_mut().came(message.length(), now);
+                if let Some(message) = self.accept(&message, &origin, now) {
+                    self.feed.pipeline.offer(message);
+                }
+            }
+            None => self.hear(&message),
+        }
+    }
+
+    fn taken(&self) {
+        self.feed.pipeline.wake_workers();
+        self.news.notify_one();
+    }
+}
+
+impl<D: Deliver + 'static> Taker<D> {
+    /// The message, unless it is here already.
+    fn accept(&self, incoming: &Incoming, origin: &Origin<'_>, now: Time) -> Option<Message> {
+        let (ack, attempts) = self.acks.ledger.arrived(origin, incoming.reply()?, now)?;
+        let id = || Id::of_stream(origin.stream, origin.sequence, origin.published);
+        let mut message = core::accept(incoming.clone(), &self.subject, now, id);
+        message.attempts = attempts;
+        message.ack = Some(ack);
+        Some(message)
+    }
+
+    /// Takes note of what the server says beside messages.
+    fn hear(&self, said: &Incoming) {
+        match said.status() {
+            Some(100) => {}
+            Some(503) => self.end(Trouble::NoResponders),
+            Some(_) => self.request_ended(said),
+            None => debug!("what has come to the inbox for messages is none"),
+        }
+    }
+
+    /// The server says of a request that is over how many messages it leaves undone. Where it does not (the leader has
+    /// changed, the consumer was deleted), nothing is known of any request, and pulling begins anew.
+    fn request_ended(&self, said: &Incoming) {
+        let left = said.header(names::PENDING_MESSAGES);
+        match left.and_then(|left| left.parse().ok()) {
+            Some(left) => {
+                self.credit.borrow_mut().ended(left, said.description().contains("MaxBytes"));
+            }
+            None => {
+                let why = said.description();
+                self.end(Trouble::Ended(if why.is_empty() { "no reason given" } else { why }.to_owned()));
+            }
+        }
+    }
+
+    fn end(&self, why: Trouble) {
+        // The first one is the cause of those that follow.
+        self.ended.borrow_mut().get_or_insert(why);
+    }
 }
 
 impl<'a, D: Deliver + 'static> PullSession<'a, D> {
     /// Subscribes for `feed`, and asks for the first messages.
-    pub(super) async fn open(
+    pub(super) fn open(
         feed: &'a Feed<D>,
         common: &'a Common,
-        heartbeats: &'a Heartbeats,
+        acks: &Rc<Acks>,
+        api: &Api,
+        limits: RequestLimits,
     ) -> Result<Self, Trouble> {
-        let client = common.connection.client().clone();
-        let inbox = client.new_inbox();
-        let subscriber = client.subscribe(inbox.clone()).await.map_err(Trouble::of_client)?;
         let now = common.clock.now();
+        let taker = Rc::new(Taker {
+            feed: feed.clone(),
+            acks: Rc::clone(acks),
+            subject: feed.route.settings.subject.as_str().into(),
+            credit: RefCell::new(Credit::new(Prefetch::MOST.min(limits.messages))),
+            heard: Cell::new(now),
+            ended: RefCell::default(),
+            news: Notify::new(),
+        });
+        let connection = &common.connection;
+        let inbox = connection.new_inbox();
+        let attached = connection.attach(&inbox, None, Rc::clone(&taker) as Rc<dyn Sink>);
         let mut session = Self {
             feed,
             common,
-            heartbeats,
-            client,
             inbox,
-            subscriber,
-            credit: Credit::default(),
+            taker,
+            attached,
+            next: api.next_subject(),
+            limits,
             prefetch: Prefetch::new(feed.pipeline.concurrency()),
             is_short_of_bytes: false,
             asked: now,
-            heard: now,
-            connection_changed: common.connection.state().changes(),
-            connections: common.connection.connections(),
+            connection_changed: connection.state().changes(),
+            connections: connection.connections(),
             timer: Timer::new(common.clock),
-            subject: feed.route.settings.subject.as_str().into(),
         };
-        session.ask().await?;
+        session.ask()?;
         Ok(session)
     }
 
@@ -119,21 +205,26 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
     async fn step(&mut self) -> Result<(), Trouble> {
         let (low, look) = (self.prefetch.wanted() / 2, self.next_look());
         let is_short_of_bytes = self.is_short_of_bytes;
-        let Self { subscriber, feed, connection_changed, timer, .. } = self;
+        let Self { feed, taker, connection_changed, timer, .. } = self;
+        let mut is_look = false;
         tokio::select! {
-            raw = next(subscriber) => {
-                let raw = raw.ok_or(Trouble::Disconnected)?;
-                self.take_all(raw)?;
-            }
+            () = taker.news.notified() => {}
             // Its queue is low, and what is under way takes the bytes: nothing comes of asking before some of it ends.
             () = feed.pipeline.freed_bytes(), if is_short_of_bytes => {}
             () = feed.pipeline.ran_low(low), if !is_short_of_bytes => {
                 self.prefetch.ran_low(self.common.clock.now().since(self.asked));
             }
-            _ = connection_changed.changed() => self.check()?,
-            () = poll_fn(|cx| timer.poll_passed(cx, look)) => self.check()?,
+            trouble = taker.acks.troubled() => return Err(trouble.into()),
+            _ = connection_changed.changed() => is_look = true,
+            () = poll_fn(|cx| timer.poll_passed(cx, look)) => is_look = true,
         }
-        self.ask().await
+        if let Some(trouble) = self.taker.ended.borrow_mut().take() {
+            return Err(trouble);
+        }
+        if is_look {
+            self.check()?;
+        }
+        self.ask()
     }
 
     /// When to look next whether anything is wrong, or whether the webhook may be called again.
@@ -144,118 +235,35 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         look.min(resumed)
     }
 
-    /// Takes what was asked for already, for as long as it keeps coming. Between a consumer and the subscription it delivers
-    /// to there are queues of the server, and in a cluster another server. Not they but the subscription hears at once of
-    /// its end, and what they still have is dropped: the stream would deliver that again only after `ack_wait`.
-    pub(super) async fn take_asked(&mut self) {
+    /// Ends the inbox. What the server has sent before it heard of that has arrived, and is in the pipeline then.
+    ///
+    /// In a cluster, the one that hears of it may not be the one that sends: what is under way between the two is dropped, and
+    /// its stream would deliver it again only after `ack_wait`. So what was asked for is taken before, where that is soon.
+    pub(super) async fn leave(&self) {
+        let Taker { credit, news, .. } = &*self.taker;
         let asked = async {
-            while self.credit.messages() > 0
-                && let Ok(Some(raw)) = timeout(QUIET, next(&mut self.subscriber)).await
-                && self.take_all(raw).is_ok()
-            {}
+            while credit.borrow().messages() > 0 {
+                news.notified().await;
+            }
         };
-        if timeout(TAKING, asked).await.is_err() {
-            debug!("there is no end to the messages that were asked for");
-        }
+        drop(timeout(TAKING, asked).await);
+        self.end().await;
     }
 
-    /// Ends the subscription. What the server has sent before it heard of that has arrived then.
-    pub(super) async fn end(&mut self) {
-        end_subscription(&mut self.subscriber).await;
-        if self.common.connection.is_connected() && self.common.barrier.pass(LEAVING).await.is_err() {
-            debug!("the NATS server does not confirm the end of a subscription");
+    /// Ends the inbox at once.
+    pub(super) async fn end(&self) {
+        self.attached.end();
+        if self.common.connection.round_trip(LEAVING).await.is_err() {
+            debug!("the NATS server does not confirm the end of an inbox");
         }
-    }
-
-    /// Takes what has arrived, when no more is to come: there was room for it when it was asked for, and its stream would
-    /// wait for it in vain.
-    pub(super) fn take_rest(&mut self) {
-        let now = self.common.clock.now();
-        while let Some(raw) = self.arrived() {
-            if raw.status.is_none_or(|status| status == StatusCode::OK) {
-                self.accept(raw, now);
-            }
-        }
-        self.feed.pipeline.wake_workers();
-    }
-
-    /// The next message that is here already.
-    fn arrived(&mut self) -> Option<Raw> {
-        let mut context = Context::from_waker(Waker::noop());
-        match Pin::new(&mut self.subscriber).poll_next(&mut context) {
-            Poll::Ready(raw) => raw,
-            Poll::Pending => None,
-        }
-    }
-
-    /// Takes `raw` and whatever else is there already, and wakes the workers once for all of it.
-    fn take_all(&mut self, raw: Raw) -> Result<(), Trouble> {
-        // So many in one go, so that a burst does not keep the other tasks of the lane waiting.
-        const TURN: usize = 256;
-        let now = self.common.clock.now();
-        self.heard = now;
-        let mut result = self.take(raw, now);
-        for _ in 1..TURN {
-            if result.is_err() {
-                break;
-            }
-            let Some(raw) = self.arrived() else { break };
-            result = self.take(raw, now);
-        }
-        self.feed.pipeline.wake_workers();
-        result
-    }
-
-    fn take(&mut self, raw: Raw, now: Time) -> Result<(), Trouble> {
-        match raw.status {
-            None | Some(StatusCode::OK) => {
-                self.credit.came(raw.length);
-                self.accept(raw, now);
-                Ok(())
-            }
-            Some(StatusCode::IDLE_HEARTBEAT) => Ok(()),
-            Some(StatusCode::NO_RESPONDERS) => Err(Trouble::NoResponders),
-            Some(_) => self.request_ended(&raw),
-        }
-    }
-
-    /// The server says of a request that is over how many messages it leaves undone. Where it does not (the leader has
-    /// changed, the consumer was deleted), nothing is known of any request, and pulling begins anew.
-    fn request_ended(&mut self, raw: &Raw) -> Result<(), Trouble> {
-        let left = raw.headers.as_ref().and_then(|headers| headers.get(names::PENDING_MESSAGES));
-        if let Some(left) = left.and_then(|left| left.as_str().parse().ok()) {
-            self.credit.settle(left);
-            return Ok(());
-        }
-        Err(Trouble::Ended(raw.description.clone().unwrap_or_else(|| "no reason given".to_owned())))
-    }
-
-    fn accept(&self, raw: Raw, now: Time) {
-        let Some(reply) = raw.reply.clone() else { return };
-        let Some(origin) = Origin::parse(&reply) else {
-            debug!(reply = reply.as_str(), "a message without an origin");
-            return;
-        };
-        let mut message: Message = accepted(raw, &self.subject, now);
-        if matches!(message.id, Id::Made(_)) {
-            // The same for every delivery and every replica. Without dots, which separate the signed parts of a request
-            // in Standard Webhooks.
-            message.id = Id::given(format!("{}:{}", origin.stream, origin.sequence));
-        }
-        // What became of earlier deliveries is not known here. Each counts as an attempt, so that `retry.attempts` also
-        // ends a message that no replica ever came to an end with.
-        message.attempts = u32::try_from(origin.delivered.saturating_sub(1)).unwrap_or(u32::MAX);
-        let ack = AckHandle::new(&reply);
-        self.heartbeats.keep(&ack, now);
-        message.ack = Some(ack);
-        self.feed.pipeline.offer(message);
     }
 
     /// Looks for what no message tells of: a connection that is lost or another one, a server that is silent, requests
     /// that have expired.
     fn check(&mut self) -> Result<(), Trouble> {
         let now = self.common.clock.now();
-        self.credit.forget(now);
+        let mut credit = self.taker.credit.borrow_mut();
+        credit.forget(now);
         if !self.common.connection.is_connected() {
             return Err(Trouble::Disconnected);
         }
@@ -263,86 +271,83 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
             // The requests ended with the old connection.
             return Err(Trouble::Reconnected);
         }
+        if let Some(refusal) = self.attached.refusal() {
+            return Err(Trouble::Inbox(refusal));
+        }
         // The server sends heartbeats only while it has a request.
-        if self.credit.messages() > 0 && now.since(self.heard) > SILENCE {
+        if credit.messages() > 0 && now.since(self.taker.heard.get()) > SILENCE {
             return Err(Trouble::Silence);
         }
+        credit.forget_too_small();
         Ok(())
     }
 
-    /// How many more messages there should be, and how many bytes of them there is room for.
-    fn capacity(&self) -> (usize, usize) {
+    /// How many more messages to ask for now, and of how many bytes at most; none where there is no room.
+    fn wanted(&mut self) -> Option<(usize, usize)> {
         let capacity = self.feed.pipeline.capacity();
-        let (wanted, asked) = (self.prefetch.wanted(), self.credit.messages());
+        let credit = self.taker.credit.borrow();
+        let (wanted, asked) = (self.prefetch.wanted(), credit.messages());
         // Retries that wait here are work too. With many of them there is no point in more.
         let held = capacity.queued + asked + capacity.retrying / 4;
-        // Half of what is wanted at a time: two requests are on their way, and none is for a handful.
         let messages = if held <= wanted / 2 { wanted - held } else { 0 };
+        let messages = messages.min(credit.room()).min(capacity.messages.saturating_sub(asked));
+        if messages == 0 {
+            return None;
+        }
+        let least = self.common.connection.max_payload() + ENVELOPE;
         // A lane whose part is smaller than one message may take a single one of what the others leave.
-        let bytes = capacity.bytes.max(capacity.bytes_at_most.min(self.largest_message()));
-        let messages = messages.min(capacity.messages.saturating_sub(asked));
-        (messages, bytes.saturating_sub(self.credit.bytes()))
-    }
-
-    fn largest_message(&self) -> usize {
-        self.client.max_payload() + ENVELOPE
+        let bytes = capacity.bytes.max(capacity.bytes_at_most.min(least));
+        let free = bytes.saturating_sub(credit.bytes());
+        // Some are left for the next request.
+        let bytes = if free >= least { least.max(free / 2) } else { free };
+        // Less than a message takes would be answered with nothing, again and again.
+        let too_small = credit.too_small().unwrap_or_default().max(SMALLEST);
+        if bytes > too_small {
+            // What the server does not count: what keeping even the smallest message takes.
+            return Some((messages.min((free / SMALLEST).max(1)), bytes));
+        }
+        // An empty queue takes any one message that fits into it at all. It may be larger than NATS takes today.
+        let alone = least.max(2 * too_small).min(LARGEST);
+        let whole = self.feed.route.settings.queue.bounds.bytes.get();
+        // Other lanes draw ahead a little, also when they have nothing.
+        let empty = whole - whole / 8;
+        if held == 0 && self.feed.pipeline.is_idle() && capacity.bytes_at_most >= alone.min(empty) {
+            return Some((1, alone));
+        }
+        self.is_short_of_bytes = true;
+        None
     }
 
     /// Asks for what there is room for.
-    async fn ask(&mut self) -> Result<(), Trouble> {
+    fn ask(&mut self) -> Result<(), Trouble> {
         let now = self.common.clock.now();
         self.is_short_of_bytes = false;
-        if self.feed.pipeline.paused_until(now).is_some() || self.credit.requests() >= MOST_REQUESTS {
+        let open = self.taker.credit.borrow().requests();
+        if self.feed.pipeline.paused_until(now).is_some() || open >= MOST_REQUESTS {
             return Ok(());
         }
-        let (messages, free) = self.capacity();
-        if messages == 0 {
-            return Ok(());
-        }
-        // Less than the largest message would be answered with nothing, again and again.
-        let least = self.largest_message();
-        self.is_short_of_bytes = free < least;
-        if self.is_short_of_bytes {
-            return Ok(());
-        }
-        // What the server does not count: what keeping even the smallest message takes.
-        let messages = messages.min(free / SMALLEST);
-        // Some are left for the next request.
-        let bytes = least.max(free / 2);
+        let Some((messages, bytes)) = self.wanted() else { return Ok(()) };
+        let (messages, bytes) = (messages.min(self.limits.messages), bytes.min(self.limits.bytes));
+        let expires = if messages > FEW { BRIEF } else { EXPIRES }.min(self.limits.expires);
+        let mut credit = self.taker.credit.borrow_mut();
         // Before this request the server had no reason to say anything.
-        if self.credit.messages() == 0 {
-            self.heard = now;
+        if credit.messages() == 0 {
+            self.taker.heard.set(now);
         }
-        self.credit.ask(messages, bytes, now);
+        credit.ask(messages, bytes, now + expires + LATE);
         self.asked = now;
         self.feed.stats.lag.last_pull.set(unix_seconds());
         let request = serde_json::json!({
             "batch": messages,
             "max_bytes": bytes,
-            "expires": nanos(EXPIRES),
-            "idle_heartbeat": nanos(HEARTBEAT),
+            "expires": nanos(expires),
+            // The server takes none that is longer than half of it.
+            "idle_heartbeat": nanos(HEARTBEAT.min(expires / 2)),
         });
-        let jetstream = &self.feed.jetstream;
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", jetstream.stream, jetstream.consumer);
-        let sent = self.client.publish_with_reply(subject, self.inbox.clone(), request.to_string().into());
-        // A client that is not connected may have its queue full, and would take this only after the outage.
-        timeout(SILENCE, sent).await.map_err(|_| Trouble::Disconnected)?.map_err(Trouble::of_client)
+        let request = request.to_string();
+        let request = Outgoing::new(&self.next, request.as_bytes()).replying_to(&self.inbox);
+        self.common.connection.publish(request).map_err(|_| Trouble::Disconnected)
     }
-}
-
-fn accepted(message: Raw, subscribed: &Arc<str>, now: Time) -> Message {
-    let subject = if *message.subject == **subscribed {
-        Arc::clone(subscribed)
-    } else {
-        message.subject.as_str().into()
-    };
-    let headers = message.headers.map_or_else(Headers::default, |headers| {
-        Headers::new(headers.iter().flat_map(|(name, values)| {
-            values.iter().map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
-        }))
-    });
-    let id = headers.get_bytes(names::MESSAGE_ID).map_or_else(Id::fresh, Id::given);
-    Message::new(id, subject, headers, message.payload, now)
 }
 
 fn nanos(span: Duration) -> u64 {

@@ -1,15 +1,15 @@
 //! What a stream is told about a message that became a dead letter, and when.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use async_nats::Subscriber;
 use broadcaster::{
     base::clock::{Clock, Time},
     config::{self, Config, Sources},
     dead_letter::{Destination, Letter, Publisher, Sender, queue},
     message::{
         Headers, Id, Message,
-        acknowledgement::AckHandle,
+        acknowledgement::{AckKind, Origin},
+        ledger::{Ledger, Ledgers},
         outcome::{Outcome, Reason},
     },
     nats::Connection,
@@ -31,26 +31,40 @@ fn config(nats: &NatsServer) -> Config {
     config::load(Sources { flags, ..Sources::default() }).expect("the configuration is right")
 }
 
-/// A message that wants its stream to be told at `reply`, as a dead letter.
-fn letter(payload: Vec<u8>, reply: &str, stats: &Arc<RouteStats>) -> Letter {
+/// A message with this sequence in a stream, as a dead letter.
+fn letter(payload: Vec<u8>, sequence: u64, ledger: &Ledger, stats: &Arc<RouteStats>) -> Letter {
     let mut message =
         Message::new(Id::fresh(), "todos.events".into(), Headers::default(), payload.into(), Time::START);
-    message.ack = Some(AckHandle::new(reply));
+    let reply = format!("$JS.ACK.TODOS.worker.1.{sequence}.{sequence}.1700000000000000000.0");
+    let origin = Origin::parse(&reply).expect("it is a stream's");
+    let (ack, _) = ledger.arrived(&origin, &reply, Time::START).expect("it comes for the first time");
+    message.ack = Some(ack);
     stats.received.add(1);
     let route = "default".parse().expect("it is a name");
     Letter::new(message, Reason::Rejected, &route, Arc::clone(stats), &Clock::start())
 }
 
-/// What a queue of letters does with what `fill` puts in, and what it says to `replies`.
+/// What the stream is to be told of which sequence.
+fn said(ledger: &Ledger) -> Vec<(u64, AckKind)> {
+    let mut said = Vec::new();
+    ledger.say(1, usize::MAX, Time::START, |saying| {
+        let origin = Origin::parse(saying.subject).expect("it is a stream's");
+        said.push((origin.sequence, saying.kind));
+        true
+    });
+    said.sort_by_key(|(sequence, _)| *sequence);
+    said
+}
+
+/// What a queue of letters does with what `fill` puts in, and what its stream is told of that.
 async fn outcome(
     nats: &NatsServer,
     give_up: CancellationToken,
-    fill: impl FnOnce(&Sender, &Arc<RouteStats>),
-) -> (Tally, Subscriber) {
+    fill: impl FnOnce(&Sender, &Ledger, &Arc<RouteStats>),
+) -> (Tally, Vec<(u64, AckKind)>) {
     let config = config(nats);
     let route = &config.routes[0];
-    let replies = nats.client().await.subscribe("replies.>").await.expect("the server takes it");
-    nats.wait_subscriptions("replies.>", 1, SOON).await;
+    let ledger = Ledgers::default().open("TODOS", Duration::from_secs(30));
     let to = route.dead_letter.clone().expect("it is configured");
     let destination = Destination { route: route.name.clone(), to, is_durable: true };
     let stats = Arc::default();
@@ -59,33 +73,24 @@ async fn outcome(
         connection.state().connected().await;
         let publisher = Publisher::over(connection, destination, Clock::start());
         let (sender, queue) = queue(Clock::start());
-        fill(&sender, &stats);
+        fill(&sender, &ledger, &stats);
         drop(sender);
         queue.run(publisher, give_up).await;
     };
     LocalSet::new().run_until(publishing).await;
-    (stats.tally(), replies)
+    (stats.tally(), said(&ledger))
 }
 
 #[tokio::test]
 async fn it_is_acknowledged_when_the_letter_is_stored_and_given_back_when_that_can_never_be() {
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
-    let (tally, mut replies) = outcome(&nats, CancellationToken::new(), |sender, stats| {
-        sender.send(letter(b"0".to_vec(), "replies.stored", stats)).unwrap();
-        sender.send(letter(vec![0; 1024 * 1024 + 1], "replies.giant", stats)).unwrap();
+    let (tally, said) = outcome(&nats, CancellationToken::new(), |sender, ledger, stats| {
+        sender.send(letter(b"0".to_vec(), 1, ledger, stats)).unwrap();
+        sender.send(letter(vec![0; 1024 * 1024 + 1], 2, ledger, stats)).unwrap();
     })
     .await;
-    let mut said = [next(&mut replies, SOON).await, next(&mut replies, SOON).await];
-    said.sort_by_key(|message| message.subject.to_string());
-    let said = said.map(|message| (message.subject.to_string(), message.payload));
-    assert_eq!(
-        said,
-        [
-            ("replies.giant".to_owned(), "-NAK {\"delay\": 300000000000}".into()),
-            ("replies.stored".to_owned(), "+ACK".into())
-        ]
-    );
+    assert_eq!(said, [(1, AckKind::Ack), (2, AckKind::Nak(Duration::from_secs(300)))]);
     let ends = (tally.of(Outcome::DeadLettered), tally.of(Outcome::Returned));
     assert_eq!((ends, tally.in_hand()), ((1, 1), 0));
     assert_eq!(count(&nats).await, 1);
@@ -104,12 +109,11 @@ async fn what_is_not_confirmed_before_the_end_comes_back() {
         next(&mut questions, SOON).await;
         stop.cancel();
     };
-    let running = outcome(&nats, give_up, |sender, stats| {
-        sender.send(letter(b"0".to_vec(), "replies.open", stats)).unwrap();
+    let running = outcome(&nats, give_up, |sender, ledger, stats| {
+        sender.send(letter(b"0".to_vec(), 1, ledger, stats)).unwrap();
     });
-    let ((tally, mut replies), ()) = tokio::join!(running, stopping);
-    let said = next(&mut replies, SOON).await;
-    assert_eq!(said.payload, "-NAK {\"delay\": 2000000000}");
+    let ((tally, said), ()) = tokio::join!(running, stopping);
+    assert_eq!(said, [(1, AckKind::Nak(Duration::from_secs(2)))]);
     let ends = (tally.of(Outcome::Returned), tally.of(Outcome::DeadLettered));
     assert_eq!((ends, tally.in_hand()), ((1, 0), 0));
 }

@@ -149,33 +149,6 @@ async fn a_consumer_that_allows_too_few_in_hand_is_named() {
 }
 
 #[tokio::test]
-async fn attempts_are_counted_over_deliveries_and_the_last_one_ends_it() {
-    let nats = NatsServer::start().await;
-    let stream = stream_of(&nats, 1).await;
-    let hook = Webhook::answering([503]);
-    let replica = || {
-        durable(&nats.url(), &hook)
-            .without_breaker()
-            .route("jetstream.ack_wait", "1s")
-            .route("retry.attempts", "3")
-            .route("retry.initial", "10s")
-            .route("retry.jitter", "none")
-            .start_ready()
-    };
-    for attempt in 1..=2 {
-        let mut daemon = replica().await;
-        hook.wait_for(|hook| hook.received() == attempt, PATIENCE).await;
-        daemon.kill();
-    }
-    let mut daemon = replica().await;
-    wait_acknowledged(&stream).await;
-    let attempts: Vec<_> =
-        hook.requests().iter().map(|request| request.header("broadcaster-attempt").to_owned()).collect();
-    assert_eq!(attempts, ["1", "2", "3"]);
-    assert_eq!(daemon.stop().await.dropped, 1);
-}
-
-#[tokio::test]
 async fn what_comes_while_the_lines_are_given_up_is_not_taken_any_more() {
     const LEFT: u64 = 40_000;
     let nats = NatsServer::start().await;

@@ -30,6 +30,7 @@ pub struct Setup {
     extra: String,
     port: Option<u16>,
     store_dir: Option<PathBuf>,
+    jetstream: String,
     cluster: Option<cluster::Place>,
 }
 
@@ -53,6 +54,12 @@ impl Setup {
     /// Without streams, which a cluster of two can't have.
     pub fn core_only(mut self) -> Self {
         self.core_only = true;
+        self
+    }
+
+    /// Adds lines to what is said of streams: `domain`, `max_mem`, …
+    pub fn jetstream(mut self, extra: &str) -> Self {
+        extra.clone_into(&mut self.jetstream);
         self
     }
 
@@ -140,6 +147,13 @@ impl NatsServer {
     /// `lame_duck_duration` (30 s or more) say how fast.
     pub fn lame_duck(&self) {
         self.process.signal(Signal::USR2);
+    }
+
+    /// Stops the server for `pause`, with all that is connected to it.
+    pub async fn stand_still(&self, pause: Duration) {
+        self.process.signal(Signal::STOP);
+        tokio::time::sleep(pause).await;
+        self.process.signal(Signal::CONT);
     }
 
     /// Stops the server for `pause` every now and then, as a limit on its CPU time does; for ever.
@@ -269,8 +283,11 @@ async fn launch(
 fn configuration(setup: &Setup, directory: &Path, port: Option<u16>, monitor: Option<u16>) -> String {
     let chosen = |port: Option<u16>| port.map_or(-1, i32::from);
     let store = setup.store_dir.clone().unwrap_or_else(|| directory.join("store"));
-    let streams =
-        if setup.core_only { String::new() } else { format!("jetstream {{ store_dir: {store:?} }}") };
+    let streams = if setup.core_only {
+        String::new()
+    } else {
+        format!("jetstream {{ store_dir: {store:?}\n{} }}", setup.jetstream)
+    };
     let cluster = setup.cluster.as_ref().map(cluster::Place::configuration).unwrap_or_default();
     format!(
         "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: {directory:?}\nlog_file: {:?}\n\
