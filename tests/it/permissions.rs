@@ -33,11 +33,35 @@ fn users(permissions: &[Permission]) -> String {
         }
     };
     format!(
-        "authorization {{ users: [\n  {{ user: {USER}, password: {PASSWORD}, permissions: {{ publish: {}, subscribe: {} }} }},\n  \
+        "trace: true\nauthorization {{ users: [\n  {{ user: {USER}, password: {PASSWORD}, permissions: {{ publish: {}, subscribe: {} }} }},\n  \
          {{ user: test, password: test }}\n] }}\nno_auth_user: test",
         list(Action::Publish),
         list(Action::Subscribe)
     )
+}
+
+/// A panic unless the user with the permissions has used each of `permissions`, by the server's trace of what it was told:
+/// what is listed is needed, and no more.
+fn assert_all_used(nats: &NatsServer, permissions: &[Permission]) {
+    let log = nats.log();
+    let told: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains(&format!("user:{USER}\"")))
+        .filter_map(|line| line.split_once("<<- [")?.1.strip_suffix(']'))
+        .collect();
+    let is_used = |permission: &&Permission| {
+        let verbs: &[&str] = match permission.action {
+            Action::Publish => &["PUB", "HPUB"],
+            Action::Subscribe => &["SUB"],
+        };
+        told.iter().any(|command| {
+            let mut words = command.split_whitespace();
+            words.next().is_some_and(|verb| verbs.contains(&verb))
+                && words.next().is_some_and(|subject| permission.stands_for(subject))
+        })
+    };
+    let unused: Vec<_> = permissions.iter().filter(|permission| !is_used(permission)).collect();
+    assert!(!told.is_empty() && unused.is_empty(), "not used: {unused:#?} of {told:#?}");
 }
 
 /// A panic where the server has refused anything.

@@ -8,7 +8,9 @@ use testkit::nats::NatsServer;
 use testkit::publisher::Publisher;
 use testkit::webhook::Webhook;
 
-use super::{PASSWORD, USER, assert_nothing_refused, modes::SOON, server_with, table::permissions};
+use super::{
+    PASSWORD, USER, assert_all_used, assert_nothing_refused, modes::SOON, server_with, table::permissions,
+};
 
 const LETTERS: u64 = 3;
 
@@ -47,6 +49,8 @@ async fn count(nats: &NatsServer) -> u64 {
 }
 
 const LOOK: &str = "The command dead-letters";
+const REPLAY: &str = "The command dead-letters replay";
+const PURGE: &str = "The command dead-letters purge";
 
 #[tokio::test]
 async fn letters_are_listed_and_shown_with_what_is_listed() {
@@ -57,28 +61,28 @@ async fn letters_are_listed_and_shown_with_what_is_listed() {
         serde_json::from_slice(listed.split(|b| *b == b'\n').next().unwrap()).unwrap();
     let shown = command(&nats, &hook, &["show", first["id"].as_str().unwrap()]).stdout;
     assert!(String::from_utf8_lossy(&shown).contains("Broadcaster-Reason: rejected"));
+    assert_all_used(&nats, &permissions(&[LOOK]));
     assert_nothing_refused(&nats);
 }
 
 #[tokio::test]
 async fn letters_are_replayed_with_what_is_listed() {
-    let nats = graveyard(&[LOOK, "The command dead-letters replay"]).await;
+    let nats = graveyard(&[LOOK, REPLAY]).await;
     let hook = Webhook::start();
     command(&nats, &hook, &["replay", "--all"]);
     hook.assert_exactly_once(0..LETTERS);
     assert_eq!(count(&nats).await, 0);
+    assert_all_used(&nats, &permissions(&[REPLAY]));
     assert_nothing_refused(&nats);
 }
 
 #[tokio::test]
 async fn letters_are_purged_with_what_is_listed() {
-    let nats = graveyard(&[LOOK, "The command dead-letters purge"]).await;
+    let nats = graveyard(&[LOOK, PURGE]).await;
     let hook = Webhook::start();
     command(&nats, &hook, &["purge", "--reason", "rejected", "--since", "1h"]);
     assert_eq!(count(&nats).await, 0);
-    assert_nothing_refused(&nats);
-    let nats = graveyard(&[LOOK, "The command dead-letters purge"]).await;
     command(&nats, &hook, &["purge", "--all"]);
-    assert_eq!(count(&nats).await, 0);
+    assert_all_used(&nats, &permissions(&[PURGE]));
     assert_nothing_refused(&nats);
 }

@@ -8,7 +8,7 @@ use testkit::nats::{NatsServer, next};
 use testkit::publisher::Publisher;
 use testkit::webhook::{Reply, Webhook};
 
-use super::{PASSWORD, USER, assert_nothing_refused, server_with, table::permissions};
+use super::{PASSWORD, USER, assert_all_used, assert_nothing_refused, server_with, table::permissions};
 
 pub(super) const SOON: Duration = Duration::from_secs(20);
 const MESSAGES: u64 = 20;
@@ -155,6 +155,7 @@ impl Mode {
                 "{self:?}: not acknowledged"
             );
         }
+        assert_all_used(&nats, &permissions(self.titles));
         assert_nothing_refused(&nats);
     }
 
@@ -206,6 +207,7 @@ async fn the_check_works_with_what_is_listed() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("all that it needs"), "{mode:?}: {said}");
         assert!(!said.contains("can't be seen"), "{mode:?}: {said}");
+        assert_all_used(&nats, &permissions(&["Check"]));
         assert_nothing_refused(&nats);
     }
 }

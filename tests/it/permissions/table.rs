@@ -17,6 +17,17 @@ pub(super) struct Permission {
     pub(super) subject: String,
 }
 
+impl Permission {
+    /// Whether it is for what is done with `subject`.
+    pub(super) fn stands_for(&self, subject: &str) -> bool {
+        let pattern = self.subject.split(' ').next().unwrap_or_default();
+        match pattern.strip_suffix('>') {
+            Some(start) => subject.starts_with(start),
+            None => pattern == subject,
+        }
+    }
+}
+
 /// The settings that stand for the placeholders.
 const SETTINGS: [(&str, &str); 6] = [
     ("<subject>", "todos.events"),
