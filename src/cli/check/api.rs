@@ -14,6 +14,9 @@ use crate::nats::{Connection, intake::Replies};
 /// How long an answer may take. JetStream answers within milliseconds, or chooses a leader just now.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the subjects of JetStream's API begin with, unless an operator has made something else of it.
+pub(super) const USUAL: &str = "$JS.API";
+
 /// Why a question has no answer that is of use.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum NoAnswer {
@@ -67,18 +70,23 @@ impl Api {
         User::read(&answer).ok_or_else(odd)
     }
 
-    /// What JetStream says of a stream.
-    pub(super) async fn stream<T: DeserializeOwned>(&mut self, stream: &str) -> Result<T, NoAnswer> {
-        self.jetstream(format!("STREAM.INFO.{stream}"), &Value::Null).await
+    /// What JetStream says of a stream, asked by subjects that begin with `prefix`.
+    pub(super) async fn stream<T: DeserializeOwned>(
+        &mut self,
+        prefix: &str,
+        stream: &str,
+    ) -> Result<T, NoAnswer> {
+        self.jetstream(format!("{prefix}.STREAM.INFO.{stream}"), &Value::Null).await
     }
 
-    /// What JetStream says of a consumer.
+    /// What JetStream says of a consumer, asked by subjects that begin with `prefix`.
     pub(super) async fn consumer<T: DeserializeOwned>(
         &mut self,
+        prefix: &str,
         stream: &str,
         consumer: &str,
     ) -> Result<T, NoAnswer> {
-        self.jetstream(format!("CONSUMER.INFO.{stream}.{consumer}"), &Value::Null).await
+        self.jetstream(format!("{prefix}.CONSUMER.INFO.{stream}.{consumer}"), &Value::Null).await
     }
 
     /// The stream that has a subject, where one has.
@@ -88,16 +96,21 @@ impl Api {
             #[serde(default)]
             streams: Option<Vec<String>>,
         }
-        let names: Names = self.jetstream("STREAM.NAMES".to_owned(), &json!({ "subject": subject })).await?;
+        let question = json!({ "subject": subject });
+        let names: Names = self.jetstream(format!("{USUAL}.STREAM.NAMES"), &question).await?;
         Ok(names.streams.unwrap_or_default().into_iter().next())
     }
 
-    async fn jetstream<T: DeserializeOwned>(&mut self, api: String, question: &Value) -> Result<T, NoAnswer> {
+    async fn jetstream<T: DeserializeOwned>(
+        &mut self,
+        subject: String,
+        question: &Value,
+    ) -> Result<T, NoAnswer> {
         if self.is_silent {
             return Err(NoAnswer::Silence);
         }
         let question = if question.is_null() { String::new() } else { question.to_string() };
-        let answer = self.ask(&format!("$JS.API.{api}"), question.as_bytes()).await;
+        let answer = self.ask(&subject, question.as_bytes()).await;
         self.is_silent = answer == Err(NoAnswer::Silence);
         let answer = answer?;
         if let Ok(Failed { error }) = serde_json::from_slice(&answer) {

@@ -118,12 +118,12 @@ fn hand_over(route: &Route, nats: &Nats) -> Vec<Need> {
 
 fn durable(route: &Route, jetstream: &Jetstream, nats: &Nats) -> Vec<Need> {
     let Jetstream { stream, consumer, .. } = jetstream;
-    let at = format!("{stream}.{consumer}");
+    let (api, at) = (jetstream.api(), format!("{stream}.{consumer}"));
     let mut needs = vec![
         Need::new(Action::Subscribe, inboxes(nats), "where messages and answers come from"),
-        Need::new(Action::Publish, format!("$JS.API.STREAM.INFO.{stream}"), "to look at the stream"),
-        Need::new(Action::Publish, format!("$JS.API.CONSUMER.INFO.{at}"), "to look at the consumer"),
-        Need::new(Action::Publish, format!("$JS.API.CONSUMER.MSG.NEXT.{at}"), "to ask for messages"),
+        Need::new(Action::Publish, format!("{api}.STREAM.INFO.{stream}"), "to look at the stream"),
+        Need::new(Action::Publish, format!("{api}.CONSUMER.INFO.{at}"), "to look at the consumer"),
+        Need::new(Action::Publish, format!("{api}.CONSUMER.MSG.NEXT.{at}"), "to ask for messages"),
         Need::new(
             Action::Publish,
             format!("$JS.ACK.{at}.>"),
@@ -131,8 +131,8 @@ fn durable(route: &Route, jetstream: &Jetstream, nats: &Nats) -> Vec<Need> {
         ),
     ];
     if jetstream.create {
-        let api = format!("$JS.API.CONSUMER.CREATE.{at}.{}", route.subject);
-        needs.push(Need::new(Action::Publish, api, "to make the consumer"));
+        let subject = format!("{api}.CONSUMER.CREATE.{at}.{}", route.subject);
+        needs.push(Need::new(Action::Publish, subject, "to make the consumer"));
     }
     needs
 }

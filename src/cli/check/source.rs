@@ -4,7 +4,7 @@
 use async_nats::jetstream::{consumer, stream};
 
 use super::{
-    api::{Api, NoAnswer},
+    api::{Api, NoAnswer, USUAL},
     letters::{self, Keeper, LetterStream},
     needs,
     permissions::User,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     config::{Config, DeadLetter, Jetstream, Route},
     nats::Connection,
+    source::jetstream::consumer::{Finding, Severity, judge, judge_stream},
 };
 
 /// A user's login that ends within so many seconds is worth a warning: two weeks.
@@ -93,9 +94,9 @@ impl<'c> Nats<'c> {
     }
 
     async fn durable(&mut self, route: &Route, jetstream: &Jetstream) -> Vec<Line> {
-        let Jetstream { stream, consumer, create, .. } = jetstream;
-        let found = match self.api.stream::<stream::Info>(stream.as_str()).await {
-            Ok(found) => Some(found),
+        let (prefix, stream) = (jetstream.api(), jetstream.stream.as_str());
+        let found = match self.api.stream::<stream::Info>(&prefix, stream).await {
+            Ok(found) => found,
             Err(NoAnswer::NotFound) => {
                 let advice = format!(
                     "make it, with the subject {}: broadcaster makes none for messages",
@@ -103,42 +104,39 @@ impl<'c> Nats<'c> {
                 );
                 return vec![Line::failed("stream", format_args!("there is no stream {stream}"), advice)];
             }
-            Err(NoAnswer::Forbidden(_)) => None,
             Err(why) => return vec![unseen_jetstream("stream", &why)],
         };
-        let mut lines = Vec::new();
-        if let Some(found) = &found {
-            lines.push(Line::fine(
-                "stream",
-                format_args!(
-                    "{stream} has {} messages of {}",
-                    found.state.messages,
-                    found.config.subjects.join(", ")
-                ),
-            ));
-        }
-        match self.api.consumer::<consumer::Info>(stream.as_str(), consumer.as_str()).await {
-            Ok(found) => lines.push(Line::fine(
-                "consumer",
-                format_args!(
-                    "{consumer}: {} messages wait, {} are in hand",
-                    found.num_pending, found.num_ack_pending
-                ),
-            )),
-            Err(NoAnswer::NotFound) if *create => {
-                lines.push(Line::fine(
-                    "consumer",
-                    format_args!("{consumer} is not there yet: it will be made"),
-                ));
-            }
-            Err(NoAnswer::NotFound) => lines.push(Line::failed(
-                "consumer",
-                format_args!("stream {stream} has no consumer {consumer}"),
-                "make it, or set jetstream.create",
-            )),
-            Err(why) => lines.push(unseen_jetstream("consumer", &why)),
-        }
+        let (messages, subjects) = (found.state.messages, found.config.subjects.join(", "));
+        let mut lines =
+            vec![Line::fine("stream", format_args!("{stream} has {messages} messages of {subjects}"))];
+        lines.extend(self.consumer(route, jetstream, &prefix, &found).await);
         lines
+    }
+
+    async fn consumer(
+        &mut self,
+        route: &Route,
+        jetstream: &Jetstream,
+        prefix: &str,
+        stream: &stream::Info,
+    ) -> Vec<Line> {
+        let name = &jetstream.consumer;
+        match self.api.consumer::<consumer::Info>(prefix, jetstream.stream.as_str(), name.as_str()).await {
+            Ok(consumer) => {
+                let findings = judge(stream, &consumer, route, self.api.max_payload());
+                let (waiting, in_hand) = (consumer.num_pending, consumer.num_ack_pending);
+                judged(format!("{name}: {waiting} messages wait, {in_hand} are in hand"), findings)
+            }
+            Err(NoAnswer::NotFound) if jetstream.create => {
+                judged(format!("{name} is not there yet: it will be made"), judge_stream(stream, route))
+            }
+            Err(NoAnswer::NotFound) => vec![Line::failed(
+                "consumer",
+                format_args!("stream {} has no consumer {name}", jetstream.stream),
+                "make it, or set jetstream.create",
+            )],
+            Err(why) => vec![unseen_jetstream("consumer", &why)],
+        }
     }
 
     async fn dead_letters(&mut self, route: &Route, letters: &DeadLetter) -> Vec<Line> {
@@ -150,12 +148,14 @@ impl<'c> Nats<'c> {
 
     async fn keeper(&mut self, letters: &DeadLetter) -> Result<Keeper, NoAnswer> {
         match self.api.stream_with(letters.subject.as_str()).await {
-            Ok(Some(stream)) => {
-                self.api.stream(&stream).await.map(|stream: LetterStream| Keeper::Stream(stream.into()))
-            }
+            Ok(Some(stream)) => self
+                .api
+                .stream(USUAL, &stream)
+                .await
+                .map(|stream: LetterStream| Keeper::Stream(stream.into())),
             Ok(None) => {
                 let named_exists = match &letters.stream {
-                    Some(named) => self.api.stream::<LetterStream>(named.as_str()).await.is_ok(),
+                    Some(named) => self.api.stream::<LetterStream>(USUAL, named.as_str()).await.is_ok(),
                     None => false,
                 };
                 Ok(Keeper::Nobody { named_exists })
@@ -164,6 +164,19 @@ impl<'c> Nats<'c> {
             Err(why) => Err(why),
         }
     }
+}
+
+/// `good`, unless it can't be used, and what is not as it should be.
+fn judged(good: String, findings: Vec<Finding>) -> Vec<Line> {
+    let is_usable = findings.iter().all(|finding| finding.severity == Severity::Warning);
+    let line = |finding: Finding| match finding.severity {
+        Severity::Warning => Line::notice("consumer", finding.text),
+        Severity::Unusable => {
+            Line::failed("consumer", finding.text, "until then nothing is pulled: docs/durable.md")
+        }
+    };
+    let good = is_usable.then(|| Line::fine("consumer", good));
+    good.into_iter().chain(findings.into_iter().map(line)).collect()
 }
 
 /// A route that takes from a stream does nothing without JetStream.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{
     self,
-    consumer::pull,
+    consumer::{AckPolicy, pull},
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use testkit::{
@@ -134,6 +134,32 @@ async fn what_is_missing_is_named_with_the_next_step() {
     make_stream(&nats, "KEEPER", "dead.>", Config::default()).await;
     let found = Found::of(&toml(&nats.url(), LETTERS));
     found.assert("route a", "dead letters", "failed", &["kept by the stream KEEPER, not by DEAD"]);
+}
+
+#[tokio::test]
+async fn a_consumer_that_can_not_do_its_work_is_named() {
+    let nats = NatsServer::start().await;
+    let stream = make_stream(&nats, "TODOS", "todos.>", Config::default()).await;
+    let usual = || pull::Config {
+        durable_name: Some("broadcaster-a".to_owned()),
+        filter_subject: "todos.events".to_owned(),
+        max_deliver: -1,
+        ..pull::Config::default()
+    };
+    for (config, result, words) in [
+        (pull::Config { headers_only: true, ..usual() }, "failed", "headers_only"),
+        (pull::Config { ack_policy: AckPolicy::None, ..usual() }, "failed", "ack policy"),
+        (pull::Config { max_deliver: 3, ..usual() }, "warning", "max_deliver is 3"),
+        (pull::Config { filter_subject: "todos.>".to_owned(), ..usual() }, "warning", "todos.>"),
+    ] {
+        stream.create_consumer(config).await.expect("a consumer can be made");
+        let found = Found::of(&toml(&nats.url(), DURABLE));
+        found.assert("route a", "consumer", result, &[words]);
+        stream.delete_consumer("broadcaster-a").await.expect("it is there");
+    }
+    let other = "jetstream = { stream = \"TODOS\", create = true }\n";
+    let found = Found::of(&toml(&nats.url(), other).replace("todos.events", "orders"));
+    found.assert("route a", "consumer", "failed", &["keeps no subject that orders matches"]);
 }
 
 #[tokio::test]
