@@ -135,7 +135,8 @@ async fn an_early_answer_comes_through_haproxy() {
     let peer = RawPeer::start([Misbehaviour::AnswerFirst(raw::OK, Then::Read)]);
     let proxy = Haproxy::before(peer.address()).await;
     assert_eq!(huge_messages(&proxy.url()).await, [("200".to_owned(), 3)]);
-    peer.wait_for(|peer| peer.requests().len() == 3, SOON).await;
+    // Not of the last one, after which the daemon ends.
+    peer.wait_for(|peer| peer.requests().len() >= 2, SOON).await;
 }
 
 /// A webhook that is reached by https, answers each request with `answer`, and closes without saying so in TLS.
