@@ -8,7 +8,10 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::acknowledged::Acknowledged;
+use super::{
+    acknowledged::Acknowledged,
+    entry::{Arrival, Batch, Beat, Entry, Saying, State, is_of},
+};
 use crate::{
     base::clock::Time,
     message::{acknowledgement::AckKind, origin::Origin},
@@ -41,61 +44,6 @@ pub(super) struct Book {
     highest: u64,
     /// What the reply subjects begin with, once one has come.
     consumer: Option<Box<str>>,
-}
-
-/// A message that is in hand, or of which the stream is not known to know the end.
-#[derive(Debug)]
-struct Entry {
-    published: u64,
-    /// The reply subject of its latest delivery (`$JS.ACK.…`), to which acks are published.
-    reply: Box<str>,
-    /// When its next heartbeat is due.
-    due: Time,
-    /// From when on its stream would not deliver it again; none where it always would.
-    gone: Option<Time>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    InHand,
-    Unsaid(AckKind),
-    /// Said in the batch with this number.
-    Said(AckKind, u64),
-}
-
-/// What was said in one go. The answer to the last of it confirms all of it: it went one way, in one order.
-#[derive(Debug)]
-struct Batch {
-    number: u64,
-    at: Time,
-    sequences: Vec<u64>,
-}
-
-#[derive(Debug)]
-struct Beat {
-    due: Time,
-    sequence: u64,
-}
-
-/// What a delivery is to a book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
-    /// Not known: it is in hand from now on. Whether it is the only one for which heartbeats are planned.
-    New { is_only: bool },
-    /// Another copy of what is in hand, or done with: there is nothing to do for it.
-    Repeat,
-}
-
-/// An acknowledgement that is to be published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Saying<'a> {
-    /// The subject: the reply subject of the message.
-    pub subject: &'a str,
-    /// What became of it.
-    pub kind: AckKind,
-    /// Whether it is to be answered.
-    pub is_last: bool,
 }
 
 impl Book {
@@ -427,9 +375,4 @@ impl Book {
     pub(super) fn planned(&self) -> usize {
         self.beats.len()
     }
-}
-
-/// Whether a heartbeat that was planned is one for `entry`.
-fn is_of(beat: &Beat, entry: &Entry) -> bool {
-    entry.state == State::InHand && entry.due == beat.due
 }

@@ -12,6 +12,7 @@
 mod acknowledged;
 mod attempts;
 mod book;
+mod entry;
 
 use std::{
     sync::{
@@ -23,11 +24,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-pub use self::book::Saying;
-use self::{
-    attempts::Attempts,
-    book::{Arrival, Book},
-};
+pub use self::entry::Saying;
+use self::{attempts::Attempts, book::Book, entry::Arrival};
 use super::{
     acknowledgement::{AckHandle, AckKind},
     origin::Origin,
