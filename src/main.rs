@@ -11,9 +11,10 @@ use broadcaster::{
     app::{App, AppError},
     base::{clock::Clock, error_chain::ErrorChain, runtime},
     cli::{
+        check,
         dead_letters::{self, CommandError, Done},
         health::{self, HealthError, Question},
-        options::{Cli, Command, DeadLettersOptions, HealthOptions},
+        options::{CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions},
     },
     config::{self, Config, ConfigWarning, Sources},
     control::{log, signals},
@@ -39,9 +40,9 @@ fn main() -> ExitCode {
         // Without reading the configuration: it may have become a wrong one since the daemon was started, and a probe
         // that fails for that has a daemon restarted that is well. Nor need a probe be able to read the secrets.
         Some(Command::Health(options)) => probe(&options, sources),
-        Some(Command::Check) => configured(sources, |config, warnings| {
+        Some(Command::Check(options)) => configured(sources, |config, warnings| {
             warnings.iter().for_each(warn_of);
-            check(&config)
+            if options.connect { check_connections(&config, &options) } else { print_configuration(&config) }
         }),
         Some(Command::DeadLetters(command)) => configured(sources, |config, warnings| {
             // The others are about the daemon.
@@ -66,7 +67,7 @@ fn configured(sources: Sources, then: impl FnOnce(Config, Vec<ConfigWarning>) ->
     }
 }
 
-fn check(config: &Config) -> ExitCode {
+fn print_configuration(config: &Config) -> ExitCode {
     let mut page = String::new();
     // As comments: what is printed is a configuration.
     for route in &config.routes {
@@ -77,6 +78,24 @@ fn check(config: &Config) -> ExitCode {
     match io::stdout().write_all(page.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_closed) => ExitCode::FAILURE,
+    }
+}
+
+fn check_connections(config: &Config, options: &CheckOptions) -> ExitCode {
+    let run = || {
+        let clock = Clock::start();
+        let runtime = runtime::local()?;
+        let report = runtime.block_on(check::connect(config, clock));
+        runtime.shutdown_background();
+        check::print(&report, options.json).map(|()| report.is_good())
+    };
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

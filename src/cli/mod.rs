@@ -1,5 +1,7 @@
 //! The command line: its options, and what the program does beside delivering.
 
+pub mod check;
 pub mod dead_letters;
 pub mod health;
 pub mod options;
+mod terminal;

@@ -8,6 +8,7 @@ use clap::{
 };
 use thiserror::Error;
 
+pub use super::check::options::CheckOptions;
 pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
 use crate::config::{self, Sources};
 
@@ -36,7 +37,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check the configuration and print it as it would be used, with secrets masked.
-    Check,
+    Check(CheckOptions),
     /// Look at the dead letters in a stream, deliver them after all, or remove them.
     DeadLetters(DeadLettersOptions),
     /// Ask the running daemon whether it is ready: status 0 if it is, else 1 and the reasons.

@@ -87,7 +87,7 @@ pub const fn is_core(route: &Route) -> bool {
 }
 
 /// The subject on which the members of `group` hand over to each other.
-fn subject(group: &QueueGroup) -> String {
+pub fn subject(group: &QueueGroup) -> String {
     const UNFIT: &AsciiSet = &CONTROLS.add(b'.').add(b'*').add(b'>').add(b'%');
     let subject = |group: &str| format!("broadcaster.handover.{group}");
     let literal = subject(group.as_str());

@@ -11,7 +11,10 @@ mod state;
 pub use self::{
     barrier::{Barrier, BarrierError, SharedBarrier},
     connection::{NatsConnection, SetUpError, end_subscription, next},
-    intake::{Attached, Connection, Incoming, NoAnswer, Outgoing, PublishError, Sink, Subscription},
+    intake::{
+        Attached, Connection, Incoming, NoAnswer, Outgoing, PublishError, Sink, Subscription, Visit,
+        VisitError, visit,
+    },
     on_demand::OnDemand,
     replies::Replies,
     state::{ConnectionState, Connections},

@@ -23,7 +23,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// A file with this text, in a directory that goes with the test.
-fn file(text: &str) -> (tempfile::TempDir, String) {
+pub(crate) fn file(text: &str) -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let path = directory.path().join("config.toml");
     std::fs::write(&path, text).expect("the directory is writable");

@@ -3,6 +3,7 @@
 mod apply;
 mod bad_input;
 mod breaker;
+mod check;
 mod cli;
 mod dead_letters;
 mod delivery;
@@ -22,6 +23,7 @@ mod nats_faults;
 mod nats_reach;
 mod nats_rotation;
 mod odd_messages;
+mod permissions;
 mod probe;
 mod reach;
 mod reading;

@@ -1,9 +1,10 @@
 //! Messages of any bytes at all, in subjects, reply subjects and headers, published by a client that checks nothing: each is
-//! delivered, in order, and over one connection.
+//! delivered, in order, in both modes, and over one connection.
 #![expect(clippy::panic, reason = "a test fails by a panic that says what was lost")]
 
 use std::time::Duration;
 
+use async_nats::jetstream::{self, stream};
 use testkit::daemon::{Daemon, Running};
 use testkit::nats::NatsServer;
 use testkit::tally::Numbers;
@@ -273,5 +274,31 @@ async fn any_bytes_are_delivered_in_core_mode() {
     let (nats, hook, messages) = (NatsServer::start().await, Webhook::start(), messages());
     let daemon = in_order(Daemon::between(&nats, &hook.url())).start_ready().await;
     publish(&nats, &messages).await;
+    assert_delivered(&hook, &messages, daemon).await;
+}
+
+#[tokio::test]
+async fn any_bytes_are_delivered_in_durable_mode() {
+    let (nats, hook, messages) = (NatsServer::start().await, Webhook::start(), messages());
+    let context = jetstream::new(nats.client().await);
+    let config = stream::Config {
+        name: "TODOS".to_owned(),
+        subjects: vec!["todos.>".to_owned()],
+        ..stream::Config::default()
+    };
+    let mut stream = context.create_stream(config).await.expect("a stream can be made");
+    publish(&nats, &messages).await;
+    // The server has read them when it answers, and stores them later.
+    let stored = tokio::time::timeout(PATIENCE, async {
+        while stream.info().await.expect("the server knows it").state.messages < messages.len() as u64 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let stored = stored.await.is_ok();
+    assert!(stored, "the stream takes only {} of {}", stream.cached_info().state.messages, messages.len());
+    let daemon = Daemon::between(&nats, &hook.url())
+        .route("jetstream.stream", "TODOS")
+        .route("jetstream.create", "true");
+    let daemon = in_order(daemon).start_ready().await;
     assert_delivered(&hook, &messages, daemon).await;
 }

@@ -9,7 +9,10 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::replay::Summary;
-use crate::dead_letter::Stored;
+use crate::{
+    cli::terminal::{clean, is_obeyed},
+    dead_letter::Stored,
+};
 
 pub(super) struct Printer {
     json: bool,
@@ -146,11 +149,6 @@ fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 
-/// Headers and payloads are a stranger's words: what a terminal would obey is not passed on.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if is_obeyed(c) { '\u{b7}' } else { c }).collect()
-}
-
 /// As [`clean`], of a text that may have several lines.
 fn clean_lines(text: &str) -> String {
     let harmless = |c| matches!(c, '\n' | '\t') || !is_obeyed(c);
@@ -163,21 +161,11 @@ fn escaped(value: &Value) -> String {
     value.to_string().chars().map(escape).collect()
 }
 
-/// Whether a terminal acts on a character, or shows what follows it in another order.
-fn is_obeyed(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{clean, escaped};
-
-    #[test]
-    fn what_a_terminal_obeys_is_not_passed_on() {
-        assert_eq!(clean("a\u{1b}[2Jb\u{9b}31m\u{7f}\r\u{202e}é"), "a·[2Jb·31m···é");
-    }
+    use super::escaped;
 
     #[test]
     fn json_stays_what_it_is() {

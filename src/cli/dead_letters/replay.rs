@@ -15,9 +15,10 @@ use indicatif::ProgressBar;
 use tokio::{sync::Mutex, task::spawn_local, time::sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{CommandError, print::clean, progress, selection::Selected};
+use super::{CommandError, progress, selection::Selected};
 use crate::{
     base::clock::{Clock, Time},
+    cli::terminal::clean,
     config::{Retry, Route},
     control::signals::{self, Signals},
     dead_letter::{Cursor, Store, StoreError, Stored},

@@ -75,23 +75,31 @@ impl Connector {
         let deadline = Instant::now() + self.timeout;
         let addresses = self.addresses(deadline).await?;
         let (address, tcp) = self.first_to_answer(&addresses, deadline).await?;
+        let secured = self.secure(tcp, deadline).await;
+        if secured.is_err() {
+            // What takes connections and can't use them is as good as dead.
+            self.shun(address);
+        }
+        secured
+    }
+
+    /// With TLS, where the webhook is https.
+    pub(super) async fn secure(&self, tcp: TcpStream, deadline: Instant) -> Result<Stream, Fault> {
         let Some((connector, name)) = &self.tls else {
             return Ok(Stream::Plain(tcp));
         };
-        let fault = match timeout_at(deadline, connector.connect(name.clone(), tcp)).await {
-            Ok(Ok(stream)) => return Ok(Stream::Tls(Box::new(stream))),
-            Ok(Err(error)) => cause::of_handshake(&self.host, &error),
+        match timeout_at(deadline, connector.connect(name.clone(), tcp)).await {
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => Err(cause::of_handshake(&self.host, &error)),
             Err(_elapsed) => {
                 let words = format_args!("TLS with {}: no answer {}", self.host, self.within());
-                Fault::new(Failure::Tls, words)
+                Err(Fault::new(Failure::Tls, words))
             }
-        };
-        // What takes connections and can't use them is as good as dead.
-        self.shun(address);
-        Err(fault)
+        }
     }
 
-    async fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Fault> {
+    /// Where the host is, in the order in which to try.
+    pub(super) async fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Fault> {
         let name = match &self.place {
             Place::Address(address) => return Ok(vec![(*address, self.port).into()]),
             Place::Named(name) => name,
@@ -104,7 +112,8 @@ impl Connector {
         addresses.map_err(|trouble| cause::of_trouble(trouble, Failure::Dns))
     }
 
-    async fn first_to_answer(
+    /// A connection to the first of `addresses` that takes one.
+    pub(super) async fn first_to_answer(
         &self,
         addresses: &[SocketAddr],
         deadline: Instant,

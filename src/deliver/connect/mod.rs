@@ -7,3 +7,4 @@ pub mod network;
 mod shortage;
 mod socket;
 mod tls;
+pub mod way;

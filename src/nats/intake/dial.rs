@@ -206,7 +206,7 @@ impl Attempt {
 
 /// A dead server is noticed by its missing answers to our pings, and so is a connection that something between us has
 /// forgotten: the kernel need not look for either.
-async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+pub(super) async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // What is sent goes out in one piece; waiting for more would only delay it.
     if let Err(error) = socket.set_nodelay(true) {

@@ -19,6 +19,7 @@ mod servers;
 mod subscription;
 mod subscriptions;
 mod tls;
+mod visit;
 mod wire;
 
 pub use self::{
@@ -28,5 +29,6 @@ pub use self::{
     replies::Replies,
     subscription::Subscription,
     subscriptions::Sink,
+    visit::{Visit, VisitError, visit},
     wire::{Outgoing, PublishError},
 };

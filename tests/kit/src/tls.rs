@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -63,6 +64,15 @@ impl Authority {
         let mut params = params(names);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign(&params)
+    }
+
+    /// A certificate that is good for so long from now on, of a year.
+    pub fn issue_for(&self, names: &[&str], left: Duration) -> TlsIdentity {
+        let mut params = params(names);
+        let now = SystemTime::now();
+        params.not_before = (now + left - Duration::from_secs(365 * 24 * 60 * 60)).into();
+        params.not_after = (now + left).into();
         self.sign(&params)
     }
 

@@ -1,0 +1,163 @@
+//! Which permissions a route needs for what it does. docs/permissions.md has the same as a table; a test holds the two
+//! together, and others run the daemon with exactly these.
+
+use super::{
+    permissions::{Action, User},
+    report::{Line, Mark},
+};
+use crate::{
+    config::{Config, DeadLetter, Jetstream, Nats, Route},
+    handover,
+};
+
+/// Something that the user of NATS must be permitted to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Need {
+    action: Action,
+    /// As it is written into the configuration of a server.
+    pattern: String,
+    queue_group: Option<String>,
+    /// What it is needed for, and so what does not work without it.
+    purpose: &'static str,
+    /// How bad it is without.
+    lack: Mark,
+}
+
+impl Need {
+    fn new(action: Action, pattern: impl Into<String>, purpose: &'static str) -> Self {
+        Self { action, pattern: pattern.into(), queue_group: None, purpose, lack: Mark::Failed }
+    }
+
+    /// One without which the rest works.
+    fn only_a_warning(self) -> Self {
+        Self { lack: Mark::Warning, ..self }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (self.action, &self.pattern) == (other.action, &other.pattern)
+    }
+
+    /// Whether `user` may.
+    fn is_met(&self, user: &User) -> bool {
+        // Of a pattern that ends in `>`, something as long as what is used, which a shorter pattern does not stand for.
+        let subject = self.pattern.strip_suffix('>').map(|start| match self.action {
+            Action::Publish => format!("{start}1.1.1.1.1"),
+            Action::Subscribe => format!("{start}1.*"),
+        });
+        user.may(self.action, subject.as_ref().unwrap_or(&self.pattern), self.queue_group.as_deref())
+    }
+
+    fn lacking(&self) -> Line {
+        let action = match self.action {
+            Action::Publish => "publish to",
+            Action::Subscribe => "subscribe to",
+        };
+        let group = self.queue_group.as_ref().map(|group| format!(" in the queue group {group}"));
+        let found = format!(
+            "the user may not {action} {}{}, {}",
+            self.pattern,
+            group.unwrap_or_default(),
+            self.purpose
+        );
+        let advice = "give it this permission: docs/permissions.md has all";
+        Line { mark: self.lack, ..Line::failed("permissions", found, advice) }
+    }
+}
+
+/// What is to be said of `needs`, which `user` is to meet.
+pub(super) fn judge(needs: &[Need], user: &User) -> Vec<Line> {
+    let lacking: Vec<_> = needs.iter().filter(|need| !need.is_met(user)).map(Need::lacking).collect();
+    if lacking.is_empty() {
+        return vec![Line::fine("permissions", format_args!("all that it needs ({})", needs.len()))];
+    }
+    lacking
+}
+
+/// All that `route` of `config` needs.
+pub(super) fn of_route(route: &Route, config: &Config) -> Vec<Need> {
+    let Config { nats, shutdown, .. } = config;
+    let mut all = match &route.jetstream {
+        None => core(route),
+        Some(jetstream) => durable(route, jetstream, nats),
+    };
+    if route.jetstream.is_none() && shutdown.hand_over {
+        all.extend(hand_over(route, nats));
+    }
+    all.extend(route.dead_letter.iter().flat_map(|letters| dead_letters(letters, nats)));
+    let mut needs: Vec<Need> = Vec::new();
+    for need in all {
+        match needs.iter_mut().find(|known| known.is_same(&need)) {
+            // It is as bad as the worst that comes of it.
+            Some(known) if known.lack < need.lack => *known = need,
+            Some(_) => {}
+            None => needs.push(need),
+        }
+    }
+    needs
+}
+
+fn core(route: &Route) -> Vec<Need> {
+    let group = Some(route.queue_group.to_string());
+    let need = Need::new(Action::Subscribe, route.subject.as_str(), "where the messages come from");
+    vec![Need { queue_group: group, ..need }]
+}
+
+/// Without these a replica that stops keeps what it has, and loses it: all else works.
+fn hand_over(route: &Route, nats: &Nats) -> Vec<Need> {
+    let (subject, inboxes) = (handover::subject(&route.queue_group), inboxes(nats));
+    let take = "to take over what other replicas leave";
+    let listen = Need::new(Action::Subscribe, subject.clone(), take);
+    let all = [
+        Need { queue_group: Some(route.queue_group.to_string()), ..listen },
+        Need::new(Action::Publish, inboxes.clone(), take),
+        Need::new(Action::Publish, subject, "to hand over what is left at a stop"),
+        Need::new(Action::Subscribe, inboxes, "to hand over what is left at a stop"),
+    ];
+    all.map(Need::only_a_warning).into()
+}
+
+fn durable(route: &Route, jetstream: &Jetstream, nats: &Nats) -> Vec<Need> {
+    let Jetstream { stream, consumer, .. } = jetstream;
+    let (api, at) = (jetstream.api(), format!("{stream}.{consumer}"));
+    let mut needs = vec![
+        Need::new(Action::Subscribe, inboxes(nats), "where messages and answers come from"),
+        Need::new(Action::Publish, format!("{api}.STREAM.INFO.{stream}"), "to look at the stream"),
+        Need::new(Action::Publish, format!("{api}.CONSUMER.INFO.{at}"), "to look at the consumer"),
+        Need::new(Action::Publish, format!("{api}.CONSUMER.MSG.NEXT.{at}"), "to ask for messages"),
+        Need::new(
+            Action::Publish,
+            format!("$JS.ACK.{at}.>"),
+            "to acknowledge: all messages would come again and again",
+        ),
+    ];
+    if jetstream.create {
+        let subject = format!("{api}.CONSUMER.CREATE.{at}.{}", route.subject);
+        needs.push(Need::new(Action::Publish, subject, "to make the consumer"));
+    }
+    needs
+}
+
+fn dead_letters(letters: &DeadLetter, nats: &Nats) -> Vec<Need> {
+    let publish = |subject: String, purpose| Need::new(Action::Publish, subject, purpose);
+    let confirmations = "where the confirmations of dead letters come from";
+    let mut needs = vec![
+        publish(letters.subject.to_string(), "where the dead letters go"),
+        Need::new(Action::Subscribe, inboxes(nats), confirmations),
+        publish("$JS.API.STREAM.NAMES".to_owned(), "to see which stream keeps the dead letters")
+            .only_a_warning(),
+    ];
+    if let Some(stream) = &letters.stream {
+        let look = publish(format!("$JS.API.STREAM.INFO.{stream}"), "to see how the dead letters are kept");
+        needs.push(look.only_a_warning());
+        if letters.create {
+            let make =
+                publish(format!("$JS.API.STREAM.CREATE.{stream}"), "to make the stream of the dead letters");
+            needs.push(make.only_a_warning());
+        }
+    }
+    needs
+}
+
+fn inboxes(nats: &Nats) -> String {
+    format!("{}.>", nats.inbox_prefix)
+}

@@ -1,0 +1,114 @@
+//! The way to a route's webhook: name, connection, TLS, protocol. What it finds is found by what the daemon connects with.
+
+use std::time::{Duration, SystemTime};
+
+use super::{certificate::Certificate, report::Line};
+use crate::{
+    base::clock::Clock,
+    config::Webhook,
+    deliver::{
+        connect::{
+            network::Network,
+            way::{Protocols, Session, Way},
+        },
+        fault::Fault,
+    },
+    message::outcome::Failure,
+};
+
+/// How long a webhook may take, where the configuration would give it longer: somebody waits for the report.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Goes to `webhook` and no further: nothing is sent to it but the handshakes of TLS.
+pub(super) async fn check(webhook: &Webhook, network: &Network, clock: Clock) -> Vec<Line> {
+    let limit = webhook.connect_timeout.min(PATIENCE);
+    let way = Way::explore(webhook, network.transport(webhook), limit, clock).await;
+    lines(webhook, &way, SystemTime::now())
+}
+
+fn lines(webhook: &Webhook, way: &Way, now: SystemTime) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let host = webhook.url.host();
+    if let (url::Host::Domain(name), false) = (host, way.addresses.is_empty()) {
+        let addresses: Vec<_> = way.addresses.iter().map(|address| address.ip().to_string()).collect();
+        lines.push(Line::fine("webhook name", format_args!("{name} is {}", addresses.join(", "))));
+    }
+    if let Some((peer, took)) = way.peer {
+        let took = humantime::format_duration(Duration::from_millis(
+            took.as_millis().try_into().unwrap_or(u64::MAX),
+        ));
+        lines.push(Line::fine("webhook connection", format_args!("{peer} answers within {took}")));
+    }
+    if let (Some(session), None) = (&way.session, &way.fault) {
+        lines.extend([tls(session, now), protocol(session.protocols)]);
+    }
+    if let Some(fault) = &way.fault {
+        lines.push(failed(webhook, way, fault));
+    } else if way.session.is_none() {
+        lines.push(Line::fine("webhook protocol", "HTTP/1.1, not encrypted"));
+    }
+    lines
+}
+
+fn tls(session: &Session, now: SystemTime) -> Line {
+    let version = session.version;
+    match session.certificate.as_ref().and_then(Certificate::read) {
+        Some(certificate) if certificate.ends_soon(now) => Line::warning(
+            "webhook TLS",
+            format_args!("{version}, {}", certificate.describe(now)),
+            "renew the webhook's certificate: it is refused from that day on",
+        ),
+        Some(certificate) => {
+            Line::fine("webhook TLS", format_args!("{version}, {}", certificate.describe(now)))
+        }
+        None => Line::fine("webhook TLS", format_args!("{version}, with a certificate that is trusted")),
+    }
+}
+
+fn protocol(protocols: Protocols) -> Line {
+    const WHAT: &str = "webhook protocol";
+    match protocols {
+        Protocols::Http1 => Line::fine(WHAT, "HTTP/1.1 (ALPN)"),
+        Protocols::Both => Line::fine(WHAT, "HTTP/1.1; HTTP/2 too (ALPN)"),
+        Protocols::Unsaid => Line::fine(WHAT, "HTTP/1.1 (it leaves that open: no ALPN)"),
+        Protocols::Http2 => Line::failed(
+            WHAT,
+            "it speaks HTTP/2 only, and broadcaster HTTP/1.1 (ALPN)",
+            "allow HTTP/1.1 there, or correct the port in webhook.url",
+        ),
+        Protocols::Unclear => Line::warning(
+            WHAT,
+            "it takes connections as broadcaster makes them, and none that ask for the protocol (ALPN)",
+            "see whether it speaks HTTP/1.1",
+        ),
+    }
+}
+
+fn failed(webhook: &Webhook, way: &Way, fault: &Fault) -> Line {
+    let what = match fault.failure {
+        Failure::Dns => "webhook name",
+        Failure::Tls => "webhook TLS",
+        Failure::Local if way.addresses.is_empty() => "webhook name",
+        _ => "webhook connection",
+    };
+    let advice = match fault.failure {
+        Failure::Dns => "correct the host in webhook.url, or the name servers of this machine",
+        Failure::Connect => {
+            "start the webhook, correct webhook.url, or let this machine through (firewall, network policy)"
+        }
+        Failure::Tls if webhook.tls.ca.is_empty() => {
+            "have it show a certificate for this name that a known authority has signed; webhook.tls.ca_file names others"
+        }
+        Failure::Tls => {
+            "have it show a certificate for this name that is in webhook.tls.ca_file, or signed by one of those"
+        }
+        Failure::Reset => {
+            "see why it hangs up: a proxy without anything behind it, a list of addresses that it lets in"
+        }
+        Failure::Protocol => "correct the port in webhook.url",
+        Failure::Local => "raise the limits of this machine or process, and check again",
+        Failure::Timeout | Failure::Status(_) => "see what the webhook's log says",
+    };
+    let words = fault.cause.as_deref().unwrap_or("it can't be reached");
+    Line::failed(what, words, advice)
+}
