@@ -11,6 +11,7 @@
 
 mod acknowledged;
 mod attempts;
+mod beats;
 mod book;
 
 use std::{
