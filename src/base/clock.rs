@@ -29,6 +29,16 @@ impl Time {
         Self(nanos(since_start))
     }
 
+    /// The point in time so many nanoseconds after the start of time.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// How many nanoseconds after the start of time this is.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
     /// How long after the start of time this is.
     pub const fn since_start(self) -> Duration {
         Duration::from_nanos(self.0)

@@ -79,7 +79,7 @@ impl Template {
             body: &message.payload,
             content_type: (!self.sets_content_type).then(|| given().unwrap_or(b"application/json")),
             id: IdText::from(&message.id),
-            subject: header_safe(message.subject.as_bytes()),
+            subject: header_safe(&message.subject),
             attempt: message.attempts,
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     config::{Route, RouteName},
     message::{
         FailedAttempt, HeaderBlock, Headers, Id, Message, header_names::nats as names, header_safe,
-        outcome::Failure,
+        header_safe_bytes, outcome::Failure,
     },
 };
 
@@ -22,9 +22,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderBlock {
     let mut headers = HeaderBlock::new();
     headers.put(names::ROUTE, route.name.as_str());
-    headers.put(names::ROUTE_SUBJECT, &*header_safe(route.subject.as_str().as_bytes()));
+    headers.put(names::ROUTE_SUBJECT, &*header_safe(route.subject.as_str()));
     headers.put(names::ID, message.id.to_string());
-    headers.put(names::SUBJECT, &*header_safe(message.subject.as_bytes()));
+    headers.put(names::SUBJECT, &*header_safe(&message.subject));
     headers.put(names::ATTEMPTS, message.attempts.to_string());
     // An age and not a time: the clock of the other replica began at another time, and wall clocks differ.
     headers.put(names::AGE, now.since(message.received).as_millis().to_string());
@@ -37,7 +37,7 @@ pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderBlock {
     }
     let publishers = message.headers.to_parcel();
     if !publishers.is_empty() {
-        headers.put(names::HEADERS, &*header_safe(&publishers));
+        headers.put(names::HEADERS, &*header_safe_bytes(&publishers));
     }
     headers
 }

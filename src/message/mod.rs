@@ -148,7 +148,7 @@ impl Id {
 
     /// As [`Id::given`], or none where it would be a fresh one.
     pub fn safe(id: &[u8]) -> Option<Self> {
-        let safe = header_safe(id);
+        let safe = header_safe_bytes(id);
         // Measured after the encoding, which can make it three times as long.
         (!safe.is_empty() && safe.len() <= Self::LONGEST).then(|| Self::Given(safe.into()))
     }
@@ -184,16 +184,20 @@ impl fmt::Display for Id {
     }
 }
 
+/// What is percent-encoded in headers.
+const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
 /// `text` with blanks, control characters, `%` and everything beyond ASCII percent-encoded, so that it can stand in an
-/// HTTP header and be decoded again. Subjects and ids come from strangers, and need not be UTF-8: two that differ must
-/// not become one.
-pub fn header_safe(text: &[u8]) -> Cow<'_, str> {
-    const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+/// HTTP header and be decoded again. Subjects and ids come from strangers: two that differ must not become one.
+pub fn header_safe(text: &str) -> Cow<'_, str> {
     // Most of them are, and looking is cheaper than the encoder.
-    if text.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'%') {
-        return str::from_utf8(text).unwrap_or_default().into();
-    }
-    percent_encode(text, UNSAFE).into()
+    let is_safe = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%');
+    if is_safe { text.into() } else { percent_encode(text.as_bytes(), UNSAFE).into() }
+}
+
+/// The same for what need not be text.
+pub fn header_safe_bytes(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| percent_encode(bytes, UNSAFE).into(), header_safe)
 }
 
 #[cfg(test)]

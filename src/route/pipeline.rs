@@ -24,7 +24,7 @@ use tracing::debug;
 use super::{
     capacity::{Capacity, LowWater},
     drain::{Closing, Durations},
-    schedule::{Pick, Schedule, Verdict, breaker::Change},
+    schedule::{Outlook, Pick, Schedule, Verdict, breaker::Change},
     settle::Settle,
     under_way::UnderWay,
     webhook_health::WebhookHealth,
@@ -169,16 +169,12 @@ impl<D: Deliver + 'static> Pipeline<D> {
     }
 
     pub(super) fn wake_workers_at(self: &Rc<Self>, now: Time) {
-        let (wanted, next) = {
-            let schedule = self.schedule.borrow();
-            (schedule.wanted(now), schedule.next_event(now))
-        };
-        if let Some(next) = next
-            && next > now
-        {
+        let outlook = self.schedule.borrow().outlook(now);
+        let wanted = match outlook {
+            Outlook::Work(wanted) => wanted,
             // Nothing can be attempted now, so nobody is woken; whoever sees that last has to set the alarm.
-            return self.set_alarm(next);
-        }
+            Outlook::Look(next) => return next.into_iter().for_each(|next| self.set_alarm(next)),
+        };
         let mut room = self.room_at_the_webhook();
         if wanted > room {
             let grows = self.schedule.borrow_mut().widen(now);

@@ -6,7 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
 };
@@ -86,7 +86,12 @@ impl<D: Deliver + 'static> Pipeline<D> {
                 self.park(&mut client, &worker, Place::Top).await;
                 continue;
             };
-            match self.unless_aborted(&worker, client.deliver(&batch, began)).await {
+            // Pinned here: the future of an attempt is large, and would be moved into the one that waits for it.
+            let attempted = {
+                let attempt = pin!(client.deliver(&batch, began));
+                self.unless_aborted(&worker, attempt).await
+            };
+            match attempted {
                 Some((attempt, ended)) => {
                     self.finish(batch, &attempt, began, ended);
                     if matches!(attempt, Attempt::Failed { failure: Failure::Local, .. }) {
@@ -128,8 +133,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
     }
 
     /// Runs `attempt` to its end, or breaks it off when the pipeline is aborted.
-    async fn unless_aborted<T>(&self, worker: &WorkerHandle, attempt: impl Future<Output = T>) -> Option<T> {
-        let mut attempt = pin!(attempt);
+    async fn unless_aborted<T>(
+        &self,
+        worker: &WorkerHandle,
+        mut attempt: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
         poll_fn(|cx| {
             if self.aborted.get() {
                 return Poll::Ready(None);

@@ -68,6 +68,15 @@ pub enum Pick {
     Idle,
 }
 
+/// Whether a schedule has something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// For so many workers.
+    Work(usize),
+    /// Not before this time, if nothing new comes in; none where there is nothing to look for.
+    Look(Option<Time>),
+}
+
 /// What becomes of a message after an attempt.
 #[derive(Debug)]
 pub enum Verdict {
@@ -187,12 +196,22 @@ impl Schedule {
         Some(due.max(self.gates.opens(now)))
     }
 
-    /// When to look at this schedule again, if nothing new comes in; none where there is nothing to look for.
-    pub fn next_event(&self, now: Time) -> Option<Time> {
+    /// What there is to do at `now`, or when to look again.
+    pub fn outlook(&self, now: Time) -> Outlook {
         match self.next_due(now) {
-            Some(due) if due <= now => Some(due),
+            Some(due) if due <= now => {
+                // How many retries are due could only be told by going through them. One worker is enough to begin with:
+                // each attempt that begins asks this again.
+                let retry_is_due = self.retries.next_due().is_some_and(|due| due <= now);
+                let messages = self.queue.len() + usize::from(retry_is_due);
+                match messages.min(self.gates.capacity(now)) {
+                    // Another lane has just taken what the gates had for this one. Nobody else sets the alarm.
+                    0 => Outlook::Look(self.next_due(now)),
+                    workers => Outlook::Work(workers),
+                }
+            }
             // The end of a ramp is to be told, whatever waits.
-            due => due.into_iter().chain(self.gates.breaker.closes()).min(),
+            due => Outlook::Look(due.into_iter().chain(self.gates.breaker.closes()).min()),
         }
     }
 
@@ -214,17 +233,6 @@ impl Schedule {
     /// Takes note that more attempts could begin at `now` than the window allows. When that is to be looked at again.
     pub fn widen(&mut self, now: Time) -> Option<Time> {
         self.start.wanted(now)
-    }
-
-    /// How many workers could do with being woken at `now`.
-    pub fn wanted(&self, now: Time) -> usize {
-        if self.next_due(now).is_none_or(|due| due > now) {
-            return 0;
-        }
-        // How many retries are due could only be told by going through them. One worker is enough to begin with: each
-        // attempt that begins asks this again.
-        let retry_is_due = self.retries.next_due().is_some_and(|due| due <= now);
-        (self.queue.len() + usize::from(retry_is_due)).min(self.gates.capacity(now))
     }
 
     /// Decides what follows an attempt at `batch` that began at `began` and ended at `now`, and tells `settle` what

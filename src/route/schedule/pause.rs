@@ -1,11 +1,8 @@
 //! The pause of a whole route, after its webhook asked for one with `Retry-After` (RFC 9110, section 10.2.3).
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use super::gate::Gate;
@@ -18,13 +15,19 @@ pub struct Pause(Arc<AtomicU64>);
 impl Pause {
     /// Pauses the route until `until`, or longer where it is paused for longer already.
     pub fn extend(&self, until: Time) {
-        let nanos = u64::try_from(until.since_start().as_nanos()).unwrap_or(u64::MAX);
         // Answers to attempts that began earlier may still come in and ask for less: the longest wish stands.
-        self.0.fetch_max(nanos, Ordering::Relaxed);
+        self.0.fetch_max(until.as_nanos(), Ordering::Relaxed);
     }
 
+    /// Whether it has ended by `now`, or never was.
+    #[inline]
+    pub(super) fn is_over(&self, now: Time) -> bool {
+        self.until() <= now
+    }
+
+    #[inline]
     fn until(&self) -> Time {
-        Time::from_start(Duration::from_nanos(self.0.load(Ordering::Relaxed)))
+        Time::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }
 

@@ -203,7 +203,7 @@ fn the_webhook_is_left_alone_until_the_first_probe_is_due() {
     assert_eq!(schedule.paused_until(at(15)), None, "nothing would be there to probe with");
     offer(&mut schedule, 0..5);
     assert!(matches!(schedule.pick(at(14)), Pick::Wait(when) if when == at(15)));
-    assert_eq!(schedule.wanted(at(15)), 3);
+    assert_eq!(schedule.outlook(at(15)), Outlook::Work(3));
     for _ in 0..3 {
         begin(&mut schedule, at(15));
     }
@@ -240,7 +240,7 @@ fn the_end_of_a_ramp_is_told_though_a_retry_waits() {
     let probe = begin(&mut schedule, at(5));
     resolve(&mut schedule, probe, &Attempt::delivered(200), at(5));
     schedule.retries.push(message(1), at(500)).unwrap();
-    assert_eq!(schedule.next_event(at(6)), Some(at(15)));
+    assert_eq!(schedule.outlook(at(6)), Outlook::Look(Some(at(15))));
     schedule.tick(at(15));
     assert_eq!(breaker.state(), BreakerState::Closed);
 }

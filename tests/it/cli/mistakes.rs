@@ -1,8 +1,9 @@
 //! What people write by mistake, and what they are told: never a secret, and never less than what is wrong where.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
-use testkit::{daemon::run, stage::Stage, webhook::Webhook};
+use testkit::{daemon::run, stage::Stage, tls::Authority, webhook::Webhook};
 
 use super::{file, stderr, stdout_of};
 
@@ -178,4 +179,39 @@ async fn a_header_out_of_a_file_is_sent() {
     stage.wait_processed(1).await;
     assert_eq!(hook.requests()[0].header("authorization"), "Bearer of good news");
     stage.close().await;
+}
+
+/// A service manager tries again for ever after any other status, and no try would help.
+#[test]
+fn a_login_that_no_server_would_take_is_found_at_the_start_and_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (certificate, _) = authority.issue_loopback().write_to(directory.path(), "one");
+    let (_, key) = authority.issue_loopback().write_to(directory.path(), "other");
+    let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let torn = "-----BEGIN NATS USER JWT-----\nh.p.SECRET\n------END NATS USER JWT------\n";
+    let (torn, missing) = (write("torn.creds", torn), directory.path().join("none").display().to_string());
+    let (seed, two) = (write("seed", "SUASECRET"), write("token", "SECRET\nSECRET\n"));
+    for (settings, key) in [
+        (vec![("nats.credentials_file", &torn)], "nats.credentials_file"),
+        (vec![("nats.credentials_file", &missing)], "nats.credentials_file"),
+        (vec![("nats.nkey_seed_file", &seed)], "nats.nkey_seed_file"),
+        (vec![("nats.token_file", &two)], "nats.token_file"),
+        (vec![("nats.tls.cert_file", &certificate), ("nats.tls.key_file", &key)], "nats.tls.key_file"),
+    ] {
+        let set: Vec<_> = settings.iter().map(|(key, path)| format!("--set={key}={path}")).collect();
+        let set: Vec<_> = set.iter().map(String::as_str).collect();
+        for command in [&["check"][..], &[]] {
+            let output = run(&[command, &set[..]].concat(), &[URL]);
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(78), "{command:?} {set:?}: {said}");
+            assert!(said.contains(key) && !said.contains("SECRET"), "{said}");
+        }
+    }
 }

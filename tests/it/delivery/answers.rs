@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use testkit::daemon::Daemon;
+use testkit::haproxy::Haproxy;
 use testkit::nats::{NatsServer, next};
 use testkit::nginx::Nginx;
 use testkit::raw::{self, Misbehaviour, RawPeer, Then};
@@ -79,13 +80,11 @@ async fn an_early_refusal_counts_at_once() {
     assert_eq!(large_messages(&peer).await, [("413".to_owned(), 2)]);
 }
 
-/// Three messages of six megabytes, more than any buffer takes, to nginx. Gives what came of the attempts, and the
-/// requests as nginx saw them.
-async fn to_nginx(location: &str) -> (Vec<(String, u64)>, Vec<[u64; 3]>) {
+/// Three messages of six megabytes, more than any buffer takes. Gives what came of the attempts.
+async fn huge_messages(url: &str) -> Vec<(String, u64)> {
     const HUGE: usize = 6_000_000;
     let nats = NatsServer::builder().config("max_payload: 8MB").start().await;
-    let nginx = Nginx::start(location).await;
-    let daemon = one_lane(Daemon::between(&nats, &nginx.url())).route("retry.attempts", "1");
+    let daemon = one_lane(Daemon::between(&nats, url)).route("retry.attempts", "1");
     let daemon = daemon.route("webhook.timeout", "20s").start_ready().await;
     let client = nats.client().await;
     let mut stage = Stage { nats, client, daemon };
@@ -95,9 +94,16 @@ async fn to_nginx(location: &str) -> (Vec<(String, u64)>, Vec<[u64; 3]>) {
     }
     let codes = stage.codes().await;
     stage.close().await;
+    codes.into_iter().collect()
+}
+
+/// What came of huge messages to nginx, and the requests as nginx saw them.
+async fn to_nginx(location: &str) -> (Vec<(String, u64)>, Vec<[u64; 3]>) {
+    let nginx = Nginx::start(location).await;
+    let codes = huge_messages(&nginx.url()).await;
     // It writes down a request when it is done with it.
     testkit::poll(SOON, || (nginx.requests().len() == 3).then_some(())).await;
-    (codes.into_iter().collect(), nginx.requests())
+    (codes, nginx.requests())
 }
 
 #[tokio::test]
@@ -108,6 +114,29 @@ async fn nginx_answers_before_it_has_read() {
     assert_eq!((requests.len(), connections.len()), (3, 1), "{requests:?}");
     let (codes, requests) = to_nginx("client_max_body_size 1m;").await;
     assert_eq!(codes, [("413".to_owned(), 3)], "{requests:?}");
+}
+
+#[tokio::test]
+async fn haproxy_answers_before_it_has_read_and_hangs_up() {
+    let proxy = Haproxy::answering("return status 200 content-type text/plain string ok").await;
+    let mut stage = Stage::set(&proxy.url(), one_lane).await;
+    stage.publish("{}").await;
+    stage.wait_processed(1).await;
+    assert_eq!(stage.codes().await.into_iter().collect::<Vec<_>>(), [("200".to_owned(), 1)]);
+    stage.close().await;
+    // It reads no more: whether the rest does not matter can't be told from a webhook that fails half-way.
+    assert_eq!(huge_messages(&proxy.url()).await, [("reset".to_owned(), 3)]);
+    let proxy = Haproxy::answering("deny deny_status 413").await;
+    assert_eq!(huge_messages(&proxy.url()).await, [("413".to_owned(), 3)]);
+}
+
+#[tokio::test]
+async fn an_early_answer_comes_through_haproxy() {
+    let peer = RawPeer::start([Misbehaviour::AnswerFirst(raw::OK, Then::Read)]);
+    let proxy = Haproxy::before(peer.address()).await;
+    assert_eq!(huge_messages(&proxy.url()).await, [("200".to_owned(), 3)]);
+    // Not of the last one, after which the daemon ends.
+    peer.wait_for(|peer| peer.requests().len() >= 2, SOON).await;
 }
 
 /// A webhook that is reached by https, answers each request with `answer`, and closes without saying so in TLS.

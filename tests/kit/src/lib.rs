@@ -14,6 +14,7 @@ pub mod background;
 pub mod control_group;
 pub mod daemon;
 pub mod distance;
+pub mod haproxy;
 pub mod http;
 pub mod metrics;
 pub mod names;

@@ -123,10 +123,13 @@ impl Framing {
 }
 
 fn content_length(value: &[u8]) -> Option<u64> {
-    let value = value.trim_ascii();
+    let digits = value.trim_ascii();
     // Digits only: a sign, a list or a blank within would be read differently by others.
-    let digits = value.iter().all(u8::is_ascii_digit).then_some(value)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let number = digits.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.filter(|_| !digits.is_empty())
 }
 
 /// The field in a line, where there is one.

@@ -149,8 +149,10 @@ impl ResponseReader {
 
     fn finished(&mut self) -> Option<Answer> {
         let mut answer = self.answer.take()?;
-        let excerpt = std::mem::take(&mut self.excerpt);
-        answer.excerpt = excerpt.into_text(answer.encoding.as_deref(), self.body);
+        if !answer.is_delivery() {
+            let excerpt = std::mem::take(&mut self.excerpt);
+            answer.excerpt = excerpt.into_text(answer.encoding.as_deref(), self.body);
+        }
         Some(answer)
     }
 

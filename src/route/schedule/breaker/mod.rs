@@ -150,8 +150,15 @@ impl Breaker {
         }
     }
 
+    /// Whether all is well.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.troubled().is_none()
+    }
+
     /// The breaker, where it is not closed. One that closes or opens on another lane at the same moment may be missed:
     /// one attempt too many or too late does no harm.
+    #[inline]
     fn troubled(&self) -> Option<&Shared> {
         self.0.as_deref().filter(|shared| shared.state.load(Relaxed) != BreakerState::Closed as u8)
     }
