@@ -67,11 +67,12 @@ impl Lanes {
         for thread in self.threads {
             // Joining blocks, and this thread serves health and metrics meanwhile.
             let ended = tokio::task::spawn_blocking(move || thread.join()).await;
-            result = result.and(match ended {
+            let ended = match ended {
                 Ok(Ok(ended)) => ended.map_err(AppError::from),
                 Ok(Err(_panic)) => Err(AppError::Panic),
                 Err(_aborted) => Err(AppError::Panic),
-            });
+            };
+            result = result.and(ended);
         }
         result
     }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     config::{Config, DeadLetter, Jetstream, Nats, Route},
     handover,
+    source::jetstream::attempts_subject,
 };
 
 /// Something that the user of NATS must be permitted to do.
@@ -80,8 +81,11 @@ pub(super) fn of_route(route: &Route, config: &Config) -> Vec<Need> {
         None => core(route),
         Some(jetstream) => durable(route, jetstream, nats),
     };
-    if route.jetstream.is_none() && shutdown.hand_over {
-        all.extend(hand_over(route, nats));
+    if shutdown.hand_over {
+        all.extend(match &route.jetstream {
+            None => hand_over(route, nats),
+            Some(jetstream) => attempts(jetstream),
+        });
     }
     all.extend(route.dead_letter.iter().flat_map(|letters| dead_letters(letters, nats)));
     let mut needs: Vec<Need> = Vec::new();
@@ -116,12 +120,23 @@ fn hand_over(route: &Route, nats: &Nats) -> Vec<Need> {
     all.map(Need::only_a_warning).into()
 }
 
+/// Without these a message that goes to another replica begins with its first attempt again.
+fn attempts(jetstream: &Jetstream) -> Vec<Need> {
+    let subject = attempts_subject(jetstream);
+    let all = [
+        Need::new(Action::Publish, subject.clone(), "to tell other replicas of attempts"),
+        Need::new(Action::Subscribe, subject, "to hear from other replicas of attempts"),
+    ];
+    all.map(Need::only_a_warning).into()
+}
+
 fn durable(route: &Route, jetstream: &Jetstream, nats: &Nats) -> Vec<Need> {
     let Jetstream { stream, consumer, .. } = jetstream;
     let (api, at) = (jetstream.api(), format!("{stream}.{consumer}"));
     let mut needs = vec![
         Need::new(Action::Subscribe, inboxes(nats), "where messages and answers come from"),
-        Need::new(Action::Publish, format!("{api}.STREAM.INFO.{stream}"), "to look at the stream"),
+        Need::new(Action::Publish, format!("{api}.STREAM.INFO.{stream}"), "to look at the stream")
+            .only_a_warning(),
         Need::new(Action::Publish, format!("{api}.CONSUMER.INFO.{at}"), "to look at the consumer"),
         Need::new(Action::Publish, format!("{api}.CONSUMER.MSG.NEXT.{at}"), "to ask for messages"),
         Need::new(

@@ -8,10 +8,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::{
-    acknowledged::Acknowledged,
-    entry::{Arrival, Batch, Beat, Entry, Saying, State, is_of},
-};
+use super::{acknowledged::Acknowledged, beats::Beats};
 use crate::{
     base::clock::Time,
     message::{acknowledgement::AckKind, origin::Origin},
@@ -21,9 +18,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it may take at most, where none comes again and again.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
-/// How many heartbeats may be planned before it is worth looking for those of which nothing will come.
-const FEW: usize = 1024;
-
 #[derive(Debug)]
 pub(super) struct Book {
     entries: HashMap<u64, Entry, RandomState>,
@@ -32,18 +26,62 @@ pub(super) struct Book {
     unsaid: VecDeque<u64>,
     /// What was said and is not confirmed, in the order in which it was said.
     batches: VecDeque<Batch>,
-    /// In the order in which they are due. An entry may have ended since.
-    beats: VecDeque<Beat>,
-    /// How many there may be until the next look for those of which nothing will come.
-    many_beats: usize,
-    /// A third of `ack_wait`: one heartbeat that is lost or late must not lead to another delivery.
-    every: Duration,
+    beats: Beats,
     patience: Duration,
     acknowledged: Acknowledged,
     /// The highest sequence that came.
     highest: u64,
     /// What the reply subjects begin with, once one has come.
     consumer: Option<Box<str>>,
+}
+
+/// A message that is in hand, or of which the stream is not known to know the end.
+#[derive(Debug)]
+struct Entry {
+    published: u64,
+    /// The reply subject of its latest delivery (`$JS.ACK.…`), to which acks are published.
+    reply: Box<str>,
+    /// When its next heartbeat is due.
+    due: Time,
+    /// From when on its stream would not deliver it again; none where it always would.
+    gone: Option<Time>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    InHand,
+    Unsaid(AckKind),
+    /// Said in the batch with this number.
+    Said(AckKind, u64),
+}
+
+/// What was said in one go. The answer to the last of it confirms all of it: it went one way, in one order.
+#[derive(Debug)]
+struct Batch {
+    number: u64,
+    at: Time,
+    sequences: Vec<u64>,
+}
+
+/// What a delivery is to a book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// Not known: it is in hand from now on. Whether it is the only one for which heartbeats are planned.
+    New { is_only: bool },
+    /// Another copy of what is in hand, or done with: there is nothing to do for it.
+    Repeat,
+}
+
+/// An acknowledgement that is to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saying<'a> {
+    /// The subject: the reply subject of the message.
+    pub subject: &'a str,
+    /// What became of it.
+    pub kind: AckKind,
+    /// Whether it is to be answered.
+    pub is_last: bool,
 }
 
 impl Book {
@@ -53,9 +91,7 @@ impl Book {
             in_hand: 0,
             unsaid: VecDeque::new(),
             batches: VecDeque::new(),
-            beats: VecDeque::new(),
-            many_beats: FEW,
-            every: ack_wait / 3,
+            beats: Beats::new(ack_wait),
             patience: PATIENCE,
             acknowledged: Acknowledged::default(),
             highest: 0,
@@ -65,18 +101,15 @@ impl Book {
 
     /// Goes by the `ack_wait` that the consumer turned out to have. Returns whether it is another one.
     pub(super) fn adapt(&mut self, ack_wait: Duration, now: Time) -> bool {
-        let every = ack_wait / 3;
-        if every == self.every {
+        if !self.beats.adapt(ack_wait) {
             return false;
         }
-        self.every = every;
         // Those that are planned may come too late.
-        self.beats.clear();
-        let in_hand = self.entries.iter_mut().filter(|(_, entry)| entry.state == State::InHand);
-        self.beats.extend(in_hand.map(|(sequence, entry)| {
+        let Self { beats, entries, .. } = self;
+        for (sequence, entry) in entries.iter_mut().filter(|(_, entry)| entry.state == State::InHand) {
             entry.due = now;
-            Beat { due: now, sequence: *sequence }
-        }));
+            beats.plan(*sequence, now);
+        }
         true
     }
 
@@ -91,7 +124,7 @@ impl Book {
         if self.entries.contains_key(&origin.sequence) && self.repeated(origin, reply) {
             return Arrival::Repeat;
         }
-        let due = now + self.every;
+        let due = self.beats.after(now);
         let (published, state) = (origin.published, State::InHand);
         let entry = Entry { published, reply: reply.into(), due, gone, state };
         let former = self.entries.insert(origin.sequence, entry);
@@ -102,8 +135,10 @@ impl Book {
         if self.consumer.as_deref() != Some(origin.consumer) {
             self.consumer = Some(origin.consumer.into());
         }
-        self.plan(Beat { due, sequence: origin.sequence });
-        Arrival::New { is_only: self.beats.len() == 1 }
+        let entries = &self.entries;
+        self.beats.tidy(|sequence, due| entries.get(&sequence).is_some_and(|entry| entry.beats_at(due)));
+        self.beats.plan(origin.sequence, due);
+        Arrival::New { is_only: self.beats.count() == 1 }
     }
 
     /// Takes note of a delivery where that is known here, and says whether it is. What is in hand is acknowledged by the
@@ -281,17 +316,15 @@ impl Book {
 
     /// Says the heartbeats that are due.
     pub(super) fn beat(&mut self, now: Time, mut publish: impl FnMut(Saying<'_>) -> bool) {
-        while self.beats.front().is_some_and(|first| first.due <= now)
-            && let Some(beat) = self.beats.pop_front()
-        {
-            let Some(entry) = self.entries.get_mut(&beat.sequence) else { continue };
-            if !is_of(&beat, entry) {
+        while let Some((sequence, due)) = self.beats.next(now) {
+            let Some(entry) = self.entries.get_mut(&sequence) else { continue };
+            if !entry.beats_at(due) {
                 continue;
             }
             let kind = AckKind::Progress;
             let said = publish(Saying { subject: &entry.reply, kind, is_last: false });
-            entry.due = now + self.every;
-            self.beats.push_back(Beat { due: entry.due, ..beat });
+            entry.due = self.beats.after(now);
+            self.beats.plan(sequence, entry.due);
             if !said {
                 return;
             }
@@ -318,7 +351,7 @@ impl Book {
 
     /// Forgets everything: the stream that it was about is gone, and another has its name.
     pub(super) fn void(&mut self) {
-        *self = Self::new(self.every * 3);
+        *self = Self::new(self.beats.ack_wait());
     }
 
     /// The highest sequence that came.
@@ -353,26 +386,22 @@ impl Book {
 
     /// When to look again though nothing has happened.
     pub(super) fn next_due(&self) -> Option<Time> {
-        let beat = self.beats.front().map(|beat| beat.due);
+        let beat = self.beats.next_due();
         let expires = self.batches.front().map(|batch| batch.at + self.patience);
         beat.into_iter().chain(expires).min()
     }
+}
 
-    fn plan(&mut self, beat: Beat) {
-        // One whose message is done would else stay until it is due, and with a long ack_wait millions of them would. To
-        // look through all of them only when they have doubled costs each message little.
-        if self.beats.len() >= self.many_beats {
-            let Self { beats, entries, .. } = self;
-            beats.retain(|beat| entries.get(&beat.sequence).is_some_and(|entry| is_of(beat, entry)));
-            self.many_beats = FEW.max(2 * self.beats.len());
-        }
-        self.beats.push_back(beat);
+impl Entry {
+    /// Whether a heartbeat that was planned for `due` is one for it.
+    fn beats_at(&self, due: Time) -> bool {
+        self.state == State::InHand && self.due == due
     }
 }
 
 #[cfg(test)]
 impl Book {
     pub(super) fn planned(&self) -> usize {
-        self.beats.len()
+        self.beats.count()
     }
 }

@@ -11,8 +11,8 @@
 
 mod acknowledged;
 mod attempts;
+mod beats;
 mod book;
-mod entry;
 
 use std::{
     sync::{
@@ -24,8 +24,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-pub use self::entry::Saying;
-use self::{attempts::Attempts, book::Book, entry::Arrival};
+pub use self::book::Saying;
+use self::{
+    attempts::Attempts,
+    book::{Arrival, Book},
+};
 use super::{
     acknowledgement::{AckHandle, AckKind},
     origin::Origin,

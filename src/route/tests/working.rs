@@ -1,6 +1,10 @@
 //! What a pipeline does as long as nobody ends it.
 
 use super::*;
+use crate::message::{
+    acknowledgement::{AckKind, Origin},
+    ledger::Ledgers,
+};
 
 #[tokio::test(start_paused = true)]
 async fn everything_offered_is_delivered_once() {
@@ -171,6 +175,29 @@ async fn an_outage_uses_up_no_attempts() {
         set.offer(0..30);
         sleep(Duration::from_secs(100)).await;
         assert_eq!((set.delivered().len(), set.in_hand()), (30, 0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_from_a_stream_and_finds_no_room_goes_back_whatever_the_overflow_rule() {
+    on_a_lane(async {
+        let set = setting(4, bounds(2, 1 << 20));
+        let ledger = Ledgers::default().open("TODOS", Duration::from_secs(30));
+        for sequence in 1..=5 {
+            let reply = format!("$JS.ACK.TODOS.worker.1.{sequence}.{sequence}.1.0");
+            let mut message = message(sequence);
+            message.ack =
+                ledger.arrived(&Origin::parse(&reply).unwrap(), &reply, set.began).map(|(ack, _)| ack);
+            set.pipeline.offer(message);
+        }
+        let mut said = Vec::new();
+        ledger.say(1, 10, set.began, |saying| {
+            said.push(saying.kind);
+            true
+        });
+        assert_eq!(said, [AckKind::Nak(Duration::from_secs(2)); 3]);
+        assert_eq!((set.count(Outcome::Returned), set.count(Outcome::Dropped)), (3, 0));
     })
     .await;
 }

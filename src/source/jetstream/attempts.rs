@@ -22,10 +22,7 @@ struct Listener(Ledgers);
 
 impl SharedAttempts {
     pub(super) fn over(connection: &Connection, jetstream: &Jetstream) -> Self {
-        let Jetstream { stream, consumer, .. } = jetstream;
-        // Below the subjects of the hand-over, which are nobody else's.
-        let subject = format!("broadcaster.handover.attempts.{stream}.{consumer}");
-        Self { connection: connection.clone(), subject }
+        Self { connection: connection.clone(), subject: attempts_subject(jetstream) }
     }
 
     /// Has `ledgers` remember what the others say, for as long as the result is kept.
@@ -40,6 +37,11 @@ impl SharedAttempts {
             debug!(%error, "other replicas are not told of attempts");
         }
     }
+}
+
+/// Where replicas tell each other of attempts: below the subjects of the hand-over, which are nobody else's.
+pub fn attempts_subject(jetstream: &Jetstream) -> String {
+    format!("broadcaster.handover.attempts.{}.{}", jetstream.stream, jetstream.consumer)
 }
 
 impl Sink for Listener {

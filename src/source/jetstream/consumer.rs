@@ -313,7 +313,7 @@ fn differences(config: &consumer::Config, jetstream: &Jetstream) -> Vec<Finding>
             "{key} is {has}, and jetstream.{key} {expected}: a consumer that is there is never changed"
         )));
     };
-    if config.ack_wait != jetstream.ack_wait && !(config.ack_wait.is_zero() || !config.backoff.is_empty()) {
+    if config.ack_wait != jetstream.ack_wait && !config.ack_wait.is_zero() && config.backoff.is_empty() {
         differ("ack_wait", format!("{:?}", config.ack_wait), format!("{:?}", jetstream.ack_wait));
     }
     let limit = i64::from(jetstream.max_ack_pending.get());

@@ -21,6 +21,7 @@ use tokio::{task::spawn_local, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
+pub use self::attempts::attempts_subject;
 use self::{
     acks::Acks,
     answers::Answers,

@@ -6,7 +6,7 @@ use testkit::webhook::{Behaviour, Reply};
 /// Deletes the stream and makes another one of the same name with these numbers in it.
 async fn stream_anew(nats: &NatsServer, numbers: std::ops::Range<u64>) -> stream::Stream {
     let client = nats.client().await;
-    jetstream::new(client.clone()).delete_stream("TODOS").await.unwrap();
+    jetstream::new(client.clone()).delete_stream("TODOS").await.expect("it is there");
     let stream = make_stream(nats).await;
     fill(client, numbers).await;
     stream
@@ -78,7 +78,7 @@ async fn goes_on_after_the_consumer_was_deleted(policy: &str) {
     // While nobody can pull, so that the next ones are a backlog of the consumer that is made.
     hook.answer(Reply::status(200).after(Duration::from_millis(50)));
     fill(nats.client().await, 500..1_500).await;
-    stream.delete_consumer("broadcaster-default").await.unwrap();
+    stream.delete_consumer("broadcaster-default").await.expect("it is there");
     fill(nats.client().await, 1_500..1_600).await;
     hook.wait_for(|hook| hook.distinct() == 1_600, PATIENCE).await;
     wait_acknowledged(&stream).await;

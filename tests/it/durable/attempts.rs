@@ -1,7 +1,13 @@
 //! Attempts are what was attempted, whatever the stream counts.
 
 use super::*;
-use testkit::webhook::Reply;
+use testkit::webhook::{Behaviour, Reply};
+
+/// Each message is refused once, which it pays for, and taken then.
+fn refuse_each_once() -> Behaviour {
+    let mut seen = std::collections::HashSet::new();
+    Behaviour::by(move |request| Reply::status(if seen.insert(request.number()) { 500 } else { 200 }))
+}
 
 /// What the webhook was told of attempts at the message with this number.
 fn attempts_at(hook: &Webhook, number: u64) -> Vec<String> {
@@ -27,8 +33,9 @@ async fn restarts_during_an_outage_kill_no_message() {
         let account = daemon.stop().await;
         assert_eq!((account.dropped, account.dead_lettered), (0, 0), "restart {restart}: {account:?}");
     }
-    hook.answer(Reply::status(200));
-    let daemon = durable(&nats.url(), &hook).route("retry.attempts", "4").start_ready().await;
+    hook.answer(refuse_each_once());
+    let daemon =
+        durable(&nats.url(), &hook).without_breaker().route("retry.attempts", "4").start_ready().await;
     hook.wait_delivered(150, PATIENCE).await;
     wait_acknowledged(&stream).await;
     stop(daemon).await;
@@ -44,6 +51,7 @@ async fn a_killed_replica_costs_no_attempt() {
     let replica = || {
         durable(&nats.url(), &hook)
             .route("jetstream.ack_wait", "1s")
+            .without_breaker()
             .route("retry.attempts", "2")
             .start_ready()
     };
@@ -52,7 +60,7 @@ async fn a_killed_replica_costs_no_attempt() {
         hook.wait_for(|hook| hook.received() == attempt, PATIENCE).await;
         daemon.kill();
     }
-    hook.answer(Reply::status(200));
+    hook.answer(refuse_each_once());
     let daemon = replica().await;
     hook.wait_delivered(1, PATIENCE).await;
     wait_acknowledged(&stream).await;

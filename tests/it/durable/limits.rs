@@ -78,7 +78,7 @@ async fn short_lived(nats: &NatsServer, max_age: Duration) -> testkit::nats::str
         max_age,
         ..stream::Config::default()
     };
-    context.create_stream(config).await.unwrap();
+    context.create_stream(config).await.expect("a stream can be made");
     fill(nats.client().await, 0..1).await;
     nats.stream("LETTERS", &["broadcaster.dead.>"]).await
 }

@@ -18,14 +18,14 @@ fn consumer_config(change: impl FnOnce(&mut consumer::pull::Config)) -> consumer
 async fn refused(change: impl FnOnce(&mut consumer::pull::Config), why: &str) {
     let nats = NatsServer::start().await;
     let stream = stream_of(&nats, 10).await;
-    stream.create_consumer(consumer_config(change)).await.unwrap();
+    stream.create_consumer(consumer_config(change)).await.expect("a consumer can be made");
     let hook = Webhook::start();
     let mut daemon = durable(&nats.url(), &hook).start().await;
     daemon.wait_log(why, PATIENCE).await;
     let (status, body) = daemon.health().await;
     assert!(status == 503 && body.contains(why), "{status} {body}");
     // Put right, it goes on by itself.
-    stream.delete_consumer("broadcaster-default").await.unwrap();
+    stream.delete_consumer("broadcaster-default").await.expect("it is there");
     hook.wait_delivered(10, PATIENCE).await;
     daemon.ready(PATIENCE).await;
     assert!(hook.bodies().iter().all(|body| !body.is_empty()));

@@ -189,6 +189,23 @@ async fn durable_works_with_what_is_listed() {
 }
 
 #[tokio::test]
+async fn attempts_are_told_with_what_is_listed() {
+    let listed = permissions(&["Durable", "Durable, with hand-over"]);
+    let nats = server_with(&listed).await;
+    let mode = Mode { hands_over: true, ..MODES[2] };
+    mode.prepare(&nats).await;
+    let hook = Webhook::answering([500]);
+    let daemon = mode.daemon(&nats, &hook).without_breaker().route("retry.initial", "5s");
+    let mut daemon = daemon.env("BROADCASTER__SHUTDOWN__GRACE", "0s").start_ready().await;
+    Publisher::new(nats.client().await, "todos.events").store(1).await;
+    hook.wait_for(|hook| hook.received() == 1, SOON).await;
+    daemon.wait_metrics(|metrics| metrics.sum("broadcaster_retry_queue_messages", &[]) == 1.0, SOON).await;
+    assert_eq!(daemon.stop().await.returned, 1);
+    assert_all_used(&nats, &listed);
+    assert_nothing_refused(&nats);
+}
+
+#[tokio::test]
 async fn dead_letters_work_with_what_is_listed() {
     for mode in &MODES[4..] {
         mode.assert_works().await;

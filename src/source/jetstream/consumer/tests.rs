@@ -20,7 +20,7 @@ fn route(settings: &[(&str, &str)]) -> config::Route {
 }
 
 /// What JetStream says of a stream that is as it should be, but for `config`.
-fn stream(config: Value) -> stream::Info {
+fn stream(config: &Value) -> stream::Info {
     let mut info = json!({
         "config": {
             "name": "TODOS", "subjects": ["todos.>"], "retention": "limits", "max_age": 0, "storage": "file",
@@ -36,7 +36,7 @@ fn stream(config: Value) -> stream::Info {
     serde_json::from_value(info).unwrap()
 }
 
-fn consumer(config: Value) -> consumer::Info {
+fn consumer(config: &Value) -> consumer::Info {
     let mut info = json!({
         "stream_name": "TODOS", "name": "broadcaster-a", "created": "2026-01-01T00:00:00Z",
         "config": {
@@ -56,22 +56,22 @@ fn found(findings: &[Finding]) -> Vec<(Severity, &str)> {
 }
 
 /// The one thing that is wrong with a consumer whose configuration has `odd` in it.
-fn only_fault(stream_odd: Value, odd: Value, settings: &[(&str, &str)]) -> Finding {
-    let findings = judge(&stream(stream_odd), &consumer(odd.clone()), &route(settings), PAYLOAD);
+fn only_fault(stream_odd: &Value, odd: &Value, settings: &[(&str, &str)]) -> Finding {
+    let findings = judge(&stream(stream_odd), &consumer(odd), &route(settings), PAYLOAD);
     assert_eq!(findings.len(), 1, "{odd}: {:#?}", found(&findings));
     findings.into_iter().next().unwrap()
 }
 
 #[test]
 fn one_that_is_as_it_should_be_has_no_faults() {
-    assert_eq!(judge(&stream(json!({})), &consumer(json!({})), &route(&[]), PAYLOAD), []);
+    assert_eq!(judge(&stream(&json!({})), &consumer(&json!({})), &route(&[]), PAYLOAD), []);
     let wide = route(&[("subject", "todos.>")]);
     let filters = json!({ "filter_subject": "", "filter_subjects": ["todos.events", "todos.done.*"] });
-    assert_eq!(judge(&stream(json!({})), &consumer(filters), &wide, PAYLOAD), []);
-    assert_eq!(judge(&stream(json!({})), &consumer(json!({ "filter_subject": "" })), &wide, PAYLOAD), []);
+    assert_eq!(judge(&stream(&json!({})), &consumer(&filters), &wide, PAYLOAD), []);
+    assert_eq!(judge(&stream(&json!({})), &consumer(&json!({ "filter_subject": "" })), &wide, PAYLOAD), []);
     // One that has its messages from another stream can't be judged by its own subjects.
     let mirror = json!({ "subjects": [], "mirror": { "name": "OTHER" } });
-    assert_eq!(judge(&stream(mirror), &consumer(json!({})), &route(&[]), PAYLOAD), []);
+    assert_eq!(judge(&stream(&mirror), &consumer(&json!({})), &route(&[]), PAYLOAD), []);
 }
 
 #[test]
@@ -84,11 +84,11 @@ fn what_makes_delivery_impossible_or_pointless_is_refused() {
         (json!({ "priority_policy": "overflow", "priority_groups": ["jobs"] }), "priority groups (jobs)"),
         (json!({ "priority_policy": "pinned_client", "priority_groups": ["x"] }), "priority groups (x)"),
     ] {
-        let fault = only_fault(json!({}), odd, &[]);
+        let fault = only_fault(&json!({}), &odd, &[]);
         assert!(fault.severity == Severity::Unusable && fault.text.contains(words), "{fault:?}");
     }
     let other =
-        judge(&stream(json!({ "subjects": ["orders.*"] })), &consumer(json!({})), &route(&[]), PAYLOAD);
+        judge(&stream(&json!({ "subjects": ["orders.*"] })), &consumer(&json!({})), &route(&[]), PAYLOAD);
     assert!(other[0].text.contains("keeps no subject that todos.events matches"), "{other:#?}");
     assert!(other.iter().all(|fault| fault.severity == Severity::Unusable));
 }
@@ -98,12 +98,11 @@ fn letters_that_would_come_back_are_refused() {
     let letters =
         [("subject", "todos.>"), ("dead_letter.subject", "dead.todos"), ("dead_letter.stream", "TODOS")];
     let kept = json!({ "subjects": ["todos.>", "dead.>"] });
-    let fault =
-        judge(&stream(kept.clone()), &consumer(json!({ "filter_subject": "" })), &route(&letters), PAYLOAD);
+    let fault = judge(&stream(&kept), &consumer(&json!({ "filter_subject": "" })), &route(&letters), PAYLOAD);
     let unusable: Vec<_> = fault.iter().filter(|fault| fault.severity == Severity::Unusable).collect();
     assert!(unusable.len() == 1 && unusable[0].text.contains("it delivers dead.todos"), "{fault:#?}");
-    let filtered = consumer(json!({ "filter_subject": "todos.>" }));
-    assert_eq!(judge(&stream(kept), &filtered, &route(&letters), PAYLOAD), []);
+    let filtered = consumer(&json!({ "filter_subject": "todos.>" }));
+    assert_eq!(judge(&stream(&kept), &filtered, &route(&letters), PAYLOAD), []);
 }
 
 #[test]
@@ -121,24 +120,25 @@ fn what_can_be_lived_with_is_warned_of() {
         (json!({ "max_ack_pending": 1_000 }), "max_ack_pending is 1000, and jetstream.max_ack_pending 10000"),
         (json!({ "deliver_policy": "new" }), "deliver_policy is New"),
     ] {
-        let fault = only_fault(json!({}), odd, &[]);
+        let fault = only_fault(&json!({}), &odd, &[]);
         assert!(fault.severity == Severity::Warning && fault.text.contains(words), "{words}: {fault:?}");
     }
-    let mut paused = consumer(json!({}));
+    let mut paused = consumer(&json!({}));
     (paused.paused, paused.pause_remaining) = (true, Some(Duration::from_secs(90)));
-    let fault = judge(&stream(json!({})), &paused, &route(&[]), PAYLOAD);
+    let fault = judge(&stream(&json!({})), &paused, &route(&[]), PAYLOAD);
     assert!(fault[0].text.contains("paused: nothing comes for another 90 s"), "{fault:?}");
-    let small = only_fault(json!({}), json!({}), &[("queue.bytes", "512KiB")]);
+    let small = only_fault(&json!({}), &json!({}), &[("queue.bytes", "512KiB")]);
     assert!(small.text.contains("queue.bytes is 524288"), "{small:?}");
-    let few = only_fault(json!({}), json!({ "max_ack_pending": 10 }), &[("jetstream.max_ack_pending", "10")]);
+    let few =
+        only_fault(&json!({}), &json!({ "max_ack_pending": 10 }), &[("jetstream.max_ack_pending", "10")]);
     assert!(few.text.contains("less than the route's concurrency of 64"), "{few:?}");
 }
 
 #[test]
 fn who_makes_no_consumer_is_not_told_of_settings_for_one() {
-    let odd = consumer(json!({ "ack_wait": 10_000_000_000_u64, "deliver_policy": "new" }));
+    let odd = consumer(&json!({ "ack_wait": 10_000_000_000_u64, "deliver_policy": "new" }));
     let route = route(&[("jetstream.create", "false")]);
-    assert_eq!(judge(&stream(json!({})), &odd, &route, PAYLOAD), []);
+    assert_eq!(judge(&stream(&json!({})), &odd, &route, PAYLOAD), []);
 }
 
 #[test]
@@ -149,9 +149,9 @@ fn one_that_is_made_anew_goes_on_where_the_former_one_ended() {
     assert_eq!(first.deliver_policy, consumer::DeliverPolicy::New);
     let again = made(jetstream, &route.subject, Some(41));
     assert_eq!(again.deliver_policy, consumer::DeliverPolicy::ByStartSequence { start_sequence: 42 });
-    let mut info = consumer(json!({}));
+    let mut info = consumer(&json!({}));
     for config in [first, again] {
         info.config = config;
-        assert_eq!(judge(&stream(json!({})), &info, &route, PAYLOAD), []);
+        assert_eq!(judge(&stream(&json!({})), &info, &route, PAYLOAD), []);
     }
 }
