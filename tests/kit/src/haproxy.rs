@@ -1,4 +1,4 @@
-//! A real HAProxy for one test.
+//! A real `HAProxy` for one test.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use super::process;
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An HAProxy that does the same with every request. Killed on drop.
+/// An `HAProxy` that does the same with every request. Killed on drop.
 pub struct Haproxy {
     address: SocketAddr,
     _directory: TempDir,
