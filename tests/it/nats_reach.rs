@@ -157,6 +157,8 @@ async fn servers_that_others_tell_of_can_be_ignored() {
         Daemon::between(&nats, &hook.url())
             .env(THREADS, "1")
             .env("BROADCASTER__NATS__IGNORE_DISCOVERED_SERVERS", ignore)
+            // One connection, so that whoever comes below is the lane.
+            .env("BROADCASTER__SHUTDOWN__HAND_OVER", "false")
     };
     let (ignoring, following) = (daemon("true").start_ready().await, daemon("false").start_ready().await);
     nats.kill();

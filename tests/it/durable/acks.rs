@@ -24,9 +24,10 @@ async fn acks_that_are_said_while_the_stream_is_away_are_said_again() {
         ..stream::Config::default()
     };
     let mut stream = jetstream::new(client.clone()).create_stream(config).await.unwrap();
-    fill(client, 0..COUNT).await;
     let home = stream.info().await.unwrap().cluster.as_ref().and_then(|cluster| cluster.leader.clone());
     let home = home.expect("one server has it");
+    // The others hear of it a moment later.
+    fill(cluster.node(&home).client().await, 0..COUNT).await;
     let elsewhere = ["n1", "n2", "n3"].into_iter().find(|name| *name != home).unwrap();
     let url = cluster.node(elsewhere).url();
     let hook = Webhook::start();
