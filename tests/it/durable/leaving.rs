@@ -18,7 +18,7 @@ async fn stops(url: &str, client: async_nats::Client, stream: &stream::Stream, s
         slowest = slowest.max(began.elapsed());
         assert!(account.adds_up() && account.in_hand == 0, "{account:?}");
         // In a cluster it takes its servers a moment to agree on what they were told.
-        let returned = usize::try_from(account.returned).unwrap();
+        let returned = usize::try_from(account.returned).expect("it is a count");
         let end = tokio::time::Instant::now() + Duration::from_secs(1);
         loop {
             let info = consumer_info(stream).await;
@@ -36,7 +36,6 @@ async fn stops(url: &str, client: async_nats::Client, stream: &stream::Stream, s
     stop(daemon).await;
     hook.assert_exactly_once(0..published);
     assert!(slowest < Duration::from_secs(2), "a stop took {slowest:?}");
-    println!("the slowest stop took {slowest:?}");
 }
 
 #[tokio::test]
