@@ -13,6 +13,8 @@ pub struct Origin<'a> {
     pub published: u64,
     /// How often the consumer has delivered it, this time included.
     pub delivered: u64,
+    /// How many messages the consumer had not delivered yet.
+    pub pending: u64,
     /// What the reply subjects of all messages of this consumer begin with.
     pub consumer: &'a str,
 }
@@ -36,7 +38,8 @@ impl<'a> Origin<'a> {
         let mut tokens = numbers.split('.');
         let mut number = || tokens.next()?.parse().ok();
         let (delivered, sequence, _consumer_sequence) = (number()?, number()?, number()?);
-        Some(Self { stream, sequence, published: number()?, delivered, consumer })
+        let (published, pending) = (number()?, number()?);
+        Some(Self { stream, sequence, published, delivered, pending, consumer })
     }
 }
 
@@ -53,7 +56,8 @@ mod tests {
         ] {
             let reply = format!("{consumer}.2.17.30.1700000000000000000.5{more}");
             let published = 1_700_000_000_000_000_000;
-            let expected = Origin { stream: "TODOS", sequence: 17, published, delivered: 2, consumer };
+            let expected =
+                Origin { stream: "TODOS", sequence: 17, published, delivered: 2, pending: 5, consumer };
             assert_eq!(Origin::parse(&reply), Some(expected), "{reply}");
         }
     }

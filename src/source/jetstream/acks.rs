@@ -34,7 +34,7 @@ const MOST_UNCONFIRMED: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a sign may take to be answered before another one is sent: at first, and at most.
 const SIGN: Duration = Duration::from_secs(1);
-const LONGEST_SIGN: Duration = Duration::from_secs(10);
+const LONGEST_SIGN: Duration = Duration::from_secs(2);
 
 /// What the stream of a route is told on one lane.
 pub(super) struct Acks {
@@ -147,6 +147,11 @@ impl Acks {
     /// The stream is known to be the one that the ledger is about, over the present connection.
     pub(super) fn verified(&self) {
         self.verified.set(Some(self.common.connection.connections()));
+        // It has just answered: no need to wait out what it did not answer before.
+        if let Path::Asked { number, .. } = self.path.get() {
+            self.common.answers.forget(number);
+            self.path.set(Path::Unknown);
+        }
         self.told.notify_one();
     }
 

@@ -4,27 +4,28 @@
 //! The server serves requests in their order, and says how much of one it leaves undone. Where it does not, because its
 //! leader or its message was lost, the rest of a request is forgotten when it has expired.
 //!
-//! A request can't be taken back: at a stop, what was asked for has to come first. So no more is asked for than comes soon.
+//! A request can't be taken back: at a stop, what was asked for has to come first. So no more is asked for than is there, or
+//! comes soon.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::base::clock::Time;
 
-/// How many messages may be asked for at least, and at first.
-pub(super) const FEW: usize = 16;
-/// A request whose messages came within so long might have been larger.
-const QUICK: Duration = Duration::from_millis(25);
-/// One whose messages took so long to come should have been smaller.
-const SLOW: Duration = Duration::from_millis(100);
+/// How many messages may be asked for at least.
+pub(super) const FEW: usize = 8;
+/// For so long messages are counted.
+const SPAN: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Credit {
     requests: VecDeque<Request>,
     messages: usize,
     bytes: usize,
-    /// How many may be asked for and not have come, and how many that could ever be.
-    most: usize,
+    /// How many may be asked for and not have come, at most.
     limit: usize,
+    /// How many the consumer had not delivered yet when the last message came.
+    pending: usize,
+    flow: Flow,
     /// With how many bytes a request was answered by nothing, as the next message has more.
     too_small: Option<usize>,
 }
@@ -35,9 +36,28 @@ struct Request {
     bytes: usize,
     /// How many bytes it was for.
     whole: usize,
-    /// When its first message came.
-    began: Option<Time>,
+    /// Whether a message has come for it.
+    is_begun: bool,
     forgotten: Time,
+}
+
+/// How many messages come in a [`SPAN`], as they are published.
+#[derive(Debug, Default)]
+struct Flow {
+    began: Time,
+    count: usize,
+    before: usize,
+}
+
+impl Flow {
+    fn came(&mut self, now: Time) {
+        let since = now.since(self.began);
+        if since >= SPAN {
+            self.before = if since < 2 * SPAN { self.count } else { 0 };
+            (self.began, self.count) = (now, 0);
+        }
+        self.count += 1;
+    }
 }
 
 impl Credit {
@@ -47,8 +67,9 @@ impl Credit {
             requests: VecDeque::new(),
             messages: 0,
             bytes: 0,
-            most: FEW,
             limit: limit.max(FEW),
+            pending: 0,
+            flow: Flow::default(),
             too_small: None,
         }
     }
@@ -70,8 +91,9 @@ impl Credit {
 
     /// How many more messages may be asked for. Half of all at a time: two requests are on their way, and none is for a
     /// handful.
-    pub(super) const fn room(&self) -> usize {
-        if self.messages <= self.most / 2 { self.most - self.messages } else { 0 }
+    pub(super) fn room(&self) -> usize {
+        let most = (self.pending.max(self.flow.before / 2).saturating_add(FEW)).min(self.limit);
+        if self.messages <= most / 2 { most - self.messages } else { 0 }
     }
 
     /// So many bytes, or fewer, would be answered by nothing, as far as is known.
@@ -86,22 +108,23 @@ impl Credit {
 
     /// `messages` of `bytes` at most were asked for, of which nothing comes any more from `forgotten` on.
     pub(super) fn ask(&mut self, messages: usize, bytes: usize, forgotten: Time) {
-        self.requests.push_back(Request { messages, bytes, whole: bytes, began: None, forgotten });
+        self.requests.push_back(Request { messages, bytes, whole: bytes, is_begun: false, forgotten });
         self.messages += messages;
         self.bytes += bytes;
     }
 
-    /// A message of so many bytes came at `now`.
-    pub(super) fn came(&mut self, bytes: usize, now: Time) {
+    /// A message of so many bytes came at `now`, when the consumer had so many more.
+    pub(super) fn came(&mut self, bytes: usize, pending: u64, now: Time) {
         self.too_small = None;
+        self.pending = usize::try_from(pending).unwrap_or(usize::MAX);
+        if pending == 0 {
+            self.flow.came(now);
+        }
         let Some(first) = self.requests.front_mut() else { return };
         let bytes = bytes.min(first.bytes);
         first.bytes -= bytes;
+        first.is_begun = true;
         self.bytes -= bytes;
-        let took = now.since(*first.began.get_or_insert(now));
-        if first.messages == 1 {
-            self.adapt(took);
-        }
         self.settle(1);
     }
 
@@ -109,20 +132,12 @@ impl Credit {
     /// next message has more bytes than were left.
     pub(super) fn ended(&mut self, messages: usize, is_too_large: bool) {
         if is_too_large {
-            let untouched = self.requests.front().filter(|first| first.began.is_none());
+            let untouched = self.requests.front().filter(|first| !first.is_begun);
             self.too_small = untouched.map(|first| first.whole);
         } else if messages > 0 {
-            self.adapt(Duration::MAX);
+            self.pending = 0;
         }
         self.settle(messages);
-    }
-
-    fn adapt(&mut self, took: Duration) {
-        if took < QUICK {
-            self.most = (2 * self.most).min(self.limit);
-        } else if took > SLOW {
-            self.most = (self.most / 2).max(FEW);
-        }
     }
 
     /// So many came, or will not come any more.
@@ -194,7 +209,7 @@ mod tests {
         let mut credit = Credit::new(1_000);
         credit.ask(10, 1_000, at(35));
         credit.ask(10, 500, at(36));
-        credit.came(300, at(1));
+        credit.came(300, 0, at(1));
         assert_eq!((credit.messages(), credit.bytes()), (19, 1_200));
         // What is left of the first is smaller than the next message, so the server ends it.
         credit.ended(9, true);
@@ -203,41 +218,31 @@ mod tests {
         assert_eq!((credit.messages(), credit.bytes(), credit.too_small()), (0, 0, Some(500)));
     }
 
-    /// How many are asked for at a time where they come with so many milliseconds between, after `before` were.
-    fn settles_at(mut credit: Credit, between: u64) -> (Credit, usize) {
+    /// How many may be asked for where messages come with so many milliseconds between, while `pending` more are there.
+    fn room_at(between: u64, pending: u64) -> usize {
+        let mut credit = Credit::new(2_048);
         let mut now = 0;
         for _ in 0..10_000 {
-            let room = credit.room();
-            if room > 0 {
-                credit.ask(room, room, at(1_000_000));
-            }
-            credit.came(1, ms(now));
+            credit.came(1, pending, ms(now));
             now += between;
         }
-        let most = credit.most;
-        (credit, most)
+        credit.room()
     }
 
     #[test]
-    fn no_more_is_asked_for_than_comes_soon() {
-        let (credit, most) = settles_at(Credit::new(2_048), 0);
-        assert_eq!(most, 2_048);
-        let (credit, most) = settles_at(credit, 1);
-        assert!((32..=256).contains(&most), "{most}");
-        let (_, most) = settles_at(credit, 100);
-        assert_eq!(most, FEW);
+    fn no_more_is_asked_for_than_is_there_or_comes_soon() {
+        assert_eq!(Credit::new(2_048).room(), FEW);
+        let given: Vec<_> = [1, 2, 10, 50, 1_000].map(|between| room_at(between, 0)).into();
+        assert_eq!(given, [58, 33, 13, 9, 8]);
+        assert_eq!([10, 1_000, 100_000].map(|pending| room_at(0, pending)), [18, 1_008, 2_048]);
     }
 
     #[test]
     fn what_expires_was_too_much() {
-        let (mut credit, _) = settles_at(Credit::new(2_048), 0);
-        while credit.messages() > 0 {
-            credit.ended(credit.requests.front().unwrap().messages, false);
-        }
-        for _ in 0..10 {
-            credit.ask(credit.room(), 1, at(1));
-            credit.ended(credit.messages(), false);
-        }
+        let mut credit = Credit::new(2_048);
+        credit.came(1, 1_000, at(0));
+        credit.ask(credit.room(), 1, at(1));
+        credit.ended(credit.messages(), false);
         assert_eq!(credit.room(), FEW);
     }
 }

@@ -50,8 +50,9 @@ const LARGEST: usize = (64 << 20) + ENVELOPE;
 const SMALLEST: usize = 512;
 /// How long the server may take to confirm that the inbox has ended.
 const LEAVING: Duration = Duration::from_secs(1);
-/// For how long what was asked for is taken before the inbox ends.
-const TAKING: Duration = Duration::from_millis(150);
+/// For how long what was asked for is taken at most before the inbox ends, and after how long without a message no more.
+const TAKING: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(200);
 /// How many requests are with the server at the same time: while one is served, the next one is there already.
 const MOST_REQUESTS: usize = 2;
 
@@ -94,7 +95,7 @@ impl<D: Deliver + 'static> Sink for Taker<D> {
         // What has come from a stream is a message, whatever status its publisher has given it.
         match message.reply().and_then(Origin::parse) {
             Some(origin) => {
-                self.credit.borrow_mut().came(message.length(), now);
+                self.credit.borrow_mut().came(message.length(), origin.pending, now);
                 if let Some(message) = self.accept(&message, &origin, now) {
                     self.feed.pipeline.offer(message);
                 }
@@ -242,9 +243,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
     pub(super) async fn leave(&self) {
         let Taker { credit, news, .. } = &*self.taker;
         let asked = async {
-            while credit.borrow().messages() > 0 {
-                news.notified().await;
-            }
+            while credit.borrow().messages() > 0 && timeout(QUIET, news.notified()).await.is_ok() {}
         };
         drop(timeout(TAKING, asked).await);
         self.end().await;
