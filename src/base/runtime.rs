@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 pub fn local() -> io::Result<LocalRuntime> {
     Builder::new_current_thread()
         .enable_all()
-        // Only the names of NATS servers are resolved on these threads, and lanes waited for. While a name server is
-        // away, each is taken for up to half a minute; the default of 512 threads would be a lot of memory for nothing.
+        // The main thread's wait for the lanes, and a command's client library looks up names: nobody needs the default of
+        // 512 threads.
         .max_blocking_threads(4)
         .build_local(LocalOptions::default())
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::destination::Unavailable;
-use crate::nats::{ConnectionState, intake::Replies};
+use crate::nats::{ConnectionState, Replies};
 
 /// How long JetStream may take to answer a request.
 const PATIENCE: Duration = Duration::from_secs(5);

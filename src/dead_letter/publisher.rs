@@ -22,7 +22,7 @@ use crate::{
         throttle::Throttle,
     },
     message::{HeaderBlock, acknowledgement::AckKind, header_names::nats as names, outcome::Outcome},
-    nats::{Connection, NoAnswer, Outgoing, PublishError, intake::Replies},
+    nats::{Connection, NoAnswer, Outgoing, PublishError, Replies},
 };
 
 /// How long NATS may take to confirm a round, and to take what is published.

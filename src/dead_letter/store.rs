@@ -11,11 +11,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_nats::jetstream::{
-    self, ErrorCode,
-    context::{Context, GetStreamByNameErrorKind, GetStreamErrorKind},
-    response::Response,
-    stream::{Info, Stream},
+use async_nats::{
+    Client,
+    jetstream::{
+        self, ErrorCode,
+        context::{Context, GetStreamByNameErrorKind, GetStreamErrorKind},
+        response::Response,
+        stream::{Info, Stream},
+    },
 };
 use data_encoding::BASE64;
 use serde::Deserialize;
@@ -24,7 +27,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use super::Stored;
-use crate::{config::PublishSubject, nats::NatsConnection};
+use crate::config::PublishSubject;
 
 /// How many letters are asked for at once, at most: enough to go through a large stream quickly.
 const MOST: usize = 64;
@@ -120,8 +123,8 @@ struct Raw {
 
 impl Store {
     /// Finds the stream that keeps `subject`. Fails where none does, or where JetStream does not answer.
-    pub async fn open(connection: &NatsConnection, subject: &PublishSubject) -> Result<Self, StoreError> {
-        let mut context = jetstream::new(connection.client().clone());
+    pub async fn open(client: Client, subject: &PublishSubject) -> Result<Self, StoreError> {
+        let mut context = jetstream::new(client);
         context.set_timeout(PATIENCE);
         let name = context.stream_by_subject(subject.as_str()).await.map_err(|error| match error.kind() {
             GetStreamByNameErrorKind::NotFound => StoreError::NoStream(subject.clone()),

@@ -15,7 +15,7 @@ use crate::{
     config::Route,
     deliver::Deliver,
     message::Message,
-    nats::{Connection, Incoming, Outgoing, PublishError, intake::Replies},
+    nats::{Connection, Incoming, Outgoing, PublishError, Replies},
     route::pipeline::Pipeline,
 };
 

@@ -9,8 +9,7 @@ use std::{
     },
 };
 
-use async_nats::{Event, ServerError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::stats::Counter;
@@ -43,7 +42,7 @@ impl Connections {
     }
 }
 
-/// The state of a connection, as far as it is known: it follows events, and those may get lost under load.
+/// The state of a connection. The thread that has the connection writes it, and all may read it.
 #[derive(Debug)]
 pub struct ConnectionState {
     name: String,
@@ -55,13 +54,19 @@ pub struct ConnectionState {
     cuts: Counter,
     /// Counts the connections that were made and lost.
     changes: watch::Sender<u64>,
-    lame_duck: Notify,
     /// The last thing that went wrong, until there is a connection again.
     trouble: Mutex<Option<String>>,
-    /// What the server refused for want of permission, in its own words: `Permissions Violation for Publish to "a.b"`.
-    /// There is nothing else to tell it by.
-    /// How often each was said tells whether it was said again: a permission may be given meanwhile.
-    refusals: Mutex<BTreeMap<String, u64>>,
+    refusals: Mutex<Refusals>,
+}
+
+/// What the server has refused for want of permission.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// How often it has said each, in its own words: `Permissions Violation for Publish to "a.b"`. There is nothing else to
+    /// tell it by. That it is said again tells that the permission was not given meanwhile.
+    named: BTreeMap<String, u64>,
+    /// How often it has said what there was no room for among them.
+    others: u64,
 }
 
 impl ConnectionState {
@@ -73,13 +78,12 @@ impl ConnectionState {
             reconnects: Counter::default(),
             cuts: Counter::default(),
             changes: watch::Sender::new(0),
-            lame_duck: Notify::new(),
             trouble: Mutex::default(),
             refusals: Mutex::default(),
         }
     }
 
-    /// Whether there is a connection, as far as the events have told; they may be late.
+    /// Whether there is a connection, on which all subscriptions were confirmed.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Relaxed)
     }
@@ -99,24 +103,13 @@ impl ConnectionState {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the server refused the subscription to `subject`.
-    pub fn refused_subscription(&self, subject: &str) -> bool {
-        self.times_refused("subscription to", subject) > 0
-    }
-
     /// How often the server has refused what was published to `subject`. More than before is a refusal since then.
     pub fn refused_publications(&self, subject: &str) -> u64 {
-        self.times_refused("publish to", subject)
-    }
-
-    fn times_refused(&self, what: &str, subject: &str) -> u64 {
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        if refusals.is_empty() {
-            return 0;
-        }
-        let wanted = format!("{what} \"{subject}\"").to_lowercase();
-        let said = refusals.iter().filter(|(refusal, _)| refusal.to_lowercase().contains(&wanted));
-        said.map(|(_, times)| times).sum()
+        let wanted = format!("publish to \"{subject}\"").to_lowercase();
+        let said = refusals.named.iter().filter(|(refusal, _)| refusal.to_lowercase().contains(&wanted));
+        // One that there was no room for may be of this subject: rather one too many than one that is overlooked.
+        refusals.others + said.map(|(_, times)| times).sum::<u64>()
     }
 
     /// Tells of each connection that is made or lost from now on.
@@ -124,7 +117,7 @@ impl ConnectionState {
         self.changes.subscribe()
     }
 
-    /// Returns when there is a connection, as far as can be told.
+    /// Returns when there is a connection.
     pub async fn connected(&self) {
         let mut changes = self.changes();
         while !self.is_connected() {
@@ -138,15 +131,6 @@ impl ConnectionState {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    pub(super) fn set_connected(&self, connected: bool) {
-        self.connected.store(connected, Relaxed);
-    }
-
-    /// Returns when the server has announced that it is about to stop.
-    pub async fn lame_duck(&self) {
-        self.lame_duck.notified().await;
-    }
-
     /// There is a connection to `server` from now on.
     pub(super) fn connected_to(&self, server: &str) {
         let link = self.name.as_str();
@@ -155,7 +139,7 @@ impl ConnectionState {
         self.connects.add(1);
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // What is refused is refused again.
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner) = Refusals::default();
         if is_first {
             // The start is said once for all of them, by whoever has them all.
             debug!(link, server, "connected to NATS");
@@ -191,74 +175,17 @@ impl ConnectionState {
     pub(super) fn refused(&self, text: &str) {
         let text = kind_of_refusal(text);
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(times) = refusals.get_mut(&text) {
+        if let Some(times) = refusals.named.get_mut(&text) {
             *times += 1;
-        } else if refusals.len() < MOST_REFUSALS {
+        } else if refusals.named.len() < MOST_REFUSALS {
             error!(link = self.name, error = text, "NATS refuses it: the user needs this permission");
-            refusals.insert(text, 1);
+            refusals.named.insert(text, 1);
+        } else {
+            refusals.others += 1;
         }
     }
 
-    pub(super) fn note(&self, event: Event) {
-        let link = self.name.as_str();
-        match event {
-            Event::Connected => {
-                self.connected.store(true, Relaxed);
-                if self.connects.get() > 0 {
-                    self.reconnects.add(1);
-                }
-                self.connects.add(1);
-                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                // The client subscribes again to everything, and hears again what is refused.
-                self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                if self.connects.get() > 1 {
-                    info!(link, "connected to NATS");
-                } else {
-                    // The start is said once for all of them, by whoever has them all.
-                    debug!(link, "connected to NATS");
-                }
-                self.tell();
-            }
-            Event::Disconnected => {
-                self.connected.store(false, Relaxed);
-                warn!(link, "connection to NATS lost, connecting again");
-                self.tell();
-            }
-            Event::LameDuckMode => {
-                info!(link, "NATS server is about to stop, moving to another one");
-                // It is kept for whoever asks later.
-                self.lame_duck.notify_one();
-            }
-            Event::ServerError(ServerError::Other(text)) if text.to_lowercase().contains("permissions") => {
-                self.refused(&text);
-            }
-            Event::ServerError(error) => self.trouble_with(&error),
-            Event::ClientError(error) => {
-                // It leaves out the cause, which `note_failures` has, so that it is only better than nothing.
-                if self.trouble().is_none() {
-                    self.trouble_with(&error);
-                }
-            }
-            // Drops are counted where messages are taken from the client; the rest is our own doing.
-            Event::SlowConsumer(_) | Event::Draining | Event::Closed => {}
-        }
-    }
-
-    /// Takes note of what the client knows about its servers whenever it tries again.
-    pub(super) fn note_failures(&self, servers: &[async_nats::Server]) {
-        let failures: Vec<_> = servers
-            .iter()
-            .filter_map(|server| {
-                let error = server.last_error.as_ref()?;
-                Some(format!("{}:{}: {error}", server.addr.host(), server.addr.port()))
-            })
-            .collect();
-        if !failures.is_empty() {
-            self.trouble_with(&failures.join(", "));
-        }
-    }
-
-    /// Says what is wrong once, and again when it changes: the client tries several times a second.
+    /// Says what is wrong once, and again when it changes: it is tried several times a second.
     pub(super) fn trouble_with(&self, error: &dyn fmt::Display) {
         let text = error.to_string();
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);

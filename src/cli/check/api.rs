@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::time::sleep;
 
 use super::permissions::User;
-use crate::nats::{Connection, intake::Replies};
+use crate::nats::{Connection, Replies};
 
 /// How long an answer may take. JetStream answers within milliseconds, or chooses a leader just now.
 const PATIENCE: Duration = Duration::from_secs(2);

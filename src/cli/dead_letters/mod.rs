@@ -21,10 +21,10 @@ use crate::{
     base::clock::Clock,
     config::{Config, PublishSubject, Route},
     dead_letter::{Claim, Cursor, Store, StoreError, Stored},
-    nats::{Connection, NatsConnection, SetUpError},
+    nats::{Connection, library},
 };
 
-/// How long NATS may take to be there. The client itself goes on trying for ever, and here somebody waits for it.
+/// How long NATS may take to be there: somebody waits for it.
 const CONNECTING: Duration = Duration::from_secs(10);
 
 /// Whether everything that was asked for was done.
@@ -48,12 +48,9 @@ pub enum CommandError {
     /// No dead letter of the route has the id that was asked for.
     #[error("no dead letter has the id {0:?}")]
     NoSuchLetter(String),
-    /// There was no connection within ten seconds; the text is the client's last error.
+    /// There was no connection within ten seconds; the text is the last reason.
     #[error("cannot connect to NATS: {0}")]
     Unreachable(String),
-    /// The NATS client can't be set up.
-    #[error(transparent)]
-    NatsConnection(#[from] SetUpError),
     /// The stream with the dead letters can't be found, read or changed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,8 +62,8 @@ pub enum CommandError {
 /// Does what `command` asks for. Needs a runtime that takes local tasks.
 pub async fn run(config: &Config, command: DeadLettersOptions, clock: Clock) -> Result<Done, CommandError> {
     let (route, subject) = of_route(config, command.route.as_deref())?;
-    let connection = connect(config).await?;
-    let store = Store::open(&connection, subject).await?;
+    let client = library::connect(&config.nats, CONNECTING).await.map_err(CommandError::Unreachable)?;
+    let store = Store::open(client, subject).await?;
     let selected = |selection: &Selection, orphans| Selected::new(config, route, selection, orphans);
     let mut printer = Printer::new(command.json);
     match command.action {
@@ -143,15 +140,6 @@ fn of_route<'c>(
 fn find<'c>(config: &'c Config, name: &str) -> Result<&'c Route, CommandError> {
     let found = config.routes.iter().find(|route| route.name.as_str() == name);
     found.ok_or_else(|| CommandError::NoSuchRoute(name.to_owned()))
-}
-
-async fn connect(config: &Config) -> Result<NatsConnection, CommandError> {
-    let connection = NatsConnection::open(&config.nats, "dead-letters", None).await?;
-    if timeout(CONNECTING, connection.state().connected()).await.is_err() {
-        let trouble = connection.state().trouble();
-        return Err(CommandError::Unreachable(trouble.unwrap_or_else(|| "no answer".to_owned())));
-    }
-    Ok(connection)
 }
 
 /// Claims the stream, over a connection of its own: anybody may ask for the claim, whatever bytes that consists of, and the
