@@ -41,7 +41,7 @@ async fn acks_that_are_said_while_the_stream_is_away_are_said_again() {
     hook.wait_for(|hook| hook.received() >= 50, PATIENCE).await;
     cluster.kill(&home);
     // Those under way are answered meanwhile.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    hook.wait_for(|hook| hook.delivered() == hook.received(), PATIENCE).await;
     cluster.restart(&home).await;
     hook.wait_for(|hook| hook.distinct() == 200, PATIENCE).await;
     let stream = jetstream::new(cluster.client().await).get_stream("TODOS").await.unwrap();

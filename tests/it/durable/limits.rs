@@ -83,14 +83,12 @@ async fn short_lived(nats: &NatsServer, max_age: Duration) -> testkit::nats::str
     nats.stream("LETTERS", &["broadcaster.dead.>"]).await
 }
 
-#[tokio::test]
-async fn what_would_be_gone_by_then_is_not_given_back() {
-    let nats = NatsServer::start().await;
-    let letters = short_lived(&nats, Duration::from_secs(4)).await;
+/// The only message is under way when the daemon stops: it becomes a letter, and is not given back.
+async fn assert_dies_at_a_stop(nats: &NatsServer, letters: &testkit::nats::streams::Stream, grace: &str) {
     let hook = Webhook::start();
     hook.answer(Reply::status(200).after(Duration::from_secs(60)));
     let mut daemon = durable(&nats.url(), &hook)
-        .env("BROADCASTER__SHUTDOWN__GRACE", "2500ms")
+        .env("BROADCASTER__SHUTDOWN__GRACE", grace)
         .route("dead_letter.stream", "LETTERS")
         .start_ready()
         .await;
@@ -98,6 +96,13 @@ async fn what_would_be_gone_by_then_is_not_given_back() {
     let account = daemon.stop().await;
     assert_eq!((account.returned, account.dead_lettered), (0, 1), "{account:?}");
     assert_eq!(letters.messages().await, 1);
+}
+
+#[tokio::test]
+async fn what_would_be_gone_by_then_is_not_given_back() {
+    let nats = NatsServer::start().await;
+    let letters = short_lived(&nats, Duration::from_secs(4)).await;
+    assert_dies_at_a_stop(&nats, &letters, "2500ms").await;
 }
 
 #[tokio::test]
@@ -112,17 +117,7 @@ async fn the_last_delivery_of_a_consumer_with_a_limit_is_not_given_back() {
         ..consumer::pull::Config::default()
     };
     stream.create_consumer(config).await.unwrap();
-    let hook = Webhook::start();
-    hook.answer(Reply::status(200).after(Duration::from_secs(60)));
-    let mut daemon = durable(&nats.url(), &hook)
-        .env("BROADCASTER__SHUTDOWN__GRACE", "0s")
-        .route("dead_letter.stream", "LETTERS")
-        .start_ready()
-        .await;
-    hook.wait_for(|hook| hook.received() == 1, PATIENCE).await;
-    let account = daemon.stop().await;
-    assert_eq!((account.returned, account.dead_lettered), (0, 1), "{account:?}");
-    assert_eq!(letters.messages().await, 1);
+    assert_dies_at_a_stop(&nats, &letters, "0s").await;
 }
 
 #[tokio::test]
