@@ -45,22 +45,14 @@ impl Keeper {
     async fn keep(&mut self) {
         loop {
             let Present { mut link, server, mut subscribed } = self.dial().await;
-            let mut is_subscribed = false;
+            let (mut is_subscribed, mut is_leaving) = (false, false);
             let lost = loop {
                 tokio::select! {
                     event = link.run() => match event {
                         Event::Lost(lost) => break lost,
                         Event::LameDuck => {
                             self.shared.state.lame_duck_began();
-                            // There may be no other server for a long time: meanwhile life goes on.
-                            tokio::select! {
-                                event = lost(&mut link) => break event,
-                                next = self.dial() => {
-                                    self.shared.state.connected_to(&next.server);
-                                    let former = std::mem::replace(&mut link, next.link);
-                                    drop(spawn_local(leave(Rc::clone(&self.shared), former, next.subscribed)));
-                                }
-                            }
+                            is_leaving = true;
                         }
                     },
                     // Not before: what is published until then would not come here.
@@ -69,6 +61,13 @@ impl Keeper {
                         if answered.is_ok() {
                             self.shared.state.connected_to(&server);
                         }
+                    }
+                    // There may be no other server for a long time: meanwhile life goes on.
+                    next = self.dial(), if is_leaving => {
+                        (is_subscribed, is_leaving) = (true, false);
+                        self.shared.state.connected_to(&next.server);
+                        let former = std::mem::replace(&mut link, next.link);
+                        drop(spawn_local(leave(Rc::clone(&self.shared), former, next.subscribed)));
                     }
                 }
             };
