@@ -1,6 +1,6 @@
 //! The durable source: routes that take their messages from a stream, and tell it what became of each.
 //!
-//! Each route of a lane is pulled by a [`Puller`] of its own. What it has in hand is in a ledger, and [`Acks`] tells the
+//! Each route of a lane is pulled by a `Puller` of its own. What it has in hand is in a ledger, and `Acks` tells the
 //! stream what becomes of it.
 
 mod acks;
