@@ -47,6 +47,7 @@ async fn a_refused_connection_is_retried_until_somebody_listens() {
     hook.wait_delivered(1, SOON).await;
     stage.publish("1").await;
     hook.wait_delivered(2, SOON).await;
+    stage.wait_processed(2).await;
     let codes = stage.codes().await;
     assert!(codes.keys().eq(["200", "connect"].iter()), "{codes:?}");
     assert_eq!(stage.close().await.delivered, 2);
