@@ -297,8 +297,7 @@ impl<D: Deliver + 'static> Puller<D> {
             warn!(
                 route = self.feed.route.name().as_str(),
                 max_ack_pending = limit,
-                "the consumer delivers no more: as many messages as it allows are in hand or wait for another attempt, \
-                 over all replicas"
+                "the consumer delivers no more: all that it allows is in hand or waits for another attempt"
             );
         }
     }
