@@ -8,7 +8,7 @@ use std::{sync::Arc, thread, time::Duration};
 use broadcaster::{
     base::{clock::Clock, runtime},
     config::{self, Sources},
-    deliver::connect::network::Network,
+    deliver::endpoint::Surroundings,
     lane::{self, LaneStatus, Plan},
     route::{registry::Registry, shared::Route},
 };
@@ -28,10 +28,10 @@ fn allocations(messages: usize) -> u64 {
     let config = config::load(Sources { env, ..Sources::default() }).expect("a good configuration");
     let registry = Arc::new(Registry::new(1));
     let settings = config.routes.into_iter().next().expect("there is a route");
-    let (stats, transport) =
-        (registry.stats_of(&settings.name), Network::default().transport(&settings.webhook));
+    let (stats, endpoint) =
+        (registry.stats_of(&settings.name), Surroundings::default().endpoint(&settings.webhook));
     let generation =
-        registry.publish([Arc::new(Route::new(settings, stats, transport, None))], config.shutdown.grace);
+        registry.publish([Arc::new(Route::new(settings, stats, endpoint, None))], config.shutdown.grace);
     let status = Arc::<LaneStatus>::default();
     let plan = Plan {
         number: 0,

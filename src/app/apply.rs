@@ -10,7 +10,7 @@ use crate::{
     base::clock::Clock,
     config::{self, Config},
     dead_letter::{Destination, Publishing, Sender},
-    deliver::connect::network::Network,
+    deliver::endpoint::Surroundings,
     lane::LaneStatus,
     nats::OnDemand,
     route::{
@@ -46,7 +46,7 @@ pub(super) struct Applier {
     registry: Arc<Registry>,
     lanes: Vec<Arc<LaneStatus>>,
     letters: Publishing,
-    network: Network,
+    webhooks: Surroundings,
 }
 
 impl Applier {
@@ -64,7 +64,7 @@ impl Applier {
             registry: Arc::clone(registry),
             lanes,
             letters: Publishing::new(connection, clock),
-            network: Network::default(),
+            webhooks: Surroundings::default(),
         }
     }
 
@@ -99,9 +99,9 @@ impl Applier {
             return Arc::clone(route);
         }
         let letters = self.letters(former.map(|route| &**route), settings);
-        let transport = self.network.transport(&settings.webhook);
+        let endpoint = self.webhooks.endpoint(&settings.webhook);
         let stats = self.registry.stats_of(&settings.name);
-        let route = Route::new(settings.clone(), stats, transport, letters);
+        let route = Route::new(settings.clone(), stats, endpoint, letters);
         Arc::new(match former {
             Some(former) => route.after(former),
             None => route,

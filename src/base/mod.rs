@@ -9,3 +9,4 @@ pub mod network;
 pub mod runtime;
 pub mod throttle;
 pub(crate) mod timer;
+pub mod watched_file;

@@ -15,7 +15,8 @@ use tracing::debug;
 use super::{
     Deliver,
     answer::Answer,
-    connect::{connector::Connector, network::Transport},
+    connect::connector::Connector,
+    endpoint::Endpoint,
     fault::Fault,
     h1::{
         connection::{Buffers, Exchange, ExchangeError, HttpConnection},
@@ -47,13 +48,18 @@ pub struct Target {
 }
 
 impl Target {
-    /// The webhook as configured, which `transport` leads to. `buffers` are those of the lane.
-    pub fn new(webhook: &Webhook, transport: Transport, buffers: Rc<Buffers>, clock: Clock) -> Self {
+    /// The webhook as configured. `buffers` are those of the lane.
+    pub fn new(webhook: &Webhook, endpoint: &Endpoint, buffers: Rc<Buffers>, clock: Clock) -> Self {
         let template = Template::new(webhook);
         Self {
             head: HeadWriter::new(&template),
             template,
-            connector: Connector::new(&webhook.url, transport, webhook.connect_timeout, clock),
+            connector: Connector::new(
+                &webhook.url,
+                endpoint.transport.clone(),
+                webhook.connect_timeout,
+                clock,
+            ),
             buffers,
             timeout: webhook.timeout,
             idle_timeout: webhook.idle_timeout,
@@ -107,7 +113,10 @@ struct Answered {
 
 impl Deliver for Client {
     async fn deliver(&mut self, batch: &Batch, now: Time) -> (Attempt, Time) {
-        let request = self.target.template.prepare(batch, now);
+        let request = match self.target.template.prepare(batch, now) {
+            Ok(request) => request,
+            Err(fault) => return (fault.into(), now),
+        };
         // The connection is given away for the attempt and comes back only in good order: one that was broken off in
         // the middle, at the deadline or because this future was dropped, must never be used again.
         let kept = self.kept.take().filter(|kept| kept.expires > now);
@@ -223,7 +232,7 @@ impl Target {
         request: &Request<'_>,
         patience: &Patience,
     ) -> Result<Answer, ExchangeError> {
-        let mut exchange = Exchange::new(|head: &mut Vec<u8>| self.head.write(request, head), request.body);
+        let mut exchange = Exchange::new(|head: &mut Vec<u8>| self.head.write(request, head), &request.body);
         let mut on_trial = patience.is_trial();
         poll_fn(|cx| {
             let exchanged = connection.poll_exchange(cx, &mut exchange, patience);

@@ -4,6 +4,7 @@
 pub mod answer;
 mod client;
 pub mod connect;
+pub mod endpoint;
 pub mod fault;
 pub mod h1;
 pub mod patience;

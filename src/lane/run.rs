@@ -145,12 +145,8 @@ impl Lane {
     /// Starts a pipeline for `route`, and its source.
     fn start(&self, route: &Arc<Route>, status: &Arc<SourceStatus>) -> Running {
         let settings = &route.settings;
-        let target = Rc::new(Target::new(
-            &settings.webhook,
-            route.transport.clone(),
-            Rc::clone(&self.buffers),
-            self.clock,
-        ));
+        let target =
+            Rc::new(Target::new(&settings.webhook, &route.endpoint, Rc::clone(&self.buffers), self.clock));
         let client = Box::new(move || Client::new(Rc::clone(&target)));
         let under_way = self.under_way(settings);
         let pipeline = route.start(self.number, client, under_way, self.clock);
@@ -228,7 +224,7 @@ impl Lane {
         let now = self.clock.now();
         let running = self.running.borrow();
         // Of what the process is short of, idle connections are to keep nothing.
-        let short = running.values().filter(|running| running.route.transport.is_short(now));
+        let short = running.values().filter(|running| running.route.endpoint.transport.is_short(now));
         short.for_each(|running| running.pipeline.look_after_connections());
     }
 }

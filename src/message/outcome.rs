@@ -60,12 +60,22 @@ pub enum Failure {
     Protocol,
     /// We were short of something: descriptors, ports, memory. It tells nothing about the webhook.
     Local,
+    /// No request can be made of the message, as the route is configured. The webhook was not asked.
+    Unsendable,
 }
 
 impl Failure {
     /// The failures that are not a status, in the order in which they are counted.
-    pub const TRANSPORT: [Self; 7] =
-        [Self::Timeout, Self::Dns, Self::Connect, Self::Tls, Self::Reset, Self::Protocol, Self::Local];
+    pub const TRANSPORT: [Self; 8] = [
+        Self::Timeout,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Reset,
+        Self::Protocol,
+        Self::Local,
+        Self::Unsendable,
+    ];
 
     /// The index in [`Failure::TRANSPORT`]; none for a status.
     pub const fn transport_index(self) -> Option<usize> {
@@ -79,6 +89,7 @@ impl Failure {
             Self::Reset => Some(4),
             Self::Protocol => Some(5),
             Self::Local => Some(6),
+            Self::Unsendable => Some(7),
         }
     }
 
@@ -102,6 +113,7 @@ impl Failure {
             Self::Reset => "reset".into(),
             Self::Protocol => "protocol".into(),
             Self::Local => "local".into(),
+            Self::Unsendable => "unsendable".into(),
         }
     }
 
@@ -149,6 +161,8 @@ impl Outcome {
 pub enum Reason {
     /// The webhook answered with a status that no retry would mend.
     Rejected,
+    /// No request can be made of it, as the route is configured.
+    Unsendable,
     /// Every attempt failed.
     AttemptsExhausted,
     /// It found the queue full.
@@ -161,8 +175,14 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Rejected, Self::AttemptsExhausted, Self::QueueFull, Self::RetryQueueFull, Self::Shutdown];
+    pub const ALL: [Self; 6] = [
+        Self::Rejected,
+        Self::Unsendable,
+        Self::AttemptsExhausted,
+        Self::QueueFull,
+        Self::RetryQueueFull,
+        Self::Shutdown,
+    ];
 
     /// Whether the message died for want of room or time here, and might be delivered another time or by another
     /// replica. Such a message goes back to its stream, if it came from one.
@@ -174,6 +194,7 @@ impl Reason {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
+            Self::Unsendable => "unsendable",
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::QueueFull => "queue_full",
             Self::RetryQueueFull => "retry_queue_full",

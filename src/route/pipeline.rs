@@ -273,6 +273,10 @@ impl<D: Deliver + 'static> Pipeline<D> {
         let (health, is_slowed) = (&self.health, || self.schedule.borrow().is_slowed());
         match (attempt, wait) {
             (Attempt::Delivered { .. }, _) => health.succeeded(now, is_slowed),
+            // Of the webhook it tells nothing.
+            (Attempt::Failed { failure: Failure::Unsendable, cause, .. }, _) => {
+                health.rejected(Failure::Unsendable, cause.as_ref(), now);
+            }
             (Attempt::Failed { failure, .. }, Some(wait)) => health.throttled(*failure, wait, now),
             (Attempt::Failed { failure, cause, .. }, None) if rejected => {
                 // It was read and judged: the webhook works.

@@ -189,7 +189,7 @@ mod tests {
     }
     use crate::{
         config::{Sources, load},
-        deliver::connect::network::Network,
+        deliver::endpoint::Surroundings,
         message::outcome::Outcome,
     };
 
@@ -205,8 +205,8 @@ mod tests {
     fn routes(registry: &Registry, settings: Vec<config::Route>) -> Vec<Arc<Route>> {
         let route = |settings: config::Route| {
             let stats = registry.stats_of(&settings.name);
-            let transport = Network::default().transport(&settings.webhook);
-            Arc::new(Route::new(settings, stats, transport, None))
+            let endpoint = Surroundings::default().endpoint(&settings.webhook);
+            Arc::new(Route::new(settings, stats, endpoint, None))
         };
         settings.into_iter().map(route).collect()
     }

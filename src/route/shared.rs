@@ -41,7 +41,7 @@ use crate::{
     base::clock::{Clock, Time},
     config::{self, Bounds, RouteName},
     dead_letter,
-    deliver::{Deliver, connect::network::Transport},
+    deliver::{Deliver, endpoint::Endpoint},
     message::ledger::Ledgers,
 };
 
@@ -56,8 +56,8 @@ pub struct Route {
     pub health: Arc<WebhookHealth>,
     /// The figures, by lane.
     pub stats: LaneStats,
-    /// How to get to the webhook.
-    pub transport: Transport,
+    /// The webhook.
+    pub endpoint: Endpoint,
     /// Where dead letters go; none where they are dropped.
     pub dead_letters: Option<dead_letter::Sender>,
     limit: Option<SharedLimit>,
@@ -80,7 +80,7 @@ impl Route {
     pub fn new(
         settings: config::Route,
         stats: LaneStats,
-        transport: Transport,
+        endpoint: Endpoint,
         dead_letters: Option<dead_letter::Sender>,
     ) -> Self {
         let lanes = most_lanes(&settings).min(stats.len());
@@ -89,7 +89,7 @@ impl Route {
             breaker: Breaker::new(settings.breaker.as_ref()),
             health: Arc::new(WebhookHealth::new(settings.name.clone())),
             stats,
-            transport,
+            endpoint,
             dead_letters,
             limit: settings.rate_limit.map(SharedLimit::new),
             pause: Pause::default(),
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Sources, load},
-        deliver::connect::network::Network,
+        deliver::endpoint::Surroundings,
     };
 
     fn route(name: &str, settings: &[(&str, &str)], lanes: usize) -> Route {
@@ -269,8 +269,8 @@ mod tests {
             .map(|(key, value)| (format!("routes.{name}.{key}"), (*value).to_owned(), "--set".to_owned()));
         let config = load(Sources { flags: flags.collect(), ..Sources::default() }).unwrap();
         let settings = config.routes.into_iter().next().unwrap();
-        let transport = Network::default().transport(&settings.webhook);
-        Route::new(settings, (0..lanes).map(|_| Arc::default()).collect(), transport, None)
+        let endpoint = Surroundings::default().endpoint(&settings.webhook);
+        Route::new(settings, (0..lanes).map(|_| Arc::default()).collect(), endpoint, None)
     }
 
     fn lanes_of(route: &Route, lanes: usize) -> Vec<usize> {

@@ -192,7 +192,11 @@ impl WebhookHealth {
         if !known {
             let (route, reason) = (self.route.as_str(), failure.label());
             let cause = cause.map(|cause| &**cause);
-            info!(route, %reason, cause, "webhook rejects a message, which is not retried");
+            if failure == Failure::Unsendable {
+                warn!(route, cause, "no request can be made of a message, which is not retried");
+            } else {
+                info!(route, %reason, cause, "webhook rejects a message, which is not retried");
+            }
         }
     }
 

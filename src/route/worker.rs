@@ -11,6 +11,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tokio::task::yield_now;
+
 use super::pipeline::Pipeline;
 use crate::{
     deliver::Deliver,
@@ -94,10 +96,15 @@ impl<D: Deliver + 'static> Pipeline<D> {
             match attempted {
                 Some((attempt, ended)) => {
                     self.finish(batch, &attempt, began, ended);
-                    if matches!(attempt, Attempt::Failed { failure: Failure::Local, .. }) {
+                    match attempt {
                         // Whoever has a connection goes first: one that finds none fails in no time, and would take
                         // all messages from the others.
-                        self.park(&mut client, &worker, Place::Bottom).await;
+                        Attempt::Failed { failure: Failure::Local, .. } => {
+                            self.park(&mut client, &worker, Place::Bottom).await;
+                        }
+                        // It waited for nothing, and a queue full of such messages must not hold up the lane.
+                        Attempt::Failed { failure: Failure::Unsendable, .. } => yield_now().await,
+                        _ => {}
                     }
                 }
                 None => self.abandon(batch),

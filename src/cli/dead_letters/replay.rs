@@ -22,7 +22,7 @@ use crate::{
     config::{Retry, Route},
     control::signals::{self, Signals},
     dead_letter::{Cursor, Store, StoreError, Stored},
-    deliver::{Client, Deliver as _, Target, connect::network::Network},
+    deliver::{Client, Deliver as _, Target, endpoint::Surroundings},
     message::{
         Message,
         batch::Batch,
@@ -106,12 +106,12 @@ impl Replay {
         clock: Clock,
     ) -> Result<(Rc<Self>, Signals), CommandError> {
         let signals = signals::listen()?;
-        let transport = Network::default().transport(&to.webhook);
+        let endpoint = Surroundings::default().endpoint(&to.webhook);
         let retry = Retry { attempts: to.retry.attempts.min(ATTEMPTS), ..to.retry.clone() };
         let replay = Self {
             store,
             selected,
-            target: Rc::new(Target::new(&to.webhook, transport, Rc::default(), clock)),
+            target: Rc::new(Target::new(&to.webhook, &endpoint, Rc::default(), clock)),
             concurrency: to.webhook.concurrency.get(),
             policy: Policy::from(&retry),
             pause: Pause::default(),

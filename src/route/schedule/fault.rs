@@ -10,6 +10,8 @@ use crate::message::outcome::Failure;
 pub enum Fault {
     /// Ours: we were short of something. Nobody pays for it.
     Ours,
+    /// The message's alone: no request can be made of it, and the webhook knows nothing of it.
+    Unsendable,
     /// The webhook, or the network before it, does not work: no answer, or one that says so.
     Down,
     /// The webhook works and wants less of us.
@@ -28,6 +30,7 @@ impl Fault {
     pub fn of(failure: Failure, retried: bool, asked: Option<Duration>) -> Self {
         let status = match failure {
             Failure::Local => return Self::Ours,
+            Failure::Unsendable => return Self::Unsendable,
             Failure::Status(status) => status,
             _ => return Self::Down,
         };

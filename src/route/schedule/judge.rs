@@ -65,10 +65,13 @@ impl Schedule {
         let asked = asked.map(|asked| self.policy.pause(asked));
         match fault {
             Fault::Throttled => (self.throttled(failed, asked), self.told_nothing(began)),
-            Fault::Ours => (Ruling::free(self.policy.delay(again)), {
+            Fault::Ours | Fault::Unsendable => {
+                let delay = self.policy.delay(again);
+                let is_ours = fault == Fault::Ours;
+                let ruling = if is_ours { Ruling::free(delay) } else { Ruling::paid(1, delay) };
                 self.gates.pace.told_nothing(began);
-                self.told_nothing(began)
-            }),
+                (ruling, self.told_nothing(began))
+            }
             Fault::Message => {
                 self.gates.pace.delivered(began, now);
                 self.start.delivered();

@@ -28,10 +28,10 @@ impl Policy {
     /// Why a message ends with `failure`, after `paid` failures that it paid for, of which there have to be `required`
     /// before any says something about it; none where it is tried again.
     pub fn ends(&self, failure: Failure, paid: u32, required: u32) -> Option<Reason> {
-        let (limit, reason) = if self.is_retried(failure) {
-            (self.attempts, Reason::AttemptsExhausted)
-        } else {
-            (1, Reason::Rejected)
+        let (limit, reason) = match failure {
+            Failure::Unsendable => (1, Reason::Unsendable),
+            _ if self.is_retried(failure) => (self.attempts, Reason::AttemptsExhausted),
+            _ => (1, Reason::Rejected),
         };
         (paid >= limit.max(required)).then_some(reason)
     }
@@ -56,7 +56,12 @@ impl Policy {
 
     /// Whether the operator has `failure` retried.
     pub fn is_retried(&self, failure: Failure) -> bool {
-        failure.status().is_none_or(|status| self.retried.contains(status))
+        match failure {
+            Failure::Status(status) => self.retried.contains(status),
+            // The next request of the same message would be none either.
+            Failure::Unsendable => false,
+            _ => true,
+        }
     }
 }
 
@@ -91,9 +96,10 @@ mod tests {
 
     #[test]
     fn every_transport_failure_is_retried() {
-        for failure in Failure::TRANSPORT {
+        for failure in Failure::TRANSPORT.into_iter().filter(|failure| *failure != Failure::Unsendable) {
             assert_eq!(policy().ends(failure, 1, 1), None, "{failure:?}");
         }
+        assert_eq!(policy().ends(Failure::Unsendable, 1, 1), Some(Reason::Unsendable));
     }
 
     #[test]

@@ -97,8 +97,28 @@ async fn everything_is_there_at_0_from_the_start() {
         assert_zero("broadcaster_messages_processed_total", &[("outcome", outcome)]);
     }
     for code in [
-        "200", "202", "204", "400", "401", "403", "404", "410", "429", "500", "502", "503", "504", "other",
-        "timeout", "dns", "connect", "tls", "reset", "protocol", "local",
+        "200",
+        "202",
+        "204",
+        "400",
+        "401",
+        "403",
+        "404",
+        "410",
+        "429",
+        "500",
+        "502",
+        "503",
+        "504",
+        "other",
+        "timeout",
+        "dns",
+        "connect",
+        "tls",
+        "reset",
+        "protocol",
+        "local",
+        "unsendable",
     ] {
         assert_zero("broadcaster_webhook_requests_total", &[("code", code)]);
     }

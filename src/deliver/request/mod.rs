@@ -10,6 +10,7 @@ use uuid::{Uuid, fmt::Hyphenated};
 use crate::{
     base::clock::Time,
     config::Webhook,
+    deliver::fault::Fault,
     message::{Id, batch::Batch, header_names::http as names, header_safe},
 };
 
@@ -33,13 +34,20 @@ pub struct Template {
 pub struct Request<'b> {
     /// When the attempt began.
     pub began: Time,
+    /// Path and query, where they are not those of all requests.
+    pub target: Option<String>,
     /// The body, byte for byte.
-    pub body: &'b [u8],
-    content_type: Option<&'b [u8]>,
+    pub body: Cow<'b, [u8]>,
+    content_type: Option<Cow<'b, [u8]>>,
     id: IdText<'b>,
     subject: Cow<'b, str>,
     attempt: u32,
+    /// What only some messages, or the requests of some routes, have.
+    more: Vec<Field<'b>>,
 }
+
+/// Name and value of a field. The value is safe to send: without line breaks or other control characters.
+type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
 
 /// An id as text, without an allocation: one that was made is written into an array.
 #[derive(Debug)]
@@ -70,31 +78,40 @@ impl Template {
 
     /// Prepares the request of the attempt at `batch` that begins at `began`. The content type is the operator's, else
     /// the publisher's where it can be one, else `application/json`.
-    pub fn prepare<'b>(&self, batch: &'b Batch, began: Time) -> Request<'b> {
+    ///
+    /// # Errors
+    /// No request can be made of the message, and none ever will: [`Failure::Unsendable`], with the reason. Or none can
+    /// be made now.
+    ///
+    /// [`Failure::Unsendable`]: crate::message::outcome::Failure::Unsendable
+    pub fn prepare<'b>(&self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
         let given = || message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
-        Request {
+        Ok(Request {
             began,
-            body: &message.payload,
-            content_type: (!self.sets_content_type).then(|| given().unwrap_or(b"application/json")),
+            target: None,
+            body: Cow::Borrowed(&message.payload),
+            content_type: (!self.sets_content_type).then(|| given().unwrap_or(b"application/json").into()),
             id: IdText::from(&message.id),
             subject: header_safe(&message.subject),
             attempt: message.attempts,
-        }
+            more: Vec::new(),
+        })
     }
 }
 
 impl Request<'_> {
     /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The
     /// length of the body is left to the wire format.
-    pub fn each_field(&self, mut put: impl FnMut(&'static str, &[u8])) {
-        if let Some(content_type) = self.content_type {
+    pub fn each_field(&self, mut put: impl FnMut(&str, &[u8])) {
+        if let Some(content_type) = &self.content_type {
             put(names::CONTENT_TYPE, content_type);
         }
         put(names::WEBHOOK_ID, self.id.as_bytes());
         put(names::SUBJECT, self.subject.as_bytes());
         put(names::ATTEMPT, itoa::Buffer::new().format(self.attempt).as_bytes());
+        self.more.iter().for_each(|(name, value)| put(name, value));
     }
 }
 
