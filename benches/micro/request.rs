@@ -22,8 +22,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("head", |bencher| {
         bencher.iter(|| {
             head.clear();
-            let request = template.prepare(black_box(&batch), Time::START);
-            head_writer.write(&request, &mut head);
+            if let Ok(request) = template.prepare(black_box(&batch), Time::START) {
+                head_writer.write(&request, &mut head);
+            }
             black_box(&head);
         });
     });
