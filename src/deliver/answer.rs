@@ -21,32 +21,31 @@ const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// How long the webhook asks us to wait (`Retry-After`).
-    pub retry_after: Option<Duration>,
     /// How long the webhook means to keep an idle connection open (`Keep-Alive`), where it says so.
     pub keep_alive: Option<Duration>,
-    /// How the body of a refusal begins, made safe for a header.
-    pub excerpt: Option<Arc<str>>,
     /// What was wrong with it, though its status was clear. Such an answer ends its connection.
     pub odd: Option<&'static str>,
+    /// What more it says where it is no delivery. Apart, since nearly all are, and each is moved several times.
+    pub refusal: Option<Box<Refusal>>,
+}
+
+/// What an answer says that is no delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// How long the webhook asks us to wait (`Retry-After`).
+    pub retry_after: Option<Duration>,
+    /// How its body begins, made safe for a header.
+    pub excerpt: Option<Arc<str>>,
     /// Where a redirect leads (`Location`), as the webhook wrote it.
     pub location: Option<Arc<str>>,
-    /// How the body of a refusal is packed (`Content-Encoding`), where it is.
+    /// How the body is packed (`Content-Encoding`), where it is.
     pub encoding: Option<Arc<str>>,
 }
 
 impl Answer {
     /// An answer with this status and nothing else to say.
     pub const fn new(status: u16) -> Self {
-        Self {
-            status,
-            retry_after: None,
-            keep_alive: None,
-            excerpt: None,
-            odd: None,
-            location: None,
-            encoding: None,
-        }
+        Self { status, keep_alive: None, odd: None, refusal: None }
     }
 
     /// Only 200 to 299 is a delivery. A redirect is not: where messages go is the operator's decision.
@@ -59,13 +58,23 @@ impl Answer {
         self.odd.get_or_insert(odd);
     }
 
+    /// What more a refusal says, to be added to.
+    pub(super) fn refusal(&mut self) -> &mut Refusal {
+        self.refusal.get_or_insert_default()
+    }
+
     /// Keeps the field of a refusal that helps to understand it.
     pub(super) fn describe(&mut self, name: &[u8], value: &[u8]) {
         let text = || Some(String::from_utf8_lossy(value.get(..LONGEST_FIELD).unwrap_or(value)).into());
-        if name.eq_ignore_ascii_case(b"location") && (300..400).contains(&self.status) {
-            self.location = text();
+        if name.eq_ignore_ascii_case(b"retry-after") {
+            // Of several that can be read the first one counts.
+            let refusal = self.refusal();
+            let asked = refusal.retry_after.or_else(|| retry_after(value, SystemTime::now));
+            refusal.retry_after = asked;
+        } else if name.eq_ignore_ascii_case(b"location") && (300..400).contains(&self.status) {
+            self.refusal().location = text();
         } else if name.eq_ignore_ascii_case(b"content-encoding") && !value.eq_ignore_ascii_case(b"identity") {
-            self.encoding = text();
+            self.refusal().encoding = text();
         }
     }
 
@@ -74,15 +83,16 @@ impl Answer {
         if self.is_delivery() {
             return Attempt::Delivered { status: self.status, odd: self.odd };
         }
-        let redirect = self.location.map(|location| redirect::describe(&location, target));
+        let Refusal { retry_after, excerpt, location, .. } = *self.refusal.unwrap_or_default();
+        let redirect = location.map(|location| redirect::describe(&location, target));
         let cause = match (redirect, self.odd) {
             (Some(redirect), Some(odd)) => Some(format!("{redirect}; {odd}")),
             (redirect, odd) => redirect.or_else(|| odd.map(str::to_owned)),
         };
         Attempt::Failed {
             failure: Failure::Status(self.status),
-            retry_after: self.retry_after,
-            excerpt: self.excerpt,
+            retry_after,
+            excerpt,
             cause: cause.map(Into::into),
         }
     }
@@ -96,7 +106,7 @@ pub(super) const fn is_delivery(status: u16) -> bool {
 /// `Retry-After` as a date or in seconds (RFC 9110, section 10.2.3). A date in the past is no wait. Also read is what
 /// webhooks send beside the standard: a fraction, which is rounded up, quotes, and a list, of which the first counts.
 /// `wall` tells the time that a date is relative to.
-pub(super) fn retry_after(value: &[u8], wall: impl FnOnce() -> SystemTime) -> Option<Duration> {
+fn retry_after(value: &[u8], wall: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let value = std::str::from_utf8(value).ok()?.trim_matches(is_around);
     if let Ok(date) = httpdate::parse_http_date(value) {
         return Some(rounded_up(date.duration_since(wall()).unwrap_or_default()));
@@ -300,7 +310,8 @@ mod tests {
             Attempt::Delivered { .. } => None,
         };
         let location = Some("/login?to=x".into());
-        let redirect = Answer { location, ..Answer::new(302) };
+        let refusal = Some(Box::new(Refusal { location, ..Refusal::default() }));
+        let redirect = Answer { refusal, ..Answer::new(302) };
         assert_eq!(cause(redirect.clone()).as_deref(), Some("redirect to /login"));
         let odd = Answer { odd: Some("odd"), ..redirect };
         assert_eq!(cause(odd).as_deref(), Some("redirect to /login; odd"));

@@ -1,7 +1,5 @@
 //! What the head of a final response says, and what is odd about it.
 
-use std::time::SystemTime;
-
 use super::{
     Body,
     chunked::{Chunked, is_token},
@@ -39,9 +37,6 @@ impl Head {
                     close |= option.eq_ignore_ascii_case(b"close");
                     keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
-            } else if is("retry-after") {
-                let first = answer.retry_after.take();
-                answer.retry_after = first.or_else(|| answer::retry_after(value, SystemTime::now));
             } else if is("keep-alive") {
                 answer.keep_alive = answer::keep_alive(value);
             } else if !answer.is_delivery() {

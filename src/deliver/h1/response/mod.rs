@@ -151,7 +151,10 @@ impl ResponseReader {
         let mut answer = self.answer.take()?;
         if !answer.is_delivery() {
             let excerpt = std::mem::take(&mut self.excerpt);
-            answer.excerpt = excerpt.into_text(answer.encoding.as_deref(), self.body);
+            let encoding = answer.refusal.as_ref().and_then(|refusal| refusal.encoding.as_deref());
+            if let Some(text) = excerpt.into_text(encoding, self.body) {
+                answer.refusal().excerpt = Some(text);
+            }
         }
         Some(answer)
     }
