@@ -6,6 +6,7 @@
 // What travels, and what it is counted by.
 pub mod message;
 pub mod stats;
+pub mod template;
 
 // The way: taken from NATS, queued and scheduled, attempted, settled.
 pub mod source;

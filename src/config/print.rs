@@ -55,6 +55,10 @@ impl TomlWriter {
         self.bare(key, toml::Value::from(value.to_string()));
     }
 
+    fn list(&mut self, key: &str, items: impl Iterator<Item: Into<toml::Value>>) {
+        self.bare(key, toml::Value::Array(items.map(Into::into).collect()));
+    }
+
     fn duration(&mut self, key: &str, value: Duration) {
         self.text(key, humantime::format_duration(value));
     }
@@ -120,6 +124,8 @@ impl TomlWriter {
     fn webhook(&mut self, route: &str, webhook: &Webhook) {
         self.section(&format!("{route}.webhook"));
         self.text("url", &webhook.url);
+        self.text("method", webhook.method.as_str());
+        self.list("forward", webhook.forward.patterns());
         self.duration("timeout", webhook.timeout);
         self.duration("connect_timeout", webhook.connect_timeout);
         self.duration("idle_timeout", webhook.idle_timeout);
@@ -152,8 +158,7 @@ impl TomlWriter {
         self.bare("multiplier", format!("{:?}", retry.multiplier));
         self.text("jitter", retry.jitter.word());
         self.bounds(retry.bounds);
-        let statuses: toml::Value = retry.statuses.items().collect::<Vec<_>>().into();
-        self.bare("statuses", statuses);
+        self.list("statuses", retry.statuses.items());
     }
 
     fn jetstream(&mut self, route: &str, jetstream: &Jetstream) {

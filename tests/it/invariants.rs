@@ -79,6 +79,7 @@ fn libraries_stay_where_they_belong() {
     only("backoff", &["base/backoff.rs"]);
     only("governor", &["route/schedule/rate_limit.rs"]);
     only("figment", &["config/layers.rs"]);
+    only("minijinja", &["template/"]);
     only("sd_notify", &["control/systemd.rs"]);
     only("indicatif", &["cli/"]);
     only("prometheus_client", &["control/metrics/"]);
@@ -90,10 +91,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("message", &["base"]),
     ("stats", &["base", "message"]),
-    ("config", &["base", "message"]),
+    ("template", &["base", "message"]),
+    ("config", &["base", "message", "template"]),
     ("nats", &["base", "config", "message", "stats"]),
     ("dead_letter", &["base", "config", "message", "nats", "stats"]),
-    ("deliver", &["base", "config", "message"]),
+    ("deliver", &["base", "config", "message", "template"]),
     ("route", &["base", "config", "dead_letter", "deliver", "message", "stats"]),
     ("source", &["base", "config", "deliver", "message", "nats", "route", "stats"]),
     ("handover", &["base", "config", "deliver", "message", "nats", "route"]),

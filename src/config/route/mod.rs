@@ -4,8 +4,10 @@
 mod breaker;
 mod checks;
 mod dead_letter;
+mod forward;
 mod headers;
 mod jetstream;
+mod method;
 mod notices;
 mod queue;
 mod rate_limit;
@@ -21,7 +23,9 @@ use std::num::NonZeroUsize;
 pub use self::{
     breaker::Breaker,
     dead_letter::DeadLetter,
+    forward::Forward,
     jetstream::{DeliverPolicy, Jetstream},
+    method::Method,
     queue::{Bounds, Overflow, Queue},
     rate_limit::RateLimit,
     retry::Retry,

@@ -2,10 +2,10 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{WebhookUrl, WebhookUrlError, headers};
+use super::{Forward, Method, WebhookUrl, WebhookUrlError, forward, headers};
 use crate::config::{
     files, parse,
     reader::{Reported, Section},
@@ -20,6 +20,10 @@ const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 pub struct Webhook {
     /// `url` or `url_file`: the address that messages are posted to. Required. A secret.
     pub url: WebhookUrl,
+    /// `method`: with what it is called. Default `POST`.
+    pub method: Method,
+    /// `forward`: which headers of the publisher go with requests. Default `ce-*`, `traceparent` and `tracestate`.
+    pub forward: Forward,
     /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
     /// marked sensitive. Default: none.
     pub headers: HeaderMap,
@@ -49,11 +53,20 @@ pub struct WebhookTls {
     pub system_roots: bool,
 }
 
+impl Webhook {
+    /// The names of all headers that the operator gives a value to: no publisher's goes beside them.
+    pub fn sets_headers(&self) -> impl Iterator<Item = &str> {
+        self.headers.keys().map(HeaderName::as_str)
+    }
+}
+
 pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let url = files::secret(at, "url", "url_file", |text, _file| {
         text.parse().map_err(|error: WebhookUrlError| error.to_string())
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
+    let method = at.or("method", Method::Post, parse::choice);
+    let forward = forward::read(at);
     let headers = headers::read(at);
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
@@ -68,6 +81,8 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let tls = at.section("tls", tls);
     Ok(Webhook {
         url: url?,
+        method: method?,
+        forward: forward?,
         headers: headers?,
         timeout: timeout?,
         connect_timeout: connect_timeout?,

@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 66] = [
+const SETTINGS: [Setting; 68] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -44,6 +44,8 @@ const SETTINGS: [Setting; 66] = [
     ("routes.todos.jetstream.api_prefix", ["$JS.a.API", "$JS.b.API"], STREAM),
     ("routes.todos.webhook.url", ["https://a/", "https://b/"], &[]),
     ("routes.todos.webhook.url_file", ["DIR/a.url", "DIR/b.url"], &[]),
+    ("routes.todos.webhook.method", ["POST", "PUT"], &[]),
+    ("routes.todos.webhook.forward", ["ce-*", "x-*,ce-*"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
     ("routes.todos.webhook.headers_file.x-token", ["DIR/a", "DIR/b"], &[]),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),

@@ -2,22 +2,25 @@
 //! of one attempt. Those are prepared once for each attempt, so that a second try over a new connection sends the very
 //! same.
 
+pub mod forward;
+
 use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue};
 use uuid::{Uuid, fmt::Hyphenated};
 
+use self::forward::Forward;
+use super::{endpoint::Endpoint, fault::Fault, notices::Notices};
 use crate::{
     base::clock::Time,
     config::Webhook,
-    deliver::fault::Fault,
-    message::{Id, batch::Batch, header_names::http as names, header_safe},
+    message::{Headers, Id, batch::Batch, header_names::http as names, header_safe},
 };
 
 /// What all requests of a route have in common.
 #[derive(Debug)]
 pub struct Template {
-    /// The method: always `POST`.
+    /// The method.
     pub method: &'static str,
     /// Path and query of the webhook's URL, as the request line has them.
     pub target: Box<str>,
@@ -27,6 +30,9 @@ pub struct Template {
     pub fields: Vec<(Box<str>, HeaderValue)>,
     /// Whether the operator sets the content type, which then wins over that of the publisher.
     sets_content_type: bool,
+    /// Which of the publisher's headers go with them.
+    forward: Option<Forward>,
+    notices: Notices,
 }
 
 /// The request of one attempt.
@@ -59,8 +65,8 @@ enum IdText<'b> {
 const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
 
 impl Template {
-    /// The requests to `webhook`.
-    pub fn new(webhook: &Webhook) -> Self {
+    /// The requests to `webhook`, which is the `endpoint`.
+    pub fn new(webhook: &Webhook, endpoint: &Endpoint) -> Self {
         let mut fields = Vec::with_capacity(webhook.headers.len() + 1);
         // The operator's headers win over ours; those that must not be touched are refused by the configuration.
         if !webhook.headers.contains_key(names::USER_AGENT) {
@@ -68,11 +74,13 @@ impl Template {
         }
         fields.extend(webhook.headers.iter().map(|(name, value)| (in_usual_case(name), value.clone())));
         Self {
-            method: "POST",
+            method: webhook.method.as_str(),
             target: webhook.url.path_and_query().into(),
             authority: webhook.url.authority().into(),
             fields,
             sets_content_type: webhook.headers.contains_key(names::CONTENT_TYPE),
+            forward: Forward::to(webhook),
+            notices: endpoint.notices.clone(),
         }
     }
 
@@ -96,8 +104,23 @@ impl Template {
             id: IdText::from(&message.id),
             subject: header_safe(&message.subject),
             attempt: message.attempts,
-            more: Vec::new(),
+            more: if message.headers.is_empty() {
+                Vec::new()
+            } else {
+                self.forwarded(&message.headers, began)
+            },
         })
+    }
+
+    /// The fields out of the publisher's headers.
+    fn forwarded<'b>(&self, headers: &'b Headers, now: Time) -> Vec<Field<'b>> {
+        let mut fields = Vec::new();
+        if let Some(forward) = &self.forward
+            && let Some((name, why)) = forward.add(headers, &mut fields)
+        {
+            self.notices.odd_header(name, why, now);
+        }
+        fields
     }
 }
 
