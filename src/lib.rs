@@ -7,6 +7,9 @@
 pub mod message;
 pub mod stats;
 
+// What operators write about it.
+pub mod expression;
+
 // The way: taken from NATS, queued and scheduled, attempted, settled.
 pub mod source;
 
