@@ -8,6 +8,9 @@ pub mod message;
 pub mod stats;
 pub mod template;
 
+// What operators write about it.
+pub mod expression;
+
 // The way: taken from NATS, queued and scheduled, attempted, settled.
 pub mod source;
 

@@ -218,6 +218,8 @@ pub struct RouteStats {
     /// Messages taken from the source.
     pub received: Counter,
     outcomes: [Counter; Outcome::ALL.len()],
+    /// Messages that the filter could not judge, and that were taken for that reason.
+    pub unjudged: Counter,
     /// What is in hand at the moment.
     pub loads: Loads,
     /// How far a durable route is behind its stream.
@@ -279,6 +281,7 @@ impl Default for RouteStats {
         Self {
             received: Counter::default(),
             outcomes: Default::default(),
+            unjudged: Counter::default(),
             loads: Loads::default(),
             lag: Lag::default(),
             requests: Requests::default(),

@@ -4,6 +4,7 @@
 
 mod breaker;
 mod config;
+mod filter;
 mod id;
 mod intake;
 mod limiter;
@@ -31,6 +32,7 @@ fn main() {
         .configure_from_args();
     let subjects = [
         intake::bench,
+        filter::bench,
         id::bench,
         queue::bench,
         retry_queue::bench,

@@ -99,6 +99,9 @@ impl TomlWriter {
         self.section(&name);
         self.text("subject", &route.subject);
         self.text("queue_group", &route.queue_group);
+        if let Some(filter) = &route.filter {
+            self.text("filter", filter.as_str());
+        }
         if let Some(jetstream) = &route.jetstream {
             self.jetstream(&name, jetstream);
         }

@@ -137,12 +137,20 @@ pub enum Outcome {
     HandedOver,
     /// It went back to the stream it came from.
     Returned,
+    /// It is not wanted: the route's filter does not hold for it, or the webhook said to drop it.
+    Filtered,
 }
 
 impl Outcome {
     /// All of them, each at the index that it is as a number.
-    pub const ALL: [Self; 5] =
-        [Self::Delivered, Self::DeadLettered, Self::Dropped, Self::HandedOver, Self::Returned];
+    pub const ALL: [Self; 6] = [
+        Self::Delivered,
+        Self::DeadLettered,
+        Self::Dropped,
+        Self::HandedOver,
+        Self::Returned,
+        Self::Filtered,
+    ];
 
     /// Its value in the metric label `outcome`.
     pub const fn label(self) -> &'static str {
@@ -152,6 +160,7 @@ impl Outcome {
             Self::Dropped => "dropped",
             Self::HandedOver => "handed_over",
             Self::Returned => "returned",
+            Self::Filtered => "filtered",
         }
     }
 }

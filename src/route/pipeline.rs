@@ -11,19 +11,19 @@
 use std::{
     cell::{Cell, RefCell},
     future::Future,
-    pin::pin,
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::spawn_local, time::sleep_until};
+use tokio::{sync::Notify, task::spawn_local};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{
     capacity::{Capacity, LowWater},
     drain::{Closing, Durations},
+    filter::Filter,
     schedule::{Outlook, Pick, Schedule, Verdict, breaker::Change},
     settle::Settle,
     under_way::UnderWay,
@@ -44,6 +44,8 @@ use crate::{
 
 /// What a pipeline is made of.
 pub struct Parts<D> {
+    /// Which messages are taken at all; none where all are.
+    pub filter: Option<Filter>,
     /// Decides what is attempted and what follows from it.
     pub schedule: Schedule,
     /// What happens to a new message that does not fit.
@@ -66,6 +68,7 @@ pub struct Parts<D> {
 
 /// A route on a lane. `D` attempts to deliver: the HTTP client, or what stands in for it in a test.
 pub struct Pipeline<D> {
+    filter: Option<Filter>,
     pub(super) schedule: RefCell<Schedule>,
     overflow: Overflow,
     pub(super) concurrency: usize,
@@ -84,11 +87,11 @@ pub struct Pipeline<D> {
     /// does not wake a second worker.
     pub(super) woken: Cell<usize>,
     pub(super) in_flight: Cell<usize>,
-    under_way: Rc<UnderWay>,
+    pub(super) under_way: Rc<UnderWay>,
 
     pub(super) low_water: LowWater,
     /// When the alarm goes off: the earliest time that anybody has asked for.
-    alarm: Cell<Option<Time>>,
+    pub(super) alarm: Cell<Option<Time>>,
     pub(super) alarm_set: Notify,
     /// Notified after each attempt, for [`Self::drained`].
     pub(super) progress: Notify,
@@ -102,10 +105,21 @@ pub struct Pipeline<D> {
 impl<D: Deliver + 'static> Pipeline<D> {
     /// A pipeline that is ready for messages, on the runtime of its lane.
     pub fn start(parts: Parts<D>) -> Rc<Self> {
-        let Parts { schedule, overflow, concurrency, under_way, client, settle, health, stats, clock } =
-            parts;
+        let Parts {
+            filter,
+            schedule,
+            overflow,
+            concurrency,
+            under_way,
+            client,
+            settle,
+            health,
+            stats,
+            clock,
+        } = parts;
         let load = stats.loads.add();
         let pipeline = Rc::new(Self {
+            filter,
             schedule: RefCell::new(schedule),
             overflow,
             concurrency,
@@ -141,6 +155,9 @@ impl<D: Deliver + 'static> Pipeline<D> {
         // beginnings.
         self.stats.received.add(1);
         let now = message.received;
+        if self.filter.as_ref().is_some_and(|filter| !filter.admits(&message, now, &self.stats)) {
+            return self.settle.filtered(message);
+        }
         self.schedule.borrow_mut().offer(message, |evicted| match self.overflow {
             Overflow::DeadLetter => self.settle.dead(evicted, Reason::QueueFull, now),
             Overflow::DropNewest | Overflow::DropOldest => {
@@ -300,48 +317,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
     }
 
     /// Logs what has become of the breaker, and wakes the workers that it lets through now.
-    fn follow(self: &Rc<Self>, change: Option<Change>, now: Time) {
+    pub(super) fn follow(self: &Rc<Self>, change: Option<Change>, now: Time) {
         if let Some(change) = change {
             self.health.breaker_changed(change);
             self.wake_workers_at(now);
         }
-    }
-
-    /// Sets the alarm for `at`, unless it goes off earlier anyway: then whoever it wakes sets it on.
-    pub(super) fn set_alarm(&self, at: Time) {
-        if self.alarm.get().is_none_or(|set| at < set) {
-            self.alarm.set(Some(at));
-            self.alarm_set.notify_one();
-        }
-    }
-
-    /// Wakes the workers when the alarm goes off, or a predecessor has left them room.
-    async fn keep_time(self: Rc<Self>) {
-        // One timer that is set anew each time: making and dropping one for each alarm would lock the runtime's wheel
-        // twice.
-        let mut sleep = pin!(sleep_until(self.clock.instant(Time::START)));
-        while !self.aborted.get() {
-            let alarm = self.alarm.get();
-            if let Some(at) = alarm {
-                sleep.as_mut().reset(self.clock.instant(at));
-            }
-            tokio::select! {
-                // In this order: what a predecessor tells is told once, and is lost with another branch.
-                biased;
-                () = self.under_way.fewer() => self.wake_workers_at(self.clock.now()),
-                () = self.alarm_set.notified() => {}
-                () = &mut sleep, if alarm.is_some() => self.alarm_went_off(),
-            }
-        }
-    }
-
-    fn alarm_went_off(self: &Rc<Self>) {
-        // Cleared first: what follows may set it anew.
-        self.alarm.set(None);
-        let now = self.clock.now();
-        let change = self.schedule.borrow().tick(now);
-        self.follow(change, now);
-        self.wake_workers_at(now);
     }
 
     /// How many attempts are under way at its webhook, to be shared with its successor.

@@ -55,6 +55,16 @@ impl Settle {
         drop(message);
     }
 
+    /// `message` is not wanted.
+    pub fn filtered(&self, mut message: Message) {
+        self.stats.count(Outcome::Filtered);
+        debug!(route = self.route.as_str(), id = %message.id, "filtered");
+        if let Some(ack) = message.ack.take() {
+            ack.settle(AckKind::Ack);
+        }
+        drop(message);
+    }
+
     /// `message` goes back to its stream, which delivers it again after `delay`.
     pub fn returned(&self, mut message: Message, delay: Duration) {
         self.stats.count(Outcome::Returned);

@@ -16,6 +16,7 @@ use std::{
 };
 
 use super::{
+    filter::Filter,
     pipeline::{Parts, Pipeline},
     registry::LaneStats,
     schedule::{
@@ -60,6 +61,7 @@ pub struct Route {
     pub endpoint: Endpoint,
     /// Where dead letters go; none where they are dropped.
     pub dead_letters: Option<dead_letter::Sender>,
+    filter: Option<Filter>,
     limit: Option<SharedLimit>,
     pause: Pause,
     pace: Pace,
@@ -91,6 +93,7 @@ impl Route {
             stats,
             endpoint,
             dead_letters,
+            filter: settings.filter.clone().map(|filter| Filter::new(settings.name.clone(), filter)),
             limit: settings.rate_limit.map(SharedLimit::new),
             pause: Pause::default(),
             pace: Pace::default(),
@@ -208,6 +211,7 @@ impl Route {
         let concurrency = self.part(settings.webhook.concurrency, lane).get();
         let start = SlowStart::new(self.part(slow_start::FIRST, lane), concurrency);
         Pipeline::start(Parts {
+            filter: self.filter.clone(),
             schedule: Schedule::new(queue, retries, gates, Policy::from(&settings.retry), start),
             overflow: settings.queue.overflow,
             concurrency,

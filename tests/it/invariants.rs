@@ -74,6 +74,7 @@ fn libraries_stay_where_they_belong() {
     only("async_nats", &["cli/check/source.rs", "nats/library.rs", "source/", "dead_letter/store.rs"]);
     only("hyper", &["control/server/", "cli/health.rs"]);
     only("hyper_util", &["control/server/", "cli/health.rs"]);
+    only("minijinja", &["expression/"]);
     only("httparse", &["deliver/h1/response/mod.rs"]);
     only("socket2", &["base/network/", "control/", "deliver/connect/"]);
     only("backoff", &["base/backoff.rs"]);
@@ -92,11 +93,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("message", &["base"]),
     ("stats", &["base", "message"]),
     ("template", &["base", "message"]),
-    ("config", &["base", "message", "template"]),
+    ("expression", &["base", "message"]),
+    ("config", &["base", "expression", "message", "template"]),
     ("nats", &["base", "config", "message", "stats"]),
     ("dead_letter", &["base", "config", "message", "nats", "stats"]),
     ("deliver", &["base", "config", "message", "template"]),
-    ("route", &["base", "config", "dead_letter", "deliver", "message", "stats"]),
+    ("route", &["base", "config", "dead_letter", "deliver", "expression", "message", "stats"]),
     ("source", &["base", "config", "deliver", "message", "nats", "route", "stats"]),
     ("handover", &["base", "config", "deliver", "message", "nats", "route"]),
     ("lane", &["base", "config", "deliver", "handover", "message", "nats", "route", "source", "stats"]),

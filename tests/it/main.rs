@@ -10,6 +10,7 @@ mod delivery;
 mod documents;
 mod durable;
 mod fault;
+mod filter;
 mod hand_over;
 mod http1;
 mod intake;

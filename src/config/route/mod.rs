@@ -5,6 +5,7 @@ mod breaker;
 mod checks;
 mod dead_letter;
 mod forward;
+mod filter;
 mod headers;
 mod jetstream;
 mod method;
@@ -41,6 +42,7 @@ use super::{
     PublishSubject, QueueGroup, RouteName, Subject, parse,
     reader::{Reported, Section},
 };
+use crate::expression::Expression;
 
 /// `[routes.NAME]`: one way from one source to one webhook, independent of every other.
 ///
@@ -53,6 +55,8 @@ pub struct Route {
     pub subject: Subject,
     /// `queue_group`: the replicas of one group share the messages between them. Default `broadcaster-workers`.
     pub queue_group: QueueGroup,
+    /// `filter`: which messages are delivered; the others are acknowledged and counted as filtered. Default: all.
+    pub filter: Option<Expression>,
     /// `[routes.NAME.jetstream]`: the stream that messages come from. Default: none, they come as they are published.
     pub jetstream: Option<Jetstream>,
     /// `[routes.NAME.webhook]`: the address that messages are posted to, and how.
@@ -118,6 +122,7 @@ fn read(
     let subject = at.optional("subject", parse::name).map(|subject| subject.unwrap_or_else(default_subject));
     let queue_group =
         at.optional("queue_group", parse::name).map(|group| group.unwrap_or_else(default_group));
+    let filter = filter::read(at);
     let webhook = at.section("webhook", webhook::read);
     let queue = at.section("queue", queue::read);
     let retry = at.section("retry", retry::read);
@@ -139,6 +144,7 @@ fn read(
         name: name?,
         subject: subject?,
         queue_group: queue_group?,
+        filter: filter?,
         jetstream: jetstream?,
         webhook: webhook?,
         queue: queue?,

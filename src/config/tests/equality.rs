@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 68] = [
+const SETTINGS: [Setting; 69] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -34,6 +34,7 @@ const SETTINGS: [Setting; 68] = [
     ("shutdown.hand_over", ["true", "false"], &[]),
     ("routes.todos.subject", ["a", "b"], &[]),
     ("routes.todos.queue_group", ["a", "b"], &[]),
+    ("routes.todos.filter", ["data.a", "data.b"], &[]),
     ("routes.todos.jetstream.stream", ["A", "B"], &[]),
     ("routes.todos.jetstream.consumer", ["a", "b"], STREAM),
     ("routes.todos.jetstream.create", ["false", "true"], STREAM),

@@ -35,6 +35,20 @@ fn all_mistakes_are_reported_at_once() {
 }
 
 #[test]
+fn a_filter_that_is_none_is_refused_with_its_place() {
+    let text =
+        format!("{ROUTE}[routes.b]\nsubject = \"b\"\nfilter = \"data.n = 1\"\nwebhook.url = \"http://b\"\n");
+    let errors = given(&text).errors();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let start =
+        "routes.b.filter: expected an expression such as subject == \"todos.created\": unexpected input"; 
+    assert!(
+        errors[0].starts_with(start) && errors[0].contains(", at column 8 (in DIR/config.toml:"),
+        "{errors:?}"
+    );
+}
+
+#[test]
 fn the_mistakes_are_counted() {
     let text = crate::config::load(no_file().sources).unwrap_err().to_string();
     assert!(text.starts_with("1 mistake in the configuration:\n  no route is configured"), "{text}");

@@ -62,6 +62,7 @@ impl Collector for Collected {
         let routes = Routes(self.0.stats().into_iter().map(figures).collect());
         let encoder = &mut encoder;
         routes.messages(encoder)?;
+        routes.unjudged(encoder)?;
         routes.requests(encoder)?;
         routes.load(encoder)?;
         routes.bounds(encoder)?;
@@ -98,6 +99,17 @@ impl Routes {
                 let labels = [("route", route.name.as_str()), ("outcome", outcome.label())];
                 ConstCounter::new(tally.of(outcome)).encode(family.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+
+    fn unjudged(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Messages that the filter could not judge, and that were taken for that reason";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_filter_errors", help, None, MetricType::Counter)?;
+        for route in &self.0 {
+            let unjudged = ConstCounter::new(route.sum(|lane| lane.unjudged.get()));
+            unjudged.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
         }
         Ok(())
     }

@@ -129,6 +129,7 @@ fn parts(
     let retries = RetryQueue::new(bounds(1000, 1 << 20));
     let gates = Gates { pause: Pause::default(), limit: None, pace: Pace::default(), breaker };
     Parts {
+        filter: None,
         schedule: Schedule::new(
             Queue::new(queue, Overflow::DropNewest),
             retries,

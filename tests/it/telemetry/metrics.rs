@@ -93,7 +93,7 @@ async fn everything_is_there_at_0_from_the_start() {
     ] {
         assert_zero(name, &[]);
     }
-    for outcome in ["delivered", "dead_lettered", "dropped", "handed_over", "returned"] {
+    for outcome in ["delivered", "dead_lettered", "dropped", "handed_over", "returned", "filtered"] {
         assert_zero("broadcaster_messages_processed_total", &[("outcome", outcome)]);
     }
     for code in [
