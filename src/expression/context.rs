@@ -14,7 +14,10 @@ use minijinja::{
     value::{Object, ObjectRepr},
 };
 
-use crate::message::{Headers, Message};
+use crate::{
+    message::{Headers, Message},
+    template::{self, HeaderValues},
+};
 
 /// The names that there are.
 const ALL: [&str; 9] =
@@ -97,13 +100,11 @@ impl Context {
     /// Why there is no `data`, where it was asked for.
     pub(super) fn missing_data(&self) -> Option<String> {
         let why = self.data.get()?.as_ref().err()?;
-        self.is_missing.load(Relaxed).then(|| format!("the payload is no JSON: {why}"))
+        self.is_missing.load(Relaxed).then(|| why.clone())
     }
 
     fn json(&self) -> Result<&Value, &String> {
-        // Its own limit of depth keeps a hostile payload from using up the stack.
-        let read = || serde_json::from_slice(&self.payload).map_err(|error| error.to_string());
-        self.data.get_or_init(read).as_ref()
+        self.data.get_or_init(|| template::read_json(&self.payload)).as_ref()
     }
 
     fn data(&self) -> Value {
@@ -136,23 +137,5 @@ impl Object for Context {
             "sequence" => Value::from(self.origin.as_ref()?.1),
             _ => return None,
         })
-    }
-}
-
-/// The headers: the first value of each name, in any spelling of upper and lower case.
-#[derive(Debug)]
-struct HeaderValues(Headers);
-
-impl Object for HeaderValues {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Map
-    }
-
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.get_value_by_str(key.as_str()?)
-    }
-
-    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        self.0.get(key).map(Value::from)
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Context {
 
 /// The publisher's headers: the first value of a name, in any spelling of upper and lower case.
 #[derive(Debug)]
-struct HeaderValues(Headers);
+pub(crate) struct HeaderValues(pub(crate) Headers);
 
 impl Variables {
     /// Those among `names`.

@@ -13,7 +13,7 @@ const MOST_VALUES: usize = 100_000;
 ///
 /// # Errors
 /// Why it can't be read, for an operator.
-pub(super) fn read(payload: &[u8]) -> Result<Value, String> {
+pub(crate) fn read(payload: &[u8]) -> Result<Value, String> {
     let left = Cell::new(MOST_VALUES);
     let mut reader = serde_json::Deserializer::from_slice(payload);
     let value = Values { left: &left }.deserialize(&mut reader);

@@ -16,6 +16,7 @@ use std::{cell::Cell, marker::PhantomData, sync::Arc};
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
+pub(crate) use self::{context::HeaderValues, data::read as read_json};
 pub use self::{context::VARIABLES, place::Place};
 use self::{
     context::{Context, Variables},

@@ -93,7 +93,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("message", &["base"]),
     ("stats", &["base", "message"]),
     ("template", &["base", "message"]),
-    ("expression", &["base", "message"]),
+    ("expression", &["base", "message", "template"]),
     ("config", &["base", "expression", "message", "template"]),
     ("nats", &["base", "config", "message", "stats"]),
     ("dead_letter", &["base", "config", "message", "nats", "stats"]),

@@ -4,8 +4,8 @@
 mod breaker;
 mod checks;
 mod dead_letter;
-mod forward;
 mod filter;
+mod forward;
 mod headers;
 mod jetstream;
 mod method;

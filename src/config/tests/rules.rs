@@ -41,7 +41,7 @@ fn a_filter_that_is_none_is_refused_with_its_place() {
     let errors = given(&text).errors();
     assert_eq!(errors.len(), 1, "{errors:?}");
     let start =
-        "routes.b.filter: expected an expression such as subject == \"todos.created\": unexpected input"; 
+        "routes.b.filter: expected an expression such as subject == \"todos.created\": unexpected input";
     assert!(
         errors[0].starts_with(start) && errors[0].contains(", at column 8 (in DIR/config.toml:"),
         "{errors:?}"
