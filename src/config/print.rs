@@ -138,6 +138,12 @@ impl TomlWriter {
             // Quoted, since not every header's name is a bare key; none has a quote or a backslash in it.
             self.text(&format!("\"{name}\""), MASK);
         }
+        if !webhook.header_templates.is_empty() {
+            self.section(&format!("{route}.webhook.header_templates"));
+        }
+        for (name, _) in &webhook.header_templates {
+            self.text(&format!("\"{name}\""), MASK);
+        }
         self.section(&format!("{route}.webhook.tls"));
         self.path("ca_file", webhook.tls.ca_file.as_deref());
         self.bare("system_roots", webhook.tls.system_roots);

@@ -9,6 +9,7 @@ mod headers;
 mod jetstream;
 mod method;
 mod notices;
+mod placeholders;
 mod queue;
 mod rate_limit;
 mod reserved;
@@ -24,8 +25,10 @@ pub use self::{
     breaker::Breaker,
     dead_letter::DeadLetter,
     forward::Forward,
+    headers::{HeaderTemplate, header_in_file},
     jetstream::{DeliverPolicy, Jetstream},
     method::Method,
+    placeholders::TargetTemplate,
     queue::{Bounds, Overflow, Queue},
     rate_limit::RateLimit,
     retry::Retry,

@@ -5,7 +5,10 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use http::{HeaderMap, HeaderName};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{Forward, Method, WebhookUrl, WebhookUrlError, forward, headers};
+use super::{
+    Forward, HeaderTemplate, Method, WebhookUrl, WebhookUrlError, forward,
+    headers::{self, OperatorHeaders},
+};
 use crate::config::{
     files, parse,
     reader::{Reported, Section},
@@ -27,6 +30,10 @@ pub struct Webhook {
     /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
     /// marked sensitive. Default: none.
     pub headers: HeaderMap,
+    /// The files of `headers_file`, which are read again when they change.
+    pub header_files: Vec<(HeaderName, PathBuf)>,
+    /// `header_templates`: headers whose values are made for each message. Default: none.
+    pub header_templates: Vec<(HeaderName, HeaderTemplate)>,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
     /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
@@ -56,7 +63,7 @@ pub struct WebhookTls {
 impl Webhook {
     /// The names of all headers that the operator gives a value to: no publisher's goes beside them.
     pub fn sets_headers(&self) -> impl Iterator<Item = &str> {
-        self.headers.keys().map(HeaderName::as_str)
+        self.headers.keys().chain(self.header_templates.iter().map(|(name, _)| name)).map(HeaderName::as_str)
     }
 }
 
@@ -79,11 +86,14 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
     let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
     let tls = at.section("tls", tls);
+    let OperatorHeaders { values, files, templates } = headers?;
     Ok(Webhook {
         url: url?,
         method: method?,
         forward: forward?,
-        headers: headers?,
+        headers: values,
+        header_files: files,
+        header_templates: templates,
         timeout: timeout?,
         connect_timeout: connect_timeout?,
         idle_timeout: idle_timeout?,

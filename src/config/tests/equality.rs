@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 68] = [
+const SETTINGS: [Setting; 69] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -48,6 +48,7 @@ const SETTINGS: [Setting; 68] = [
     ("routes.todos.webhook.forward", ["ce-*", "x-*,ce-*"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
     ("routes.todos.webhook.headers_file.x-token", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.header_templates.x-token", ["{{ id }}", "{{ subject }}"], &[]),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -87,13 +88,14 @@ const SETTINGS: [Setting; 68] = [
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 6] = [
+const MASKED: [&str; 7] = [
     "nats.password",
     "nats.password_file",
     "nats.token",
     "nats.token_file",
     "routes.todos.webhook.headers.x-token",
     "routes.todos.webhook.headers_file.x-token",
+    "routes.todos.webhook.header_templates.x-token",
 ];
 
 #[test]

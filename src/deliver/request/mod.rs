@@ -2,14 +2,16 @@
 //! of one attempt. Those are prepared once for each attempt, so that a second try over a new connection sends the very
 //! same.
 
+mod address;
 pub mod forward;
+mod made_headers;
 
 use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue};
 use uuid::{Uuid, fmt::Hyphenated};
 
-use self::forward::Forward;
+use self::{address::Address, forward::Forward, made_headers::MadeHeaders};
 use super::{endpoint::Endpoint, fault::Fault, notices::Notices};
 use crate::{
     base::clock::Time,
@@ -22,7 +24,7 @@ use crate::{
 pub struct Template {
     /// The method.
     pub method: &'static str,
-    /// Path and query of the webhook's URL, as the request line has them.
+    /// Path and query of the webhook's URL, as the request line has them, where no message has others.
     pub target: Box<str>,
     /// Host and port, as the field `Host` has them.
     pub authority: Box<str>,
@@ -30,6 +32,10 @@ pub struct Template {
     pub fields: Vec<(Box<str>, HeaderValue)>,
     /// Whether the operator sets the content type, which then wins over that of the publisher.
     sets_content_type: bool,
+    /// How path and query are made for each message.
+    address: Option<Address>,
+    /// The operator's fields that are not always the same.
+    made_headers: Option<MadeHeaders>,
     /// Which of the publisher's headers go with them.
     forward: Option<Forward>,
     notices: Notices,
@@ -67,18 +73,23 @@ const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
 impl Template {
     /// The requests to `webhook`, which is the `endpoint`.
     pub fn new(webhook: &Webhook, endpoint: &Endpoint) -> Self {
+        let is_set = |name: &str| webhook.sets_headers().any(|set| set.eq_ignore_ascii_case(name));
+        let is_in_file = |name| webhook.header_files.iter().any(|(other, _)| other == name);
         let mut fields = Vec::with_capacity(webhook.headers.len() + 1);
         // The operator's headers win over ours; those that must not be touched are refused by the configuration.
-        if !webhook.headers.contains_key(names::USER_AGENT) {
+        if !is_set(names::USER_AGENT) {
             fields.push((names::USER_AGENT.into(), HeaderValue::from_static(USER_AGENT)));
         }
-        fields.extend(webhook.headers.iter().map(|(name, value)| (in_usual_case(name), value.clone())));
+        let fixed = webhook.headers.iter().filter(|(name, _)| !is_in_file(*name));
+        fields.extend(fixed.map(|(name, value)| (in_usual_case(name), value.clone())));
         Self {
             method: webhook.method.as_str(),
             target: webhook.url.path_and_query().into(),
             authority: webhook.url.authority().into(),
             fields,
-            sets_content_type: webhook.headers.contains_key(names::CONTENT_TYPE),
+            sets_content_type: is_set(names::CONTENT_TYPE),
+            address: webhook.url.template().map(Address::new),
+            made_headers: MadeHeaders::of(webhook, endpoint),
             forward: Forward::to(webhook),
             notices: endpoint.notices.clone(),
         }
@@ -92,35 +103,36 @@ impl Template {
     /// be made now.
     ///
     /// [`Failure::Unsendable`]: crate::message::outcome::Failure::Unsendable
-    pub fn prepare<'b>(&self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
+    pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
         let given = || message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
+        let mut more = Vec::new();
+        if let Some(made) = &self.made_headers {
+            made.add(message, began, &mut more)?;
+        }
+        if !message.headers.is_empty() {
+            self.forward(&message.headers, began, &mut more);
+        }
         Ok(Request {
             began,
-            target: None,
+            target: self.address.as_ref().map(|address| address.target(message, began)).transpose()?,
             body: Cow::Borrowed(&message.payload),
             content_type: (!self.sets_content_type).then(|| given().unwrap_or(b"application/json").into()),
             id: IdText::from(&message.id),
             subject: header_safe(&message.subject),
             attempt: message.attempts,
-            more: if message.headers.is_empty() {
-                Vec::new()
-            } else {
-                self.forwarded(&message.headers, began)
-            },
+            more,
         })
     }
 
-    /// The fields out of the publisher's headers.
-    fn forwarded<'b>(&self, headers: &'b Headers, now: Time) -> Vec<Field<'b>> {
-        let mut fields = Vec::new();
+    /// Adds those of the publisher's headers that are allowed to `fields`.
+    fn forward<'b>(&self, headers: &'b Headers, now: Time, fields: &mut Vec<Field<'b>>) {
         if let Some(forward) = &self.forward
-            && let Some((name, why)) = forward.add(headers, &mut fields)
+            && let Some((name, why)) = forward.add(headers, fields)
         {
             self.notices.odd_header(name, why, now);
         }
-        fields
     }
 }
 
