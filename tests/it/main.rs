@@ -10,6 +10,8 @@ mod delivery;
 mod documents;
 mod durable;
 mod fault;
+mod forged;
+mod forging;
 mod hand_over;
 mod http1;
 mod intake;

@@ -11,7 +11,11 @@ use std::borrow::Cow;
 use http::{HeaderName, HeaderValue};
 use uuid::{Uuid, fmt::Hyphenated};
 
-use self::{address::Address, forward::Forward, made_headers::MadeHeaders};
+use self::{
+    address::Address,
+    forward::{EventHeaders, Forward},
+    made_headers::MadeHeaders,
+};
 use super::{endpoint::Endpoint, fault::Fault, notices::Notices};
 use crate::{
     base::clock::Time,
@@ -37,7 +41,7 @@ pub struct Template {
     /// The operator's fields that are not always the same.
     made_headers: Option<MadeHeaders>,
     /// Which of the publisher's headers go with them.
-    forward: Option<Forward>,
+    forward: Forward,
     notices: Notices,
 }
 
@@ -112,7 +116,7 @@ impl Template {
             made.add(message, began, &mut more)?;
         }
         if !message.headers.is_empty() {
-            self.forward(&message.headers, began, &mut more);
+            self.forward(&message.headers, EventHeaders::Allowed, began, &mut more);
         }
         Ok(Request {
             began,
@@ -127,10 +131,14 @@ impl Template {
     }
 
     /// Adds those of the publisher's headers that are allowed to `fields`.
-    fn forward<'b>(&self, headers: &'b Headers, now: Time, fields: &mut Vec<Field<'b>>) {
-        if let Some(forward) = &self.forward
-            && let Some((name, why)) = forward.add(headers, fields)
-        {
+    fn forward<'b>(
+        &self,
+        headers: &'b Headers,
+        events: EventHeaders,
+        now: Time,
+        fields: &mut Vec<Field<'b>>,
+    ) {
+        if let Some((name, why)) = self.forward.add(headers, events, fields) {
             self.notices.odd_header(name, why, now);
         }
     }
@@ -183,7 +191,7 @@ fn in_usual_case(name: &HeaderName) -> Box<str> {
 
 /// Whether the publisher's content type can be one: printable ASCII, so that nobody can smuggle a second field into the
 /// head. What is too long would only have the webhook refuse the request.
-fn is_content_type(given: &[u8]) -> bool {
+pub(super) fn is_content_type(given: &[u8]) -> bool {
     const LONGEST: usize = 256;
     let is_text = |byte: u8| byte == b'\t' || (b' '..0x7f).contains(&byte);
     !given.is_empty() && given.len() <= LONGEST && given.iter().copied().all(is_text)
