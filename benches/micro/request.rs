@@ -22,7 +22,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("head", |bencher| {
         bencher.iter(|| {
             head.clear();
-            let request = template.prepare(black_box(&batch), Time::START);
+            let request = template.prepare(black_box(&batch), Time::START).expect("it can be sent");
             head_writer.write(&request, &mut head);
             black_box(&head);
         });

@@ -3,8 +3,8 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Queue, Retry, Route, Threads, Webhook,
-    parse::Choice,
+    Body, BodyTemplate, Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Queue, Retry,
+    Route, Threads, Webhook, parse::Choice,
 };
 
 impl Config {
@@ -120,6 +120,7 @@ impl TomlWriter {
     fn webhook(&mut self, route: &str, webhook: &Webhook) {
         self.section(&format!("{route}.webhook"));
         self.text("url", &webhook.url);
+        self.body(&webhook.body);
         self.duration("timeout", webhook.timeout);
         self.duration("connect_timeout", webhook.connect_timeout);
         self.duration("idle_timeout", webhook.idle_timeout);
@@ -135,6 +136,17 @@ impl TomlWriter {
         self.section(&format!("{route}.webhook.tls"));
         self.path("ca_file", webhook.tls.ca_file.as_deref());
         self.bare("system_roots", webhook.tls.system_roots);
+    }
+
+    fn body(&mut self, body: &Body) {
+        self.text("format", body.word());
+        if let Body::Template(BodyTemplate { source, file, content_type }) = body {
+            match file {
+                Some(file) => self.path("template_file", Some(file)),
+                None => self.text("template", source.as_str()),
+            }
+            self.text("content_type", content_type.to_str().unwrap_or_default());
+        }
     }
 
     fn queue(&mut self, route: &str, queue: &Queue) {

@@ -5,10 +5,13 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use http::HeaderMap;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{WebhookUrl, WebhookUrlError, headers};
-use crate::config::{
-    files, parse,
-    reader::{Reported, Section},
+use super::{Body, WebhookUrl, WebhookUrlError, body, headers};
+use crate::{
+    config::{
+        files, parse,
+        reader::{Reported, Section},
+    },
+    message::header_names::http as names,
 };
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
@@ -23,6 +26,8 @@ pub struct Webhook {
     /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
     /// marked sensitive. Default: none.
     pub headers: HeaderMap,
+    /// `format`, and what belongs to it: what the bodies of requests are. Default: the payload.
+    pub body: Body,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
     /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
@@ -55,6 +60,12 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
     let headers = headers::read(at);
+    let body = body::read(at);
+    if let (Ok(headers), Ok(Body::Template(_)), Some(_)) = (&headers, &body, at.place("content_type"))
+        && headers.contains_key(names::CONTENT_TYPE)
+    {
+        at.report("content_type", "expected only one of content_type and headers.content-type");
+    }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
     let limit = timeout.unwrap_or(Duration::MAX);
@@ -69,6 +80,7 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     Ok(Webhook {
         url: url?,
         headers: headers?,
+        body: body?,
         timeout: timeout?,
         connect_timeout: connect_timeout?,
         idle_timeout: idle_timeout?,

@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 66] = [
+const SETTINGS: [Setting; 70] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -46,6 +46,14 @@ const SETTINGS: [Setting; 66] = [
     ("routes.todos.webhook.url_file", ["DIR/a.url", "DIR/b.url"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
     ("routes.todos.webhook.headers_file.x-token", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.format", ["raw", "envelope"], &[]),
+    ("routes.todos.webhook.template", ["{{ id }}", "{{ subject }}"], TEMPLATE),
+    ("routes.todos.webhook.template_file", ["DIR/a", "DIR/b"], TEMPLATE),
+    (
+        "routes.todos.webhook.content_type",
+        ["text/plain", "text/html"],
+        &[("routes.todos.webhook.format", "template"), ("routes.todos.webhook.template", "{{ id }}")],
+    ),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -81,6 +89,8 @@ const SETTINGS: [Setting; 66] = [
     ("routes.todos.dead_letter.stream", ["A", "B"], &[]),
     ("routes.todos.dead_letter.create", ["false", "true"], &[("routes.todos.dead_letter.stream", "A")]),
 ];
+
+const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")];
 
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
@@ -119,10 +129,13 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("nats.token_file", "a", "b"),
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
+        ("routes.todos.webhook.template_file", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
     ] {
         let folder = files();
         let path = format!("DIR/{file}");
+        let needed = if key.ends_with("template_file") { TEMPLATE } else { &[] };
+        let load_with = |folder, settings: &[_]| load_with(folder, &[settings, needed].concat());
         let before = load_with(&folder, &[(key, &path)]);
         let contents = std::fs::read(folder.folder.path().join(other)).unwrap();
         folder.beside(file, contents);

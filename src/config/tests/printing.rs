@@ -34,6 +34,7 @@ queue_group = "broadcaster-workers"
 
 [routes.todos.webhook]
 url = "https://example.com/…"
+format = "raw"
 timeout = "30s"
 connect_timeout = "5s"
 idle_timeout = "50s"

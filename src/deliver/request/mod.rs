@@ -10,7 +10,7 @@ use uuid::{Uuid, fmt::Hyphenated};
 use crate::{
     base::clock::Time,
     config::Webhook,
-    deliver::fault::Fault,
+    deliver::{body::Format, fault::Fault},
     message::{Id, batch::Batch, header_names::http as names, header_safe},
 };
 
@@ -27,6 +27,8 @@ pub struct Template {
     pub fields: Vec<(Box<str>, HeaderValue)>,
     /// Whether the operator sets the content type, which then wins over that of the publisher.
     sets_content_type: bool,
+    /// How bodies are made, where they are not payloads.
+    format: Option<Format>,
 }
 
 /// The request of one attempt.
@@ -73,26 +75,33 @@ impl Template {
             authority: webhook.url.authority().into(),
             fields,
             sets_content_type: webhook.headers.contains_key(names::CONTENT_TYPE),
+            format: Format::of(&webhook.body),
         }
     }
 
     /// Prepares the request of the attempt at `batch` that begins at `began`. The content type is the operator's, else
-    /// the publisher's where it can be one, else `application/json`.
+    /// that of the body that is made, else the publisher's where it can be one, else `application/json`.
     ///
     /// # Errors
     /// No request can be made of the message, and none ever will: [`Failure::Unsendable`], with the reason. Or none can
     /// be made now.
     ///
     /// [`Failure::Unsendable`]: crate::message::outcome::Failure::Unsendable
-    pub fn prepare<'b>(&self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
+    pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
+        let body = match &self.format {
+            None => Cow::Borrowed(&*message.payload),
+            Some(format) => format.make(message, began)?.into(),
+        };
+        let made = self.format.as_ref().map(Format::content_type);
         let given = || message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
         Ok(Request {
             began,
             target: None,
-            body: Cow::Borrowed(&message.payload),
-            content_type: (!self.sets_content_type).then(|| given().unwrap_or(b"application/json").into()),
+            body,
+            content_type: (!self.sets_content_type)
+                .then(|| made.or_else(given).unwrap_or(b"application/json").into()),
             id: IdText::from(&message.id),
             subject: header_safe(&message.subject),
             attempt: message.attempts,
