@@ -72,14 +72,13 @@ impl Route {
             ("method", "PUT"),
             ("header_templates.x-made", "made of {{ headers['x-a'] | default('') }}{{ text }}"),
         ];
-        let _binary =
-            [("format", "cloudevents"), ("cloudevents.type", "{{ headers['x-a'] | default('a') }}")];
-        let _structured = [("format", "cloudevents"), ("cloudevents.mode", "structured")];
+        let binary = [("format", "cloudevents"), ("cloudevents.type", "{{ headers['x-a'] | default('a') }}")];
+        let structured = [("format", "cloudevents"), ("cloudevents.mode", "structured")];
         vec![
             Self::new(PATH, &[], &[]),
             Self::new(PLACED, &made, &[("x-made", None)]),
-            //Self::new(PATH, &binary, &[("ce-specversion", None), ("ce-id", None), ("ce-type", None)]),
-            //Self::new(PATH, &structured, &[]),
+            Self::new(PATH, &binary, &[("ce-specversion", None), ("ce-id", None), ("ce-type", None)]),
+            Self::new(PATH, &structured, &[]),
         ]
     }
 

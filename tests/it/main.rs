@@ -2,6 +2,7 @@
 
 mod apply;
 mod bad_input;
+mod bodies;
 mod breaker;
 mod check;
 mod cli;

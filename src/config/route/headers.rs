@@ -63,6 +63,11 @@ pub(super) fn read(at: &Section<'_>) -> Result<OperatorHeaders, Reported> {
 }
 
 impl OperatorHeaders {
+    /// The names of all of them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.values.keys().chain(self.templates.iter().map(|(name, _)| name))
+    }
+
     fn add(&mut self, header: HeaderName, value: &Value, table: &str) -> Result<(), String> {
         if table == MADE {
             let source = Source::new(&parse::text(value)?, Place::Header);

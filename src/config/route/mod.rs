@@ -1,8 +1,10 @@
 //! `[routes.NAME]`: one way from one source to one webhook. Each section of it has its own file: the type, its defaults
 //! and how it is read.
 
+mod body;
 mod breaker;
 mod checks;
+mod cloud_events;
 mod dead_letter;
 mod forward;
 mod headers;
@@ -22,7 +24,9 @@ mod webhook_url;
 use std::num::NonZeroUsize;
 
 pub use self::{
+    body::{Body, BodyTemplate},
     breaker::Breaker,
+    cloud_events::{Attribute, CloudEventMode, CloudEvents},
     dead_letter::DeadLetter,
     forward::Forward,
     headers::{HeaderTemplate, header_in_file},

@@ -16,7 +16,12 @@ use self::{
     forward::{EventHeaders, Forward},
     made_headers::MadeHeaders,
 };
-use super::{endpoint::Endpoint, fault::Fault, notices::Notices};
+use super::{
+    body::{Format, Made},
+    endpoint::Endpoint,
+    fault::Fault,
+    notices::Notices,
+};
 use crate::{
     base::clock::Time,
     config::Webhook,
@@ -43,6 +48,8 @@ pub struct Template {
     /// Which of the publisher's headers go with them.
     forward: Forward,
     notices: Notices,
+    /// How bodies are made, where they are not payloads.
+    format: Option<Format>,
 }
 
 /// The request of one attempt.
@@ -63,7 +70,7 @@ pub struct Request<'b> {
 }
 
 /// Name and value of a field. The value is safe to send: without line breaks or other control characters.
-type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
+pub(super) type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
 
 /// An id as text, without an allocation: one that was made is written into an array.
 #[derive(Debug)]
@@ -96,11 +103,12 @@ impl Template {
             made_headers: MadeHeaders::of(webhook, endpoint),
             forward: Forward::to(webhook),
             notices: endpoint.notices.clone(),
+            format: Format::of(&webhook.body),
         }
     }
 
     /// Prepares the request of the attempt at `batch` that begins at `began`. The content type is the operator's, else
-    /// the publisher's where it can be one, else `application/json`.
+    /// that of the body that is made, else the publisher's where it can be one, else `application/json`.
     ///
     /// # Errors
     /// No request can be made of the message, and none ever will: [`Failure::Unsendable`], with the reason. Or none can
@@ -110,19 +118,23 @@ impl Template {
     pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
-        let given = || message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
-        let mut more = Vec::new();
+        let given = message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
+        let payload_type = given.unwrap_or(b"application/json");
+        let Made { body, content_type, fields: mut more, events } = match &self.format {
+            None => Made::payload(message, payload_type),
+            Some(format) => format.make(message, payload_type, began)?,
+        };
         if let Some(made) = &self.made_headers {
             made.add(message, began, &mut more)?;
         }
         if !message.headers.is_empty() {
-            self.forward(&message.headers, EventHeaders::Allowed, began, &mut more);
+            self.forward(&message.headers, events, began, &mut more);
         }
         Ok(Request {
             began,
             target: self.address.as_ref().map(|address| address.target(message, began)).transpose()?,
-            body: Cow::Borrowed(&message.payload),
-            content_type: (!self.sets_content_type).then(|| given().unwrap_or(b"application/json").into()),
+            body,
+            content_type: (!self.sets_content_type).then_some(content_type),
             id: IdText::from(&message.id),
             subject: header_safe(&message.subject),
             attempt: message.attempts,
