@@ -3,8 +3,8 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Queue, Retry, Route, Threads, Webhook,
-    parse::Choice,
+    Body, BodyTemplate, Bounds, Breaker, CloudEvents, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls,
+    Queue, Retry, Route, Threads, Webhook, parse::Choice,
 };
 
 impl Config {
@@ -129,6 +129,7 @@ impl TomlWriter {
         self.text("url", &webhook.url);
         self.text("method", webhook.method.as_str());
         self.list("forward", webhook.forward.patterns());
+        self.body(&webhook.body);
         self.duration("timeout", webhook.timeout);
         self.duration("connect_timeout", webhook.connect_timeout);
         self.duration("idle_timeout", webhook.idle_timeout);
@@ -141,9 +142,33 @@ impl TomlWriter {
             // Quoted, since not every header's name is a bare key; none has a quote or a backslash in it.
             self.text(&format!("\"{name}\""), MASK);
         }
+        if !webhook.header_templates.is_empty() {
+            self.section(&format!("{route}.webhook.header_templates"));
+        }
+        for (name, _) in &webhook.header_templates {
+            self.text(&format!("\"{name}\""), MASK);
+        }
+        if let Body::CloudEvents(CloudEvents { mode, attributes }) = &webhook.body {
+            self.section(&format!("{route}.webhook.cloudevents"));
+            self.text("mode", mode.word());
+            for (attribute, source) in attributes {
+                self.text(attribute.name(), source.as_str());
+            }
+        }
         self.section(&format!("{route}.webhook.tls"));
         self.path("ca_file", webhook.tls.ca_file.as_deref());
         self.bare("system_roots", webhook.tls.system_roots);
+    }
+
+    fn body(&mut self, body: &Body) {
+        self.text("format", body.word());
+        if let Body::Template(BodyTemplate { source, file, content_type }) = body {
+            match file {
+                Some(file) => self.path("template_file", Some(file)),
+                None => self.text("template", source.as_str()),
+            }
+            self.text("content_type", content_type.to_str().unwrap_or_default());
+        }
     }
 
     fn queue(&mut self, route: &str, queue: &Queue) {

@@ -171,7 +171,8 @@ impl Target {
             Ok(Answered { answer, connection, opened }) => {
                 let now = self.clock.now();
                 let kept = self.keep(connection, opened, &answer, now);
-                Ended { attempt: answer.attempt(&self.template.target), kept, at: now }
+                let target = request.target.as_deref().unwrap_or(&self.template.target);
+                Ended { attempt: answer.attempt(target), kept, at: now }
             }
         }
     }

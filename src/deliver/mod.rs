@@ -2,6 +2,7 @@
 //! not decided here, nor is anything counted.
 
 pub mod answer;
+mod body;
 mod client;
 pub mod connect;
 pub mod endpoint;

@@ -41,6 +41,16 @@ pub mod http {
     /// What all names begin with that only broadcaster sets: those of signatures (Standard Webhooks), and its own.
     pub const OUR_PREFIXES: [&str; 2] = ["webhook-", "broadcaster-"];
 
+    /// What an event in binary mode has at least (CloudEvents).
+    pub const EVENT: [&str; 4] = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
+    /// What the names of all its attributes begin with.
+    pub const EVENT_PREFIX: &str = "ce-";
+
+    /// Whether a header of this name is an attribute of an event in binary mode.
+    pub fn is_of_event(name: &str) -> bool {
+        name.get(..EVENT_PREFIX.len()).is_some_and(|start| is_same(start, EVENT_PREFIX))
+    }
+
     /// Whether a publisher's header of this name never goes with a request: broadcaster sets it, or HTTP. Many receivers,
     /// those with CGI's variables for example, take `_` for `-`, and so does this.
     pub fn is_never_forwarded(name: &str) -> bool {
@@ -74,8 +84,7 @@ pub mod http {
     /// (Standard Webhooks), a trace (W3C Trace Context) or a CloudEvent in binary mode may give it.
     pub fn is_kept(name: &str) -> bool {
         const KEPT: [&str; 4] = ["webhook-timestamp", "webhook-signature", "traceparent", "tracestate"];
-        const CLOUD_EVENT: &str = "ce-";
-        KEPT.contains(&name) || name.starts_with(CLOUD_EVENT)
+        KEPT.contains(&name) || name.starts_with(EVENT_PREFIX)
     }
 }
 

@@ -10,7 +10,12 @@ pub mod ledger;
 mod origin;
 pub mod outcome;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -87,6 +92,15 @@ impl Message {
             ack: None,
             charged: None,
         }
+    }
+
+    /// When the stream took it, or else when it came out of NATS, reckoned at `now`.
+    pub fn taken(&self, now: Time) -> SystemTime {
+        let taken = match &self.ack {
+            Some(ack) => SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(ack.published())),
+            None => SystemTime::now().checked_sub(now.since(self.received)),
+        };
+        taken.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// The memory that keeping this message takes, in bytes: what the bounds are charged with. It has to be the same

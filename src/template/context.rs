@@ -1,16 +1,12 @@
 //! What a template knows of a message.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use minijinja::value::{Enumerator, Object, Value};
 
 use super::data;
 use crate::{
-    base::clock::Time,
+    base::clock::{Time, rfc3339},
     message::{Headers, Message},
 };
 
@@ -64,7 +60,7 @@ impl Context {
                 "headers" => Value::from_object(HeaderValues(message.headers.clone())),
                 "id" => message.id.to_string().into(),
                 "attempt" => message.attempts.into(),
-                "time" => time(message, now).into(),
+                "time" => rfc3339(message.taken(now)).into(),
                 "data" => data::read(&message.payload).unwrap_or_else(|problem| {
                     no_data = Some(problem.into());
                     Value::UNDEFINED
@@ -86,19 +82,6 @@ pub(super) fn unknown(name: &str) -> String {
 
 fn index(name: &str) -> Option<usize> {
     VARIABLES.iter().position(|variable| *variable == name)
-}
-
-/// When the stream took the message, or it came out of NATS, in RFC 3339 and to the millisecond.
-fn time(message: &Message, now: Time) -> String {
-    /// The last second of the year 9999, which has the last date that can be written.
-    const LAST: Duration = Duration::from_secs(253_402_300_799);
-    let at = match &message.ack {
-        Some(ack) => SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(ack.published())),
-        None => SystemTime::now().checked_sub(now.since(message.received)),
-    };
-    let last = SystemTime::UNIX_EPOCH + LAST;
-    let at = at.map_or(SystemTime::UNIX_EPOCH, |at| at.clamp(SystemTime::UNIX_EPOCH, last));
-    humantime::format_rfc3339_millis(at).to_string()
 }
 
 impl Object for Context {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod bad_input;
+mod bodies;
 mod breaker;
 mod check;
 mod cli;
@@ -11,6 +12,8 @@ mod documents;
 mod durable;
 mod fault;
 mod filter;
+mod forged;
+mod forging;
 mod hand_over;
 mod http1;
 mod intake;

@@ -38,11 +38,6 @@ impl Forward {
         Self(DEFAULT.into_iter().map(parts).collect())
     }
 
-    /// Whether nothing goes with them.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether a header of this name goes with them, in whatever case it is written. What NATS commands goes only where it
     /// is meant: a pattern has to begin with `Nats-`.
     pub fn allows(&self, name: &str) -> bool {

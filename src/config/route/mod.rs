@@ -1,8 +1,10 @@
 //! `[routes.NAME]`: one way from one source to one webhook. Each section of it has its own file: the type, its defaults
 //! and how it is read.
 
+mod body;
 mod breaker;
 mod checks;
+mod cloud_events;
 mod dead_letter;
 mod filter;
 mod forward;
@@ -10,6 +12,7 @@ mod headers;
 mod jetstream;
 mod method;
 mod notices;
+mod placeholders;
 mod queue;
 mod rate_limit;
 mod reserved;
@@ -22,11 +25,15 @@ mod webhook_url;
 use std::num::NonZeroUsize;
 
 pub use self::{
+    body::{Body, BodyTemplate},
     breaker::Breaker,
+    cloud_events::{Attribute, CloudEventMode, CloudEvents},
     dead_letter::DeadLetter,
     forward::Forward,
+    headers::{HeaderTemplate, header_in_file},
     jetstream::{DeliverPolicy, Jetstream},
     method::Method,
+    placeholders::TargetTemplate,
     queue::{Bounds, Overflow, Queue},
     rate_limit::RateLimit,
     retry::Retry,

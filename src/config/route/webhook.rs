@@ -2,10 +2,13 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{Forward, Method, WebhookUrl, WebhookUrlError, forward, headers};
+use super::{
+    Body, CloudEventMode, Forward, HeaderTemplate, Method, WebhookUrl, WebhookUrlError, body, forward,
+    headers::{self, OperatorHeaders},
+};
 use crate::config::{
     files, parse,
     reader::{Reported, Section},
@@ -27,6 +30,12 @@ pub struct Webhook {
     /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
     /// marked sensitive. Default: none.
     pub headers: HeaderMap,
+    /// The files of `headers_file`, which are read again when they change.
+    pub header_files: Vec<(HeaderName, PathBuf)>,
+    /// `header_templates`: headers whose values are made for each message. Default: none.
+    pub header_templates: Vec<(HeaderName, HeaderTemplate)>,
+    /// `format`, and what belongs to it: what the bodies of requests are. Default: the payload.
+    pub body: Body,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
     /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
@@ -56,7 +65,7 @@ pub struct WebhookTls {
 impl Webhook {
     /// The names of all headers that the operator gives a value to: no publisher's goes beside them.
     pub fn sets_headers(&self) -> impl Iterator<Item = &str> {
-        self.headers.keys().map(HeaderName::as_str)
+        self.headers.keys().chain(self.header_templates.iter().map(|(name, _)| name)).map(HeaderName::as_str)
     }
 }
 
@@ -68,6 +77,21 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let method = at.or("method", Method::Post, parse::choice);
     let forward = forward::read(at);
     let headers = headers::read(at);
+    let body = body::read(at);
+    if let (Ok(headers), Ok(Body::Template(_)), Some(_)) = (&headers, &body, at.place("content_type"))
+        && headers.names().any(|name| name == CONTENT_TYPE)
+    {
+        at.report("content_type", "expected only one of content_type and headers.content-type");
+    }
+    if let (Ok(headers), Ok(Body::CloudEvents(events))) = (&headers, &body)
+        && events.mode == CloudEventMode::Structured
+        && headers.names().any(|name| name == CONTENT_TYPE)
+    {
+        at.report(
+            "headers.content-type",
+            "expected none with cloudevents.mode = \"structured\", which has its own",
+        );
+    }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
     let limit = timeout.unwrap_or(Duration::MAX);
@@ -79,11 +103,15 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
     let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
     let tls = at.section("tls", tls);
+    let OperatorHeaders { values, files, templates } = headers?;
     Ok(Webhook {
         url: url?,
         method: method?,
         forward: forward?,
-        headers: headers?,
+        headers: values,
+        header_files: files,
+        header_templates: templates,
+        body: body?,
         timeout: timeout?,
         connect_timeout: connect_timeout?,
         idle_timeout: idle_timeout?,

@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 69] = [
+const SETTINGS: &[Setting] = &[
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -49,6 +49,23 @@ const SETTINGS: [Setting; 69] = [
     ("routes.todos.webhook.forward", ["ce-*", "x-*,ce-*"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
     ("routes.todos.webhook.headers_file.x-token", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.header_templates.x-token", ["{{ id }}", "{{ subject }}"], &[]),
+    ("routes.todos.webhook.format", ["raw", "envelope"], &[]),
+    ("routes.todos.webhook.template", ["{{ id }}", "{{ subject }}"], TEMPLATE),
+    ("routes.todos.webhook.template_file", ["DIR/a", "DIR/b"], TEMPLATE),
+    (
+        "routes.todos.webhook.content_type",
+        ["text/plain", "text/html"],
+        &[("routes.todos.webhook.format", "template"), ("routes.todos.webhook.template", "{{ id }}")],
+    ),
+    ("routes.todos.webhook.cloudevents.mode", ["binary", "structured"], EVENTS),
+    ("routes.todos.webhook.cloudevents.id", ["{{ id }}", "{{ id }}-1"], EVENTS),
+    ("routes.todos.webhook.cloudevents.source", ["/a", "/b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.type", ["a", "b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.subject", ["a", "b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.time", ["{{ time }}", "{{ data.at }}"], EVENTS),
+    ("routes.todos.webhook.cloudevents.datacontenttype", ["text/a", "text/b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.dataschema", ["urn:a", "urn:b"], EVENTS),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -85,16 +102,21 @@ const SETTINGS: [Setting; 69] = [
     ("routes.todos.dead_letter.create", ["false", "true"], &[("routes.todos.dead_letter.stream", "A")]),
 ];
 
+const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")];
+
+const EVENTS: &[(&str, &str)] = &[("routes.todos.webhook.format", "cloudevents")];
+
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 6] = [
+const MASKED: [&str; 7] = [
     "nats.password",
     "nats.password_file",
     "nats.token",
     "nats.token_file",
     "routes.todos.webhook.headers.x-token",
     "routes.todos.webhook.headers_file.x-token",
+    "routes.todos.webhook.header_templates.x-token",
 ];
 
 #[test]
@@ -122,10 +144,13 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("nats.token_file", "a", "b"),
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
+        ("routes.todos.webhook.template_file", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
     ] {
         let folder = files();
         let path = format!("DIR/{file}");
+        let needed = if key.ends_with("template_file") { TEMPLATE } else { &[] };
+        let load_with = |folder, settings: &[_]| load_with(folder, &[settings, needed].concat());
         let before = load_with(&folder, &[(key, &path)]);
         let contents = std::fs::read(folder.folder.path().join(other)).unwrap();
         folder.beside(file, contents);

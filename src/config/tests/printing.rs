@@ -36,6 +36,7 @@ queue_group = "broadcaster-workers"
 url = "https://example.com/…"
 method = "POST"
 forward = ["ce-*", "traceparent", "tracestate"]
+format = "raw"
 timeout = "30s"
 connect_timeout = "5s"
 idle_timeout = "50s"

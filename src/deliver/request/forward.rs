@@ -18,6 +18,17 @@ pub struct Forward {
     taken: Box<[Box<str>]>,
 }
 
+/// Which headers go that make a message an event in binary mode (CloudEvents).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventHeaders {
+    /// Those that are allowed.
+    Allowed,
+    /// All: it is the publisher's event that is delivered.
+    All,
+    /// None: another event is made of the message.
+    None,
+}
+
 /// Why a header of a publisher that is allowed does not go with a request as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oddity {
@@ -52,19 +63,23 @@ const MOST_FIELDS: usize = 64;
 const UNSAFE: &AsciiSet = &CONTROLS.remove(b'\t');
 
 impl Forward {
-    /// Those that `webhook` gets; none where it gets none.
-    pub fn to(webhook: &Webhook) -> Option<Self> {
-        let taken = webhook.sets_headers().map(Into::into).collect();
-        (!webhook.forward.is_empty()).then(|| Self { allowed: webhook.forward.clone(), taken })
+    /// Those that `webhook` gets.
+    pub fn to(webhook: &Webhook) -> Self {
+        Self { allowed: webhook.forward.clone(), taken: webhook.sets_headers().map(Into::into).collect() }
     }
 
     /// Adds those of `headers` that are allowed to `fields`, in their order, those of the same name too. Returns the name
     /// of the first that is odd, and why.
-    pub fn add<'b>(&self, headers: &'b Headers, fields: &mut Vec<Field<'b>>) -> Option<(&'b str, Oddity)> {
+    pub fn add<'b>(
+        &self,
+        headers: &'b Headers,
+        events: EventHeaders,
+        fields: &mut Vec<Field<'b>>,
+    ) -> Option<(&'b str, Oddity)> {
         let (mut bytes, mut count) = (0, 0);
         let mut odd = None;
         for (name, value) in headers.lines() {
-            if !self.allowed.allows(name) || self.is_kept_back(name) {
+            if !self.allows(name, events) || self.is_kept_back(name) {
                 continue;
             }
             if name.len() > LONGEST_NAME || !names::is_token(name) {
@@ -83,6 +98,14 @@ impl Forward {
             fields.push((name.into(), safe.bytes));
         }
         odd
+    }
+
+    fn allows(&self, name: &str, events: EventHeaders) -> bool {
+        match events {
+            EventHeaders::All if names::is_of_event(name) => true,
+            EventHeaders::None if names::is_of_event(name) => false,
+            _ => self.allowed.allows(name),
+        }
     }
 
     fn is_kept_back(&self, name: &str) -> bool {
@@ -117,13 +140,15 @@ mod tests {
             .chain(settings.iter().copied())
             .map(|(key, value)| (format!("routes.a.webhook.{key}"), value.to_owned(), "--set".to_owned()));
         let config = load(Sources { flags: flags.collect(), ..Sources::default() }).unwrap();
-        Forward::to(&config.routes[0].webhook).unwrap()
+        Forward::to(&config.routes[0].webhook)
     }
 
     fn added(forward: &Forward, lines: &[u8]) -> (Vec<(String, String)>, Option<(String, Oddity)>) {
         let headers = Headers::from_lines(lines.to_vec().into());
         let mut fields = Vec::new();
-        let odd = forward.add(&headers, &mut fields).map(|(name, why)| (name.to_owned(), why));
+        let odd = forward
+            .add(&headers, EventHeaders::Allowed, &mut fields)
+            .map(|(name, why)| (name.to_owned(), why));
         let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
         (fields.iter().map(|(name, value)| (name.to_string(), text(value))).collect(), odd)
     }

@@ -1,0 +1,8 @@
+//! What bodies are made of messages: envelopes, templates, and the configurations for the services that people use.
+
+mod formats;
+mod presets;
+
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
