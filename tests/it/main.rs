@@ -31,6 +31,7 @@ mod permissions;
 mod probe;
 mod reach;
 mod reading;
+mod rendering;
 mod servers;
 mod shutdown;
 mod signals;
