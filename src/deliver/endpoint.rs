@@ -22,6 +22,6 @@ pub struct Endpoint {
 impl Surroundings {
     /// The webhook with these settings.
     pub fn endpoint(&self, webhook: &Webhook) -> Endpoint {
-        Endpoint { transport: self.network.transport(webhook) }
+        Endpoint { transport: self.network.transport(webhook, &self.files) }
     }
 }

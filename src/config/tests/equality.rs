@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 66] = [
+const SETTINGS: [Setting; 75] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -57,6 +57,27 @@ const SETTINGS: [Setting; 66] = [
         ["true", "false"],
         &[("routes.todos.webhook.tls.ca_file", "DIR/a.pem")],
     ),
+    (
+        "routes.todos.webhook.tls.cert_file",
+        ["DIR/a.pem", "DIR/same.pem"],
+        &[("routes.todos.webhook.tls.key_file", "DIR/a.key")],
+    ),
+    (
+        "routes.todos.webhook.tls.key_file",
+        ["DIR/a.key", "DIR/same.key"],
+        &[("routes.todos.webhook.tls.cert_file", "DIR/a.pem")],
+    ),
+    ("routes.todos.webhook.tls.dangerously_accept_any_certificate", ["false", "true"], &[]),
+    ("routes.todos.webhook.egress.deny_private", ["false", "true"], &[]),
+    (
+        "routes.todos.webhook.egress.allow",
+        ["10.0.0.0/8", "10.0.0.0/8,fd00::/8"],
+        &[("routes.todos.webhook.egress.deny_private", "true")],
+    ),
+    ("routes.todos.webhook.egress.https_only", ["false", "true"], &[]),
+    ("routes.todos.webhook.egress.ports", ["443", "443,8443"], &[]),
+    ("routes.todos.webhook.egress.proxy", ["none", "http://a"], &[]),
+    ("routes.todos.webhook.egress.proxy_file", ["DIR/a.url", "DIR/b.url"], &[]),
     ("routes.todos.queue.messages", ["1", "2"], &[]),
     ("routes.todos.queue.bytes", ["64KiB", "65KiB"], &[]),
     ("routes.todos.queue.overflow", ["drop_newest", "drop_oldest"], &[]),
@@ -120,6 +141,7 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
+        ("routes.todos.webhook.egress.proxy_file", "a.url", "b.url"),
     ] {
         let folder = files();
         let path = format!("DIR/{file}");
