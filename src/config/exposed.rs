@@ -79,6 +79,7 @@ fn is_secret(key: &str, value: &str) -> bool {
         Known::NatsUrl => {
             value.split(',').any(|url| url.trim().parse().is_ok_and(|url: NatsUrl| url.has_login()))
         }
+        Known::Proxy => value.contains('@'),
         Known::Other(name) => !name.ends_with("_file") && has_word(name, NAMES),
     }
 }
@@ -116,6 +117,8 @@ fn without_placeholders(url: &str) -> String {
 enum Known<'k> {
     WebhookUrl,
     NatsUrl,
+    /// The address of a proxy.
+    Proxy,
     /// A header with this name.
     Header(&'k str),
     /// Any other key, by its last part.
@@ -126,6 +129,7 @@ fn place_in(key: &str) -> Known<'_> {
     let last = key.rsplit('.').next().unwrap_or_default();
     match key.split_once(".webhook.") {
         Some((_, "url")) => Known::WebhookUrl,
+        Some((_, "egress.proxy")) => Known::Proxy,
         Some((_, rest)) => rest.strip_prefix("headers.").map_or(Known::Other(last), Known::Header),
         None if key == "nats.url" => Known::NatsUrl,
         None => Known::Other(last),

@@ -4,7 +4,7 @@ use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
     Body, BodyTemplate, Bounds, Breaker, CloudEvents, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls,
-    Queue, Retry, Route, Threads, Webhook, parse::Choice,
+    Proxying, Queue, Retry, Route, Threads, Webhook, WebhookTls, parse::Choice,
 };
 
 impl Config {
@@ -155,9 +155,34 @@ impl TomlWriter {
                 self.text(attribute.name(), source.as_str());
             }
         }
+        self.egress(route, webhook);
+        let WebhookTls { ca, system_roots, client, accept_any } = &webhook.tls;
         self.section(&format!("{route}.webhook.tls"));
-        self.path("ca_file", webhook.tls.ca_file.as_deref());
-        self.bare("system_roots", webhook.tls.system_roots);
+        self.path("ca_file", ca.as_ref().map(|ca| ca.file.as_path()));
+        self.bare("system_roots", system_roots);
+        self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
+        self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
+        self.bare("dangerously_accept_any_certificate", accept_any);
+    }
+
+    fn egress(&mut self, route: &str, webhook: &Webhook) {
+        let egress = &webhook.egress;
+        self.section(&format!("{route}.webhook.egress"));
+        self.bare("deny_private", egress.deny_private);
+        if !egress.allow.is_empty() {
+            let networks: Vec<_> = egress.allow.iter().map(ToString::to_string).collect();
+            self.bare("allow", toml::Value::from(networks));
+        }
+        self.bare("https_only", egress.https_only);
+        if !egress.ports.is_empty() {
+            let ports: Vec<_> = egress.ports.iter().map(|port| i64::from(*port)).collect();
+            self.bare("ports", toml::Value::from(ports));
+        }
+        match egress.proxy(&webhook.url) {
+            Some(proxy) => self.text("proxy", proxy),
+            None if egress.proxy == Proxying::Direct => self.text("proxy", "none"),
+            None => {}
+        }
     }
 
     fn body(&mut self, body: &Body) {

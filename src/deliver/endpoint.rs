@@ -38,7 +38,7 @@ impl Surroundings {
     pub fn endpoint(&self, route: &Route) -> Endpoint {
         let Route { name, webhook, .. } = route;
         Endpoint {
-            transport: self.network.transport(webhook),
+            transport: self.network.transport(webhook, &self.files),
             header_files: self.header_files(webhook),
             notices: Notices::of(name.clone()),
         }

@@ -6,13 +6,17 @@ mod breaker;
 mod checks;
 mod cloud_events;
 mod dead_letter;
+mod egress;
 mod filter;
 mod forward;
 mod headers;
 mod jetstream;
 mod method;
+mod no_proxy;
 mod notices;
 mod placeholders;
+mod proxy_url;
+mod proxy_variables;
 mod queue;
 mod rate_limit;
 mod reserved;
@@ -20,25 +24,30 @@ mod retry;
 mod statuses;
 mod stray;
 mod webhook;
+mod webhook_tls;
 mod webhook_url;
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 pub use self::{
     body::{Body, BodyTemplate},
     breaker::Breaker,
     cloud_events::{Attribute, CloudEventMode, CloudEvents},
     dead_letter::DeadLetter,
+    egress::{Egress, Proxying},
     forward::Forward,
     headers::{HeaderTemplate, header_in_file},
     jetstream::{DeliverPolicy, Jetstream},
     method::Method,
     placeholders::TargetTemplate,
+    proxy_url::{ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError},
+    proxy_variables::{NamedProxy, ProxyVariables},
     queue::{Bounds, Overflow, Queue},
     rate_limit::RateLimit,
     retry::Retry,
     statuses::{Statuses, StatusesError},
-    webhook::{Webhook, WebhookTls},
+    webhook::Webhook,
+    webhook_tls::{Authorities, CertifiedPair, ClientIdentity, WebhookTls},
     webhook_url::{WebhookUrl, WebhookUrlError},
 };
 use self::{
@@ -81,12 +90,13 @@ pub struct Route {
     pub dead_letter: Option<DeadLetter>,
 }
 
-/// All routes, sorted by name. `threads` is how many divide the numbers of a route between them, where that is fixed, and
-/// `inboxes` what the subjects for answers begin with.
+/// All routes, sorted by name. `threads` is how many divide the numbers of a route between them, where that is fixed,
+/// `inboxes` what the subjects for answers begin with, and `proxies` those that the environment names.
 pub(super) fn read_all(
     at: &Section<'_>,
     threads: Option<NonZeroUsize>,
     inboxes: &PublishSubject,
+    proxies: &Arc<ProxyVariables>,
 ) -> Result<Vec<Route>, Reported> {
     if at.entries().is_empty() {
         return Err(at.report_general(
@@ -103,7 +113,7 @@ pub(super) fn read_all(
         let name = key
             .parse::<RouteName>()
             .map_err(|error| at.report(key, format!("{error} as the name of a route")));
-        routes.push(at.below(key, entry, |at| read(at, name, &mut outlines)));
+        routes.push(at.below(key, entry, |at| read(at, name, proxies, &mut outlines)));
     }
     if let Some(stray) = stray {
         stray.tell(at, &mut outlines);
@@ -120,6 +130,7 @@ pub(super) fn read_all(
 fn read(
     at: &Section<'_>,
     name: Result<RouteName, Reported>,
+    proxies: &Arc<ProxyVariables>,
     outlines: &mut Vec<Outline>,
 ) -> Result<Route, Reported> {
     // A route whose name is wrong is reported for that; what would be named after it needs some name to go on with.
@@ -130,7 +141,7 @@ fn read(
     let queue_group =
         at.optional("queue_group", parse::name).map(|group| group.unwrap_or_else(default_group));
     let filter = filter::read(at);
-    let webhook = at.section("webhook", webhook::read);
+    let webhook = at.section("webhook", |at| webhook::read(at, proxies));
     let queue = at.section("queue", queue::read);
     let retry = at.section("retry", retry::read);
     let rate_limit = at.optional_section("rate_limit", rate_limit::read);

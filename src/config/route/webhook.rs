@@ -1,13 +1,14 @@
 //! `[routes.NAME.webhook]`: the address that messages are posted to, and how.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
-use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::{
-    Body, CloudEventMode, Forward, HeaderTemplate, Method, WebhookUrl, WebhookUrlError, body, forward,
+    Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, WebhookTls, WebhookUrl,
+    WebhookUrlError, body, egress, forward,
     headers::{self, OperatorHeaders},
+    webhook_tls,
 };
 use crate::config::{
     files, parse,
@@ -47,19 +48,10 @@ pub struct Webhook {
     pub max_connection_age: Duration,
     /// `concurrency`: how many requests at the same time, 1 to 10,000, over all threads of this process. Default 64.
     pub concurrency: NonZeroUsize,
-    /// `[routes.NAME.webhook.tls]`: the authorities that are trusted.
+    /// `[routes.NAME.webhook.egress]`: where requests may go, and by which way.
+    pub egress: Egress,
+    /// `[routes.NAME.webhook.tls]`: whom the webhook has to be, and whom it sees.
     pub tls: WebhookTls,
-}
-
-/// `[routes.NAME.webhook.tls]`: which authorities may vouch for the webhook.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookTls {
-    /// `ca_file`: the PEM file that [`Self::ca`] was read from. Default: none.
-    pub ca_file: Option<PathBuf>,
-    /// The certificates in `ca_file`; empty when no file is set.
-    pub ca: Vec<CertificateDer<'static>>,
-    /// `system_roots`: whether the system's authorities are trusted beside those. Default true.
-    pub system_roots: bool,
 }
 
 impl Webhook {
@@ -69,7 +61,8 @@ impl Webhook {
     }
 }
 
-pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
+/// Reads the section. `proxies` are those that the environment names.
+pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Webhook, Reported> {
     let url = files::secret(at, "url", "url_file", |text, _file| {
         text.parse().map_err(|error: WebhookUrlError| error.to_string())
     })
@@ -102,8 +95,9 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let idle_timeout = at.or("idle_timeout", Duration::from_secs(50), parse::duration);
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
     let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
-    let tls = at.section("tls", tls);
     let OperatorHeaders { values, files, templates } = headers?;
+    let egress = at.section("egress", |at| egress::read(at, url.as_ref().ok(), proxies));
+    let tls = at.section("tls", webhook_tls::read);
     Ok(Webhook {
         url: url?,
         method: method?,
@@ -117,18 +111,7 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
         idle_timeout: idle_timeout?,
         max_connection_age: max_connection_age?,
         concurrency: concurrency?,
+        egress: egress?,
         tls: tls?,
     })
-}
-
-fn tls(at: &Section<'_>) -> Result<WebhookTls, Reported> {
-    let file = at.optional("ca_file", |value| files::named_by(value, files::authorities));
-    let system_roots = at.or("system_roots", true, parse::switch);
-    if let (Ok(None), Ok(false)) = (&file, system_roots) {
-        return Err(
-            at.report("system_roots", "expected a ca_file, where the system's authorities are not trusted")
-        );
-    }
-    let (ca_file, ca) = file?.map_or((None, Vec::new()), |(path, ca)| (Some(path), ca));
-    Ok(WebhookTls { ca_file, ca, system_roots: system_roots? })
 }

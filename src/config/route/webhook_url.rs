@@ -143,11 +143,11 @@ impl FromStr for WebhookUrl {
 }
 
 /// `None` for a host that no certificate can be for, such as one with an empty label.
-fn server_name(host: &Host<&str>) -> Option<ServerName<'static>> {
-    match *host {
-        Host::Domain(name) => ServerName::try_from(name.to_owned()).ok(),
-        Host::Ipv4(address) => Some(IpAddr::V4(address).into()),
-        Host::Ipv6(address) => Some(IpAddr::V6(address).into()),
+pub(super) fn server_name<S: AsRef<str>>(host: &Host<S>) -> Option<ServerName<'static>> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.as_ref().to_owned()).ok(),
+        Host::Ipv4(address) => Some(IpAddr::V4(*address).into()),
+        Host::Ipv6(address) => Some(IpAddr::V6(*address).into()),
     }
 }
 

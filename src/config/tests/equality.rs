@@ -77,6 +77,27 @@ const SETTINGS: &[Setting] = &[
         ["true", "false"],
         &[("routes.todos.webhook.tls.ca_file", "DIR/a.pem")],
     ),
+    (
+        "routes.todos.webhook.tls.cert_file",
+        ["DIR/a.pem", "DIR/same.pem"],
+        &[("routes.todos.webhook.tls.key_file", "DIR/a.key")],
+    ),
+    (
+        "routes.todos.webhook.tls.key_file",
+        ["DIR/a.key", "DIR/same.key"],
+        &[("routes.todos.webhook.tls.cert_file", "DIR/a.pem")],
+    ),
+    ("routes.todos.webhook.tls.dangerously_accept_any_certificate", ["false", "true"], &[]),
+    ("routes.todos.webhook.egress.deny_private", ["false", "true"], &[]),
+    (
+        "routes.todos.webhook.egress.allow",
+        ["10.0.0.0/8", "10.0.0.0/8,fd00::/8"],
+        &[("routes.todos.webhook.egress.deny_private", "true")],
+    ),
+    ("routes.todos.webhook.egress.https_only", ["false", "true"], &[]),
+    ("routes.todos.webhook.egress.ports", ["443", "443,8443"], &[]),
+    ("routes.todos.webhook.egress.proxy", ["none", "http://a"], &[]),
+    ("routes.todos.webhook.egress.proxy_file", ["DIR/a.url", "DIR/b.url"], &[]),
     ("routes.todos.queue.messages", ["1", "2"], &[]),
     ("routes.todos.queue.bytes", ["64KiB", "65KiB"], &[]),
     ("routes.todos.queue.overflow", ["drop_newest", "drop_oldest"], &[]),
@@ -126,7 +147,7 @@ fn a_difference_in_any_setting_makes_two_configurations_unequal_and_is_printed()
         assert!(SETTINGS.iter().any(tried), "{key} is not tried");
     }
     let folder = files();
-    for (key, [value, other], needed) in SETTINGS {
+    for &(key, [value, other], needed) in SETTINGS {
         let [before, same, after] =
             [value, value, other].map(|value| load_with(&folder, &[&[(key, value)], needed].concat()));
         assert!(before == same, "{key} = {value} is not equal to itself");
@@ -146,6 +167,7 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
         ("routes.todos.webhook.template_file", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
+        ("routes.todos.webhook.egress.proxy_file", "a.url", "b.url"),
     ] {
         let folder = files();
         let path = format!("DIR/{file}");

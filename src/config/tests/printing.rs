@@ -43,8 +43,13 @@ idle_timeout = "50s"
 max_connection_age = "5m"
 concurrency = 64
 
+[routes.todos.webhook.egress]
+deny_private = false
+https_only = false
+
 [routes.todos.webhook.tls]
 system_roots = true
+dangerously_accept_any_certificate = false
 
 [routes.todos.queue]
 messages = 65536
@@ -91,7 +96,15 @@ fn what_is_printed_loads_again_as_the_same() {
         webhook = { url = "http://[::1]:80/x?y", headers = { X-A = "1", "x.b" = "2" } }
         [routes.a]
         subject = "b"
-        webhook = { url = "https://example.com:8443" }
+        [routes.a.webhook]
+        url = "https://example.com:8443"
+        tls.dangerously_accept_any_certificate = true
+        [routes.a.webhook.egress]
+        deny_private = true
+        allow = ["10.1.0.0/16", "fd00::1"]
+        https_only = true
+        ports = [443, 8443]
+        proxy = "http://u:p@proxy"
         "#,
     )
     .load();
@@ -99,9 +112,13 @@ fn what_is_printed_loads_again_as_the_same() {
     let secrets = printed.replace("********", "s3cret").replace("/…", "/s3cret");
     let again = given(&secrets).load().to_toml();
     assert_eq!(again, printed.replace("http://[::1]:80/", "http://[::1]/"));
-    for line in
-        ["[routes.a.webhook]", "bytes = \"65537\"", "grace = \"1m 30s 5ms\"", "\"x.b\" = \"********\""]
-    {
+    for line in [
+        "[routes.a.webhook]",
+        "proxy = \"http://********:********@proxy:80\"",
+        "bytes = \"65537\"",
+        "grace = \"1m 30s 5ms\"",
+        "\"x.b\" = \"********\"",
+    ] {
         assert!(printed.contains(line), "{line} is missing in\n{printed}");
     }
 }
