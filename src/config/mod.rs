@@ -47,8 +47,10 @@ pub use self::{
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     route::{
-        Bounds, Breaker, DeadLetter, DeliverPolicy, Jetstream, Overflow, Queue, RateLimit, Retry, Route,
-        Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
+        Algorithm, Bounds, Breaker, Convention, DeadLetter, DeliverPolicy, Encoding, Jetstream, Overflow,
+        PUBLIC_PREFIX, Part, Pattern, Queue, RateLimit, Retry, Route, SECRET_PREFIX, SYMMETRIC_PREFIX,
+        Scheme, Signing, SigningKey, SigningSecret, Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl,
+        WebhookUrlError,
     },
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},

@@ -3,8 +3,8 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Queue, Retry, Route, Threads, Webhook,
-    parse::Choice,
+    Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Queue, Retry, Route, Scheme, Signing,
+    Threads, Webhook, parse::Choice,
 };
 
 impl Config {
@@ -135,6 +135,42 @@ impl TomlWriter {
         self.section(&format!("{route}.webhook.tls"));
         self.path("ca_file", webhook.tls.ca_file.as_deref());
         self.bare("system_roots", webhook.tls.system_roots);
+        if let Some(signing) = &webhook.signing {
+            self.signing(&format!("{route}.webhook.signing"), signing);
+        }
+    }
+
+    fn signing(&mut self, section: &str, signing: &Signing) {
+        self.section(section);
+        self.text("scheme", signing.scheme.word());
+        if signing.scheme == Scheme::Custom {
+            let convention = &signing.convention;
+            self.text("header", &convention.header);
+            self.text("signed", &convention.signed);
+            self.text("algorithm", convention.algorithm.word());
+            self.text("encoding", convention.encoding.word());
+            // An empty one is no text that could be read again.
+            let texts = [
+                ("timestamp_header", convention.timestamp_header.as_deref().unwrap_or_default()),
+                ("lead", &convention.lead.to_string()),
+                ("prefix", &convention.prefix),
+                ("separator", convention.separator.as_deref().unwrap_or_default()),
+            ];
+            texts
+                .into_iter()
+                .filter(|(_, text)| !text.is_empty())
+                .for_each(|(key, text)| self.text(key, text));
+        }
+        for key in &signing.keys {
+            self.section(&format!("{section}.keys.{}", key.name));
+            match &key.file {
+                Some(file) => self.path("secret_file", Some(file)),
+                None => self.text("secret", MASK),
+            }
+            if let Some(until) = key.until {
+                self.text("until", humantime::format_rfc3339(until));
+            }
+        }
     }
 
     fn queue(&mut self, route: &str, queue: &Queue) {

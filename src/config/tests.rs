@@ -9,6 +9,7 @@ mod printing;
 mod rules;
 mod secrets;
 mod shipped;
+mod signing;
 mod subjects;
 mod twins;
 mod unread;

@@ -50,7 +50,7 @@ pub struct Target {
 impl Target {
     /// The webhook as configured. `buffers` are those of the lane.
     pub fn new(webhook: &Webhook, endpoint: &Endpoint, buffers: Rc<Buffers>, clock: Clock) -> Self {
-        let template = Template::new(webhook);
+        let template = Template::new(webhook, endpoint);
         Self {
             head: HeadWriter::new(&template),
             template,

@@ -10,6 +10,7 @@ pub mod h1;
 pub mod patience;
 mod redirect;
 pub mod request;
+pub mod sign;
 
 use std::{
     future::Future,

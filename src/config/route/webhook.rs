@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use http::HeaderMap;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{WebhookUrl, WebhookUrlError, headers};
+use super::{Signing, WebhookUrl, WebhookUrlError, headers, signing};
 use crate::config::{
     files, parse,
     reader::{Reported, Section},
@@ -36,6 +36,8 @@ pub struct Webhook {
     pub concurrency: NonZeroUsize,
     /// `[routes.NAME.webhook.tls]`: the authorities that are trusted.
     pub tls: WebhookTls,
+    /// `[routes.NAME.webhook.signing]`: how requests are signed. Default: not at all.
+    pub signing: Option<Signing>,
 }
 
 /// `[routes.NAME.webhook.tls]`: which authorities may vouch for the webhook.
@@ -66,6 +68,10 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
     let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
     let tls = at.section("tls", tls);
+    let signing = at.optional_section("signing", signing::read);
+    if let (Ok(headers), Ok(Some(signing))) = (&headers, &signing) {
+        headers_that_sign(at, headers, signing);
+    }
     Ok(Webhook {
         url: url?,
         headers: headers?,
@@ -75,7 +81,16 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
         max_connection_age: max_connection_age?,
         concurrency: concurrency?,
         tls: tls?,
+        signing: signing?,
     })
+}
+
+/// Says so where a header that the signature sets is set by the operator too.
+fn headers_that_sign(at: &Section<'_>, headers: &HeaderMap, signing: &Signing) {
+    for name in signing.header_names().filter(|name| headers.contains_key(*name)) {
+        let key = format!("headers.{}", name.to_ascii_lowercase());
+        at.report(&key, "expected another header: webhook.signing sets this one");
+    }
 }
 
 fn tls(at: &Section<'_>) -> Result<WebhookTls, Reported> {

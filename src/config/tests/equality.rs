@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 66] = [
+const SETTINGS: [Setting; 78] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -57,6 +57,22 @@ const SETTINGS: [Setting; 66] = [
         ["true", "false"],
         &[("routes.todos.webhook.tls.ca_file", "DIR/a.pem")],
     ),
+    ("routes.todos.webhook.signing.scheme", ["github", "shopify"], SIGNED),
+    ("routes.todos.webhook.signing.header", ["x-a", "x-b"], CUSTOM),
+    ("routes.todos.webhook.signing.timestamp_header", ["x-c", "x-d"], CUSTOM),
+    ("routes.todos.webhook.signing.signed", ["{body}", "{id}.{body}"], CUSTOM),
+    ("routes.todos.webhook.signing.lead", ["a", "{timestamp}"], CUSTOM),
+    ("routes.todos.webhook.signing.prefix", ["a", "b"], CUSTOM),
+    ("routes.todos.webhook.signing.separator", ["a", "b"], CUSTOM),
+    ("routes.todos.webhook.signing.algorithm", ["sha256", "sha512"], CUSTOM),
+    ("routes.todos.webhook.signing.encoding", ["hex", "base64"], CUSTOM),
+    ("routes.todos.webhook.signing.keys.k.secret", ["a", "b"], GITHUB),
+    ("routes.todos.webhook.signing.keys.k.secret_file", ["DIR/a", "DIR/b"], GITHUB),
+    (
+        "routes.todos.webhook.signing.keys.k.until",
+        ["2900-01-01T00:00:00Z", "2900-01-01T00:00:01Z"],
+        &[("routes.todos.webhook.signing.keys.k.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")],
+    ),
     ("routes.todos.queue.messages", ["1", "2"], &[]),
     ("routes.todos.queue.bytes", ["64KiB", "65KiB"], &[]),
     ("routes.todos.queue.overflow", ["drop_newest", "drop_oldest"], &[]),
@@ -84,14 +100,25 @@ const SETTINGS: [Setting; 66] = [
 
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
+const GITHUB: &[(&str, &str)] = &[("routes.todos.webhook.signing.scheme", "github")];
+
+const SIGNED: &[(&str, &str)] = &[("routes.todos.webhook.signing.keys.k.secret", "a")];
+
+const CUSTOM: &[(&str, &str)] = &[
+    ("routes.todos.webhook.signing.scheme", "custom"),
+    ("routes.todos.webhook.signing.header", "x-a"),
+    ("routes.todos.webhook.signing.keys.k.secret", "a"),
+];
+
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 6] = [
+const MASKED: [&str; 7] = [
     "nats.password",
     "nats.password_file",
     "nats.token",
     "nats.token_file",
     "routes.todos.webhook.headers.x-token",
     "routes.todos.webhook.headers_file.x-token",
+    "routes.todos.webhook.signing.keys.k.secret",
 ];
 
 #[test]
@@ -103,7 +130,7 @@ fn a_difference_in_any_setting_makes_two_configurations_unequal_and_is_printed()
     let folder = files();
     for (key, [value, other], needed) in SETTINGS {
         let [before, same, after] =
-            [value, value, other].map(|value| load_with(&folder, &[&[(key, value)], needed].concat()));
+            [value, value, other].map(|value| load_with(&folder, &[needed, &[(key, value)]].concat()));
         assert!(before == same, "{key} = {value} is not equal to itself");
         assert!(before != after, "{key} = {value} is equal to {key} = {other}");
         let told = before.to_toml() != after.to_toml();

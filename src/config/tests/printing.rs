@@ -88,7 +88,15 @@ fn what_is_printed_loads_again_as_the_same() {
         webhook = { url = "http://[::1]:80/x?y", headers = { X-A = "1", "x.b" = "2" } }
         [routes.a]
         subject = "b"
-        webhook = { url = "https://example.com:8443" }
+        webhook.url = "https://example.com:8443"
+        [routes.a.webhook.signing]
+        scheme = "custom"
+        header = "X-Sign"
+        signed = "{timestamp}:{id}:{body}"
+        lead = "t={timestamp};"
+        separator = ";"
+        keys.old = { secret = "s3cret", until = "2900-01-31T12:00:00Z" }
+        keys.new.secret = "s3cret"
         "#,
     )
     .load();

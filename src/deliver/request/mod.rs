@@ -2,15 +2,15 @@
 //! of one attempt. Those are prepared once for each attempt, so that a second try over a new connection sends the very
 //! same.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{HeaderName, HeaderValue};
 use uuid::{Uuid, fmt::Hyphenated};
 
+use super::{endpoint::Endpoint, fault::Fault, sign::Signer};
 use crate::{
     base::clock::Time,
     config::Webhook,
-    deliver::fault::Fault,
     message::{Id, batch::Batch, header_names::http as names, header_safe},
 };
 
@@ -27,6 +27,7 @@ pub struct Template {
     pub fields: Vec<(Box<str>, HeaderValue)>,
     /// Whether the operator sets the content type, which then wins over that of the publisher.
     sets_content_type: bool,
+    signer: Option<Arc<Signer>>,
 }
 
 /// The request of one attempt.
@@ -47,20 +48,21 @@ pub struct Request<'b> {
 }
 
 /// Name and value of a field. The value is safe to send: without line breaks or other control characters.
-type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
+pub type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
 
 /// An id as text, without an allocation: one that was made is written into an array.
 #[derive(Debug)]
 enum IdText<'b> {
     Given(&'b str),
     Made([u8; Hyphenated::LENGTH]),
+    Escaped(String),
 }
 
 const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
 
 impl Template {
-    /// The requests to `webhook`.
-    pub fn new(webhook: &Webhook) -> Self {
+    /// The requests to `webhook`, which is the `endpoint`.
+    pub fn new(webhook: &Webhook, endpoint: &Endpoint) -> Self {
         let mut fields = Vec::with_capacity(webhook.headers.len() + 1);
         // The operator's headers win over ours; those that must not be touched are refused by the configuration.
         if !webhook.headers.contains_key(names::USER_AGENT) {
@@ -73,6 +75,7 @@ impl Template {
             authority: webhook.url.authority().into(),
             fields,
             sets_content_type: webhook.headers.contains_key(names::CONTENT_TYPE),
+            signer: endpoint.signer.clone(),
         }
     }
 
@@ -84,11 +87,11 @@ impl Template {
     /// be made now.
     ///
     /// [`Failure::Unsendable`]: crate::message::outcome::Failure::Unsendable
-    pub fn prepare<'b>(&self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
+    pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
         let given = || message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
-        Ok(Request {
+        let mut request = Request {
             began,
             target: None,
             body: Cow::Borrowed(&message.payload),
@@ -97,11 +100,25 @@ impl Template {
             subject: header_safe(&message.subject),
             attempt: message.attempts,
             more: Vec::new(),
-        })
+        };
+        // Last, when all is in its place that may be signed.
+        if let Some(signer) = &self.signer {
+            request.sign(signer, SystemTime::now())?;
+        }
+        Ok(request)
     }
 }
 
-impl Request<'_> {
+impl<'b> Request<'b> {
+    fn sign(&mut self, signer: &'b Signer, now: SystemTime) -> Result<(), Fault> {
+        if let Some(escaped) = signer.escaped(self.id.as_bytes()) {
+            self.id = IdText::Escaped(escaped);
+        }
+        let fields = signer.sign(self.id.as_bytes(), &self.body, now)?;
+        self.more.extend(fields.into_iter().flatten());
+        Ok(())
+    }
+
     /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The
     /// length of the body is left to the wire format.
     pub fn each_field(&self, mut put: impl FnMut(&str, &[u8])) {
@@ -133,6 +150,7 @@ impl IdText<'_> {
         match self {
             Self::Given(id) => id.as_bytes(),
             Self::Made(text) => text,
+            Self::Escaped(id) => id.as_bytes(),
         }
     }
 }
