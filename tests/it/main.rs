@@ -30,5 +30,6 @@ mod reading;
 mod servers;
 mod shutdown;
 mod signals;
+mod signing;
 mod supervisor;
 mod telemetry;

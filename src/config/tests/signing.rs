@@ -18,10 +18,7 @@ fn a_key_is_needed_that_can_sign() {
     let missing = mistake("keys.a.until = \"2900-01-01T00:00:00Z\"");
     assert!(missing.starts_with("signing.keys.a.secret_file is missing: "), "{missing}");
     let wrong = mistake("keys.a.secret = \"hunter2\"");
-    assert_eq!(
-        wrong,
-        "signing.keys.a.secret: expected whsec_… or whsk_…, as broadcaster keys new makes them"
-    );
+    assert_eq!(wrong, "signing.keys.a.secret: expected a key that begins with whsec_ or whsk_");
     let name = mistake("keys.A.secret = \"x\"\nscheme = \"slack\"");
     assert!(name.starts_with("signing.keys.A: expected 1 to 64 of a-z, 0-9, _ and -"), "{name}");
     let until = mistake(&format!("keys.a = {{ secret = \"{KEY}\", until = \"tomorrow\" }}"));

@@ -46,7 +46,7 @@ impl SigningSecret {
         Err(if text.starts_with(PUBLIC_PREFIX) {
             "expected the secret key, whsk_…, and not the public one, whpk_…".to_owned()
         } else {
-            "expected whsec_… or whsk_…, as broadcaster keys new makes them".to_owned()
+            "expected a key that begins with whsec_ or whsk_".to_owned()
         })
     }
 
@@ -134,7 +134,7 @@ mod tests {
         let of = |prefix: &str, length: usize| format!("{prefix}{}", BASE64.encode(&vec![7; length]));
         let wrong_pair = of("whsk_", 64);
         for (text, expected) in [
-            ("hunter2", "as broadcaster keys new makes them"),
+            ("hunter2", "begins with whsec_ or whsk_"),
             ("whsec_", "24 to 64 bytes"),
             ("whsec_hunter2!hunter2!hunter2!hunter2!", "24 to 64 bytes"),
             (&of("whsec_", 23), "24 to 64 bytes"),
