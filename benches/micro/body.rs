@@ -2,7 +2,11 @@
 
 use std::hint::black_box;
 
-use broadcaster::{base::clock::Time, deliver::request::Template, message::batch::Batch};
+use broadcaster::{
+    base::clock::Time,
+    deliver::{endpoint::Surroundings, request::Template},
+    message::batch::Batch,
+};
 use criterion::{Criterion, Throughput};
 
 use crate::sample;
@@ -21,7 +25,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("body");
     group.throughput(Throughput::Elements(1));
     for (name, settings) in formats {
-        let template = Template::new(&sample::route_with(settings).webhook);
+        let route = sample::route_with(settings);
+        let template = Template::new(&route.webhook, &Surroundings::default().endpoint(&route));
         group.bench_function(name, |bencher| {
             bencher.iter(|| black_box(template.prepare(black_box(&batch), Time::START).is_ok()));
         });

@@ -4,7 +4,7 @@ use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
     Body, BodyTemplate, Bounds, Breaker, CloudEvents, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls,
-    Proxying, Queue, Retry, Route, Threads, Webhook, WebhookTls, parse::Choice,
+    Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Webhook, WebhookTls, parse::Choice,
 };
 
 impl Config {
@@ -163,6 +163,9 @@ impl TomlWriter {
         self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
         self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
         self.bare("dangerously_accept_any_certificate", accept_any);
+        if let Some(signing) = &webhook.signing {
+            self.signing(&format!("{route}.webhook.signing"), signing);
+        }
     }
 
     fn egress(&mut self, route: &str, webhook: &Webhook) {
@@ -193,6 +196,39 @@ impl TomlWriter {
                 None => self.text("template", source.as_str()),
             }
             self.text("content_type", content_type.to_str().unwrap_or_default());
+        }
+    }
+
+    fn signing(&mut self, section: &str, signing: &Signing) {
+        self.section(section);
+        self.text("scheme", signing.scheme.word());
+        if signing.scheme == Scheme::Custom {
+            let convention = &signing.convention;
+            self.text("header", &convention.header);
+            self.text("signed", &convention.signed);
+            self.text("algorithm", convention.algorithm.word());
+            self.text("encoding", convention.encoding.word());
+            // An empty one is no text that could be read again.
+            let texts = [
+                ("timestamp_header", convention.timestamp_header.as_deref().unwrap_or_default()),
+                ("lead", &convention.lead.to_string()),
+                ("prefix", &convention.prefix),
+                ("separator", convention.separator.as_deref().unwrap_or_default()),
+            ];
+            texts
+                .into_iter()
+                .filter(|(_, text)| !text.is_empty())
+                .for_each(|(key, text)| self.text(key, text));
+        }
+        for key in &signing.keys {
+            self.section(&format!("{section}.keys.{}", key.name));
+            match &key.file {
+                Some(file) => self.path("secret_file", Some(file)),
+                None => self.text("secret", MASK),
+            }
+            if let Some(until) = key.until {
+                self.text("until", humantime::format_rfc3339(until));
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! Webhooks as all lanes share them: how to get to one, and what it takes to be let in there.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
 
 use super::{
     connect::network::{Network, Transport},
     notices::Notices,
+    sign::Signer,
 };
 use crate::{
     base::watched_file::{Watched, WatchedFiles},
@@ -31,6 +32,8 @@ pub struct Endpoint {
     pub header_files: Vec<(HeaderName, Watched<HeaderValue>)>,
     /// What is said about its messages.
     pub notices: Notices,
+    /// What signs its requests; none where they are not signed.
+    pub(super) signer: Option<Arc<Signer>>,
 }
 
 impl Surroundings {
@@ -41,6 +44,7 @@ impl Surroundings {
             transport: self.network.transport(webhook, &self.files),
             header_files: self.header_files(webhook),
             notices: Notices::of(name.clone()),
+            signer: webhook.signing.as_ref().map(|signing| Arc::new(Signer::new(signing, &self.files))),
         }
     }
 

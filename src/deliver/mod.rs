@@ -12,6 +12,7 @@ pub mod notices;
 pub mod patience;
 mod redirect;
 pub mod request;
+pub mod sign;
 
 use std::{
     future::Future,

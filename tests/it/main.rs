@@ -35,5 +35,6 @@ mod rendering;
 mod servers;
 mod shutdown;
 mod signals;
+mod signing;
 mod supervisor;
 mod telemetry;

@@ -21,6 +21,7 @@ mod queue;
 mod rate_limit;
 mod reserved;
 mod retry;
+mod signing;
 mod statuses;
 mod stray;
 mod webhook;
@@ -45,6 +46,10 @@ pub use self::{
     queue::{Bounds, Overflow, Queue},
     rate_limit::RateLimit,
     retry::Retry,
+    signing::{
+        Algorithm, Convention, Encoding, PUBLIC_PREFIX, Part, Pattern, SECRET_PREFIX, SYMMETRIC_PREFIX,
+        Scheme, Signing, SigningKey, SigningSecret,
+    },
     statuses::{Statuses, StatusesError},
     webhook::Webhook,
     webhook_tls::{Authorities, CertifiedPair, ClientIdentity, WebhookTls},

@@ -5,10 +5,10 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
 use super::{
-    Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, WebhookTls, WebhookUrl,
-    WebhookUrlError, body, egress, forward,
+    Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, Signing, WebhookTls,
+    WebhookUrl, WebhookUrlError, body, egress, forward,
     headers::{self, OperatorHeaders},
-    webhook_tls,
+    signing, webhook_tls,
 };
 use crate::config::{
     files, parse,
@@ -52,12 +52,16 @@ pub struct Webhook {
     pub egress: Egress,
     /// `[routes.NAME.webhook.tls]`: whom the webhook has to be, and whom it sees.
     pub tls: WebhookTls,
+    /// `[routes.NAME.webhook.signing]`: how requests are signed. Default: not at all.
+    pub signing: Option<Signing>,
 }
 
 impl Webhook {
-    /// The names of all headers that the operator gives a value to: no publisher's goes beside them.
+    /// The names of all headers that the operator gives a value to, or has signed with: no publisher's goes beside them.
     pub fn sets_headers(&self) -> impl Iterator<Item = &str> {
-        self.headers.keys().chain(self.header_templates.iter().map(|(name, _)| name)).map(HeaderName::as_str)
+        let made = self.header_templates.iter().map(|(name, _)| name);
+        let given = self.headers.keys().chain(made).map(HeaderName::as_str);
+        given.chain(self.signing.iter().flat_map(Signing::header_names))
     }
 }
 
@@ -95,9 +99,13 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     let idle_timeout = at.or("idle_timeout", Duration::from_secs(50), parse::duration);
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
     let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
-    let OperatorHeaders { values, files, templates } = headers?;
     let egress = at.section("egress", |at| egress::read(at, url.as_ref().ok(), proxies));
     let tls = at.section("tls", webhook_tls::read);
+    let signing = at.optional_section("signing", signing::read);
+    if let (Ok(headers), Ok(Some(signing))) = (&headers, &signing) {
+        headers_that_sign(at, headers, signing);
+    }
+    let OperatorHeaders { values, files, templates } = headers?;
     Ok(Webhook {
         url: url?,
         method: method?,
@@ -113,5 +121,24 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
         concurrency: concurrency?,
         egress: egress?,
         tls: tls?,
+        signing: signing?,
     })
+}
+
+/// Says so where a header that the signature sets is set by the operator too.
+fn headers_that_sign(at: &Section<'_>, headers: &OperatorHeaders, signing: &Signing) {
+    for name in signing.header_names() {
+        let is_it = |other: &HeaderName| other.as_str().eq_ignore_ascii_case(name);
+        let table = if headers.templates.iter().any(|(other, _)| is_it(other)) {
+            "header_templates"
+        } else if headers.files.iter().any(|(other, _)| is_it(other)) {
+            "headers_file"
+        } else if headers.values.contains_key(name) {
+            "headers"
+        } else {
+            continue;
+        };
+        let key = format!("{table}.{}", name.to_ascii_lowercase());
+        at.report(&key, "expected another header: webhook.signing sets this one");
+    }
 }

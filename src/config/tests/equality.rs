@@ -98,6 +98,22 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.webhook.egress.ports", ["443", "443,8443"], &[]),
     ("routes.todos.webhook.egress.proxy", ["none", "http://a"], &[]),
     ("routes.todos.webhook.egress.proxy_file", ["DIR/a.url", "DIR/b.url"], &[]),
+    ("routes.todos.webhook.signing.scheme", ["github", "shopify"], SIGNED),
+    ("routes.todos.webhook.signing.header", ["x-a", "x-b"], CUSTOM),
+    ("routes.todos.webhook.signing.timestamp_header", ["x-c", "x-d"], CUSTOM),
+    ("routes.todos.webhook.signing.signed", ["{body}", "{id}.{body}"], CUSTOM),
+    ("routes.todos.webhook.signing.lead", ["a", "{timestamp}"], CUSTOM),
+    ("routes.todos.webhook.signing.prefix", ["a", "b"], CUSTOM),
+    ("routes.todos.webhook.signing.separator", ["a", "b"], CUSTOM),
+    ("routes.todos.webhook.signing.algorithm", ["sha256", "sha512"], CUSTOM),
+    ("routes.todos.webhook.signing.encoding", ["hex", "base64"], CUSTOM),
+    ("routes.todos.webhook.signing.keys.k.secret", ["a", "b"], GITHUB),
+    ("routes.todos.webhook.signing.keys.k.secret_file", ["DIR/a", "DIR/b"], GITHUB),
+    (
+        "routes.todos.webhook.signing.keys.k.until",
+        ["2900-01-01T00:00:00Z", "2900-01-01T00:00:01Z"],
+        &[("routes.todos.webhook.signing.keys.k.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")],
+    ),
     ("routes.todos.queue.messages", ["1", "2"], &[]),
     ("routes.todos.queue.bytes", ["64KiB", "65KiB"], &[]),
     ("routes.todos.queue.overflow", ["drop_newest", "drop_oldest"], &[]),
@@ -129,8 +145,18 @@ const EVENTS: &[(&str, &str)] = &[("routes.todos.webhook.format", "cloudevents")
 
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
+const GITHUB: &[(&str, &str)] = &[("routes.todos.webhook.signing.scheme", "github")];
+
+const SIGNED: &[(&str, &str)] = &[("routes.todos.webhook.signing.keys.k.secret", "a")];
+
+const CUSTOM: &[(&str, &str)] = &[
+    ("routes.todos.webhook.signing.scheme", "custom"),
+    ("routes.todos.webhook.signing.header", "x-a"),
+    ("routes.todos.webhook.signing.keys.k.secret", "a"),
+];
+
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 7] = [
+const MASKED: &[&str] = &[
     "nats.password",
     "nats.password_file",
     "nats.token",
@@ -138,6 +164,7 @@ const MASKED: [&str; 7] = [
     "routes.todos.webhook.headers.x-token",
     "routes.todos.webhook.headers_file.x-token",
     "routes.todos.webhook.header_templates.x-token",
+    "routes.todos.webhook.signing.keys.k.secret",
 ];
 
 #[test]
@@ -149,7 +176,7 @@ fn a_difference_in_any_setting_makes_two_configurations_unequal_and_is_printed()
     let folder = files();
     for &(key, [value, other], needed) in SETTINGS {
         let [before, same, after] =
-            [value, value, other].map(|value| load_with(&folder, &[&[(key, value)], needed].concat()));
+            [value, value, other].map(|value| load_with(&folder, &[needed, &[(key, value)]].concat()));
         assert!(before == same, "{key} = {value} is not equal to itself");
         assert!(before != after, "{key} = {value} is equal to {key} = {other}");
         let told = before.to_toml() != after.to_toml();

@@ -6,7 +6,7 @@ mod address;
 pub mod forward;
 mod made_headers;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{HeaderName, HeaderValue};
 use uuid::{Uuid, fmt::Hyphenated};
@@ -21,6 +21,7 @@ use super::{
     endpoint::Endpoint,
     fault::Fault,
     notices::Notices,
+    sign::Signer,
 };
 use crate::{
     base::clock::Time,
@@ -50,6 +51,7 @@ pub struct Template {
     notices: Notices,
     /// How bodies are made, where they are not payloads.
     format: Option<Format>,
+    signer: Option<Arc<Signer>>,
 }
 
 /// The request of one attempt.
@@ -70,13 +72,14 @@ pub struct Request<'b> {
 }
 
 /// Name and value of a field. The value is safe to send: without line breaks or other control characters.
-pub(super) type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
+pub type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
 
 /// An id as text, without an allocation: one that was made is written into an array.
 #[derive(Debug)]
 enum IdText<'b> {
     Given(&'b str),
     Made([u8; Hyphenated::LENGTH]),
+    Escaped(String),
 }
 
 const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
@@ -104,6 +107,7 @@ impl Template {
             forward: Forward::to(webhook),
             notices: endpoint.notices.clone(),
             format: Format::of(&webhook.body),
+            signer: endpoint.signer.clone(),
         }
     }
 
@@ -130,7 +134,7 @@ impl Template {
         if !message.headers.is_empty() {
             self.forward(&message.headers, events, began, &mut more);
         }
-        Ok(Request {
+        let mut request = Request {
             began,
             target: self.address.as_ref().map(|address| address.target(message, began)).transpose()?,
             body,
@@ -139,7 +143,12 @@ impl Template {
             subject: header_safe(&message.subject),
             attempt: message.attempts,
             more,
-        })
+        };
+        // Last, when all is in its place that may be signed.
+        if let Some(signer) = &self.signer {
+            request.sign(signer, SystemTime::now())?;
+        }
+        Ok(request)
     }
 
     /// Adds those of the publisher's headers that are allowed to `fields`.
@@ -156,7 +165,16 @@ impl Template {
     }
 }
 
-impl Request<'_> {
+impl<'b> Request<'b> {
+    fn sign(&mut self, signer: &'b Signer, now: SystemTime) -> Result<(), Fault> {
+        if let Some(escaped) = signer.escaped(self.id.as_bytes()) {
+            self.id = IdText::Escaped(escaped);
+        }
+        let fields = signer.sign(self.id.as_bytes(), &self.body, now)?;
+        self.more.extend(fields.into_iter().flatten());
+        Ok(())
+    }
+
     /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The
     /// length of the body is left to the wire format.
     pub fn each_field(&self, mut put: impl FnMut(&str, &[u8])) {
@@ -188,6 +206,7 @@ impl IdText<'_> {
         match self {
             Self::Given(id) => id.as_bytes(),
             Self::Made(text) => text,
+            Self::Escaped(id) => id.as_bytes(),
         }
     }
 }
