@@ -47,8 +47,8 @@ pub use self::{
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     route::{
-        Bounds, Breaker, DeadLetter, DeliverPolicy, Forward, Jetstream, Method, Overflow, Queue, RateLimit,
-        Retry, Route, Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
+        Answer, Bounds, Breaker, DeadLetter, DeliverPolicy, Forward, Jetstream, Method, Overflow, Queue,
+        RateLimit, Retry, Route, Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
     },
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},

@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 69] = [
+const SETTINGS: [Setting; 73] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -82,6 +82,10 @@ const SETTINGS: [Setting; 69] = [
     ("routes.todos.breaker.ramp", ["1s", "2s"], &[]),
     ("routes.todos.dead_letter.subject", ["dead.a", "dead.b"], &[]),
     ("routes.todos.dead_letter.stream", ["A", "B"], &[]),
+    ("routes.todos.answer.reply", ["false", "true"], &[]),
+    ("routes.todos.answer.publish", ["answers.a", "answers.b"], &[]),
+    ("routes.todos.answer.verdict", ["false", "true"], &[]),
+    ("routes.todos.answer.limit", ["64KiB", "65KiB"], &[]),
     ("routes.todos.dead_letter.create", ["false", "true"], &[("routes.todos.dead_letter.stream", "A")]),
 ];
 

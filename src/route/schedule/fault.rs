@@ -31,6 +31,7 @@ impl Fault {
         let status = match failure {
             Failure::Local => return Self::Ours,
             Failure::Unsendable => return Self::Unsendable,
+            Failure::AskedAgain => return Self::Message,
             Failure::Status(status) => status,
             _ => return Self::Down,
         };
