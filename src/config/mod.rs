@@ -47,7 +47,7 @@ pub use self::{
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     route::{
-        Algorithm, Attribute, Authorities, Body, BodyTemplate, Bounds, Breaker, CertifiedPair,
+        Algorithm, Answer, Attribute, Authorities, Body, BodyTemplate, Bounds, Breaker, CertifiedPair,
         ClientIdentity, CloudEventMode, CloudEvents, Convention, DeadLetter, DeliverPolicy, Egress, Encoding,
         Forward, HeaderTemplate, Jetstream, Method, NamedProxy, Overflow, PUBLIC_PREFIX, Part, Pattern,
         ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError, ProxyVariables, Proxying, Queue, RateLimit, Retry,
