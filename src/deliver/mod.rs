@@ -7,6 +7,7 @@ pub mod connect;
 pub mod endpoint;
 pub mod fault;
 pub mod h1;
+pub mod login;
 pub mod patience;
 mod redirect;
 pub mod request;

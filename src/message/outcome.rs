@@ -62,11 +62,13 @@ pub enum Failure {
     Local,
     /// No request can be made of the message, as the route is configured. The webhook was not asked.
     Unsendable,
+    /// There was nothing to log in with, or the webhook did not take the token any more and another one is fetched.
+    Login,
 }
 
 impl Failure {
     /// The failures that are not a status, in the order in which they are counted.
-    pub const TRANSPORT: [Self; 8] = [
+    pub const TRANSPORT: [Self; 9] = [
         Self::Timeout,
         Self::Dns,
         Self::Connect,
@@ -75,6 +77,7 @@ impl Failure {
         Self::Protocol,
         Self::Local,
         Self::Unsendable,
+        Self::Login,
     ];
 
     /// The index in [`Failure::TRANSPORT`]; none for a status.
@@ -90,6 +93,7 @@ impl Failure {
             Self::Protocol => Some(5),
             Self::Local => Some(6),
             Self::Unsendable => Some(7),
+            Self::Login => Some(8),
         }
     }
 
@@ -114,6 +118,7 @@ impl Failure {
             Self::Protocol => "protocol".into(),
             Self::Local => "local".into(),
             Self::Unsendable => "unsendable".into(),
+            Self::Login => "login".into(),
         }
     }
 

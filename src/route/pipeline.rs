@@ -273,7 +273,8 @@ impl<D: Deliver + 'static> Pipeline<D> {
         let (health, is_slowed) = (&self.health, || self.schedule.borrow().is_slowed());
         match (attempt, wait) {
             (Attempt::Delivered { .. }, _) => health.succeeded(now, is_slowed),
-            // Of the webhook it tells nothing.
+            // Of the webhook these tell nothing, and who fetches tokens says what is to be said.
+            (Attempt::Failed { failure: Failure::Login, .. }, _) => {}
             (Attempt::Failed { failure: Failure::Unsendable, cause, .. }, _) => {
                 health.rejected(Failure::Unsendable, cause.as_ref(), now);
             }

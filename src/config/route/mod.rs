@@ -1,6 +1,7 @@
 //! `[routes.NAME]`: one way from one source to one webhook. Each section of it has its own file: the type, its defaults
 //! and how it is read.
 
+mod auth;
 mod breaker;
 mod checks;
 mod dead_letter;
@@ -19,6 +20,7 @@ mod webhook_url;
 use std::num::NonZeroUsize;
 
 pub use self::{
+    auth::{Basic, ClientAuth, Oauth2, WebhookAuth},
     breaker::Breaker,
     dead_letter::DeadLetter,
     jetstream::{DeliverPolicy, Jetstream},

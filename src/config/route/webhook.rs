@@ -2,10 +2,10 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, header::AUTHORIZATION};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{WebhookUrl, WebhookUrlError, headers};
+use super::{WebhookAuth, WebhookUrl, WebhookUrlError, auth, headers};
 use crate::config::{
     files, parse,
     reader::{Reported, Section},
@@ -23,6 +23,8 @@ pub struct Webhook {
     /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
     /// marked sensitive. Default: none.
     pub headers: HeaderMap,
+    /// `[routes.NAME.webhook.auth]`: what broadcaster logs in with. Default: nothing.
+    pub auth: Option<WebhookAuth>,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
     /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
@@ -55,6 +57,11 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
     let headers = headers::read(at);
+    let auth = at.optional_section("auth", auth::read);
+    let names_header = headers.as_ref().is_ok_and(|headers| headers.contains_key(AUTHORIZATION));
+    if auth.as_ref().is_ok_and(Option::is_some) && names_header {
+        at.report("auth", "expected no header authorization in webhook.headers beside it: both log in");
+    }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
     let limit = timeout.unwrap_or(Duration::MAX);
@@ -69,6 +76,7 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     Ok(Webhook {
         url: url?,
         headers: headers?,
+        auth: auth?,
         timeout: timeout?,
         connect_timeout: connect_timeout?,
         idle_timeout: idle_timeout?,
@@ -78,7 +86,7 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     })
 }
 
-fn tls(at: &Section<'_>) -> Result<WebhookTls, Reported> {
+pub(super) fn tls(at: &Section<'_>) -> Result<WebhookTls, Reported> {
     let file = at.optional("ca_file", |value| files::named_by(value, files::authorities));
     let system_roots = at.or("system_roots", true, parse::switch);
     if let (Ok(None), Ok(false)) = (&file, system_roots) {

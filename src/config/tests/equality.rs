@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 66] = [
+const SETTINGS: [Setting; 81] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -46,6 +46,29 @@ const SETTINGS: [Setting; 66] = [
     ("routes.todos.webhook.url_file", ["DIR/a.url", "DIR/b.url"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
     ("routes.todos.webhook.headers_file.x-token", ["DIR/a", "DIR/b"], &[]),
+    (
+        "routes.todos.webhook.auth.basic.user",
+        ["a", "b"],
+        &[("routes.todos.webhook.auth.basic.password", "x")],
+    ),
+    ("routes.todos.webhook.auth.basic.password", ["a", "b"], USER),
+    ("routes.todos.webhook.auth.basic.password_file", ["DIR/a", "DIR/b"], USER),
+    ("routes.todos.webhook.auth.bearer.token", ["a", "b"], &[]),
+    ("routes.todos.webhook.auth.bearer.token_file", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.auth.oauth2.token_url", ["https://a/", "https://b/"], &[CLIENT[1]]),
+    ("routes.todos.webhook.auth.oauth2.client_id", ["a", "b"], &[CLIENT[0]]),
+    ("routes.todos.webhook.auth.oauth2.client_secret", ["a", "b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.client_secret_file", ["DIR/a", "DIR/b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.client_auth", ["basic", "body"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.scope", ["a", "a b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.audience", ["a", "b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.parameters.x", ["a", "b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.tls.ca_file", ["DIR/a.pem", "DIR/b.pem"], &CLIENT),
+    (
+        "routes.todos.webhook.auth.oauth2.tls.system_roots",
+        ["true", "false"],
+        &[CLIENT[0], CLIENT[1], ("routes.todos.webhook.auth.oauth2.tls.ca_file", "DIR/a.pem")],
+    ),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -82,16 +105,30 @@ const SETTINGS: [Setting; 66] = [
     ("routes.todos.dead_letter.create", ["false", "true"], &[("routes.todos.dead_letter.stream", "A")]),
 ];
 
+const USER: &[(&str, &str)] = &[("routes.todos.webhook.auth.basic.user", "x")];
+
+const CLIENT: [(&str, &str); 2] = [
+    ("routes.todos.webhook.auth.oauth2.token_url", "https://login/"),
+    ("routes.todos.webhook.auth.oauth2.client_id", "x"),
+];
+
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 6] = [
+const MASKED: [&str; 13] = [
     "nats.password",
     "nats.password_file",
     "nats.token",
     "nats.token_file",
     "routes.todos.webhook.headers.x-token",
     "routes.todos.webhook.headers_file.x-token",
+    "routes.todos.webhook.auth.basic.password",
+    "routes.todos.webhook.auth.basic.password_file",
+    "routes.todos.webhook.auth.bearer.token",
+    "routes.todos.webhook.auth.bearer.token_file",
+    "routes.todos.webhook.auth.oauth2.client_secret",
+    "routes.todos.webhook.auth.oauth2.client_secret_file",
+    "routes.todos.webhook.auth.oauth2.parameters.x",
 ];
 
 #[test]
@@ -120,6 +157,7 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
+        ("routes.todos.webhook.auth.bearer.token_file", "a", "b"),
     ] {
         let folder = files();
         let path = format!("DIR/{file}");

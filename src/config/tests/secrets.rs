@@ -9,7 +9,7 @@ use crate::config::{NatsAuth, NatsUrl, load};
 const SECRET: &str = "s3cret";
 
 /// Every key that holds a secret, or that a secret is likely to be put into by mistake.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 25] = [
     "nats.url",
     "nats.password",
     "nats.password_file",
@@ -26,6 +26,15 @@ const KEYS: [&str; 16] = [
     "routes.todos.webhook.headers.authorization",
     "routes.todos.webhook.tls.ca_file",
     "routes.todos.webhook",
+    "routes.todos.webhook.auth",
+    "routes.todos.webhook.auth.basic.password",
+    "routes.todos.webhook.auth.basic.password_file",
+    "routes.todos.webhook.auth.bearer.token",
+    "routes.todos.webhook.auth.bearer.token_file",
+    "routes.todos.webhook.auth.oauth2.token_url",
+    "routes.todos.webhook.auth.oauth2.client_secret",
+    "routes.todos.webhook.auth.oauth2.client_secret_file",
+    "routes.todos.webhook.auth.oauth2.parameters.x",
 ];
 
 #[test]
@@ -241,7 +250,7 @@ fn webhook_urls_are_http_with_a_host_and_no_login_or_fragment() {
     assert_eq!(
         url("https://u:p@example.com/"),
         format!(
-            "routes.default.webhook.url: expected no user or password in the URL: set webhook.headers.authorization \
+            "routes.default.webhook.url: expected no user or password in the URL: set webhook.auth.basic \
              {place}"
         )
     );

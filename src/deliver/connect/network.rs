@@ -12,7 +12,7 @@ use crate::{
         clock::Time,
         network::resolver::{Name, Resolver},
     },
-    config::Webhook,
+    config::{Webhook, WebhookTls, WebhookUrl},
 };
 
 /// The network as the process sees it.
@@ -49,13 +49,18 @@ pub(super) enum Place {
 impl Network {
     /// How to get to `webhook`.
     pub fn transport(&self, webhook: &Webhook) -> Transport {
+        self.transport_to(&webhook.url, &webhook.tls)
+    }
+
+    /// How to get to `url`, trusting whom `tls` says.
+    pub fn transport_to(&self, url: &WebhookUrl, tls: &WebhookTls) -> Transport {
         Transport {
-            place: match webhook.url.host() {
+            place: match url.host() {
                 Host::Ipv4(address) => Place::Address((*address).into()),
                 Host::Ipv6(address) => Place::Address((*address).into()),
                 Host::Domain(name) => Place::Named(self.resolver.name(name)),
             },
-            tls: webhook.url.server_name().map(|name| (self.trust.client_config(&webhook.tls), name.clone())),
+            tls: url.server_name().map(|name| (self.trust.client_config(tls), name.clone())),
             shortage: Arc::clone(&self.shortage),
         }
     }

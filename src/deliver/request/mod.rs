@@ -2,7 +2,7 @@
 //! of one attempt. Those are prepared once for each attempt, so that a second try over a new connection sends the very
 //! same.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
 use uuid::{Uuid, fmt::Hyphenated};
@@ -10,7 +10,10 @@ use uuid::{Uuid, fmt::Hyphenated};
 use crate::{
     base::clock::Time,
     config::Webhook,
-    deliver::fault::Fault,
+    deliver::{
+        fault::Fault,
+        login::{Credential, Login},
+    },
     message::{Id, batch::Batch, header_names::http as names, header_safe},
 };
 
@@ -27,6 +30,8 @@ pub struct Template {
     pub fields: Vec<(Box<str>, HeaderValue)>,
     /// Whether the operator sets the content type, which then wins over that of the publisher.
     sets_content_type: bool,
+    /// What the webhook is logged in to with, where that may change.
+    login: Option<Login>,
 }
 
 /// The request of one attempt.
@@ -44,6 +49,8 @@ pub struct Request<'b> {
     attempt: u32,
     /// What only some messages, or the requests of some routes, have.
     more: Vec<Field<'b>>,
+    /// What it logs in with, where that is not among the fields of all.
+    credential: Option<Arc<Credential>>,
 }
 
 /// Name and value of a field. The value is safe to send: without line breaks or other control characters.
@@ -59,20 +66,23 @@ enum IdText<'b> {
 const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
 
 impl Template {
-    /// The requests to `webhook`.
-    pub fn new(webhook: &Webhook) -> Self {
+    /// The requests to `webhook`, which log in by `login`.
+    pub fn new(webhook: &Webhook, login: Option<&Login>) -> Self {
         let mut fields = Vec::with_capacity(webhook.headers.len() + 1);
         // The operator's headers win over ours; those that must not be touched are refused by the configuration.
         if !webhook.headers.contains_key(names::USER_AGENT) {
             fields.push((names::USER_AGENT.into(), HeaderValue::from_static(USER_AGENT)));
         }
         fields.extend(webhook.headers.iter().map(|(name, value)| (in_usual_case(name), value.clone())));
+        let fixed = login.and_then(Login::fixed);
+        fields.extend(fixed.map(|header| (names::AUTHORIZATION.into(), header.clone())));
         Self {
             method: "POST",
             target: webhook.url.path_and_query().into(),
             authority: webhook.url.authority().into(),
             fields,
             sets_content_type: webhook.headers.contains_key(names::CONTENT_TYPE),
+            login: login.filter(|_| fixed.is_none()).cloned(),
         }
     }
 
@@ -97,7 +107,17 @@ impl Template {
             subject: header_safe(&message.subject),
             attempt: message.attempts,
             more: Vec::new(),
+            credential: self.login.as_ref().map(Login::credential).transpose()?,
         })
+    }
+
+    /// What the answer `status` to `request` at `now` comes to, where it is about a token that is exchanged now: no refusal.
+    pub fn login_fault(&self, request: &Request<'_>, status: u16, now: Time) -> Option<Fault> {
+        const UNAUTHORIZED: u16 = 401;
+        if status != UNAUTHORIZED {
+            return None;
+        }
+        self.login.as_ref()?.refused(request.credential.as_ref()?, now)
     }
 }
 
@@ -107,6 +127,9 @@ impl Request<'_> {
     pub fn each_field(&self, mut put: impl FnMut(&str, &[u8])) {
         if let Some(content_type) = &self.content_type {
             put(names::CONTENT_TYPE, content_type);
+        }
+        if let Some(credential) = &self.credential {
+            put(names::AUTHORIZATION, credential.header.as_bytes());
         }
         put(names::WEBHOOK_ID, self.id.as_bytes());
         put(names::SUBJECT, self.subject.as_bytes());
