@@ -13,7 +13,16 @@ pub(crate) fn message() -> Message {
 
 /// A route that has nothing set but its webhook.
 pub(crate) fn route() -> Route {
+    route_with(&[])
+}
+
+/// The same with these settings.
+pub(crate) fn route_with(settings: &[(&str, &str)]) -> Route {
     let env = vec![("WEBHOOK_URL".into(), "https://hooks.example.com/todos".into())];
-    let config = config::load(Sources { env, ..Sources::default() }).expect("a good configuration");
+    let flag = |(key, value): &(&str, &str)| {
+        (format!("routes.default.{key}"), (*value).to_owned(), "--set".to_owned())
+    };
+    let flags = settings.iter().map(flag).collect();
+    let config = config::load(Sources { env, flags, ..Sources::default() }).expect("a good configuration");
     config.routes.into_iter().next().expect("a route")
 }

@@ -80,8 +80,11 @@ impl TokenServer {
         let request = request(&self.settings, secret.as_ref())?;
         let fault = |cause: &str| Fault::new(Failure::Login, cause);
         let answered = post::post(&self.connector, url, request).await;
-        let (status, body) = answered
-            .map_err(|failed| fault(failed.cause.as_deref().unwrap_or("the server does not answer")))?;
+        let (status, body) = answered.map_err(|failed| {
+            // The words are those for webhooks, whose settings stand elsewhere.
+            let cause = failed.cause.as_deref().unwrap_or("the server does not answer");
+            fault(&cause.replace("webhook.tls.", "webhook.auth.oauth2.tls."))
+        })?;
         read(status, &body).map_err(|problem| {
             let shows_secret = secret.is_some_and(|secret| problem.contains(secret.expose_secret()));
             let problem = if shows_secret { "with an error that shows the secret" } else { &problem };

@@ -3,6 +3,7 @@
 use testkit::{
     metrics::Metrics,
     stage::Stage,
+    tls::Authority,
     token_server::TokenServer,
     webhook::{Reply, Webhook},
 };
@@ -106,4 +107,29 @@ async fn what_is_no_token_is_told_and_bounded() {
         hook.wait_delivered(1, SOON).await;
         assert_eq!(hook.requests()[0].header("authorization"), "Bearer t");
     }
+}
+
+#[tokio::test]
+async fn a_token_server_is_trusted_by_its_own_authorities() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let file = authority.write_to(folder.path());
+    let (server, hook) = (Webhook::start_tls(&authority.issue_loopback()), Webhook::start());
+    server.answer(Reply::status(200).body(r#"{"access_token":"t","expires_in":600}"#));
+    let auth = |daemon: testkit::daemon::Daemon| {
+        let key = "webhook.auth.oauth2";
+        daemon.route(&format!("{key}.token_url"), &server.url()).route(&format!("{key}.client_id"), "c")
+    };
+    let strange = Stage::set(&hook.url(), auth).await;
+    let line = strange.daemon.wait_log(LACKING, SOON).await;
+    assert!(line.contains("name it by webhook.auth.oauth2.tls.ca_file"), "{line}");
+    assert_eq!(server.received(), 0, "a stranger was told the client");
+    let ca = file.to_str().unwrap().to_owned();
+    let mut known =
+        Stage::set(&hook.url(), |daemon| auth(daemon).route("webhook.auth.oauth2.tls.ca_file", &ca)).await;
+    known.publish("1").await;
+    hook.wait_delivered(1, SOON).await;
+    assert_eq!(hook.requests()[0].header("authorization"), "Bearer t");
+    assert_eq!(server.requests()[0].text(), "grant_type=client_credentials&client_id=c");
+    assert_eq!(known.close().await.delivered, 1);
 }
