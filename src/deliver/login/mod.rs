@@ -10,7 +10,7 @@ mod post;
 pub mod readiness;
 mod renewal;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use secrecy::ExposeSecret as _;
@@ -22,7 +22,7 @@ use crate::{
         clock::{Clock, Time},
         watched_file::{Watched, WatchedFiles},
     },
-    config::{Oauth2, RouteName, SecretText, WebhookAuth},
+    config::{Oauth2, RouteName, SecretFile, SecretText, WebhookAuth},
     message::outcome::Failure,
 };
 
@@ -72,14 +72,6 @@ impl Login {
         network: &Network,
         clock: Clock,
     ) -> Self {
-        let of_file =
-            |header: HeaderValue,
-             file,
-             read: Box<dyn Fn(&_) -> Result<HeaderValue, String> + Send + Sync>| {
-                Kind::InFile(
-                    files.watch(file, Credential::from(header), move |path| read(path).map(Credential::from)),
-                )
-            };
         Self(Arc::new(match auth {
             WebhookAuth::Basic(basic) => {
                 let header = basic.header(basic.password.secret().expose_secret());
@@ -87,7 +79,7 @@ impl Login {
                     SecretText::Inline(_) => Kind::Fixed(header),
                     SecretText::InFile(file) => {
                         let basic = basic.clone();
-                        of_file(header, &file.path, Box::new(move |path| basic.header_of(path)))
+                        in_file(files, file, header, move |path| basic.header_of(path))
                     }
                 }
             }
@@ -96,7 +88,7 @@ impl Login {
                     WebhookAuth::bearer(token.secret()).expect("the configuration has checked the token");
                 match token {
                     SecretText::Inline(_) => Kind::Fixed(header),
-                    SecretText::InFile(file) => of_file(header, &file.path, Box::new(WebhookAuth::bearer_of)),
+                    SecretText::InFile(file) => in_file(files, file, header, WebhookAuth::bearer_of),
                 }
             }
             WebhookAuth::Oauth2(settings) => Kind::Fetched(Keeper::start(
@@ -165,6 +157,16 @@ impl Login {
             }
         }
     }
+}
+
+/// The header that `read` makes of `file`, which made `first` of it before.
+fn in_file(
+    files: &WatchedFiles,
+    file: &SecretFile,
+    first: HeaderValue,
+    read: impl Fn(&Path) -> Result<HeaderValue, String> + Send + Sync + 'static,
+) -> Kind {
+    Kind::InFile(files.watch(&file.path, first.into(), move |path| read(path).map(Credential::from)))
 }
 
 /// Where the tokens of `settings` come from. Its connections are made as those to webhooks are.
