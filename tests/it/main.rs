@@ -22,6 +22,7 @@ mod intake_reading;
 mod invariants;
 mod kit;
 mod load;
+mod login;
 mod memory;
 mod nats_auth;
 mod nats_faults;

@@ -2,6 +2,7 @@
 //! and how it is read.
 
 mod answer;
+mod auth;
 mod body;
 mod breaker;
 mod checks;
@@ -33,6 +34,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 pub use self::{
     answer::Answer,
+    auth::{Basic, ClientAuth, Oauth2, WebhookAuth},
     body::{Body, BodyTemplate},
     breaker::Breaker,
     cloud_events::{Attribute, CloudEventMode, CloudEvents},

@@ -31,6 +31,15 @@ const KEYS: &[&str] = &[
     "routes.todos.webhook.signing.keys.k.secret_file",
     "routes.todos.webhook.signing.keys.k",
     "routes.todos.webhook",
+    "routes.todos.webhook.auth",
+    "routes.todos.webhook.auth.basic.password",
+    "routes.todos.webhook.auth.basic.password_file",
+    "routes.todos.webhook.auth.bearer.token",
+    "routes.todos.webhook.auth.bearer.token_file",
+    "routes.todos.webhook.auth.oauth2.token_url",
+    "routes.todos.webhook.auth.oauth2.client_secret",
+    "routes.todos.webhook.auth.oauth2.client_secret_file",
+    "routes.todos.webhook.auth.oauth2.parameters.x",
 ];
 
 #[test]
@@ -247,7 +256,7 @@ fn webhook_urls_are_http_with_a_host_and_no_login_or_fragment() {
     assert_eq!(
         url("https://u:p@example.com/"),
         format!(
-            "routes.default.webhook.url: expected no user or password in the URL: set webhook.headers.authorization \
+            "routes.default.webhook.url: expected no user or password in the URL: set webhook.auth.basic \
              {place}"
         )
     );
