@@ -9,6 +9,7 @@ mod dead_letters;
 mod delivery;
 mod documents;
 mod durable;
+mod egress;
 mod fault;
 mod hand_over;
 mod http1;

@@ -119,6 +119,7 @@ async fn everything_is_there_at_0_from_the_start() {
         "protocol",
         "local",
         "unsendable",
+        "proxy",
     ] {
         assert_zero("broadcaster_webhook_requests_total", &[("code", code)]);
     }
