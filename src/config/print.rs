@@ -3,8 +3,8 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Proxying, Queue, Retry, Route,
-    Threads, Webhook, WebhookTls, parse::Choice,
+    Body, BodyTemplate, Bounds, Breaker, CloudEvents, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls,
+    Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Webhook, WebhookTls, parse::Choice,
 };
 
 impl Config {
@@ -55,6 +55,10 @@ impl TomlWriter {
         self.bare(key, toml::Value::from(value.to_string()));
     }
 
+    fn list(&mut self, key: &str, items: impl Iterator<Item: Into<toml::Value>>) {
+        self.bare(key, toml::Value::Array(items.map(Into::into).collect()));
+    }
+
     fn duration(&mut self, key: &str, value: Duration) {
         self.text(key, humantime::format_duration(value));
     }
@@ -95,6 +99,9 @@ impl TomlWriter {
         self.section(&name);
         self.text("subject", &route.subject);
         self.text("queue_group", &route.queue_group);
+        if let Some(filter) = &route.filter {
+            self.text("filter", filter.as_str());
+        }
         if let Some(jetstream) = &route.jetstream {
             self.jetstream(&name, jetstream);
         }
@@ -115,11 +122,23 @@ impl TomlWriter {
                 self.bare("create", dead_letter.create);
             }
         }
+        if let Some(answer) = &route.answer {
+            self.section(&format!("{name}.answer"));
+            self.bare("reply", answer.reply);
+            if let Some(subject) = &answer.publish {
+                self.text("publish", subject);
+            }
+            self.bare("verdict", answer.verdict);
+            self.text("limit", size(answer.limit));
+        }
     }
 
     fn webhook(&mut self, route: &str, webhook: &Webhook) {
         self.section(&format!("{route}.webhook"));
         self.text("url", &webhook.url);
+        self.text("method", webhook.method.as_str());
+        self.list("forward", webhook.forward.patterns());
+        self.body(&webhook.body);
         self.duration("timeout", webhook.timeout);
         self.duration("connect_timeout", webhook.connect_timeout);
         self.duration("idle_timeout", webhook.idle_timeout);
@@ -132,6 +151,19 @@ impl TomlWriter {
             // Quoted, since not every header's name is a bare key; none has a quote or a backslash in it.
             self.text(&format!("\"{name}\""), MASK);
         }
+        if !webhook.header_templates.is_empty() {
+            self.section(&format!("{route}.webhook.header_templates"));
+        }
+        for (name, _) in &webhook.header_templates {
+            self.text(&format!("\"{name}\""), MASK);
+        }
+        if let Body::CloudEvents(CloudEvents { mode, attributes }) = &webhook.body {
+            self.section(&format!("{route}.webhook.cloudevents"));
+            self.text("mode", mode.word());
+            for (attribute, source) in attributes {
+                self.text(attribute.name(), source.as_str());
+            }
+        }
         self.egress(route, webhook);
         let WebhookTls { ca, system_roots, client, accept_any } = &webhook.tls;
         self.section(&format!("{route}.webhook.tls"));
@@ -140,6 +172,9 @@ impl TomlWriter {
         self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
         self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
         self.bare("dangerously_accept_any_certificate", accept_any);
+        if let Some(signing) = &webhook.signing {
+            self.signing(&format!("{route}.webhook.signing"), signing);
+        }
     }
 
     fn egress(&mut self, route: &str, webhook: &Webhook) {
@@ -162,6 +197,50 @@ impl TomlWriter {
         }
     }
 
+    fn body(&mut self, body: &Body) {
+        self.text("format", body.word());
+        if let Body::Template(BodyTemplate { source, file, content_type }) = body {
+            match file {
+                Some(file) => self.path("template_file", Some(file)),
+                None => self.text("template", source.as_str()),
+            }
+            self.text("content_type", content_type.to_str().unwrap_or_default());
+        }
+    }
+
+    fn signing(&mut self, section: &str, signing: &Signing) {
+        self.section(section);
+        self.text("scheme", signing.scheme.word());
+        if signing.scheme == Scheme::Custom {
+            let convention = &signing.convention;
+            self.text("header", &convention.header);
+            self.text("signed", &convention.signed);
+            self.text("algorithm", convention.algorithm.word());
+            self.text("encoding", convention.encoding.word());
+            // An empty one is no text that could be read again.
+            let texts = [
+                ("timestamp_header", convention.timestamp_header.as_deref().unwrap_or_default()),
+                ("lead", &convention.lead.to_string()),
+                ("prefix", &convention.prefix),
+                ("separator", convention.separator.as_deref().unwrap_or_default()),
+            ];
+            texts
+                .into_iter()
+                .filter(|(_, text)| !text.is_empty())
+                .for_each(|(key, text)| self.text(key, text));
+        }
+        for key in &signing.keys {
+            self.section(&format!("{section}.keys.{}", key.name));
+            match &key.file {
+                Some(file) => self.path("secret_file", Some(file)),
+                None => self.text("secret", MASK),
+            }
+            if let Some(until) = key.until {
+                self.text("until", humantime::format_rfc3339(until));
+            }
+        }
+    }
+
     fn queue(&mut self, route: &str, queue: &Queue) {
         self.section(&format!("{route}.queue"));
         self.bounds(queue.bounds);
@@ -177,8 +256,7 @@ impl TomlWriter {
         self.bare("multiplier", format!("{:?}", retry.multiplier));
         self.text("jitter", retry.jitter.word());
         self.bounds(retry.bounds);
-        let statuses: toml::Value = retry.statuses.items().collect::<Vec<_>>().into();
-        self.bare("statuses", statuses);
+        self.list("statuses", retry.statuses.items());
     }
 
     fn jetstream(&mut self, route: &str, jetstream: &Jetstream) {

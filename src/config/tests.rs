@@ -10,6 +10,7 @@ mod printing;
 mod rules;
 mod secrets;
 mod shipped;
+mod signing;
 mod subjects;
 mod twins;
 mod unread;

@@ -1,7 +1,18 @@
 //! Webhooks as all lanes share them: how to get to one, and what it takes to be let in there.
 
-use super::connect::network::{Network, Transport};
-use crate::{base::watched_file::WatchedFiles, config::Webhook};
+use std::{path::PathBuf, sync::Arc};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{
+    connect::network::{Network, Transport},
+    notices::Notices,
+    sign::Signer,
+};
+use crate::{
+    base::watched_file::{Watched, WatchedFiles},
+    config::{Route, Webhook, header_in_file},
+};
 
 /// What the webhooks of a process have in common: the network, and the files that settings name.
 #[derive(Debug, Default)]
@@ -17,11 +28,31 @@ pub struct Surroundings {
 pub struct Endpoint {
     /// How the bytes of a request get there.
     pub transport: Transport,
+    /// The headers whose values stand in files.
+    pub header_files: Vec<(HeaderName, Watched<HeaderValue>)>,
+    /// What is said about its messages.
+    pub notices: Notices,
+    /// What signs its requests; none where they are not signed.
+    pub(super) signer: Option<Arc<Signer>>,
 }
 
 impl Surroundings {
-    /// The webhook with these settings.
-    pub fn endpoint(&self, webhook: &Webhook) -> Endpoint {
-        Endpoint { transport: self.network.transport(webhook, &self.files) }
+    /// The webhook of a route with these settings.
+    pub fn endpoint(&self, route: &Route) -> Endpoint {
+        let Route { name, webhook, .. } = route;
+        Endpoint {
+            transport: self.network.transport(webhook, &self.files),
+            header_files: self.header_files(webhook),
+            notices: Notices::of(name.clone()),
+            signer: webhook.signing.as_ref().map(|signing| Arc::new(Signer::new(signing, &self.files))),
+        }
+    }
+
+    fn header_files(&self, webhook: &Webhook) -> Vec<(HeaderName, Watched<HeaderValue>)> {
+        let watch = |(name, path): &(HeaderName, PathBuf)| {
+            let first = webhook.headers.get(name)?.clone();
+            Some((name.clone(), self.files.watch(path, first, header_in_file)))
+        };
+        webhook.header_files.iter().filter_map(watch).collect()
     }
 }

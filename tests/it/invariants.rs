@@ -74,11 +74,13 @@ fn libraries_stay_where_they_belong() {
     only("async_nats", &["cli/check/source.rs", "nats/library.rs", "source/", "dead_letter/store.rs"]);
     only("hyper", &["control/server/", "cli/health.rs"]);
     only("hyper_util", &["control/server/", "cli/health.rs"]);
+    only("minijinja", &["expression/"]);
     only("httparse", &["deliver/h1/response/mod.rs"]);
     only("socket2", &["base/network/", "control/", "deliver/connect/"]);
     only("backoff", &["base/backoff.rs"]);
     only("governor", &["route/schedule/rate_limit.rs"]);
     only("figment", &["config/layers.rs"]);
+    only("minijinja", &["template/"]);
     only("sd_notify", &["control/systemd.rs"]);
     only("indicatif", &["cli/"]);
     only("tokio_socks", &["deliver/connect/proxy/socks.rs"]);
@@ -91,11 +93,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("message", &["base"]),
     ("stats", &["base", "message"]),
-    ("config", &["base", "message"]),
+    ("template", &["base", "message"]),
+    ("expression", &["base", "message", "template"]),
+    ("config", &["base", "expression", "message", "template"]),
     ("nats", &["base", "config", "message", "stats"]),
     ("dead_letter", &["base", "config", "message", "nats", "stats"]),
-    ("deliver", &["base", "config", "message"]),
-    ("route", &["base", "config", "dead_letter", "deliver", "message", "stats"]),
+    ("deliver", &["base", "config", "message", "template"]),
+    ("route", &["base", "config", "dead_letter", "deliver", "expression", "message", "stats"]),
     ("source", &["base", "config", "deliver", "message", "nats", "route", "stats"]),
     ("handover", &["base", "config", "deliver", "message", "nats", "route"]),
     ("lane", &["base", "config", "deliver", "handover", "message", "nats", "route", "source", "stats"]),

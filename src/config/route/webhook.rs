@@ -1,10 +1,15 @@
 //! `[routes.NAME.webhook]`: the address that messages are posted to, and how.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
-use super::{Egress, ProxyVariables, WebhookTls, WebhookUrl, WebhookUrlError, egress, headers, webhook_tls};
+use super::{
+    Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, Signing, WebhookTls,
+    WebhookUrl, WebhookUrlError, body, egress, forward,
+    headers::{self, OperatorHeaders},
+    signing, webhook_tls,
+};
 use crate::config::{
     files, parse,
     reader::{Reported, Section},
@@ -19,9 +24,19 @@ const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 pub struct Webhook {
     /// `url` or `url_file`: the address that messages are posted to. Required. A secret.
     pub url: WebhookUrl,
+    /// `method`: with what it is called. Default `POST`.
+    pub method: Method,
+    /// `forward`: which headers of the publisher go with requests. Default `ce-*`, `traceparent` and `tracestate`.
+    pub forward: Forward,
     /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
     /// marked sensitive. Default: none.
     pub headers: HeaderMap,
+    /// The files of `headers_file`, which are read again when they change.
+    pub header_files: Vec<(HeaderName, PathBuf)>,
+    /// `header_templates`: headers whose values are made for each message. Default: none.
+    pub header_templates: Vec<(HeaderName, HeaderTemplate)>,
+    /// `format`, and what belongs to it: what the bodies of requests are. Default: the payload.
+    pub body: Body,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
     /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
@@ -37,6 +52,17 @@ pub struct Webhook {
     pub egress: Egress,
     /// `[routes.NAME.webhook.tls]`: whom the webhook has to be, and whom it sees.
     pub tls: WebhookTls,
+    /// `[routes.NAME.webhook.signing]`: how requests are signed. Default: not at all.
+    pub signing: Option<Signing>,
+}
+
+impl Webhook {
+    /// The names of all headers that the operator gives a value to, or has signed with: no publisher's goes beside them.
+    pub fn sets_headers(&self) -> impl Iterator<Item = &str> {
+        let made = self.header_templates.iter().map(|(name, _)| name);
+        let given = self.headers.keys().chain(made).map(HeaderName::as_str);
+        given.chain(self.signing.iter().flat_map(Signing::header_names))
+    }
 }
 
 /// Reads the section. `proxies` are those that the environment names.
@@ -45,7 +71,24 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
         text.parse().map_err(|error: WebhookUrlError| error.to_string())
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
+    let method = at.or("method", Method::Post, parse::choice);
+    let forward = forward::read(at);
     let headers = headers::read(at);
+    let body = body::read(at);
+    if let (Ok(headers), Ok(Body::Template(_)), Some(_)) = (&headers, &body, at.place("content_type"))
+        && headers.names().any(|name| name == CONTENT_TYPE)
+    {
+        at.report("content_type", "expected only one of content_type and headers.content-type");
+    }
+    if let (Ok(headers), Ok(Body::CloudEvents(events))) = (&headers, &body)
+        && events.mode == CloudEventMode::Structured
+        && headers.names().any(|name| name == CONTENT_TYPE)
+    {
+        at.report(
+            "headers.content-type",
+            "expected none with cloudevents.mode = \"structured\", which has its own",
+        );
+    }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
     let limit = timeout.unwrap_or(Duration::MAX);
@@ -58,9 +101,19 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
     let egress = at.section("egress", |at| egress::read(at, url.as_ref().ok(), proxies));
     let tls = at.section("tls", webhook_tls::read);
+    let signing = at.optional_section("signing", signing::read);
+    if let (Ok(headers), Ok(Some(signing))) = (&headers, &signing) {
+        headers_that_sign(at, headers, signing);
+    }
+    let OperatorHeaders { values, files, templates } = headers?;
     Ok(Webhook {
         url: url?,
-        headers: headers?,
+        method: method?,
+        forward: forward?,
+        headers: values,
+        header_files: files,
+        header_templates: templates,
+        body: body?,
         timeout: timeout?,
         connect_timeout: connect_timeout?,
         idle_timeout: idle_timeout?,
@@ -68,5 +121,24 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
         concurrency: concurrency?,
         egress: egress?,
         tls: tls?,
+        signing: signing?,
     })
+}
+
+/// Says so where a header that the signature sets is set by the operator too.
+fn headers_that_sign(at: &Section<'_>, headers: &OperatorHeaders, signing: &Signing) {
+    for name in signing.header_names() {
+        let is_it = |other: &HeaderName| other.as_str().eq_ignore_ascii_case(name);
+        let table = if headers.templates.iter().any(|(other, _)| is_it(other)) {
+            "header_templates"
+        } else if headers.files.iter().any(|(other, _)| is_it(other)) {
+            "headers_file"
+        } else if headers.values.contains_key(name) {
+            "headers"
+        } else {
+            continue;
+        };
+        let key = format!("{table}.{}", name.to_ascii_lowercase());
+        at.report(&key, "expected another header: webhook.signing sets this one");
+    }
 }

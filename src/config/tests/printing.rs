@@ -34,6 +34,9 @@ queue_group = "broadcaster-workers"
 
 [routes.todos.webhook]
 url = "https://example.com/…"
+method = "POST"
+forward = ["ce-*", "traceparent", "tracestate"]
+format = "raw"
 timeout = "30s"
 connect_timeout = "5s"
 idle_timeout = "50s"
@@ -102,6 +105,14 @@ fn what_is_printed_loads_again_as_the_same() {
         https_only = true
         ports = [443, 8443]
         proxy = "http://u:p@proxy"
+        [routes.a.webhook.signing]
+        scheme = "custom"
+        header = "X-Sign"
+        signed = "{timestamp}:{id}:{body}"
+        lead = "t={timestamp};"
+        separator = ";"
+        keys.old = { secret = "s3cret", until = "2900-01-31T12:00:00Z" }
+        keys.new.secret = "s3cret"
         "#,
     )
     .load();

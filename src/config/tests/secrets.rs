@@ -9,7 +9,7 @@ use crate::config::{NatsAuth, NatsUrl, load};
 const SECRET: &str = "s3cret";
 
 /// Every key that holds a secret, or that a secret is likely to be put into by mistake.
-const KEYS: [&str; 18] = [
+const KEYS: &[&str] = &[
     "nats.url",
     "nats.password",
     "nats.password_file",
@@ -27,6 +27,9 @@ const KEYS: [&str; 18] = [
     "routes.todos.webhook.tls.ca_file",
     "routes.todos.webhook.egress.proxy",
     "routes.todos.webhook.egress.proxy_file",
+    "routes.todos.webhook.signing.keys.k.secret",
+    "routes.todos.webhook.signing.keys.k.secret_file",
+    "routes.todos.webhook.signing.keys.k",
     "routes.todos.webhook",
 ];
 
