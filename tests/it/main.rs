@@ -11,6 +11,7 @@ mod dead_letters;
 mod delivery;
 mod documents;
 mod durable;
+mod egress;
 mod fault;
 mod filter;
 mod forged;

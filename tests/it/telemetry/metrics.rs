@@ -87,7 +87,7 @@ const COUNTED: [&str; 15] = [
 ];
 
 /// What attempts come to, some of it.
-const CODES: [&str; 22] = [
+const CODES: [&str; 23] = [
     "200",
     "202",
     "204",
@@ -110,6 +110,7 @@ const CODES: [&str; 22] = [
     "protocol",
     "local",
     "unsendable",
+    "proxy",
 ];
 
 #[tokio::test]
