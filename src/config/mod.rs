@@ -47,7 +47,7 @@ pub use self::{
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     route::{
-        Attribute, Authorities, Body, BodyTemplate, Bounds, Breaker, CertifiedPair, ClientIdentity,
+        Answer, Attribute, Authorities, Body, BodyTemplate, Bounds, Breaker, CertifiedPair, ClientIdentity,
         CloudEventMode, CloudEvents, DeadLetter, DeliverPolicy, Egress, Forward, HeaderTemplate, Jetstream,
         Method, NamedProxy, Overflow, ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError, ProxyVariables,
         Proxying, Queue, RateLimit, Retry, Route, Statuses, StatusesError, TargetTemplate, Webhook,

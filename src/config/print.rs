@@ -122,6 +122,15 @@ impl TomlWriter {
                 self.bare("create", dead_letter.create);
             }
         }
+        if let Some(answer) = &route.answer {
+            self.section(&format!("{name}.answer"));
+            self.bare("reply", answer.reply);
+            if let Some(subject) = &answer.publish {
+                self.text("publish", subject);
+            }
+            self.bare("verdict", answer.verdict);
+            self.text("limit", size(answer.limit));
+        }
     }
 
     fn webhook(&mut self, route: &str, webhook: &Webhook) {

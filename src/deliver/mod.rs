@@ -8,10 +8,12 @@ pub mod connect;
 pub mod endpoint;
 pub mod fault;
 pub mod h1;
+pub mod kept;
 pub mod notices;
 pub mod patience;
 mod redirect;
 pub mod request;
+pub mod verdict;
 
 use std::{
     future::Future,

@@ -16,6 +16,7 @@ use std::{
 };
 
 use super::{
+    answers::{Answers, Publish},
     filter::Filter,
     pipeline::{Parts, Pipeline},
     registry::LaneStats,
@@ -185,12 +186,13 @@ impl Route {
     }
 
     /// Starts its pipeline on `lane`, whose workers are clients that `client` makes. They add to what is `under_way` at the
-    /// webhook already, while the last attempts of a predecessor go on.
+    /// webhook already, while the last attempts of a predecessor go on. What the webhook answers is told over `out`.
     pub fn start<D: Deliver + 'static>(
         &self,
         lane: usize,
         client: Box<dyn Fn() -> D>,
         under_way: Rc<UnderWay>,
+        out: Rc<dyn Publish>,
         clock: Clock,
     ) -> Rc<Pipeline<D>> {
         let Self { settings, .. } = self;
@@ -207,6 +209,10 @@ impl Route {
         };
         let queue = Queue::new(room(settings.queue.bounds, &self.queue_bytes), settings.queue.overflow);
         let retries = RetryQueue::new(room(settings.retry.bounds, &self.retry_bytes));
+        let answers = settings
+            .answer
+            .as_ref()
+            .map(|answer| Answers::new(settings.name.clone(), answer.clone(), out, Arc::clone(&stats)));
         let settle = Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), clock);
         let concurrency = self.part(settings.webhook.concurrency, lane).get();
         let start = SlowStart::new(self.part(slow_start::FIRST, lane), concurrency);
@@ -217,7 +223,7 @@ impl Route {
             concurrency,
             under_way,
             client,
-            settle,
+            settle: settle.answering(answers),
             health: Arc::clone(&self.health),
             stats,
             clock,

@@ -120,6 +120,10 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.breaker.ramp", ["1s", "2s"], &[]),
     ("routes.todos.dead_letter.subject", ["dead.a", "dead.b"], &[]),
     ("routes.todos.dead_letter.stream", ["A", "B"], &[]),
+    ("routes.todos.answer.reply", ["false", "true"], &[]),
+    ("routes.todos.answer.publish", ["answers.a", "answers.b"], &[]),
+    ("routes.todos.answer.verdict", ["false", "true"], &[]),
+    ("routes.todos.answer.limit", ["64KiB", "65KiB"], &[]),
     ("routes.todos.dead_letter.create", ["false", "true"], &[("routes.todos.dead_letter.stream", "A")]),
 ];
 

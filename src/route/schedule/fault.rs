@@ -34,6 +34,7 @@ impl Fault {
             Failure::Local => return Self::Ours,
             Failure::Unsendable => return Self::Unsendable,
             Failure::Proxy => return Self::Between,
+            Failure::AskedAgain => return Self::Message,
             Failure::Status(status) => status,
             _ => return Self::Down,
         };

@@ -245,7 +245,7 @@ impl Schedule {
         now: Time,
         mut settle: impl FnMut(Verdict),
     ) -> Resolved {
-        let Attempt::Failed { failure, retry_after, ref excerpt, ref cause } = *attempt else {
+        let Attempt::Failed { failure, retry_after, ref excerpt, ref cause, .. } = *attempt else {
             let before = batch.first().failed_attempt.as_ref().map(|failed| failed.at);
             batch.for_each(|message| {
                 self.end(&message);

@@ -126,6 +126,7 @@ fn retry_after_pauses_the_whole_route() {
         failure: Failure::Status(429),
         retry_after: Some(Duration::from_secs(30)),
         excerpt: None,
+        content: None,
         cause: None,
     };
     resolve(&mut schedule, first, &asked, at(10));

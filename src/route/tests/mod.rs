@@ -78,6 +78,7 @@ impl Deliver for Worker {
                 failure: Failure::Status(503),
                 retry_after: hook.retry_after.get(),
                 excerpt: None,
+                content: None,
                 cause: None,
             }
         } else {
