@@ -135,6 +135,7 @@ impl Schedule {
     }
 
     /// Takes over what waited in another schedule, as it waited there, or gives it back where there is no room.
+    #[expect(clippy::result_large_err, reason = "the message is moved either way")]
     pub fn take_over(&mut self, waiting: Waiting) -> Result<(), Waiting> {
         let Waiting { message, due } = waiting;
         let taken = match due {

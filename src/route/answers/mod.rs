@@ -141,3 +141,6 @@ fn code(end: End, content: Option<&Content>, failure: Option<Failure>) -> u16 {
         _ => answered.unwrap_or(502),
     }
 }
+
+#[cfg(test)]
+mod tests;
