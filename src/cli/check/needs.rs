@@ -88,7 +88,7 @@ pub(super) fn of_route(route: &Route, config: &Config) -> Vec<Need> {
         });
     }
     all.extend(route.dead_letter.iter().flat_map(|letters| dead_letters(letters, nats)));
-    all.extend(route.answer.iter().flat_map(|answer| answers(answer)));
+    all.extend(route.answer.iter().flat_map(answers));
     let mut needs: Vec<Need> = Vec::new();
     for need in all {
         match needs.iter_mut().find(|known| known.is_same(&need)) {
