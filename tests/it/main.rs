@@ -30,6 +30,7 @@ mod permissions;
 mod probe;
 mod reach;
 mod reading;
+mod requests;
 mod servers;
 mod shutdown;
 mod signals;
