@@ -2,6 +2,7 @@
 //!
 //! They show which part a change has made slower. What a message costs in all is for `load` to say.
 
+mod body;
 mod breaker;
 mod config;
 mod id;
@@ -39,6 +40,7 @@ fn main() {
         policy::bench,
         schedule::bench,
         request::bench,
+        body::bench,
         response::bench,
         metrics::bench,
         config::bench,

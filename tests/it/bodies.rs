@@ -1,6 +1,7 @@
 //! What bodies are made of messages: envelopes, templates, and the configurations for the services that people use.
 
 mod formats;
+mod hostile;
 mod presets;
 
 use std::time::Duration;

@@ -30,6 +30,7 @@ mod permissions;
 mod probe;
 mod reach;
 mod reading;
+mod rendering;
 mod requests;
 mod servers;
 mod shutdown;

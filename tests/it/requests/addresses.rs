@@ -11,7 +11,8 @@ const SOON: Duration = Duration::from_secs(20);
 #[tokio::test]
 async fn path_and_query_are_made_of_the_message_and_nothing_leads_out_of_its_part() {
     let hook = Webhook::start();
-    let url = format!("{}/{{{{ tokens[1] }}}}/of?tenant={{{{ headers['X-Tenant'] }}}}&id={{{{ id }}}}", hook.url());
+    let url =
+        format!("{}/{{{{ tokens[1] }}}}/of?tenant={{{{ headers['X-Tenant'] }}}}&id={{{{ id }}}}", hook.url());
     let start = hook.url().replace(&format!("http://{}", hook.address()), "");
     let mut stage = Stage::set(&url, |daemon| daemon.env("NATS_SUBJECT", "todos.>")).await;
     let publish = async |subject: &str, tenant: Option<&str>| {
@@ -81,7 +82,10 @@ fn an_address_whose_host_would_be_a_messages_is_refused_and_none_is_printed() {
     let refused = check("https://{{ tokens[1] }}.example/hook-s3cret");
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(78), "{text}");
-    assert!(text.contains("routes.default.webhook.url: expected placeholders in path and query only"), "{text}");
+    assert!(
+        text.contains("routes.default.webhook.url: expected placeholders in path and query only"),
+        "{text}"
+    );
     assert!(!text.contains("s3cret") && !text.contains("tokens[1] }}.example"), "{text}");
     let fine = check("https://hooks.example/hook-s3cret/{{ tokens[1] }}");
     let text = String::from_utf8_lossy(&fine.stdout).into_owned();

@@ -9,9 +9,9 @@ use std::{
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
-use testkit::process;
 use testkit::stage::Stage;
 use testkit::webhook::{Received, Webhook};
+use testkit::{nats, process};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -84,7 +84,8 @@ async fn the_events_of_publishers_pass_through_whole() {
         ];
         stage.publish_with(&binary, r#"{"n": 1}"#).await;
         hook.wait_delivered(before + 1, SOON).await;
-        let structured = r#"{"specversion":"1.0","id":"8","source":"/shop","type":"com.example.created","data":{"n":2}}"#;
+        let structured =
+            r#"{"specversion":"1.0","id":"8","source":"/shop","type":"com.example.created","data":{"n":2}}"#;
         let kind = [("content-type", "application/cloudevents+json; charset=utf-8")];
         stage.publish_with(&kind, structured).await;
         hook.wait_delivered(before + 2, SOON).await;
@@ -123,8 +124,16 @@ async fn messages_become_events_in_either_mode() {
         let before = hook.delivered();
         let cases: [(&[(&str, &str)], &[u8], Value); 3] = [
             // What looks like a part of an event is none.
-            (&[("Nats-Msg-Id", "id-1"), ("ce-type", "forged"), ("x-user", "Zoë")], b"{\"n\": 1}", json!({"n": 1})),
-            (&[("Nats-Msg-Id", "id-1"), ("Content-Type", "text/plain"), ("x-user", "Zoë")], b"hello", json!("hello")),
+            (
+                &[("Nats-Msg-Id", "id-1"), ("ce-type", "forged"), ("x-user", "Zoë")],
+                b"{\"n\": 1}",
+                json!({"n": 1}),
+            ),
+            (
+                &[("Nats-Msg-Id", "id-1"), ("Content-Type", "text/plain"), ("x-user", "Zoë")],
+                b"hello",
+                json!("hello"),
+            ),
             (
                 &[("Nats-Msg-Id", "id-1"), ("Content-Type", "application/octet-stream"), ("x-user", "Zoë")],
                 b"\xff\0",
@@ -176,7 +185,7 @@ async fn a_message_that_can_be_no_event_is_a_dead_letter_with_the_reason() {
     let mut letters = stage.client.subscribe("dead").await.unwrap();
     stage.client.flush().await.unwrap();
     stage.publish_with(&[("X-Source", "not a uri")], "{}").await;
-    let letter = tokio::time::timeout(SOON, futures_core_next(&mut letters)).await.expect("there is a letter");
+    let letter = nats::next(&mut letters, SOON).await;
     let headers = letter.headers.expect("a letter has headers");
     let header = |name: &str| headers.get(name).map(|value| value.as_str()).unwrap_or_default();
     assert_eq!(header("Broadcaster-Reason"), "unsendable");
@@ -186,10 +195,4 @@ async fn a_message_that_can_be_no_event_is_a_dead_letter_with_the_reason() {
     stage.publish_with(&[("X-Source", "/shop")], "{}").await;
     hook.wait_delivered(1, SOON).await;
     stage.close().await;
-}
-
-async fn futures_core_next(letters: &mut async_nats::Subscriber) -> async_nats::Message {
-    use futures_core::Stream as _;
-    let next = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *letters).poll_next(cx));
-    next.await.expect("the subscription goes on")
 }

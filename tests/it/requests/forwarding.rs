@@ -87,7 +87,10 @@ async fn an_odd_header_is_encoded_and_the_log_says_so_once_a_minute() {
     assert_eq!(request.header("x-name"), "Zo%C3%AB");
     let told = stage.daemon.logs_containing(NOTICE);
     let [line] = told.as_slice() else { panic!("one line is to say it: {told:?}") };
-    assert!(line.contains("X-Name") && line.contains("percent-encoded") && line.contains("default"), "{line}");
+    assert!(
+        line.contains("X-Name") && line.contains("percent-encoded") && line.contains("default"),
+        "{line}"
+    );
     stage.close().await;
 }
 
@@ -124,7 +127,8 @@ async fn a_header_is_made_for_each_message_and_one_that_can_not_be_made_is_the_e
     publish("todos.us", Some("bob")).await;
     hook.wait_delivered(2, SOON).await;
     stage.wait_processed(3).await;
-    let mut made: Vec<_> = hook.requests().iter().map(|request| request.header("x-made").to_owned()).collect();
+    let mut made: Vec<_> =
+        hook.requests().iter().map(|request| request.header("x-made").to_owned()).collect();
     made.sort();
     assert_eq!(made, ["eu/ann %C3%A9%25", "us/bob"]);
     stage.assert_codes([("200", 2), ("unsendable", 1)]).await;
