@@ -83,12 +83,12 @@ async fn the_events_of_publishers_pass_through_whole() {
             ("Content-Type", "application/json"),
         ];
         stage.publish_with(&binary, r#"{"n": 1}"#).await;
-        hook.wait_delivered(before + 1, SOON).await;
+        hook.wait_for(|hook| hook.delivered() == before + 1, SOON).await;
         let structured =
             r#"{"specversion":"1.0","id":"8","source":"/shop","type":"com.example.created","data":{"n":2}}"#;
         let kind = [("content-type", "application/cloudevents+json; charset=utf-8")];
         stage.publish_with(&kind, structured).await;
-        hook.wait_delivered(before + 2, SOON).await;
+        hook.wait_for(|hook| hook.delivered() == before + 2, SOON).await;
         let requests = hook.requests().split_off(before);
         assert_eq!(requests[1].text(), structured);
         for sdk in [Sdk::Python, Sdk::Node] {
@@ -144,7 +144,7 @@ async fn messages_become_events_in_either_mode() {
             let mut map = async_nats::HeaderMap::new();
             headers.iter().for_each(|(name, value)| map.insert(*name, *value));
             stage.client.publish_with_headers("todos.created", map, payload.to_vec().into()).await.unwrap();
-            hook.wait_delivered(before + number + 1, SOON).await;
+            hook.wait_for(|hook| hook.delivered() == before + number + 1, SOON).await;
         }
         let requests = hook.requests().split_off(before);
         assert!(requests.iter().all(|request| request.header("webhook-id") == "id-1"));
@@ -193,6 +193,6 @@ async fn a_message_that_can_be_no_event_is_a_dead_letter_with_the_reason() {
     assert_eq!(cause, "no CloudEvent: its source: it is no URI reference (RFC 3986)");
     assert_eq!(hook.received(), 0);
     stage.publish_with(&[("X-Source", "/shop")], "{}").await;
-    hook.wait_delivered(1, SOON).await;
+    hook.wait_for(|hook| hook.delivered() == 1, SOON).await;
     stage.close().await;
 }

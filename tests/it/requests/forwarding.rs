@@ -51,7 +51,7 @@ async fn what_is_allowed_goes_with_a_request_but_for_what_is_not_the_publishers(
     let headers = [
         ("X-Tenant", "a"),
         ("x-a", "1"),
-        ("X-A", "2"),
+        ("x-a", "2"),
         ("Todo-Kind", "b"),
         ("X-Key", "theirs"),
         ("X_Key", "theirs"),
@@ -80,7 +80,7 @@ async fn an_odd_header_is_encoded_and_the_log_says_so_once_a_minute() {
     let hook = Webhook::start();
     let mut stage = Stage::set(&hook.url(), |daemon| daemon.route("webhook.forward", "*")).await;
     for number in 1..=10 {
-        stage.publish_with(&[("X-Name", "Zoë"), ("X(Y)", "left out")], "{}").await;
+        stage.publish_with(&[("X-Name", "Zoë")], "{}").await;
         hook.wait_delivered(number, SOON).await;
     }
     let request = hook.requests().remove(0);
