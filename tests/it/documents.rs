@@ -170,7 +170,8 @@ fn the_configuration_is_described_key_by_key() {
         // Any header can be set; the reference shows one.
         let key = key
             .replace("headers.authorization", "headers")
-            .replace("headers_file.authorization", "headers_file");
+            .replace("headers_file.authorization", "headers_file")
+            .replace("header_templates.x-tenant", "header_templates");
         let Some((_, row)) = rows.iter().find(|(name, _)| *name == key) else {
             panic!("docs/configuration.md has no row for {key}")
         };
@@ -187,7 +188,9 @@ fn every_key_that_is_described_exists() {
     let described = rows("docs/configuration.md").into_iter().map(|(name, _)| name);
     for name in described.filter(|name| name.contains('.')) {
         let is_key = keys.contains(&name)
-            || ["headers", "headers_file"].iter().any(|table| name == format!("routes.R.webhook.{table}"));
+            || ["headers", "headers_file", "header_templates"]
+                .iter()
+                .any(|table| name == format!("routes.R.webhook.{table}"));
         assert!(
             is_key,
             "docs/configuration.md describes {name}, which config/broadcaster.toml does not have"
