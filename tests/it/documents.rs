@@ -171,7 +171,8 @@ fn the_configuration_is_described_key_by_key() {
         let key = key
             .replace("headers.authorization", "headers")
             .replace("headers_file.authorization", "headers_file")
-            .replace("parameters.resource", "parameters");
+            .replace("parameters.resource", "parameters")
+            .replace("header_templates.x-tenant", "header_templates");
         let Some((_, row)) = rows.iter().find(|(name, _)| *name == key) else {
             panic!("docs/configuration.md has no row for {key}")
         };
@@ -188,7 +189,7 @@ fn every_key_that_is_described_exists() {
     let described = rows("docs/configuration.md").into_iter().map(|(name, _)| name);
     for name in described.filter(|name| name.contains('.')) {
         let is_key = keys.contains(&name)
-            || ["headers", "headers_file", "auth.oauth2.parameters"]
+            || ["headers", "headers_file", "header_templates", "auth.oauth2.parameters"]
                 .iter()
                 .any(|table| name == format!("routes.R.webhook.{table}"));
         assert!(

@@ -35,6 +35,7 @@ mod probe;
 mod reach;
 mod reading;
 mod rendering;
+mod requests;
 mod servers;
 mod shutdown;
 mod signals;
