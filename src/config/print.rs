@@ -133,6 +133,13 @@ impl TomlWriter {
             // Quoted, since not every header's name is a bare key; none has a quote or a backslash in it.
             self.text(&format!("\"{name}\""), MASK);
         }
+        let secrets = webhook.secrets.names();
+        if !secrets.is_empty() {
+            self.section(&format!("{route}.webhook.secrets"));
+        }
+        for name in secrets {
+            self.text(&name, MASK);
+        }
         self.section(&format!("{route}.webhook.tls"));
         self.path("ca_file", webhook.tls.ca_file.as_deref());
         self.bare("system_roots", webhook.tls.system_roots);

@@ -10,13 +10,14 @@ mod data;
 mod formatter;
 mod output;
 mod place;
+mod secrets;
 mod tags;
 
 use std::{cell::Cell, marker::PhantomData, sync::Arc};
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-pub use self::{context::VARIABLES, place::Place};
+pub use self::{context::VARIABLES, place::Place, secrets::Secrets};
 use self::{
     context::{Context, Variables},
     output::{Cursor, Output},
@@ -37,6 +38,7 @@ pub struct Text {
     environment: Environment<'static>,
     cursor: Arc<Cursor>,
     used: Variables,
+    secrets: Secrets,
     place: Place,
     /// The cursor follows one rendering at a time. This keeps a reference to it from being sent to another thread.
     one_at_a_time: PhantomData<Cell<()>>,
@@ -66,14 +68,27 @@ impl Source {
         Ok(Self { text: text.into(), place })
     }
 
+    /// That it uses no other secrets than these.
+    ///
+    /// # Errors
+    /// It uses another one.
+    pub fn check_secrets(&self, secrets: &Secrets) -> Result<(), Mistake> {
+        let used = self.compile(&Secrets::default()).secrets_by_name();
+        let unknown = used.into_iter().find(|name| !secrets.has(name));
+        unknown.map_or(Ok(()), |name| {
+            Err(Mistake::at(tags::line_of(&self.text, &name), format!("there is no secret {name}")))
+        })
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The template, ready to be rendered by one thread.
-    pub fn compile(&self) -> Text {
-        Text::compile(&self.text, self.place).expect("it was compiled when it was checked")
+    /// The template, ready to be rendered by one thread, with what it may use beside the message.
+    pub fn compile(&self, secrets: &Secrets) -> Text {
+        let text = Text::compile(&self.text, self.place).expect("it was compiled when it was checked");
+        Text { secrets: secrets.clone(), ..text }
     }
 }
 
@@ -97,7 +112,16 @@ impl Text {
         }
         // The engine's list has gaps: it misses the `text` of `text[:80]`.
         let used = Variables::among(&tags::variables(text));
-        Ok(Self { environment, cursor, used, place, one_at_a_time: PhantomData })
+        let secrets = Secrets::default();
+        Ok(Self { environment, cursor, used, secrets, place, one_at_a_time: PhantomData })
+    }
+
+    /// The names of the secrets that it uses.
+    fn secrets_by_name(&self) -> Vec<String> {
+        let Ok(template) = self.environment.get_template(NAME) else { return Vec::new() };
+        let used = template.undeclared_variables(true);
+        let secret = |path: &String| path.strip_prefix("secrets.").map(str::to_owned);
+        used.iter().filter_map(secret).collect()
     }
 
     /// The text for `message`, at an attempt that begins at `now`.
@@ -106,7 +130,7 @@ impl Text {
     /// Why there is none, in words: something is missing in the message, or what was made can't stand in its place or is
     /// larger than may be.
     pub fn render(&self, message: &Message, now: Time) -> Result<String, String> {
-        let context = Context::new(self.used, message, now);
+        let context = Context::new(self.used, message, now, &self.secrets);
         let no_data = context.no_data.clone();
         let mut output = Output::new(&self.cursor, self.place.limit(), self.place == Place::Json);
         let template = self.environment.get_template(NAME).map_err(|error| describe(&error))?;

@@ -11,8 +11,9 @@ fn message(payload: &str) -> Message {
 }
 
 fn rendered(template: &str, place: Place, payload: &str) -> Result<String, String> {
-    let text =
-        Source::new(template, place).unwrap_or_else(|mistake| panic!("{template}: {mistake}")).compile();
+    let text = Source::new(template, place)
+        .unwrap_or_else(|mistake| panic!("{template}: {mistake}"))
+        .compile(&Secrets::default());
     text.render(&message(payload), Time::START)
 }
 
@@ -48,7 +49,9 @@ fn a_template_knows_the_message() {
 fn a_message_of_a_stream_knows_its_place() {
     let mut message = message("");
     message.ack = Some(AckHandle::of("$JS.ACK.TODOS.c.1.17.1.1700000000000000000.0"));
-    let text = Source::new("{{ stream }} {{ sequence }} {{ time }}", Place::Plain).unwrap().compile();
+    let text = Source::new("{{ stream }} {{ sequence }} {{ time }}", Place::Plain)
+        .unwrap()
+        .compile(&Secrets::default());
     assert_eq!(text.render(&message, Time::START).as_deref(), Ok("TODOS 17 2023-11-14T22:13:20.000Z"));
 }
 
@@ -149,4 +152,19 @@ fn a_template_ends_and_what_it_makes_is_bounded() {
     assert!(json("[{{ data }}]", &deep).is_err_and(|why| why.contains("no JSON")));
     let wide = format!("[{}0]", "0,".repeat(200_000));
     assert!(json("[{{ data[0] }}]", &wide).is_err_and(|why| why.contains("more than 100000 values")));
+}
+
+#[test]
+fn secrets_are_there_by_name_and_do_not_print() {
+    let secrets = Secrets::from_iter([("key".to_owned(), "s3\"cret".to_owned())]);
+    let source = Source::new(r#"{"key": "{{ secrets.key }}"}"#, Place::Json).unwrap();
+    assert_eq!(source.check_secrets(&secrets), Ok(()));
+    let text = source.compile(&secrets);
+    assert_eq!(text.render(&message(""), Time::START).as_deref(), Ok(r#"{"key": "s3\"cret"}"#));
+    for shown in [format!("{secrets:?}"), format!("{text:?}")] {
+        assert!(!shown.contains("s3"), "{shown}");
+    }
+    let other = Source::new("\n{{ secrets.kye }}", Place::Plain).unwrap();
+    assert_eq!(other.check_secrets(&secrets).unwrap_err().to_string(), "there is no secret kye, in line 2");
+    assert_ne!(secrets, Secrets::from_iter([("key".to_owned(), "other".to_owned())]));
 }

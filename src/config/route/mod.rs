@@ -14,6 +14,7 @@ mod reserved;
 mod retry;
 mod statuses;
 mod stray;
+mod template_secrets;
 mod webhook;
 mod webhook_url;
 

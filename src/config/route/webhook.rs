@@ -5,13 +5,14 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use http::HeaderMap;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{Body, WebhookUrl, WebhookUrlError, body, headers};
+use super::{Body, WebhookUrl, WebhookUrlError, body, headers, template_secrets};
 use crate::{
     config::{
         files, parse,
         reader::{Reported, Section},
     },
     message::header_names::http as names,
+    template::Secrets,
 };
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
@@ -28,6 +29,9 @@ pub struct Webhook {
     pub headers: HeaderMap,
     /// `format`, and what belongs to it: what the bodies of requests are. Default: the payload.
     pub body: Body,
+    /// `secrets`, and `secrets_file` for those that stand in files: what the template may use and nobody may see. Default:
+    /// none.
+    pub secrets: Secrets,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
     /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
@@ -60,7 +64,8 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
     let headers = headers::read(at);
-    let body = body::read(at);
+    let secrets = template_secrets::read(at);
+    let body = body::read(at, secrets.as_ref().ok());
     if let (Ok(headers), Ok(Body::Template(_)), Some(_)) = (&headers, &body, at.place("content_type"))
         && headers.contains_key(names::CONTENT_TYPE)
     {
@@ -81,6 +86,7 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
         url: url?,
         headers: headers?,
         body: body?,
+        secrets: secrets?,
         timeout: timeout?,
         connect_timeout: connect_timeout?,
         idle_timeout: idle_timeout?,

@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 70] = [
+const SETTINGS: [Setting; 72] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -54,6 +54,8 @@ const SETTINGS: [Setting; 70] = [
         ["text/plain", "text/html"],
         &[("routes.todos.webhook.format", "template"), ("routes.todos.webhook.template", "{{ id }}")],
     ),
+    ("routes.todos.webhook.secrets.key", ["a", "b"], &[]),
+    ("routes.todos.webhook.secrets_file.key", ["DIR/a", "DIR/b"], &[]),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -95,13 +97,15 @@ const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")]
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 6] = [
+const MASKED: [&str; 8] = [
     "nats.password",
     "nats.password_file",
     "nats.token",
     "nats.token_file",
     "routes.todos.webhook.headers.x-token",
     "routes.todos.webhook.headers_file.x-token",
+    "routes.todos.webhook.secrets.key",
+    "routes.todos.webhook.secrets_file.key",
 ];
 
 #[test]
@@ -129,6 +133,7 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("nats.token_file", "a", "b"),
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
+        ("routes.todos.webhook.secrets_file.key", "a", "b"),
         ("routes.todos.webhook.template_file", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
     ] {

@@ -8,11 +8,12 @@ use crate::config::NatsAuth;
 const SECRET: &str = "s3cret";
 
 /// Every key that names a file with one secret, and the settings that it cannot be without.
-const ONE_SECRET: [(&str, &[(&str, &str)]); 4] = [
+const ONE_SECRET: [(&str, &[(&str, &str)]); 5] = [
     ("nats.token_file", &[]),
     ("nats.password_file", &[("nats.user", "u")]),
     ("routes.todos.webhook.url_file", &[]),
     ("routes.todos.webhook.headers_file.x-token", &[]),
+    ("routes.todos.webhook.secrets_file.key", &[]),
 ];
 
 fn with_file(key: &str, needed: &[(&str, &str)], contents: impl AsRef<[u8]>) -> Given {

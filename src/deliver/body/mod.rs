@@ -5,7 +5,11 @@ mod templated;
 
 use self::templated::Templated;
 use super::fault::Fault;
-use crate::{base::clock::Time, config::Body, message::Message};
+use crate::{
+    base::clock::Time,
+    config::{Body, Webhook},
+    message::Message,
+};
 
 /// How bodies are made, on one lane.
 #[derive(Debug)]
@@ -17,12 +21,12 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// That of a webhook with this setting; none where bodies are payloads.
-    pub(super) fn of(body: &Body) -> Option<Self> {
-        match body {
+    /// That of `webhook`; none where bodies are payloads.
+    pub(super) fn of(webhook: &Webhook) -> Option<Self> {
+        match &webhook.body {
             Body::Raw => None,
             Body::Envelope => Some(Self::Envelope),
-            Body::Template(template) => Some(Self::Template(Templated::new(template))),
+            Body::Template(template) => Some(Self::Template(Templated::new(template, &webhook.secrets))),
         }
     }
 
