@@ -30,6 +30,7 @@ use crate::{base::clock::Time, message::Message};
 pub struct Source {
     text: Arc<str>,
     place: Place,
+    secrets: Secrets,
 }
 
 /// A template that is ready to be rendered, by one thread: each lane has its own, so that they share nothing.
@@ -56,28 +57,33 @@ pub struct Mistake {
 
 /// The name that the engine knows a template by.
 const NAME: &str = "template";
+/// The variable that secrets are in.
+const SECRETS: &str = "secrets";
 
 impl Source {
-    /// The template `text`, for a place.
+    /// The template `text`, for a place. It has no secrets yet, and only bodies may have some.
     ///
     /// # Errors
     /// The first mistake in it: it can't be read, or names a variable, a filter or a test that does not exist.
     pub fn new(text: &str, place: Place) -> Result<Self, Mistake> {
         let compiled = Text::compile(text, place)?;
         tags::check(text, place, &compiled.environment)?;
-        Ok(Self { text: text.into(), place })
+        Ok(Self { text: text.into(), place, secrets: Secrets::default() })
     }
 
-    /// That it uses no other secrets than these.
+    /// The same with secrets that it may use.
     ///
     /// # Errors
     /// It uses another one.
-    pub fn check_secrets(&self, secrets: &Secrets) -> Result<(), Mistake> {
-        let used = self.compile(&Secrets::default()).secrets_by_name();
-        let unknown = used.into_iter().find(|name| !secrets.has(name));
-        unknown.map_or(Ok(()), |name| {
-            Err(Mistake::at(tags::line_of(&self.text, &name), format!("there is no secret {name}")))
-        })
+    pub fn with_secrets(self, secrets: &Secrets) -> Result<Self, Mistake> {
+        let used = self.compile().secrets_by_name();
+        match used.into_iter().find(|name| !secrets.has(name)) {
+            None => Ok(Self { secrets: secrets.clone(), ..self }),
+            Some(name) => {
+                let line = tags::line_of(&self.text, &name);
+                Err(Mistake::at(line, format!("there is no secret {name}")))
+            }
+        }
     }
 
     /// As it was written.
@@ -85,10 +91,10 @@ impl Source {
         &self.text
     }
 
-    /// The template, ready to be rendered by one thread, with what it may use beside the message.
-    pub fn compile(&self, secrets: &Secrets) -> Text {
+    /// The template, ready to be rendered by one thread.
+    pub fn compile(&self) -> Text {
         let text = Text::compile(&self.text, self.place).expect("it was compiled when it was checked");
-        Text { secrets: secrets.clone(), ..text }
+        Text { secrets: self.secrets.clone(), ..text }
     }
 }
 
@@ -111,7 +117,14 @@ impl Text {
             return Err(Mistake::at(tags::line_of(text, name), context::unknown(name)));
         }
         // The engine's list has gaps: it misses the `text` of `text[:80]`.
-        let used = Variables::among(&tags::variables(text));
+        let words = tags::variables(text);
+        if !place.is_body() && words.contains(SECRETS) {
+            return Err(Mistake::at(
+                tags::line_of(text, SECRETS),
+                "only the template of a body may use secrets",
+            ));
+        }
+        let used = Variables::among(&words);
         let secrets = Secrets::default();
         Ok(Self { environment, cursor, used, secrets, place, one_at_a_time: PhantomData })
     }

@@ -11,9 +11,8 @@ fn message(payload: &str) -> Message {
 }
 
 fn rendered(template: &str, place: Place, payload: &str) -> Result<String, String> {
-    let text = Source::new(template, place)
-        .unwrap_or_else(|mistake| panic!("{template}: {mistake}"))
-        .compile(&Secrets::default());
+    let text =
+        Source::new(template, place).unwrap_or_else(|mistake| panic!("{template}: {mistake}")).compile();
     text.render(&message(payload), Time::START)
 }
 
@@ -49,9 +48,7 @@ fn a_template_knows_the_message() {
 fn a_message_of_a_stream_knows_its_place() {
     let mut message = message("");
     message.ack = Some(AckHandle::of("$JS.ACK.TODOS.c.1.17.1.1700000000000000000.0"));
-    let text = Source::new("{{ stream }} {{ sequence }} {{ time }}", Place::Plain)
-        .unwrap()
-        .compile(&Secrets::default());
+    let text = Source::new("{{ stream }} {{ sequence }} {{ time }}", Place::Plain).unwrap().compile();
     assert_eq!(text.render(&message, Time::START).as_deref(), Ok("TODOS 17 2023-11-14T22:13:20.000Z"));
 }
 
@@ -158,13 +155,14 @@ fn a_template_ends_and_what_it_makes_is_bounded() {
 fn secrets_are_there_by_name_and_do_not_print() {
     let secrets = Secrets::from_iter([("key".to_owned(), "s3\"cret".to_owned())]);
     let source = Source::new(r#"{"key": "{{ secrets.key }}"}"#, Place::Json).unwrap();
-    assert_eq!(source.check_secrets(&secrets), Ok(()));
-    let text = source.compile(&secrets);
+    let source = source.with_secrets(&secrets).unwrap();
+    let text = source.compile();
     assert_eq!(text.render(&message(""), Time::START).as_deref(), Ok(r#"{"key": "s3\"cret"}"#));
-    for shown in [format!("{secrets:?}"), format!("{text:?}")] {
+    for shown in [format!("{secrets:?}"), format!("{source:?}"), format!("{text:?}")] {
         assert!(!shown.contains("s3"), "{shown}");
     }
     let other = Source::new("\n{{ secrets.kye }}", Place::Plain).unwrap();
-    assert_eq!(other.check_secrets(&secrets).unwrap_err().to_string(), "there is no secret kye, in line 2");
+    assert_eq!(other.with_secrets(&secrets).unwrap_err().to_string(), "there is no secret kye, in line 2");
+    assert!(mistake("{{ secrets.key }}", Place::Header).contains("only the template of a body"));
     assert_ne!(secrets, Secrets::from_iter([("key".to_owned(), "other".to_owned())]));
 }

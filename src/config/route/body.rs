@@ -112,8 +112,10 @@ fn from_file(path: &Path, place: Place, secrets: Option<&Secrets>) -> Result<Sou
 
 fn compiled(text: &str, place: Place, secrets: Option<&Secrets>) -> Result<Source, String> {
     let source = Source::new(text, place).map_err(|mistake| mistake.to_string())?;
-    let checked = secrets.map_or(Ok(()), |secrets| source.check_secrets(secrets));
-    checked.map(|()| source).map_err(|mistake| mistake.to_string())
+    match secrets {
+        Some(secrets) => source.with_secrets(secrets).map_err(|mistake| mistake.to_string()),
+        None => Ok(source),
+    }
 }
 
 fn content_type(value: &Value) -> Result<HeaderValue, String> {

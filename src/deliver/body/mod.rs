@@ -5,11 +5,7 @@ mod templated;
 
 use self::templated::Templated;
 use super::fault::Fault;
-use crate::{
-    base::clock::Time,
-    config::{Body, Webhook},
-    message::Message,
-};
+use crate::{base::clock::Time, config::Body, message::Message};
 
 /// How bodies are made, on one lane.
 #[derive(Debug)]
@@ -21,12 +17,12 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// That of `webhook`; none where bodies are payloads.
-    pub(super) fn of(webhook: &Webhook) -> Option<Self> {
-        match &webhook.body {
+    /// That of a webhook with this setting; none where bodies are payloads.
+    pub(super) fn of(body: &Body) -> Option<Self> {
+        match body {
             Body::Raw => None,
             Body::Envelope => Some(Self::Envelope),
-            Body::Template(template) => Some(Self::Template(Templated::new(template, &webhook.secrets))),
+            Body::Template(template) => Some(Self::Template(Templated::new(template))),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     config::BodyTemplate,
     deliver::fault::Fault,
     message::{Message, outcome::Failure},
-    template::{Secrets, Text},
+    template::Text,
 };
 
 /// A template, and what it makes.
@@ -18,8 +18,8 @@ pub(in crate::deliver) struct Templated {
 }
 
 impl Templated {
-    pub(super) fn new(template: &BodyTemplate, secrets: &Secrets) -> Self {
-        Self { text: template.source.compile(secrets), content_type: template.content_type.clone() }
+    pub(super) fn new(template: &BodyTemplate) -> Self {
+        Self { text: template.source.compile(), content_type: template.content_type.clone() }
     }
 
     pub(super) fn make(&self, message: &Message, began: Time) -> Result<Vec<u8>, Fault> {

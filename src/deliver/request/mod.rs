@@ -75,7 +75,7 @@ impl Template {
             authority: webhook.url.authority().into(),
             fields,
             sets_content_type: webhook.headers.contains_key(names::CONTENT_TYPE),
-            format: Format::of(webhook),
+            format: Format::of(&webhook.body),
         }
     }
 

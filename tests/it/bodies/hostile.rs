@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Instant};
 use broadcaster::{
     base::clock::Time,
     message::{Headers, Id, Message},
-    template::{Place, Secrets, Source},
+    template::{Place, Source},
 };
 
 use super::SOON;
@@ -106,7 +106,7 @@ fn the_work_for_a_message_is_bounded_whatever_is_in_it() {
         "{% set x = text ~ text %}{% set x = x ~ x %}{% set x = x ~ x %}{% set x = x ~ x %}{% set x = x ~ x %}{{ x }}",
     ];
     for template in templates {
-        let text = Source::new(template, Place::Json).expect(template).compile(&Secrets::default());
+        let text = Source::new(template, Place::Json).expect(template).compile();
         for payload in &payloads {
             let payload = payload.clone().into_bytes().into();
             let message = Message::new(Id::fresh(), "todos".into(), Headers::default(), payload, Time::START);
