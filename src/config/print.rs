@@ -165,6 +165,13 @@ impl TomlWriter {
                 self.text(attribute.name(), source.as_str());
             }
         }
+        let secrets = webhook.secrets.names();
+        if !secrets.is_empty() {
+            self.section(&format!("{route}.webhook.secrets"));
+        }
+        for name in secrets {
+            self.text(&name, MASK);
+        }
         self.egress(route, webhook);
         self.tls(&format!("{route}.webhook.tls"), &webhook.tls);
         if let Some(auth) = &webhook.auth {

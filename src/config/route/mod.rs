@@ -26,6 +26,7 @@ mod retry;
 mod signing;
 mod statuses;
 mod stray;
+mod template_secrets;
 mod webhook;
 mod webhook_tls;
 mod webhook_url;

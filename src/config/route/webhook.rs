@@ -11,11 +11,14 @@ use super::{
     Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, Signing, WebhookAuth,
     WebhookTls, WebhookUrl, WebhookUrlError, auth, body, egress, forward,
     headers::{self, OperatorHeaders},
-    signing, webhook_tls,
+    signing, template_secrets, webhook_tls,
 };
-use crate::config::{
-    files, parse,
-    reader::{Reported, Section},
+use crate::{
+    config::{
+        files, parse,
+        reader::{Reported, Section},
+    },
+    template::Secrets,
 };
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
@@ -42,6 +45,9 @@ pub struct Webhook {
     pub body: Body,
     /// `[routes.NAME.webhook.auth]`: what broadcaster logs in with. Default: nothing.
     pub auth: Option<WebhookAuth>,
+    /// `secrets`, and `secrets_file` for those that stand in files: what the template may use and nobody may see. Default:
+    /// none.
+    pub secrets: Secrets,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
     /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
@@ -80,7 +86,8 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     let method = at.or("method", Method::Post, parse::choice);
     let forward = forward::read(at);
     let headers = headers::read(at);
-    let body = body::read(at);
+    let secrets = template_secrets::read(at);
+    let body = body::read(at, secrets.as_ref().ok());
     let auth = at.optional_section("auth", auth::read);
     if let Ok(headers) = &headers {
         let body = body.as_ref().ok();
@@ -112,6 +119,7 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
         header_templates: templates,
         body: body?,
         auth: auth?,
+        secrets: secrets?,
         timeout: timeout?,
         connect_timeout: connect_timeout?,
         idle_timeout: idle_timeout?,

@@ -89,6 +89,8 @@ const SETTINGS: &[Setting] = &[
         ["true", "false"],
         &[CLIENT[0], CLIENT[1], ("routes.todos.webhook.auth.oauth2.tls.ca_file", "DIR/a.pem")],
     ),
+    ("routes.todos.webhook.secrets.key", ["a", "b"], &[]),
+    ("routes.todos.webhook.secrets_file.key", ["DIR/a", "DIR/b"], &[]),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -205,6 +207,8 @@ const MASKED: &[&str] = &[
     "routes.todos.webhook.auth.oauth2.client_secret",
     "routes.todos.webhook.auth.oauth2.client_secret_file",
     "routes.todos.webhook.auth.oauth2.parameters.x",
+    "routes.todos.webhook.secrets.key",
+    "routes.todos.webhook.secrets_file.key",
 ];
 
 #[test]
@@ -232,6 +236,7 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("nats.token_file", "a", "b"),
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
+        ("routes.todos.webhook.secrets_file.key", "a", "b"),
         ("routes.todos.webhook.template_file", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
         ("routes.todos.webhook.egress.proxy_file", "a.url", "b.url"),

@@ -24,6 +24,8 @@ const KEYS: &[&str] = &[
     "routes.todos.webhook.urll",
     "routes.todos.webhook.headers",
     "routes.todos.webhook.headers.authorization",
+    "routes.todos.webhook.secrets",
+    "routes.todos.webhook.secrets.routing_key",
     "routes.todos.webhook.tls.ca_file",
     "routes.todos.webhook.egress.proxy",
     "routes.todos.webhook.egress.proxy_file",
@@ -134,7 +136,7 @@ fn no_syntax_error_shows_a_secret() {
 fn a_good_configuration_does_not_show_its_secrets() {
     let config = given(
         "[nats]\nurl = \"nats://s3cret:s3cret@a:1,tls://s3cret:s3cret@b\"\n[routes.a.webhook]\n\
-         url = \"https://example.com:444/s3cret?s3cret\"\nheaders.x-token = \"s3cret\"\n\
+         url = \"https://example.com:444/s3cret?s3cret\"\nheaders.x-token = \"s3cret\"\nsecrets.key = \"s3cret\"\n\
          egress.proxy = \"http://s3cret:s3cret@proxy\"\n",
     )
     .load();
