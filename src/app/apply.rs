@@ -99,7 +99,7 @@ impl Applier {
             return Arc::clone(route);
         }
         let letters = self.letters(former.map(|route| &**route), settings);
-        let endpoint = self.webhooks.endpoint(&settings.webhook);
+        let endpoint = self.webhooks.endpoint(settings);
         let stats = self.registry.stats_of(&settings.name);
         let route = Route::new(settings.clone(), stats, endpoint, letters);
         Arc::new(match former {

@@ -76,7 +76,7 @@ fn is_secret(key: &str, value: &str) -> bool {
     match place_in(key) {
         Known::Header(name) => has_word(name, HEADERS),
         Known::OfTemplate => true,
-        Known::WebhookUrl => Url::parse(value).is_ok_and(|url| has_random_part(&url)),
+        Known::WebhookUrl => Url::parse(&without_placeholders(value)).is_ok_and(|url| has_random_part(&url)),
         Known::NatsUrl => {
             value.split(',').any(|url| url.trim().parse().is_ok_and(|url: NatsUrl| url.has_login()))
         }
@@ -103,6 +103,15 @@ fn has_random_part(url: &Url) -> bool {
         part.len() >= 16 && digit && part.bytes().any(|b| b.is_ascii_alphabetic())
     };
     url.query().is_some() || url.path().split('/').any(is_random)
+}
+
+/// An address without what messages put into it, which is no secret however it looks.
+fn without_placeholders(url: &str) -> String {
+    let mut plain = String::new();
+    for piece in url.split("{{") {
+        plain.push_str(piece.split_once("}}").map_or(piece, |(_, behind)| behind));
+    }
+    plain
 }
 
 enum Known<'k> {

@@ -47,8 +47,10 @@ pub use self::{
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     route::{
-        Body, BodyTemplate, Bounds, Breaker, DeadLetter, DeliverPolicy, Jetstream, Overflow, Queue,
-        RateLimit, Retry, Route, Statuses, StatusesError, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
+        Attribute, Body, BodyTemplate, Bounds, Breaker, CloudEventMode, CloudEvents, DeadLetter,
+        DeliverPolicy, Forward, HeaderTemplate, Jetstream, Method, Overflow, Queue, RateLimit, Retry, Route,
+        Statuses, StatusesError, TargetTemplate, Webhook, WebhookTls, WebhookUrl, WebhookUrlError,
+        header_in_file,
     },
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},

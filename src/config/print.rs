@@ -3,8 +3,8 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Body, BodyTemplate, Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Queue, Retry,
-    Route, Threads, Webhook, parse::Choice,
+    Body, BodyTemplate, Bounds, Breaker, CloudEvents, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls,
+    Queue, Retry, Route, Threads, Webhook, parse::Choice,
 };
 
 impl Config {
@@ -53,6 +53,10 @@ impl TomlWriter {
     /// A value that is written as a string.
     fn text(&mut self, key: &str, value: impl Display) {
         self.bare(key, toml::Value::from(value.to_string()));
+    }
+
+    fn list(&mut self, key: &str, items: impl Iterator<Item: Into<toml::Value>>) {
+        self.bare(key, toml::Value::Array(items.map(Into::into).collect()));
     }
 
     fn duration(&mut self, key: &str, value: Duration) {
@@ -120,6 +124,8 @@ impl TomlWriter {
     fn webhook(&mut self, route: &str, webhook: &Webhook) {
         self.section(&format!("{route}.webhook"));
         self.text("url", &webhook.url);
+        self.text("method", webhook.method.as_str());
+        self.list("forward", webhook.forward.patterns());
         self.body(&webhook.body);
         self.duration("timeout", webhook.timeout);
         self.duration("connect_timeout", webhook.connect_timeout);
@@ -139,6 +145,19 @@ impl TomlWriter {
         }
         for name in secrets {
             self.text(&name, MASK);
+        }
+        if !webhook.header_templates.is_empty() {
+            self.section(&format!("{route}.webhook.header_templates"));
+        }
+        for (name, _) in &webhook.header_templates {
+            self.text(&format!("\"{name}\""), MASK);
+        }
+        if let Body::CloudEvents(CloudEvents { mode, attributes }) = &webhook.body {
+            self.section(&format!("{route}.webhook.cloudevents"));
+            self.text("mode", mode.word());
+            for (attribute, source) in attributes {
+                self.text(attribute.name(), source.as_str());
+            }
         }
         self.section(&format!("{route}.webhook.tls"));
         self.path("ca_file", webhook.tls.ca_file.as_deref());
@@ -171,8 +190,7 @@ impl TomlWriter {
         self.bare("multiplier", format!("{:?}", retry.multiplier));
         self.text("jitter", retry.jitter.word());
         self.bounds(retry.bounds);
-        let statuses: toml::Value = retry.statuses.items().collect::<Vec<_>>().into();
-        self.bare("statuses", statuses);
+        self.list("statuses", retry.statuses.items());
     }
 
     fn jetstream(&mut self, route: &str, jetstream: &Jetstream) {

@@ -50,7 +50,7 @@ pub struct Target {
 impl Target {
     /// The webhook as configured. `buffers` are those of the lane.
     pub fn new(webhook: &Webhook, endpoint: &Endpoint, buffers: Rc<Buffers>, clock: Clock) -> Self {
-        let template = Template::new(webhook);
+        let template = Template::new(webhook, endpoint);
         Self {
             head: HeadWriter::new(&template),
             template,
@@ -171,7 +171,8 @@ impl Target {
             Ok(Answered { answer, connection, opened }) => {
                 let now = self.clock.now();
                 let kept = self.keep(connection, opened, &answer, now);
-                Ended { attempt: answer.attempt(&self.template.target), kept, at: now }
+                let target = request.target.as_deref().unwrap_or(&self.template.target);
+                Ended { attempt: answer.attempt(target), kept, at: now }
             }
         }
     }

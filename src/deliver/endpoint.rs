@@ -1,7 +1,17 @@
 //! Webhooks as all lanes share them: how to get to one, and what it takes to be let in there.
 
-use super::connect::network::{Network, Transport};
-use crate::{base::watched_file::WatchedFiles, config::Webhook};
+use std::path::PathBuf;
+
+use http::{HeaderName, HeaderValue};
+
+use super::{
+    connect::network::{Network, Transport},
+    notices::Notices,
+};
+use crate::{
+    base::watched_file::{Watched, WatchedFiles},
+    config::{Route, Webhook, header_in_file},
+};
 
 /// What the webhooks of a process have in common: the network, and the files that settings name.
 #[derive(Debug, Default)]
@@ -17,11 +27,28 @@ pub struct Surroundings {
 pub struct Endpoint {
     /// How the bytes of a request get there.
     pub transport: Transport,
+    /// The headers whose values stand in files.
+    pub header_files: Vec<(HeaderName, Watched<HeaderValue>)>,
+    /// What is said about its messages.
+    pub notices: Notices,
 }
 
 impl Surroundings {
-    /// The webhook with these settings.
-    pub fn endpoint(&self, webhook: &Webhook) -> Endpoint {
-        Endpoint { transport: self.network.transport(webhook) }
+    /// The webhook of a route with these settings.
+    pub fn endpoint(&self, route: &Route) -> Endpoint {
+        let Route { name, webhook, .. } = route;
+        Endpoint {
+            transport: self.network.transport(webhook),
+            header_files: self.header_files(webhook),
+            notices: Notices::of(name.clone()),
+        }
+    }
+
+    fn header_files(&self, webhook: &Webhook) -> Vec<(HeaderName, Watched<HeaderValue>)> {
+        let watch = |(name, path): &(HeaderName, PathBuf)| {
+            let first = webhook.headers.get(name)?.clone();
+            Some((name.clone(), self.files.watch(path, first, header_in_file)))
+        };
+        webhook.header_files.iter().filter_map(watch).collect()
     }
 }

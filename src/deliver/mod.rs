@@ -8,6 +8,7 @@ pub mod connect;
 pub mod endpoint;
 pub mod fault;
 pub mod h1;
+pub mod notices;
 pub mod patience;
 mod redirect;
 pub mod request;

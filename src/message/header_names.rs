@@ -35,15 +35,56 @@ pub mod http {
             "transfer-encoding",
             "upgrade",
         ];
-        OURS.iter().chain(&CONNECTION).any(|other| other.eq_ignore_ascii_case(name))
+        OURS.iter().chain(&CONNECTION).any(|other| is_same(other, name))
+    }
+
+    /// What all names begin with that only broadcaster sets: those of signatures (Standard Webhooks), and its own.
+    pub const OUR_PREFIXES: [&str; 2] = ["webhook-", "broadcaster-"];
+
+    /// What an event in binary mode has at least (CloudEvents).
+    pub const EVENT: [&str; 4] = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
+    /// What the names of all its attributes begin with.
+    pub const EVENT_PREFIX: &str = "ce-";
+
+    /// Whether a header of this name is an attribute of an event in binary mode.
+    pub fn is_of_event(name: &str) -> bool {
+        name.get(..EVENT_PREFIX.len()).is_some_and(|start| is_same(start, EVENT_PREFIX))
+    }
+
+    /// Whether a publisher's header of this name never goes with a request: broadcaster sets it, or HTTP. Many receivers,
+    /// those with CGI's variables for example, take `_` for `-`, and so does this.
+    pub fn is_never_forwarded(name: &str) -> bool {
+        /// Of a request of our own there is one, or none.
+        const SINGLE: [&str; 3] = [CONTENT_TYPE, USER_AGENT, "proxy-authorization"];
+        let begins = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| is_same(start, prefix));
+        is_set_by_us(name)
+            || SINGLE.iter().any(|single| is_same(single, name))
+            || OUR_PREFIXES.iter().any(begins)
+    }
+
+    /// Whether a header of this name is a command to NATS.
+    pub fn is_command(name: &str) -> bool {
+        let prefix = super::nats::NATS_PREFIX;
+        name.get(..prefix.len()).is_some_and(|start| is_same(start, prefix))
+    }
+
+    /// Whether two names are the same to a receiver that takes `_` for `-`.
+    pub fn is_same(left: &str, right: &str) -> bool {
+        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        left.len() == right.len() && left.bytes().map(plain).eq(right.bytes().map(plain))
+    }
+
+    /// Whether `name` can be the name of a header (RFC 9110, section 5.6.2).
+    pub fn is_token(name: &str) -> bool {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !name.is_empty() && name.bytes().all(is_letter)
     }
 
     /// Whether the header of this name, which is in lower case, has a meaning to receivers that only a signature
     /// (Standard Webhooks), a trace (W3C Trace Context) or a CloudEvent in binary mode may give it.
     pub fn is_kept(name: &str) -> bool {
         const KEPT: [&str; 4] = ["webhook-timestamp", "webhook-signature", "traceparent", "tracestate"];
-        const CLOUD_EVENT: &str = "ce-";
-        KEPT.contains(&name) || name.starts_with(CLOUD_EVENT)
+        KEPT.contains(&name) || name.starts_with(EVENT_PREFIX)
     }
 }
 

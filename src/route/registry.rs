@@ -205,7 +205,7 @@ mod tests {
     fn routes(registry: &Registry, settings: Vec<config::Route>) -> Vec<Arc<Route>> {
         let route = |settings: config::Route| {
             let stats = registry.stats_of(&settings.name);
-            let endpoint = Surroundings::default().endpoint(&settings.webhook);
+            let endpoint = Surroundings::default().endpoint(&settings);
             Arc::new(Route::new(settings, stats, endpoint, None))
         };
         settings.into_iter().map(route).collect()

@@ -269,7 +269,7 @@ mod tests {
             .map(|(key, value)| (format!("routes.{name}.{key}"), (*value).to_owned(), "--set".to_owned()));
         let config = load(Sources { flags: flags.collect(), ..Sources::default() }).unwrap();
         let settings = config.routes.into_iter().next().unwrap();
-        let endpoint = Surroundings::default().endpoint(&settings.webhook);
+        let endpoint = Surroundings::default().endpoint(&settings);
         Route::new(settings, (0..lanes).map(|_| Arc::default()).collect(), endpoint, None)
     }
 

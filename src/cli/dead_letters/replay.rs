@@ -106,7 +106,7 @@ impl Replay {
         clock: Clock,
     ) -> Result<(Rc<Self>, Signals), CommandError> {
         let signals = signals::listen()?;
-        let endpoint = Surroundings::default().endpoint(&to.webhook);
+        let endpoint = Surroundings::default().endpoint(to);
         let retry = Retry { attempts: to.retry.attempts.min(ATTEMPTS), ..to.retry.clone() };
         let replay = Self {
             store,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use http::HeaderValue;
 
+use super::{CloudEvents, cloud_events};
 use crate::{
     config::{
         files,
@@ -23,6 +24,8 @@ pub enum Body {
     Envelope,
     /// `template`: what a template makes of each message.
     Template(BodyTemplate),
+    /// `cloudevents`: an event is made of each message that is none yet.
+    CloudEvents(CloudEvents),
 }
 
 /// The template of bodies.
@@ -42,11 +45,16 @@ enum Format {
     Raw,
     Envelope,
     Template,
+    CloudEvents,
 }
 
 impl Choice for Format {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("raw", Self::Raw), ("envelope", Self::Envelope), ("template", Self::Template)];
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("raw", Self::Raw),
+        ("envelope", Self::Envelope),
+        ("template", Self::Template),
+        ("cloudevents", Self::CloudEvents),
+    ];
 }
 
 impl Body {
@@ -56,6 +64,7 @@ impl Body {
             Self::Raw => Format::Raw,
             Self::Envelope => Format::Envelope,
             Self::Template(_) => Format::Template,
+            Self::CloudEvents(_) => Format::CloudEvents,
         };
         format.word()
     }
@@ -70,9 +79,10 @@ pub(super) fn read(at: &Section<'_>, secrets: Option<&Secrets>) -> Result<Body, 
         Ok(content_type) => Place::of_body(content_type.to_str().unwrap_or_default()),
         Err(_) => Place::Plain,
     };
-    let inline = at.optional("template", |value| compiled(&text(value)?, place, secrets));
+    let inline = at.optional("template", |value| with_secrets(compiled(&text(value)?, place)?, secrets));
     let in_file =
         at.optional("template_file", |value| files::named_by(value, |path| from_file(path, place, secrets)));
+    let events = at.section("cloudevents", cloud_events::read);
     if format.is_ok_and(|format| format != Format::Template) {
         for key in ["template", "template_file", "content_type"] {
             if at.place(key).is_some() {
@@ -80,9 +90,13 @@ pub(super) fn read(at: &Section<'_>, secrets: Option<&Secrets>) -> Result<Body, 
             }
         }
     }
+    if format.is_ok_and(|format| format != Format::CloudEvents) && at.place("cloudevents").is_some() {
+        return Err(at.report("cloudevents", "expected format = \"cloudevents\" with it"));
+    }
     match format? {
         Format::Raw => Ok(Body::Raw),
         Format::Envelope => Ok(Body::Envelope),
+        Format::CloudEvents => Ok(Body::CloudEvents(events?)),
         Format::Template => {
             let (source, file) = match (inline?, in_file?) {
                 (Some(source), None) => (source, None),
@@ -107,11 +121,16 @@ fn text(value: &Value) -> Result<String, String> {
 
 fn from_file(path: &Path, place: Place, secrets: Option<&Secrets>) -> Result<Source, String> {
     let (file, text) = files::lines(path)?;
-    compiled(&text, place, secrets).map_err(|problem| format!("{problem} of {file}"))
+    let source = compiled(&text, place).and_then(|source| with_secrets(source, secrets));
+    source.map_err(|problem| format!("{problem} of {file}"))
 }
 
-fn compiled(text: &str, place: Place, secrets: Option<&Secrets>) -> Result<Source, String> {
-    let source = Source::new(text, place).map_err(|mistake| mistake.to_string())?;
+pub(super) fn compiled(text: &str, place: Place) -> Result<Source, String> {
+    Source::new(text, place).map_err(|mistake| mistake.to_string())
+}
+
+/// The template with what it may use beside the message, as far as that is known.
+fn with_secrets(source: Source, secrets: Option<&Secrets>) -> Result<Source, String> {
     match secrets {
         Some(secrets) => source.with_secrets(secrets).map_err(|mistake| mistake.to_string()),
         None => Ok(source),

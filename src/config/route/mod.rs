@@ -4,10 +4,14 @@
 mod body;
 mod breaker;
 mod checks;
+mod cloud_events;
 mod dead_letter;
+mod forward;
 mod headers;
 mod jetstream;
+mod method;
 mod notices;
+mod placeholders;
 mod queue;
 mod rate_limit;
 mod reserved;
@@ -23,8 +27,13 @@ use std::num::NonZeroUsize;
 pub use self::{
     body::{Body, BodyTemplate},
     breaker::Breaker,
+    cloud_events::{Attribute, CloudEventMode, CloudEvents},
     dead_letter::DeadLetter,
+    forward::Forward,
+    headers::{HeaderTemplate, header_in_file},
     jetstream::{DeliverPolicy, Jetstream},
+    method::Method,
+    placeholders::TargetTemplate,
     queue::{Bounds, Overflow, Queue},
     rate_limit::RateLimit,
     retry::Retry,

@@ -2,16 +2,19 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{Body, WebhookUrl, WebhookUrlError, body, headers, template_secrets};
+use super::{
+    Body, CloudEventMode, Forward, HeaderTemplate, Method, WebhookUrl, WebhookUrlError, body, forward,
+    headers::{self, OperatorHeaders},
+    template_secrets,
+};
 use crate::{
     config::{
         files, parse,
         reader::{Reported, Section},
     },
-    message::header_names::http as names,
     template::Secrets,
 };
 
@@ -24,9 +27,17 @@ const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 pub struct Webhook {
     /// `url` or `url_file`: the address that messages are posted to. Required. A secret.
     pub url: WebhookUrl,
+    /// `method`: with what it is called. Default `POST`.
+    pub method: Method,
+    /// `forward`: which headers of the publisher go with requests. Default `ce-*`, `traceparent` and `tracestate`.
+    pub forward: Forward,
     /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
     /// marked sensitive. Default: none.
     pub headers: HeaderMap,
+    /// The files of `headers_file`, which are read again when they change.
+    pub header_files: Vec<(HeaderName, PathBuf)>,
+    /// `header_templates`: headers whose values are made for each message. Default: none.
+    pub header_templates: Vec<(HeaderName, HeaderTemplate)>,
     /// `format`, and what belongs to it: what the bodies of requests are. Default: the payload.
     pub body: Body,
     /// `secrets`, and `secrets_file` for those that stand in files: what the template may use and nobody may see. Default:
@@ -58,18 +69,36 @@ pub struct WebhookTls {
     pub system_roots: bool,
 }
 
+impl Webhook {
+    /// The names of all headers that the operator gives a value to: no publisher's goes beside them.
+    pub fn sets_headers(&self) -> impl Iterator<Item = &str> {
+        self.headers.keys().chain(self.header_templates.iter().map(|(name, _)| name)).map(HeaderName::as_str)
+    }
+}
+
 pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let url = files::secret(at, "url", "url_file", |text, _file| {
         text.parse().map_err(|error: WebhookUrlError| error.to_string())
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
+    let method = at.or("method", Method::Post, parse::choice);
+    let forward = forward::read(at);
     let headers = headers::read(at);
     let secrets = template_secrets::read(at);
     let body = body::read(at, secrets.as_ref().ok());
     if let (Ok(headers), Ok(Body::Template(_)), Some(_)) = (&headers, &body, at.place("content_type"))
-        && headers.contains_key(names::CONTENT_TYPE)
+        && headers.names().any(|name| name == CONTENT_TYPE)
     {
         at.report("content_type", "expected only one of content_type and headers.content-type");
+    }
+    if let (Ok(headers), Ok(Body::CloudEvents(events))) = (&headers, &body)
+        && events.mode == CloudEventMode::Structured
+        && headers.names().any(|name| name == CONTENT_TYPE)
+    {
+        at.report(
+            "headers.content-type",
+            "expected none with cloudevents.mode = \"structured\", which has its own",
+        );
     }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
@@ -82,9 +111,14 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
     let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
     let tls = at.section("tls", tls);
+    let OperatorHeaders { values, files, templates } = headers?;
     Ok(Webhook {
         url: url?,
-        headers: headers?,
+        method: method?,
+        forward: forward?,
+        headers: values,
+        header_files: files,
+        header_templates: templates,
         body: body?,
         secrets: secrets?,
         timeout: timeout?,

@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 72] = [
+const SETTINGS: [Setting; 83] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -44,8 +44,11 @@ const SETTINGS: [Setting; 72] = [
     ("routes.todos.jetstream.api_prefix", ["$JS.a.API", "$JS.b.API"], STREAM),
     ("routes.todos.webhook.url", ["https://a/", "https://b/"], &[]),
     ("routes.todos.webhook.url_file", ["DIR/a.url", "DIR/b.url"], &[]),
+    ("routes.todos.webhook.method", ["POST", "PUT"], &[]),
+    ("routes.todos.webhook.forward", ["ce-*", "x-*,ce-*"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
     ("routes.todos.webhook.headers_file.x-token", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.header_templates.x-token", ["{{ id }}", "{{ subject }}"], &[]),
     ("routes.todos.webhook.format", ["raw", "envelope"], &[]),
     ("routes.todos.webhook.template", ["{{ id }}", "{{ subject }}"], TEMPLATE),
     ("routes.todos.webhook.template_file", ["DIR/a", "DIR/b"], TEMPLATE),
@@ -56,6 +59,14 @@ const SETTINGS: [Setting; 72] = [
     ),
     ("routes.todos.webhook.secrets.key", ["a", "b"], &[]),
     ("routes.todos.webhook.secrets_file.key", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.cloudevents.mode", ["binary", "structured"], EVENTS),
+    ("routes.todos.webhook.cloudevents.id", ["{{ id }}", "{{ id }}-1"], EVENTS),
+    ("routes.todos.webhook.cloudevents.source", ["/a", "/b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.type", ["a", "b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.subject", ["a", "b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.time", ["{{ time }}", "{{ data.at }}"], EVENTS),
+    ("routes.todos.webhook.cloudevents.datacontenttype", ["text/a", "text/b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.dataschema", ["urn:a", "urn:b"], EVENTS),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -94,10 +105,12 @@ const SETTINGS: [Setting; 72] = [
 
 const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")];
 
+const EVENTS: &[(&str, &str)] = &[("routes.todos.webhook.format", "cloudevents")];
+
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 8] = [
+const MASKED: [&str; 9] = [
     "nats.password",
     "nats.password_file",
     "nats.token",
@@ -106,6 +119,7 @@ const MASKED: [&str; 8] = [
     "routes.todos.webhook.headers_file.x-token",
     "routes.todos.webhook.secrets.key",
     "routes.todos.webhook.secrets_file.key",
+    "routes.todos.webhook.header_templates.x-token",
 ];
 
 #[test]

@@ -34,6 +34,8 @@ queue_group = "broadcaster-workers"
 
 [routes.todos.webhook]
 url = "https://example.com/…"
+method = "POST"
+forward = ["ce-*", "traceparent", "tracestate"]
 format = "raw"
 timeout = "30s"
 connect_timeout = "5s"

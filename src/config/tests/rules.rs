@@ -267,6 +267,25 @@ fn headers_that_broadcaster_sets_are_refused() {
 }
 
 #[test]
+fn the_template_of_a_header_is_checked_as_a_header_is() {
+    for (header, expected) in [
+        ("header_templates.host = \"{{ id }}\"", "broadcaster sets this one itself"),
+        ("header_templates.ce-id = \"{{ id }}\"", "kept for signatures, traces and CloudEvents"),
+        ("header_templates.x-a = \"{{ ids }}\"", "there is no variable ids"),
+        ("header_templates.x-a = \"{{ id }}\\n\"", "expected a single line"),
+        (
+            "headers.x-a = \"1\"\nheader_templates.X-A = \"{{ id }}\"",
+            "expected only one of header_templates and headers",
+        ),
+    ] {
+        let error = given(&format!("{ROUTE}{header}\n")).error();
+        assert!(error.contains(expected), "{header}: {error}");
+    }
+    let config = given(&format!("{ROUTE}header_templates.x-a = \"s3cret {{{{ id }}}}\"\n")).load();
+    assert!(!format!("{config:?}").contains("s3cret"), "a template may hold a secret");
+}
+
+#[test]
 fn a_header_stands_once_in_each_layer_in_whatever_case() {
     let error = given(&format!("{ROUTE}headers.X-Token = \"a\"\nheaders.x-token = \"b\"\n")).error();
     assert!(error.starts_with("routes.todos.webhook.headers.x-token: expected each header once"), "{error}");

@@ -62,6 +62,38 @@ fn webhook_urls_are_taken_apart() {
 }
 
 #[test]
+fn placeholders_stand_in_path_and_query_only() {
+    let url: WebhookUrl =
+        "https://a.example/t/{{ tokens[1] }}/x y?f[a]={{ headers['X-A/?#'] }}&b={{id}}".parse().unwrap();
+    let template = url.template().unwrap();
+    let text = "/t/{{ tokens[1] }}/x%20y?f%5Ba%5D={{ headers['X-A/?#'] }}&b={{id}}";
+    assert_eq!((template.source.as_str(), template.ends_with_slash), (text, false));
+    assert_eq!(url.to_string(), "https://a.example/…");
+    assert!("https://a.example/{{ id }}/".parse::<WebhookUrl>().unwrap().template().unwrap().ends_with_slash);
+    assert!("https://a.example/{%x%}".parse::<WebhookUrl>().unwrap().template().is_none());
+    for (bad, why) in [
+        ("https://{{ tokens[1] }}/x", "never a message's to say"),
+        ("https://{{ tokens[1] }}.example/x", "never a message's to say"),
+        ("https://a{{ '/' }}.example/x", "never a message's to say"),
+        ("https://a.example:{{ tokens[1] }}/", "never a message's to say"),
+        ("https://a.example{{ id }}", "never a message's to say"),
+        ("{{ id }}://a.example/", "never a message's to say"),
+        ("{{ id }}", "never a message's to say"),
+        ("https://a:{{ id }}@b.example/", "never a message's to say"),
+        ("https://a.example/{{ id", "one has no end"),
+        ("https://a.example/{{ ids }}", "there is no variable ids"),
+        ("https://a.example/{{ id | uper }}", "there is no filter uper"),
+        ("https://a.example/{{ id }}/../b", "expected no //"),
+        ("https://a.example/a//{{ id }}", "expected no //"),
+        ("https://a.example/{% if id %}{{ id }}{% endif %}", "expected no //"),
+        ("https://a.example/{{ id }}#x", "expected no # in the URL"),
+    ] {
+        let error = bad.parse::<WebhookUrl>().unwrap_err().to_string();
+        assert!(error.contains(why), "{bad}: {error}");
+    }
+}
+
+#[test]
 fn statuses_are_a_set_of_single_ones_and_classes_without_exceptions() {
     let statuses = Statuses::default();
     let expected = |status| matches!(status, 408 | 425 | 429 | 500 | 502..=599);

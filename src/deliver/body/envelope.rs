@@ -52,7 +52,7 @@ fn values(headers: &Headers) -> BTreeMap<String, Vec<Cow<'_, str>>> {
 }
 
 /// The payload, where it is JSON.
-fn json(payload: &[u8]) -> Option<&str> {
+pub(super) fn json(payload: &[u8]) -> Option<&str> {
     let text = str::from_utf8(payload).ok()?;
     serde_json::from_str::<IgnoredAny>(text).ok().map(|_| text)
 }

@@ -2,24 +2,38 @@
 //! of one attempt. Those are prepared once for each attempt, so that a second try over a new connection sends the very
 //! same.
 
+mod address;
+pub mod forward;
+mod made_headers;
+
 use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue};
 use uuid::{Uuid, fmt::Hyphenated};
 
+use self::{
+    address::Address,
+    forward::{EventHeaders, Forward},
+    made_headers::MadeHeaders,
+};
+use super::{
+    body::{Format, Made},
+    endpoint::Endpoint,
+    fault::Fault,
+    notices::Notices,
+};
 use crate::{
     base::clock::Time,
     config::Webhook,
-    deliver::{body::Format, fault::Fault},
-    message::{Id, batch::Batch, header_names::http as names, header_safe},
+    message::{Headers, Id, batch::Batch, header_names::http as names, header_safe},
 };
 
 /// What all requests of a route have in common.
 #[derive(Debug)]
 pub struct Template {
-    /// The method: always `POST`.
+    /// The method.
     pub method: &'static str,
-    /// Path and query of the webhook's URL, as the request line has them.
+    /// Path and query of the webhook's URL, as the request line has them, where no message has others.
     pub target: Box<str>,
     /// Host and port, as the field `Host` has them.
     pub authority: Box<str>,
@@ -27,6 +41,13 @@ pub struct Template {
     pub fields: Vec<(Box<str>, HeaderValue)>,
     /// Whether the operator sets the content type, which then wins over that of the publisher.
     sets_content_type: bool,
+    /// How path and query are made for each message.
+    address: Option<Address>,
+    /// The operator's fields that are not always the same.
+    made_headers: Option<MadeHeaders>,
+    /// Which of the publisher's headers go with them.
+    forward: Forward,
+    notices: Notices,
     /// How bodies are made, where they are not payloads.
     format: Option<Format>,
 }
@@ -49,7 +70,7 @@ pub struct Request<'b> {
 }
 
 /// Name and value of a field. The value is safe to send: without line breaks or other control characters.
-type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
+pub(super) type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
 
 /// An id as text, without an allocation: one that was made is written into an array.
 #[derive(Debug)]
@@ -61,20 +82,27 @@ enum IdText<'b> {
 const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
 
 impl Template {
-    /// The requests to `webhook`.
-    pub fn new(webhook: &Webhook) -> Self {
+    /// The requests to `webhook`, which is the `endpoint`.
+    pub fn new(webhook: &Webhook, endpoint: &Endpoint) -> Self {
+        let is_set = |name: &str| webhook.sets_headers().any(|set| set.eq_ignore_ascii_case(name));
+        let is_in_file = |name| webhook.header_files.iter().any(|(other, _)| other == name);
         let mut fields = Vec::with_capacity(webhook.headers.len() + 1);
         // The operator's headers win over ours; those that must not be touched are refused by the configuration.
-        if !webhook.headers.contains_key(names::USER_AGENT) {
+        if !is_set(names::USER_AGENT) {
             fields.push((names::USER_AGENT.into(), HeaderValue::from_static(USER_AGENT)));
         }
-        fields.extend(webhook.headers.iter().map(|(name, value)| (in_usual_case(name), value.clone())));
+        let fixed = webhook.headers.iter().filter(|(name, _)| !is_in_file(*name));
+        fields.extend(fixed.map(|(name, value)| (in_usual_case(name), value.clone())));
         Self {
-            method: "POST",
+            method: webhook.method.as_str(),
             target: webhook.url.path_and_query().into(),
             authority: webhook.url.authority().into(),
             fields,
-            sets_content_type: webhook.headers.contains_key(names::CONTENT_TYPE),
+            sets_content_type: is_set(names::CONTENT_TYPE),
+            address: webhook.url.template().map(Address::new),
+            made_headers: MadeHeaders::of(webhook, endpoint),
+            forward: Forward::to(webhook),
+            notices: endpoint.notices.clone(),
             format: Format::of(&webhook.body),
         }
     }
@@ -90,23 +118,41 @@ impl Template {
     pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
-        let body = match &self.format {
-            None => Cow::Borrowed(&*message.payload),
-            Some(format) => format.make(message, began)?.into(),
+        let given = message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
+        let payload_type = given.unwrap_or(b"application/json");
+        let Made { body, content_type, fields: mut more, events } = match &self.format {
+            None => Made::payload(message, payload_type),
+            Some(format) => format.make(message, payload_type, began)?,
         };
-        let made = self.format.as_ref().map(Format::content_type);
-        let given = || message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
+        if let Some(made) = &self.made_headers {
+            made.add(message, began, &mut more)?;
+        }
+        if !message.headers.is_empty() {
+            self.forward(&message.headers, events, began, &mut more);
+        }
         Ok(Request {
             began,
-            target: None,
+            target: self.address.as_ref().map(|address| address.target(message, began)).transpose()?,
             body,
-            content_type: (!self.sets_content_type)
-                .then(|| made.or_else(given).unwrap_or(b"application/json").into()),
+            content_type: (!self.sets_content_type).then_some(content_type),
             id: IdText::from(&message.id),
             subject: header_safe(&message.subject),
             attempt: message.attempts,
-            more: Vec::new(),
+            more,
         })
+    }
+
+    /// Adds those of the publisher's headers that are allowed to `fields`.
+    fn forward<'b>(
+        &self,
+        headers: &'b Headers,
+        events: EventHeaders,
+        now: Time,
+        fields: &mut Vec<Field<'b>>,
+    ) {
+        if let Some((name, why)) = self.forward.add(headers, events, fields) {
+            self.notices.odd_header(name, why, now);
+        }
     }
 }
 
@@ -157,7 +203,7 @@ fn in_usual_case(name: &HeaderName) -> Box<str> {
 
 /// Whether the publisher's content type can be one: printable ASCII, so that nobody can smuggle a second field into the
 /// head. What is too long would only have the webhook refuse the request.
-fn is_content_type(given: &[u8]) -> bool {
+pub(super) fn is_content_type(given: &[u8]) -> bool {
     const LONGEST: usize = 256;
     let is_text = |byte: u8| byte == b'\t' || (b' '..0x7f).contains(&byte);
     !given.is_empty() && given.len() <= LONGEST && given.iter().copied().all(is_text)
