@@ -6,8 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::redirect;
-use crate::message::outcome::{Attempt, Failure};
+use super::{
+    kept::{Kept, Use},
+    redirect,
+    verdict::{NoVerdict, Verdict},
+};
+use crate::message::{
+    answer::Content,
+    outcome::{Attempt, Failure},
+};
 
 /// How much of the body of a refusal is kept, in bytes: enough for an error message, little enough for a header.
 const LONGEST_EXCERPT: usize = 1024;
@@ -27,6 +34,8 @@ pub struct Answer {
     pub odd: Option<&'static str>,
     /// What more it says where it is no delivery. Apart, since nearly all are, and each is moved several times.
     pub refusal: Option<Box<Refusal>>,
+    /// What there is of it for a route that looks into answers.
+    pub kept: Option<Box<Kept>>,
 }
 
 /// What an answer says that is no delivery.
@@ -45,7 +54,7 @@ pub struct Refusal {
 impl Answer {
     /// An answer with this status and nothing else to say.
     pub const fn new(status: u16) -> Self {
-        Self { status, keep_alive: None, odd: None, refusal: None }
+        Self { status, keep_alive: None, odd: None, refusal: None, kept: None }
     }
 
     /// Only 200 to 299 is a delivery. A redirect is not: where messages go is the operator's decision.
@@ -78,10 +87,37 @@ impl Answer {
         }
     }
 
-    /// What it means for the message, sent to `target`, the path and query of the webhook's URL.
-    pub fn attempt(self, target: &str) -> Attempt {
+    /// What it means for the message, sent to `target`, the path and query of the webhook's URL, on a route that makes
+    /// this `usage` of answers.
+    pub fn attempt(mut self, target: &str, usage: Option<&Use>) -> Attempt {
+        let Some(usage) = usage else { return self.by_status(target, None) };
+        let kept = self.kept.take().map(|kept| *kept).unwrap_or_default();
+        let verdict = if usage.verdict { kept.verdict() } else { Ok(None) };
+        let asked = kept.retry_after;
+        let content = Some(Box::new(kept.into_content(self.status, self.odd)));
+        match verdict {
+            Ok(Some(Verdict::Drop)) => {
+                Attempt::Delivered { status: self.status, odd: self.odd, unwanted: true, content }
+            }
+            // A refusal has its own rules, which know when to come again.
+            Ok(Some(Verdict::Retry(after))) if self.is_delivery() => Attempt::Failed {
+                failure: Failure::AskedAgain,
+                retry_after: after.or(asked),
+                excerpt: None,
+                cause: None,
+                content,
+            },
+            Ok(_) => self.by_status(target, content),
+            Err(NoVerdict) => {
+                self.note("a verdict that is none");
+                self.by_status(target, content)
+            }
+        }
+    }
+
+    fn by_status(self, target: &str, content: Option<Box<Content>>) -> Attempt {
         if self.is_delivery() {
-            return Attempt::Delivered { status: self.status, odd: self.odd };
+            return Attempt::Delivered { status: self.status, odd: self.odd, unwanted: false, content };
         }
         let Refusal { retry_after, excerpt, location, .. } = *self.refusal.unwrap_or_default();
         let redirect = location.map(|location| redirect::describe(&location, target));
@@ -94,6 +130,7 @@ impl Answer {
             retry_after,
             excerpt,
             cause: cause.map(Into::into),
+            content,
         }
     }
 }
@@ -103,24 +140,28 @@ pub(super) const fn is_delivery(status: u16) -> bool {
     status >= 200 && status < 300
 }
 
-/// `Retry-After` as a date or in seconds (RFC 9110, section 10.2.3). A date in the past is no wait. Also read is what
-/// webhooks send beside the standard: a fraction, which is rounded up, quotes, and a list, of which the first counts.
-/// `wall` tells the time that a date is relative to.
-fn retry_after(value: &[u8], wall: impl FnOnce() -> SystemTime) -> Option<Duration> {
-    let value = std::str::from_utf8(value).ok()?.trim_matches(is_around);
-    if let Ok(date) = httpdate::parse_http_date(value) {
-        return Some(rounded_up(date.duration_since(wall()).unwrap_or_default()));
-    }
-    let first = value.split([',', ';']).next()?.trim_matches(is_around);
-    let (seconds, fraction) = first.split_once('.').unwrap_or((first, "0"));
+/// A wait in seconds, as `Retry-After` has it.
+pub(super) fn wait_in_seconds(value: &str) -> Option<Duration> {
+    let (seconds, fraction) = value.split_once('.').unwrap_or((value, "0"));
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(seconds) || !is_number(fraction) || first.len() < 2 && seconds.is_empty() {
+    if !is_number(seconds) || !is_number(fraction) || value.len() < 2 && seconds.is_empty() {
         return None;
     }
     // What does not fit is longer than anybody waits.
     let whole = if seconds.is_empty() { 0 } else { seconds.parse().unwrap_or(u64::MAX) };
     let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
     Some(Duration::from_secs(whole.saturating_add(more)).min(LONGEST_WAIT))
+}
+
+/// `Retry-After` as a date or in seconds (RFC 9110, section 10.2.3). A date in the past is no wait. Also read is what
+/// webhooks send beside the standard: a fraction, which is rounded up, quotes, and a list, of which the first counts.
+/// `wall` tells the time that a date is relative to.
+pub(super) fn retry_after(value: &[u8], wall: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    let value = std::str::from_utf8(value).ok()?.trim_matches(is_around);
+    if let Ok(date) = httpdate::parse_http_date(value) {
+        return Some(rounded_up(date.duration_since(wall()).unwrap_or_default()));
+    }
+    wait_in_seconds(value.split([',', ';']).next()?.trim_matches(is_around))
 }
 
 fn is_around(letter: char) -> bool {
@@ -267,7 +308,7 @@ mod tests {
     fn only_2xx_is_a_delivery() {
         for status in 100..1000 {
             let answer = Answer::new(status);
-            let delivered = matches!(answer.attempt("/"), Attempt::Delivered { .. });
+            let delivered = matches!(answer.attempt("/", None), Attempt::Delivered { .. });
             assert_eq!(delivered, (200..=299).contains(&status), "status {status}");
         }
     }
@@ -305,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_where_it_leads_and_what_was_odd() {
-        let cause = |answer: Answer| match answer.attempt("/hook") {
+        let cause = |answer: Answer| match answer.attempt("/hook", None) {
             Attempt::Failed { cause, .. } => cause,
             Attempt::Delivered { .. } => None,
         };

@@ -8,11 +8,14 @@ pub mod connect;
 pub mod endpoint;
 pub mod fault;
 pub mod h1;
+pub mod kept;
+pub mod login;
 pub mod notices;
 pub mod patience;
 mod redirect;
 pub mod request;
 pub mod sign;
+pub mod verdict;
 
 use std::{
     future::Future,

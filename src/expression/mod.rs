@@ -57,7 +57,7 @@ impl Expression {
         let compiled =
             LANGUAGE.compile_expression_owned(text.to_owned()).map_err(|error| mistake(&error, text))?;
         let used = compiled.undeclared_variables(false);
-        let names = Names::of(&used).map_err(|unknown| ExpressionError {
+        let names = Names::of(text, &used).map_err(|unknown| ExpressionError {
             problem: format!("there is no {}, only {}", short(&unknown), Names::all()),
             place: text.find(&*unknown).map(|at| position(text, at)),
         })?;

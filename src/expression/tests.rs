@@ -35,6 +35,7 @@ fn an_expression_asks_for_any_part_of_a_message() {
         "not data.refunded",
         "is_json and data.amount >= 12.5",
         "'paid' in text",
+        "text[:3] == '{\"s' and subject[:6] == 'orders'",
         "subject is startingwith 'orders.'",
         "stream is undefined and sequence is undefined",
     ] {

@@ -5,12 +5,16 @@
 /// themselves. So those of HTTP have their usual case, and ours the one of the documents: that of Standard Webhooks, and
 /// lower case.
 pub mod http {
+    /// What the receiver says to do with the message, in its answer.
+    pub const VERDICT: &str = "webhook-delivery";
     /// Which attempt at this message it is, from 1.
     pub const ATTEMPT: &str = "broadcaster-attempt";
     /// What the message was published to.
     pub const SUBJECT: &str = "broadcaster-subject";
     /// What the body is.
     pub const CONTENT_TYPE: &str = "Content-Type";
+    /// What the request logs in with.
+    pub const AUTHORIZATION: &str = "Authorization";
     /// How long the body is, in bytes.
     pub const CONTENT_LENGTH: &str = "Content-Length";
     /// The host and port that the request is for.
@@ -117,6 +121,15 @@ pub mod nats {
     /// How the last attempt failed.
     pub const LAST_FAILURE: &str = "Broadcaster-Last-Failure";
 
+    /// The status of the webhook's answer.
+    pub const STATUS: &str = "Broadcaster-Status";
+    /// Why its body is not there.
+    pub const BODY_LEFT_OUT: &str = "Broadcaster-Body-Left-Out";
+    /// What went wrong with a request, as NATS's services say it (NATS ADR-32).
+    pub const SERVICE_ERROR: &str = "Nats-Service-Error";
+    /// The same as a number.
+    pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
+
     /// Why a letter died.
     pub const REASON: &str = "Broadcaster-Reason";
     /// When the message came out of NATS. Times are in RFC 3339.
@@ -144,6 +157,8 @@ pub mod nats {
     pub const AGE: &str = "Broadcaster-Age";
     /// In how many milliseconds the next attempt is due.
     pub const DUE: &str = "Broadcaster-Due";
+    /// Where the publisher waits for an answer.
+    pub const REPLY: &str = "Broadcaster-Reply";
     /// The publisher's headers, in one: under their own names, some would be commands to NATS.
     pub const HEADERS: &str = "Broadcaster-Headers";
 

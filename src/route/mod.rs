@@ -6,6 +6,7 @@
 //! [`Deliver`](crate::deliver::Deliver).
 
 mod alarm;
+pub mod answers;
 mod capacity;
 mod drain;
 pub mod filter;

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{
+    answers::End,
     capacity::{Capacity, LowWater},
     drain::{Closing, Durations},
     filter::Filter,
@@ -156,7 +157,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.stats.received.add(1);
         let now = message.received;
         if self.filter.as_ref().is_some_and(|filter| !filter.admits(&message, now, &self.stats)) {
-            return self.settle.filtered(message);
+            return self.settle.filtered(message, now);
         }
         self.schedule.borrow_mut().offer(message, |evicted| match self.overflow {
             Overflow::DeadLetter => self.settle.dead(evicted, Reason::QueueFull, now),
@@ -240,7 +241,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.stats.request_duration.observe(now.since(began));
         self.durations.set(self.durations.get().and(now.since(began)));
         match *attempt {
-            Attempt::Delivered { status, odd } => {
+            Attempt::Delivered { status, odd, .. } => {
                 self.stats.requests.answered(status);
                 if let Some(odd) = odd {
                     self.health.odd_answer(odd);
@@ -254,9 +255,10 @@ impl<D: Deliver + 'static> Pipeline<D> {
         let mut rejected = false;
         let resolved =
             self.schedule.borrow_mut().resolve(batch, attempt, began, now, |verdict| match verdict {
-                Verdict::Delivered(message) => self.settle.delivered(message, now),
-                Verdict::Dead(message, reason) => {
+                Verdict::Delivered(message) => self.settle_taken(message, attempt, now),
+                Verdict::Dead(mut message, reason) => {
                     rejected |= reason == Reason::Rejected;
+                    self.settle.answer(&mut message, End::Dead(reason), attempt.content(), now);
                     self.settle.dead(message, reason, now);
                 }
                 Verdict::Return(message, delay) => self.settle.returned(message, delay),
@@ -268,6 +270,14 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.follow(resolved.change, now);
         self.low_water.observe_end();
         self.progress.notify_one();
+    }
+
+    /// Settles a message that the webhook has taken, or does not want.
+    fn settle_taken(&self, mut message: Message, attempt: &Attempt, now: Time) {
+        let unwanted = matches!(attempt, Attempt::Delivered { unwanted: true, .. });
+        let end = if unwanted { End::Filtered } else { End::Delivered };
+        self.settle.answer(&mut message, end, attempt.content(), now);
+        if unwanted { self.settle.filtered(message, now) } else { self.settle.delivered(message, now) }
     }
 
     /// How many more attempts may be under way.
@@ -289,7 +299,9 @@ impl<D: Deliver + 'static> Pipeline<D> {
     fn note(&self, attempt: &Attempt, rejected: bool, wait: Option<Duration>, now: Time) {
         let (health, is_slowed) = (&self.health, || self.schedule.borrow().is_slowed());
         match (attempt, wait) {
-            (Attempt::Delivered { .. }, _) => health.succeeded(now, is_slowed),
+            (Attempt::Delivered { .. } | Attempt::Failed { failure: Failure::AskedAgain, .. }, _) => {
+                health.succeeded(now, is_slowed);
+            }
             // Of the webhook it tells nothing.
             (Attempt::Failed { failure: Failure::Unsendable, cause, .. }, _) => {
                 health.rejected(Failure::Unsendable, cause.as_ref(), now);

@@ -16,6 +16,7 @@ use std::{
 };
 
 use super::{
+    answers::{Answers, Publish},
     filter::Filter,
     pipeline::{Parts, Pipeline},
     registry::LaneStats,
@@ -23,6 +24,7 @@ use super::{
         Schedule,
         breaker::Breaker,
         gate::{Gate as _, Gates},
+        login::LoginGate,
         pace::Pace,
         pause::Pause,
         policy::Policy,
@@ -42,7 +44,11 @@ use crate::{
     base::clock::{Clock, Time},
     config::{self, Bounds, RouteName},
     dead_letter,
-    deliver::{Deliver, endpoint::Endpoint},
+    deliver::{
+        Deliver,
+        endpoint::Endpoint,
+        login::{Lack, Login},
+    },
     message::ledger::Ledgers,
 };
 
@@ -121,6 +127,10 @@ impl Route {
         if consumer(settings) == consumer(before) {
             self.ledgers = former.ledgers.clone();
         }
+        // What was fetched is still good, and a server need not be asked again for it.
+        if settings.webhook.auth == before.webhook.auth {
+            self.endpoint.login.clone_from(&former.endpoint.login);
+        }
         if settings.webhook.url == before.webhook.url {
             self.pause = former.pause.clone();
             self.pace = former.pace.clone();
@@ -139,6 +149,9 @@ impl Route {
 
     /// What is wrong with its webhook at `now`, so that its messages wait.
     pub fn trouble(&self, now: Time) -> Option<Trouble> {
+        if let Some(lack) = self.lack(now) {
+            return Some(Trouble::Login(lack.next.map(|next| next.since(now))));
+        }
         if let Some((why, until)) = self.breaker.trouble() {
             return Some(Trouble::LeftAlone(why, until.since(now)));
         }
@@ -146,6 +159,18 @@ impl Route {
             return Some(Trouble::Paused(until.since(now)));
         }
         self.pace.is_limited().then(|| Trouble::Slowed(self.pace.rate()))
+    }
+
+    /// Why it is in `trouble`, in the words of whoever knows.
+    pub fn cause(&self, trouble: Trouble, now: Time) -> Option<String> {
+        match trouble {
+            Trouble::Login(_) => self.lack(now)?.cause.map(|cause| cause.to_string()),
+            _ => self.health.latest_failure(),
+        }
+    }
+
+    fn lack(&self, now: Time) -> Option<Lack> {
+        self.endpoint.login.as_ref()?.lack(now)
     }
 
     /// Whether its messages come from a stream.
@@ -185,17 +210,20 @@ impl Route {
     }
 
     /// Starts its pipeline on `lane`, whose workers are clients that `client` makes. They add to what is `under_way` at the
-    /// webhook already, while the last attempts of a predecessor go on.
+    /// webhook already, while the last attempts of a predecessor go on. What the webhook answers is told over `out`.
     pub fn start<D: Deliver + 'static>(
         &self,
         lane: usize,
         client: Box<dyn Fn() -> D>,
         under_way: Rc<UnderWay>,
+        out: Rc<dyn Publish>,
         clock: Clock,
     ) -> Rc<Pipeline<D>> {
         let Self { settings, .. } = self;
         let stats = Arc::clone(&self.stats[lane]);
+        let readiness = self.endpoint.login.as_ref().and_then(Login::readiness);
         let gates = Gates {
+            login: readiness.map(LoginGate::new),
             pause: self.pause.clone(),
             limit: self.limit.clone().map(Limiter::new),
             pace: self.pace.clone(),
@@ -207,6 +235,10 @@ impl Route {
         };
         let queue = Queue::new(room(settings.queue.bounds, &self.queue_bytes), settings.queue.overflow);
         let retries = RetryQueue::new(room(settings.retry.bounds, &self.retry_bytes));
+        let answers = settings
+            .answer
+            .as_ref()
+            .map(|answer| Answers::new(settings.name.clone(), answer.clone(), out, Arc::clone(&stats)));
         let settle = Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), clock);
         let concurrency = self.part(settings.webhook.concurrency, lane).get();
         let start = SlowStart::new(self.part(slow_start::FIRST, lane), concurrency);
@@ -217,7 +249,7 @@ impl Route {
             concurrency,
             under_way,
             client,
-            settle,
+            settle: settle.answering(answers),
             health: Arc::clone(&self.health),
             stats,
             clock,
@@ -273,7 +305,7 @@ mod tests {
             .map(|(key, value)| (format!("routes.{name}.{key}"), (*value).to_owned(), "--set".to_owned()));
         let config = load(Sources { flags: flags.collect(), ..Sources::default() }).unwrap();
         let settings = config.routes.into_iter().next().unwrap();
-        let endpoint = Surroundings::default().endpoint(&settings);
+        let endpoint = Surroundings::default().endpoint(&settings, Clock::start());
         Route::new(settings, (0..lanes).map(|_| Arc::default()).collect(), endpoint, None)
     }
 

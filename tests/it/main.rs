@@ -1,5 +1,6 @@
 //! The tests of broadcaster as a whole: real parts, counted from outside.
 
+mod answers;
 mod apply;
 mod bad_input;
 mod bodies;
@@ -10,6 +11,7 @@ mod dead_letters;
 mod delivery;
 mod documents;
 mod durable;
+mod egress;
 mod fault;
 mod filter;
 mod forged;
@@ -21,6 +23,7 @@ mod intake_reading;
 mod invariants;
 mod kit;
 mod load;
+mod login;
 mod memory;
 mod nats_auth;
 mod nats_faults;
@@ -32,6 +35,7 @@ mod probe;
 mod reach;
 mod reading;
 mod rendering;
+mod requests;
 mod servers;
 mod shutdown;
 mod signals;

@@ -38,7 +38,7 @@ const OF_IPV4: [(Ipv4Net, &str); 19] = [
     (v4(240, 0, 0, 0, 4), "reserved (RFC 1112)"),
 ];
 
-/// As [`OF_IPV4`]. What is not among 2000::/3 is not assigned to hosts, but for the prefix of NAT64.
+/// As [`OF_IPV4`]. What is not among `2000::/3` is not assigned to hosts, but for the prefix of NAT64.
 const OF_IPV6: [(Ipv6Net, &str); 18] = [
     (Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128), "unspecified (RFC 4291)"),
     (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), "loopback (RFC 4291)"),
@@ -100,8 +100,7 @@ mod tests {
         purpose(text.parse().unwrap())
     }
 
-    /// The registries as of today, first and last address of each entry that is not globally reachable, and their
-    /// neighbours.
+    /// The registries as of today: first and last address of each entry that is not globally reachable.
     #[test]
     fn the_registries_are_known_to_the_last_address() {
         for (first, last) in [
@@ -137,6 +136,10 @@ mod tests {
         ] {
             assert!(special(first).is_some() && special(last).is_some(), "{first} to {last}");
         }
+    }
+
+    #[test]
+    fn what_is_beside_their_entries_is_public() {
         for public in [
             "1.0.0.0",
             "9.255.255.255",

@@ -1,6 +1,8 @@
 //! `[routes.NAME]`: one way from one source to one webhook. Each section of it has its own file: the type, its defaults
 //! and how it is read.
 
+mod answer;
+mod auth;
 mod body;
 mod breaker;
 mod checks;
@@ -24,6 +26,7 @@ mod retry;
 mod signing;
 mod statuses;
 mod stray;
+mod template_secrets;
 mod webhook;
 mod webhook_tls;
 mod webhook_url;
@@ -31,6 +34,8 @@ mod webhook_url;
 use std::{num::NonZeroUsize, sync::Arc};
 
 pub use self::{
+    answer::Answer,
+    auth::{Basic, ClientAuth, Oauth2, WebhookAuth},
     body::{Body, BodyTemplate},
     breaker::Breaker,
     cloud_events::{Attribute, CloudEventMode, CloudEvents},
@@ -93,6 +98,8 @@ pub struct Route {
     /// `[routes.NAME.dead_letter]`: where messages go that will not be delivered. Default: nowhere, they are dropped
     /// (counted and logged).
     pub dead_letter: Option<DeadLetter>,
+    /// `[routes.NAME.answer]`: what is made of the webhook's answers. Default: nothing.
+    pub answer: Option<Answer>,
 }
 
 /// All routes, sorted by name. `threads` is how many divide the numbers of a route between them, where that is fixed,
@@ -142,6 +149,7 @@ fn read(
     let named = name.as_ref().map_or("route", RouteName::as_str);
     let jetstream = at.optional_section("jetstream", |at| jetstream::read(at, named));
     let dead_letter = at.optional_section("dead_letter", |at| dead_letter::read(at, named));
+    let answer = at.optional_section("answer", |at| answer::read(at, &jetstream));
     let subject = at.optional("subject", parse::name).map(|subject| subject.unwrap_or_else(default_subject));
     let queue_group =
         at.optional("queue_group", parse::name).map(|group| group.unwrap_or_else(default_group));
@@ -160,7 +168,7 @@ fn read(
         path: at.here().to_owned(),
         subject: subject.as_ref().ok().cloned(),
         source: Source::of(&jetstream, &queue_group),
-        dead_letter: dead_letter.as_ref().ok().and_then(Option::as_ref).map(|letter| letter.subject.clone()),
+        publishes: published(&dead_letter, &answer),
         divided: divided.into_iter().flatten().collect(),
     });
     Ok(Route {
@@ -175,7 +183,19 @@ fn read(
         rate_limit: rate_limit?,
         breaker: breaker?,
         dead_letter: dead_letter?,
+        answer: answer?,
     })
+}
+
+/// The subjects that a route publishes to, each with its key.
+fn published(
+    dead_letter: &Result<Option<DeadLetter>, Reported>,
+    answer: &Result<Option<Answer>, Reported>,
+) -> Vec<(&'static str, PublishSubject)> {
+    let letters = dead_letter.as_ref().ok().and_then(Option::as_ref).map(|letter| letter.subject.clone());
+    let answers = answer.as_ref().ok().and_then(Option::as_ref).and_then(|answer| answer.publish.clone());
+    let letters = letters.map(|subject| ("dead_letter.subject", subject));
+    letters.into_iter().chain(answers.map(|subject| ("answer.publish", subject))).collect()
 }
 
 fn default_subject() -> Subject {

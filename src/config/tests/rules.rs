@@ -49,6 +49,37 @@ fn a_filter_that_is_none_is_refused_with_its_place() {
 }
 
 #[test]
+fn answers_go_nowhere_where_they_would_come_back_or_be_commands() {
+    let answering = |answer: &str| {
+        let other = "[routes.b]\nsubject = \"b.>\"\nwebhook.url = \"http://b\"\n";
+        given(&format!("{ROUTE}[routes.todos.answer]\n{answer}\n{other}")).errors()
+    };
+    for (publish, said) in [
+        (
+            "todos.events",
+            "expected a subject that no route receives: \"todos.events\" would come back by routes.todos.subject",
+        ),
+        ("b.answers", "would come back by routes.b.subject = \"b.>\""),
+        ("$JS.API.STREAM.DELETE.A", "those with a $ are NATS's"),
+        ("$SYS.REQ.X", "those with a $ are NATS's"),
+        ("$KV.bucket.key", "those with a $ are NATS's"),
+        ("_INBOX.a.b", "kept for answers to clients"),
+        ("broadcaster.handover.broadcaster-workers", "kept for messages that replicas hand over"),
+        ("answers.*", "no wildcard"),
+    ] {
+        let errors = answering(&format!("publish = \"{publish}\""));
+        assert_eq!(errors.len(), 1, "{publish}: {errors:?}");
+        assert!(errors[0].starts_with("routes.todos.answer.publish: expected"), "{errors:?}");
+        assert!(errors[0].contains(said), "{errors:?}");
+    }
+    let errors = answering("reply = true\n[routes.todos.jetstream]\nstream = \"A\"");
+    assert!(
+        errors.len() == 1 && errors[0].starts_with("routes.todos.answer.reply: expected false"),
+        "{errors:?}"
+    );
+}
+
+#[test]
 fn the_mistakes_are_counted() {
     let text = crate::config::load(no_file().sources).unwrap_err().to_string();
     assert!(text.starts_with("1 mistake in the configuration:\n  no route is configured"), "{text}");

@@ -12,7 +12,7 @@ use crate::{
     base::clock::{Clock, Time},
     config::{self, RouteName},
     dead_letter::Sender,
-    message::outcome::{Failure, Outcome},
+    message::outcome::{Failure, Outcome, Publication},
     route::{
         registry::{LaneStats, Registry},
         shared::Route,
@@ -63,6 +63,7 @@ impl Collector for Collected {
         let encoder = &mut encoder;
         routes.messages(encoder)?;
         routes.unjudged(encoder)?;
+        routes.publications(encoder)?;
         routes.requests(encoder)?;
         routes.load(encoder)?;
         routes.bounds(encoder)?;
@@ -110,6 +111,19 @@ impl Routes {
         for route in &self.0 {
             let unjudged = ConstCounter::new(route.sum(|lane| lane.unjudged.get()));
             unjudged.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    fn publications(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Answers of the webhook that were to be published, by what became of them";
+        let mut family = encoder.encode_descriptor("broadcaster_answers", help, None, MetricType::Counter)?;
+        for route in &self.0 {
+            for publication in Publication::ALL {
+                let count = route.sum(|lane| lane.publications[publication as usize].get());
+                let labels = [("route", route.name.as_str()), ("result", publication.label())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

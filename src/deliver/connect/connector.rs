@@ -132,14 +132,14 @@ impl Connector {
         addresses.map_err(|trouble| cause::of_trouble(trouble, self.or_proxy(Failure::Dns)))
     }
 
-    /// A connection to the first of `addresses` that takes one, of those that may be connected to: the only place where
-    /// one is made, so that no other address is.
+    /// A connection to the first of `addresses` that takes one, of those that may be connected to. They are looked at
+    /// here, and not where names are looked up, so that what was looked at is what is connected to.
     pub(super) async fn first_to_answer(
         &self,
         addresses: &[SocketAddr],
         deadline: Instant,
     ) -> Result<(SocketAddr, TcpStream), Fault> {
-        let allowed = self.allowed(addresses)?;
+        let allowed = self.allowed(addresses).inspect_err(|_forbidden| self.doubt())?;
         let finish = race(&allowed, deadline, socket::connect).await;
         for address in finish.silent.iter().chain(finish.failed.iter().map(|(address, _)| address)) {
             self.shun(*address);
@@ -150,10 +150,7 @@ impl Connector {
             }
             return Ok((address, tcp));
         }
-        if let Place::Named(name) = &self.place {
-            // The webhook may have moved since its name was looked up.
-            name.doubt(self.clock.now());
-        }
+        self.doubt();
         Err(cause::of_trouble(self.why(&finish), self.or_proxy(Failure::Connect)))
     }
 
@@ -193,6 +190,13 @@ impl Connector {
     /// The failure of a stage, which is the proxy's where it is the way to a proxy.
     fn or_proxy(&self, failure: Failure) -> Failure {
         if self.proxy.is_some() { Failure::Proxy } else { failure }
+    }
+
+    /// Has the name looked up again soon: the webhook may have moved since it was.
+    fn doubt(&self) {
+        if let Place::Named(name) = &self.place {
+            name.doubt(self.clock.now());
+        }
     }
 
     /// Has the other addresses tried first for a while.

@@ -76,7 +76,9 @@ impl Schedule {
                 self.gates.pace.delivered(began, now);
                 self.start.delivered();
                 self.proof = self.proof.max(began);
-                let ruling = Ruling::paid(1, self.policy.delay(message.attempts));
+                // Only what was asked for with the message is about the message.
+                let asked = asked.filter(|_| failure == Failure::AskedAgain).unwrap_or_default();
+                let ruling = Ruling::paid(1, self.policy.delay(message.attempts).max(asked));
                 (ruling, self.gates.breaker.succeeded(began, now, (before.failures > 0).then_some(before.at)))
             }
             Fault::Between | Fault::Down | Fault::Refused | Fault::Gone => {
