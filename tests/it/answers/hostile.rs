@@ -94,7 +94,7 @@ async fn a_body_that_does_not_come_whole_is_left_out() {
         (Misbehaviour::SayAndClose(raw::BAD_CHUNK), "a malformed chunk"),
         (Misbehaviour::Say(raw::TWO_LENGTHS), "more than one Content-Length"),
         (Misbehaviour::EndlessBody, "it is longer than answer.limit"),
-        (Misbehaviour::EndlessHead, "the header is too large"),
+        (Misbehaviour::EndlessHead, "too many header fields"),
     ] {
         let answer = answer_of(misbehaviour).await;
         let told = ["Broadcaster-Status", "Broadcaster-Body-Left-Out"].map(|name| header(&answer, name));
