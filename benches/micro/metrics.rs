@@ -76,6 +76,6 @@ fn route(registry: &Registry, number: u64) -> Arc<Route> {
         let load = lane.loads.add();
         (0..1000).for_each(|_| count_delivered(lane, &load));
     }
-    let endpoint = Surroundings::default().endpoint(&settings);
+    let endpoint = Surroundings::default().endpoint(&settings, Clock::start());
     Arc::new(Route::new(settings, stats, endpoint, None))
 }

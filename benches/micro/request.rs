@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use broadcaster::{
-    base::clock::Time,
+    base::clock::{Clock, Time},
     deliver::{endpoint::Surroundings, h1::head::HeadWriter, request::Template},
     message::batch::Batch,
 };
@@ -25,7 +25,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for (name, settings) in cases {
         let route = sample::route_with(settings);
-        let template = Template::new(&route.webhook, &Surroundings::default().endpoint(&route));
+        let template =
+            Template::new(&route.webhook, &Surroundings::default().endpoint(&route, Clock::start()));
         let head_writer = HeadWriter::new(&template);
         let batch = Batch::from(sample::message());
         let mut head = Vec::new();

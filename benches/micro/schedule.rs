@@ -27,6 +27,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         Queue::new(route.queue.bounds, route.queue.overflow),
         RetryQueue::new(route.retry.bounds),
         Gates {
+            login: None,
             pause: Pause::default(),
             limit: None,
             pace: Pace::default(),

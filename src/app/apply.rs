@@ -47,6 +47,7 @@ pub(super) struct Applier {
     lanes: Vec<Arc<LaneStatus>>,
     letters: Publishing,
     webhooks: Surroundings,
+    clock: Clock,
 }
 
 impl Applier {
@@ -65,6 +66,7 @@ impl Applier {
             lanes,
             letters: Publishing::new(connection, clock),
             webhooks: Surroundings::default(),
+            clock,
         }
     }
 
@@ -99,7 +101,7 @@ impl Applier {
             return Arc::clone(route);
         }
         let letters = self.letters(former.map(|route| &**route), settings);
-        let endpoint = self.webhooks.endpoint(settings);
+        let endpoint = self.webhooks.endpoint(settings, self.clock);
         let stats = self.registry.stats_of(&settings.name);
         let route = Route::new(settings.clone(), stats, endpoint, letters);
         Arc::new(match former {

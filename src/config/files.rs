@@ -183,7 +183,7 @@ pub(super) fn text(contents: Vec<u8>) -> Result<String, &'static str> {
 
 /// The file for an error: where it was looked for, but for a name that may be the secret itself, written where its file
 /// belongs.
-fn named(path: &Path) -> String {
+pub(super) fn named(path: &Path) -> String {
     let folder = if path.is_absolute() { Ok(PathBuf::new()) } else { env::current_dir() };
     let folder = folder.unwrap_or_else(|_| ".".into());
     let is_path = ["/", ".", ".."].iter().any(|start| path.starts_with(start));

@@ -1,6 +1,6 @@
 //! `[nats]`: where the servers are, and how broadcaster logs in.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -129,13 +129,6 @@ impl NatsAuth {
 }
 
 impl SecretText {
-    fn of(text: String, file: Option<&Path>) -> Self {
-        match file {
-            None => Self::Inline(text.into()),
-            Some(path) => Self::InFile(SecretFile { path: path.to_owned(), contents: text.into() }),
-        }
-    }
-
     fn read_again(self) -> Result<Self, String> {
         match self {
             Self::Inline(secret) => Ok(Self::Inline(secret)),

@@ -4,7 +4,8 @@ use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
     Body, BodyTemplate, Bounds, Breaker, CloudEvents, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls,
-    Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Webhook, WebhookTls, parse::Choice,
+    Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Webhook, WebhookAuth, WebhookTls,
+    parse::Choice,
 };
 
 impl Config {
@@ -164,14 +165,18 @@ impl TomlWriter {
                 self.text(attribute.name(), source.as_str());
             }
         }
+        let secrets = webhook.secrets.names();
+        if !secrets.is_empty() {
+            self.section(&format!("{route}.webhook.secrets"));
+        }
+        for name in secrets {
+            self.text(&name, MASK);
+        }
         self.egress(route, webhook);
-        let WebhookTls { ca, system_roots, client, accept_any } = &webhook.tls;
-        self.section(&format!("{route}.webhook.tls"));
-        self.path("ca_file", ca.as_ref().map(|ca| ca.file.as_path()));
-        self.bare("system_roots", system_roots);
-        self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
-        self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
-        self.bare("dangerously_accept_any_certificate", accept_any);
+        self.tls(&format!("{route}.webhook.tls"), &webhook.tls);
+        if let Some(auth) = &webhook.auth {
+            self.auth(&format!("{route}.webhook.auth"), auth);
+        }
         if let Some(signing) = &webhook.signing {
             self.signing(&format!("{route}.webhook.signing"), signing);
         }
@@ -239,6 +244,53 @@ impl TomlWriter {
                 self.text("until", humantime::format_rfc3339(until));
             }
         }
+    }
+
+    fn tls(&mut self, section: &str, tls: &WebhookTls) {
+        let WebhookTls { ca, system_roots, client, accept_any } = tls;
+        self.section(section);
+        self.path("ca_file", ca.as_ref().map(|ca| ca.file.as_path()));
+        self.bare("system_roots", system_roots);
+        self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
+        self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
+        self.bare("dangerously_accept_any_certificate", accept_any);
+    }
+
+    fn auth(&mut self, section: &str, auth: &WebhookAuth) {
+        match auth {
+            WebhookAuth::Basic(basic) => {
+                self.section(&format!("{section}.basic"));
+                self.text("user", &basic.user);
+                self.text("password", MASK);
+            }
+            WebhookAuth::Bearer(_) => {
+                self.section(&format!("{section}.bearer"));
+                self.text("token", MASK);
+            }
+            WebhookAuth::Oauth2(oauth2) => self.oauth2(&format!("{section}.oauth2"), oauth2),
+        }
+    }
+
+    fn oauth2(&mut self, section: &str, oauth2: &Oauth2) {
+        self.section(section);
+        self.text("token_url", &oauth2.token_url);
+        self.text("client_id", &oauth2.client_id);
+        if oauth2.client_secret.is_some() {
+            self.text("client_secret", MASK);
+        }
+        self.text("client_auth", oauth2.client_auth.word());
+        for (key, value) in [("scope", &oauth2.scope), ("audience", &oauth2.audience)] {
+            if let Some(value) = value {
+                self.text(key, value);
+            }
+        }
+        if !oauth2.parameters.is_empty() {
+            self.section(&format!("{section}.parameters"));
+        }
+        for name in oauth2.parameters.keys() {
+            self.text(&toml::Value::from(name.as_str()).to_string(), MASK);
+        }
+        self.tls(&format!("{section}.tls"), &oauth2.tls);
     }
 
     fn queue(&mut self, route: &str, queue: &Queue) {

@@ -1,10 +1,13 @@
 //! Texts that must not be seen: they don't print, and their memory is wiped when they go.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::MASK;
+use super::{MASK, files};
 
 /// A text that only [`ExposeSecret::expose_secret`] shows: `Debug` masks it, and its memory is wiped when it goes.
 ///
@@ -31,12 +34,30 @@ pub enum SecretText {
 }
 
 impl SecretText {
+    /// What stood in the settings, or in the file at this path.
+    pub(super) fn of(text: String, file: Option<&Path>) -> Self {
+        match file {
+            None => Self::Inline(text.into()),
+            Some(path) => Self::InFile(SecretFile { path: path.to_owned(), contents: text.into() }),
+        }
+    }
+
     /// The secret, as it was when the configuration was loaded or the file read again.
     pub const fn secret(&self) -> &Secret {
         match self {
             Self::Inline(secret) => secret,
             Self::InFile(file) => &file.contents,
         }
+    }
+}
+
+impl SecretFile {
+    /// What the file at `path` holds now, which has one line.
+    ///
+    /// # Errors
+    /// Why it can't be read, or what is wrong with it.
+    pub fn read(path: &Path) -> Result<Secret, String> {
+        files::secret_file(path).map(Secret::from)
     }
 }
 

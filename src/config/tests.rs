@@ -1,5 +1,6 @@
 //! One test per rule; where the words matter, the whole error is compared.
 
+mod auth;
 mod credentials;
 mod egress;
 mod equality;

@@ -74,9 +74,8 @@ impl Health {
         let now = self.clock.now();
         let troubled = routes.iter().filter_map(|route| Some((route, route.trouble(now)?)));
         let worded = troubled.map(|(route, trouble)| {
-            let failure =
-                route.health.latest_failure().map_or_else(String::new, |failure| format!(" ({failure})"));
-            format!("route {}: {trouble}{failure}", route.name())
+            let cause = route.cause(trouble, now).map_or_else(String::new, |cause| format!(" ({cause})"));
+            format!("route {}: {trouble}{cause}", route.name())
         });
         worded.collect()
     }

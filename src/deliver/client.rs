@@ -181,8 +181,14 @@ impl Target {
             Ok(Answered { answer, connection, opened }) => {
                 let now = self.clock.now();
                 let kept = self.keep(connection, opened, &answer, now);
-                let target = request.target.as_deref().unwrap_or(&self.template.target);
-                Ended { attempt: answer.attempt(target, self.usage.as_ref()), kept, at: now }
+                let attempt = match self.template.login_fault(request, answer.status, now) {
+                    Some(fault) => fault.into(),
+                    None => {
+                        let target = request.target.as_deref().unwrap_or(&self.template.target);
+                        answer.attempt(target, self.usage.as_ref())
+                    }
+                };
+                Ended { attempt, kept, at: now }
             }
         }
     }

@@ -6,11 +6,15 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     connect::network::{Network, Transport},
+    login::Login,
     notices::Notices,
     sign::Signer,
 };
 use crate::{
-    base::watched_file::{Watched, WatchedFiles},
+    base::{
+        clock::Clock,
+        watched_file::{Watched, WatchedFiles},
+    },
     config::{Route, Webhook, header_in_file},
 };
 
@@ -32,18 +36,23 @@ pub struct Endpoint {
     pub header_files: Vec<(HeaderName, Watched<HeaderValue>)>,
     /// What is said about its messages.
     pub notices: Notices,
+    /// What it is logged in to with, where it is.
+    pub login: Option<Login>,
     /// What signs its requests; none where they are not signed.
     pub(super) signer: Option<Arc<Signer>>,
 }
 
 impl Surroundings {
-    /// The webhook of a route with these settings.
-    pub fn endpoint(&self, route: &Route) -> Endpoint {
+    /// The webhook of a route with these settings. One that is logged in to with tokens needs a runtime that takes local
+    /// tasks.
+    pub fn endpoint(&self, route: &Route, clock: Clock) -> Endpoint {
         let Route { name, webhook, .. } = route;
+        let login = |auth| Login::new(auth, &webhook.egress, name, &self.files, &self.network, clock);
         Endpoint {
             transport: self.network.transport(webhook, &self.files),
             header_files: self.header_files(webhook),
             notices: Notices::of(name.clone()),
+            login: webhook.auth.as_ref().map(login),
             signer: webhook.signing.as_ref().map(|signing| Arc::new(Signer::new(signing, &self.files))),
         }
     }

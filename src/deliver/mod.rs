@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod fault;
 pub mod h1;
 pub mod kept;
+pub mod login;
 pub mod notices;
 pub mod patience;
 mod redirect;

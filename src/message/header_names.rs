@@ -13,6 +13,8 @@ pub mod http {
     pub const SUBJECT: &str = "broadcaster-subject";
     /// What the body is.
     pub const CONTENT_TYPE: &str = "Content-Type";
+    /// What the request logs in with.
+    pub const AUTHORIZATION: &str = "Authorization";
     /// How long the body is, in bytes.
     pub const CONTENT_LENGTH: &str = "Content-Length";
     /// The host and port that the request is for.

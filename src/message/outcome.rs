@@ -80,11 +80,13 @@ pub enum Failure {
     Proxy,
     /// The webhook took it, and asked for it again.
     AskedAgain,
+    /// There was nothing to log in with, or the webhook did not take the token any more and another one is fetched.
+    Login,
 }
 
 impl Failure {
     /// The failures that are not a status, in the order in which they are counted.
-    pub const TRANSPORT: [Self; 10] = [
+    pub const TRANSPORT: [Self; 11] = [
         Self::Timeout,
         Self::Dns,
         Self::Connect,
@@ -95,6 +97,7 @@ impl Failure {
         Self::Unsendable,
         Self::Proxy,
         Self::AskedAgain,
+        Self::Login,
     ];
 
     /// The index in [`Failure::TRANSPORT`]; none for a status.
@@ -112,6 +115,7 @@ impl Failure {
             Self::Unsendable => Some(7),
             Self::Proxy => Some(8),
             Self::AskedAgain => Some(9),
+            Self::Login => Some(10),
         }
     }
 
@@ -138,6 +142,7 @@ impl Failure {
             Self::Unsendable => "unsendable".into(),
             Self::Proxy => "proxy".into(),
             Self::AskedAgain => "asked_again".into(),
+            Self::Login => "login".into(),
         }
     }
 

@@ -188,6 +188,7 @@ mod tests {
         assert_eq!(named.sum::<usize>(), 20);
     }
     use crate::{
+        base::clock::Clock,
         config::{Sources, load},
         deliver::endpoint::Surroundings,
         message::outcome::Outcome,
@@ -205,7 +206,7 @@ mod tests {
     fn routes(registry: &Registry, settings: Vec<config::Route>) -> Vec<Arc<Route>> {
         let route = |settings: config::Route| {
             let stats = registry.stats_of(&settings.name);
-            let endpoint = Surroundings::default().endpoint(&settings);
+            let endpoint = Surroundings::default().endpoint(&settings, Clock::start());
             Arc::new(Route::new(settings, stats, endpoint, None))
         };
         settings.into_iter().map(route).collect()

@@ -24,6 +24,7 @@ use super::{
         Schedule,
         breaker::Breaker,
         gate::{Gate as _, Gates},
+        login::LoginGate,
         pace::Pace,
         pause::Pause,
         policy::Policy,
@@ -43,7 +44,11 @@ use crate::{
     base::clock::{Clock, Time},
     config::{self, Bounds, RouteName},
     dead_letter,
-    deliver::{Deliver, endpoint::Endpoint},
+    deliver::{
+        Deliver,
+        endpoint::Endpoint,
+        login::{Lack, Login},
+    },
     message::ledger::Ledgers,
 };
 
@@ -122,6 +127,10 @@ impl Route {
         if consumer(settings) == consumer(before) {
             self.ledgers = former.ledgers.clone();
         }
+        // What was fetched is still good, and a server need not be asked again for it.
+        if settings.webhook.auth == before.webhook.auth {
+            self.endpoint.login.clone_from(&former.endpoint.login);
+        }
         if settings.webhook.url == before.webhook.url {
             self.pause = former.pause.clone();
             self.pace = former.pace.clone();
@@ -140,6 +149,9 @@ impl Route {
 
     /// What is wrong with its webhook at `now`, so that its messages wait.
     pub fn trouble(&self, now: Time) -> Option<Trouble> {
+        if let Some(lack) = self.lack(now) {
+            return Some(Trouble::Login(lack.next.map(|next| next.since(now))));
+        }
         if let Some((why, until)) = self.breaker.trouble() {
             return Some(Trouble::LeftAlone(why, until.since(now)));
         }
@@ -147,6 +159,18 @@ impl Route {
             return Some(Trouble::Paused(until.since(now)));
         }
         self.pace.is_limited().then(|| Trouble::Slowed(self.pace.rate()))
+    }
+
+    /// Why it is in `trouble`, in the words of whoever knows.
+    pub fn cause(&self, trouble: Trouble, now: Time) -> Option<String> {
+        match trouble {
+            Trouble::Login(_) => self.lack(now)?.cause.map(|cause| cause.to_string()),
+            _ => self.health.latest_failure(),
+        }
+    }
+
+    fn lack(&self, now: Time) -> Option<Lack> {
+        self.endpoint.login.as_ref()?.lack(now)
     }
 
     /// Whether its messages come from a stream.
@@ -197,7 +221,9 @@ impl Route {
     ) -> Rc<Pipeline<D>> {
         let Self { settings, .. } = self;
         let stats = Arc::clone(&self.stats[lane]);
+        let readiness = self.endpoint.login.as_ref().and_then(Login::readiness);
         let gates = Gates {
+            login: readiness.map(LoginGate::new),
             pause: self.pause.clone(),
             limit: self.limit.clone().map(Limiter::new),
             pace: self.pace.clone(),
@@ -279,7 +305,7 @@ mod tests {
             .map(|(key, value)| (format!("routes.{name}.{key}"), (*value).to_owned(), "--set".to_owned()));
         let config = load(Sources { flags: flags.collect(), ..Sources::default() }).unwrap();
         let settings = config.routes.into_iter().next().unwrap();
-        let endpoint = Surroundings::default().endpoint(&settings);
+        let endpoint = Surroundings::default().endpoint(&settings, Clock::start());
         Route::new(settings, (0..lanes).map(|_| Arc::default()).collect(), endpoint, None)
     }
 

@@ -11,13 +11,15 @@ pub enum Trouble {
     LeftAlone(Why, Duration),
     /// It has asked for a pause, which ends in this time.
     Paused(Duration),
+    /// There is no token to log in with. The next try to get one is in this time; none where one is under way.
+    Login(Option<Duration>),
     /// It takes no more than so many attempts a second; none where that is not known yet.
     Slowed(Option<f64>),
 }
 
 impl Trouble {
     /// The labels of all kinds.
-    pub const LABELS: [&'static str; 5] = ["down", "refused", "gone", "paused", "slowed"];
+    pub const LABELS: [&'static str; 6] = ["down", "refused", "gone", "paused", "login", "slowed"];
 
     /// Its value in the metric label `trouble`.
     pub const fn label(&self) -> &'static str {
@@ -26,6 +28,7 @@ impl Trouble {
             Self::LeftAlone(Why::Refused, _) => "refused",
             Self::LeftAlone(Why::Gone, _) => "gone",
             Self::Paused(_) => "paused",
+            Self::Login(_) => "login",
             Self::Slowed(_) => "slowed",
         }
     }
@@ -49,12 +52,17 @@ fn left_alone(why: Why) -> &'static str {
 /// What the log says when a webhook wants less, and `/health` for as long as it does.
 pub const SLOWED: &str = "the webhook wants less, its messages go out at its pace";
 
+/// What `/health` says while there is nothing to log in with. The log says it when a try has failed.
+const NO_LOGIN: &str = "there is no token to log in to the webhook with, its messages wait";
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::LeftAlone(why, wait) if wait.is_zero() => write!(f, "{}, being tried now", left_alone(why)),
             Self::LeftAlone(why, wait) => write!(f, "{}, next try in {}", left_alone(why), rounded(wait)),
             Self::Paused(wait) => write!(f, "the webhook asked for a pause, which ends in {}", rounded(wait)),
+            Self::Login(None) => write!(f, "{NO_LOGIN}, one is being fetched"),
+            Self::Login(Some(wait)) => write!(f, "{NO_LOGIN}, next try in {}", rounded(wait)),
             Self::Slowed(None) => f.write_str(SLOWED),
             Self::Slowed(Some(rate)) => write!(f, "{SLOWED}, {rate:.2} a second"),
         }
@@ -80,6 +88,7 @@ mod tests {
             Trouble::LeftAlone(Why::Refused, Duration::from_millis(19_001)),
             Trouble::LeftAlone(Why::Gone, Duration::ZERO),
             Trouble::Paused(second),
+            Trouble::Login(None),
             Trouble::Slowed(Some(1.0)),
         ];
         assert_eq!(all.map(|trouble| trouble.label()), Trouble::LABELS);

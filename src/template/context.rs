@@ -4,15 +4,16 @@ use std::{collections::HashSet, sync::Arc};
 
 use minijinja::value::{Enumerator, Object, Value};
 
-use super::data;
+use super::{data, secrets::Secrets};
 use crate::{
     base::clock::{Time, rfc3339},
     message::{Headers, Message},
 };
 
 /// The names of all variables.
-pub const VARIABLES: [&str; 10] =
-    ["subject", "tokens", "headers", "id", "attempt", "time", "data", "text", "stream", "sequence"];
+pub const VARIABLES: [&str; 11] = [
+    "subject", "tokens", "headers", "id", "attempt", "time", "data", "text", "stream", "sequence", "secrets",
+];
 
 /// Functions of the engine, which look like variables where a template names them.
 const FUNCTIONS: [&str; 2] = ["range", "dict"];
@@ -46,8 +47,8 @@ pub(super) fn exists(name: &str) -> bool {
 }
 
 impl Context {
-    /// Those of `used` that `message` has, at an attempt that begins at `now`.
-    pub(super) fn new(used: Variables, message: &Message, now: Time) -> Self {
+    /// Those of `used` that `message` has, at an attempt that begins at `now`, and the operator's `secrets`.
+    pub(super) fn new(used: Variables, message: &Message, now: Time, secrets: &Secrets) -> Self {
         let mut no_data = None;
         let mut values = [const { Value::UNDEFINED }; VARIABLES.len()];
         for ((value, name), is_used) in values.iter_mut().zip(VARIABLES).zip(used.0) {
@@ -68,6 +69,7 @@ impl Context {
                 "text" => String::from_utf8_lossy(&message.payload).into(),
                 "stream" => message.ack.as_ref().map_or(Value::UNDEFINED, |ack| ack.stream().into()),
                 "sequence" => message.ack.as_ref().map_or(Value::UNDEFINED, |ack| ack.sequence().into()),
+                "secrets" => secrets.value(),
                 _ => Value::UNDEFINED,
             };
         }

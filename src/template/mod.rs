@@ -10,6 +10,7 @@ mod data;
 mod formatter;
 mod output;
 mod place;
+mod secrets;
 mod tags;
 
 use std::{cell::Cell, marker::PhantomData, sync::Arc};
@@ -17,7 +18,7 @@ use std::{cell::Cell, marker::PhantomData, sync::Arc};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
 pub(crate) use self::{context::HeaderValues, data::read as read_json};
-pub use self::{context::VARIABLES, place::Place};
+pub use self::{context::VARIABLES, place::Place, secrets::Secrets};
 use self::{
     context::{Context, Variables},
     output::{Cursor, Output},
@@ -30,6 +31,7 @@ use crate::{base::clock::Time, message::Message};
 pub struct Source {
     text: Arc<str>,
     place: Place,
+    secrets: Secrets,
 }
 
 /// A template that is ready to be rendered, by one thread: each lane has its own, so that they share nothing.
@@ -38,6 +40,7 @@ pub struct Text {
     environment: Environment<'static>,
     cursor: Arc<Cursor>,
     used: Variables,
+    secrets: Secrets,
     place: Place,
     /// The cursor follows one rendering at a time. This keeps a reference to it from being sent to another thread.
     one_at_a_time: PhantomData<Cell<()>>,
@@ -55,16 +58,33 @@ pub struct Mistake {
 
 /// The name that the engine knows a template by.
 const NAME: &str = "template";
+/// The variable that secrets are in.
+const SECRETS: &str = "secrets";
 
 impl Source {
-    /// The template `text`, for a place.
+    /// The template `text`, for a place. It has no secrets yet, and only bodies may have some.
     ///
     /// # Errors
     /// The first mistake in it: it can't be read, or names a variable, a filter or a test that does not exist.
     pub fn new(text: &str, place: Place) -> Result<Self, Mistake> {
         let compiled = Text::compile(text, place)?;
         tags::check(text, place, &compiled.environment)?;
-        Ok(Self { text: text.into(), place })
+        Ok(Self { text: text.into(), place, secrets: Secrets::default() })
+    }
+
+    /// The same with secrets that it may use.
+    ///
+    /// # Errors
+    /// It uses another one.
+    pub fn with_secrets(self, secrets: &Secrets) -> Result<Self, Mistake> {
+        let used = self.compile().secrets_by_name();
+        match used.into_iter().find(|name| !secrets.has(name)) {
+            None => Ok(Self { secrets: secrets.clone(), ..self }),
+            Some(name) => {
+                let line = tags::line_of(&self.text, &name);
+                Err(Mistake::at(line, format!("there is no secret {name}")))
+            }
+        }
     }
 
     /// As it was written.
@@ -74,7 +94,8 @@ impl Source {
 
     /// The template, ready to be rendered by one thread.
     pub fn compile(&self) -> Text {
-        Text::compile(&self.text, self.place).expect("it was compiled when it was checked")
+        let text = Text::compile(&self.text, self.place).expect("it was compiled when it was checked");
+        Text { secrets: self.secrets.clone(), ..text }
     }
 }
 
@@ -97,8 +118,24 @@ impl Text {
             return Err(Mistake::at(tags::line_of(text, name), context::unknown(name)));
         }
         // The engine's list has gaps: it misses the `text` of `text[:80]`.
-        let used = Variables::among(&tags::variables(text));
-        Ok(Self { environment, cursor, used, place, one_at_a_time: PhantomData })
+        let words = tags::variables(text);
+        if !place.is_body() && words.contains(SECRETS) {
+            return Err(Mistake::at(
+                tags::line_of(text, SECRETS),
+                "only the template of a body may use secrets",
+            ));
+        }
+        let used = Variables::among(&words);
+        let secrets = Secrets::default();
+        Ok(Self { environment, cursor, used, secrets, place, one_at_a_time: PhantomData })
+    }
+
+    /// The names of the secrets that it uses.
+    fn secrets_by_name(&self) -> Vec<String> {
+        let Ok(template) = self.environment.get_template(NAME) else { return Vec::new() };
+        let used = template.undeclared_variables(true);
+        let secret = |path: &String| path.strip_prefix("secrets.").map(str::to_owned);
+        used.iter().filter_map(secret).collect()
     }
 
     /// The text for `message`, at an attempt that begins at `now`.
@@ -107,7 +144,7 @@ impl Text {
     /// Why there is none, in words: something is missing in the message, or what was made can't stand in its place or is
     /// larger than may be.
     pub fn render(&self, message: &Message, now: Time) -> Result<String, String> {
-        let context = Context::new(self.used, message, now);
+        let context = Context::new(self.used, message, now, &self.secrets);
         let no_data = context.no_data.clone();
         let mut output = Output::new(&self.cursor, self.place.limit(), self.place == Place::Json);
         let template = self.environment.get_template(NAME).map_err(|error| describe(&error))?;

@@ -60,7 +60,7 @@ impl Place {
         if self.is_body() { FUEL_OF_BODY } else { FUEL_OF_VALUE }
     }
 
-    const fn is_body(self) -> bool {
+    pub(super) const fn is_body(self) -> bool {
         matches!(self, Self::Json | Self::Markup | Self::Form | Self::Plain)
     }
 

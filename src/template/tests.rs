@@ -150,3 +150,19 @@ fn a_template_ends_and_what_it_makes_is_bounded() {
     let wide = format!("[{}0]", "0,".repeat(200_000));
     assert!(json("[{{ data[0] }}]", &wide).is_err_and(|why| why.contains("more than 100000 values")));
 }
+
+#[test]
+fn secrets_are_there_by_name_and_do_not_print() {
+    let secrets = Secrets::from_iter([("key".to_owned(), "s3\"cret".to_owned())]);
+    let source = Source::new(r#"{"key": "{{ secrets.key }}"}"#, Place::Json).unwrap();
+    let source = source.with_secrets(&secrets).unwrap();
+    let text = source.compile();
+    assert_eq!(text.render(&message(""), Time::START).as_deref(), Ok(r#"{"key": "s3\"cret"}"#));
+    for shown in [format!("{secrets:?}"), format!("{source:?}"), format!("{text:?}")] {
+        assert!(!shown.contains("s3"), "{shown}");
+    }
+    let other = Source::new("\n{{ secrets.kye }}", Place::Plain).unwrap();
+    assert_eq!(other.with_secrets(&secrets).unwrap_err().to_string(), "there is no secret kye, in line 2");
+    assert!(mistake("{{ secrets.key }}", Place::Header).contains("only the template of a body"));
+    assert_ne!(secrets, Secrets::from_iter([("key".to_owned(), "other".to_owned())]));
+}

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use broadcaster::{
-    base::clock::Time,
+    base::clock::{Clock, Time},
     config::{self, Sources},
     deliver::{
         endpoint::Surroundings,
@@ -52,7 +52,7 @@ impl Route {
             .map(|(key, value)| (format!("routes.a.webhook.{key}"), (*value).to_owned(), "--set".to_owned()));
         let config = config::load(Sources { flags: flags.collect(), ..Sources::default() });
         let route = config.expect("the settings are good").routes.remove(0);
-        let template = Template::new(&route.webhook, &Surroundings::default().endpoint(&route));
+        let template = Template::new(&route.webhook, &Surroundings::default().endpoint(&route, Clock::start()));
         let ours = [
             ("host", Some(HOST)),
             ("user-agent", None),
@@ -108,7 +108,9 @@ impl Route {
             let is_text = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
             assert!(is_text, "{name}: {shown}");
         }
-        for (name, expected) in &self.once {
+        // An event that is one already may say of itself what it likes.
+        let is_ours = |name: &str| !name.starts_with("ce-") || !is_event(&message.headers);
+        for (name, expected) in self.once.iter().filter(|(name, _)| is_ours(name)) {
             let values: Vec<_> = fields.iter().filter(|(other, _)| other == name).collect();
             let [(_, value)] = values.as_slice() else {
                 panic!("{name} is there {} times: {shown}", values.len())
@@ -153,6 +155,11 @@ impl Route {
 /// A name as receivers take it that make no difference between `_` and `-`.
 fn plain(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
+}
+
+fn is_event(headers: &Headers) -> bool {
+    let has = |name: &str| headers.get(name).is_some_and(|value| !value.is_empty());
+    ["ce-specversion", "ce-id", "ce-source", "ce-type"].into_iter().all(has)
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {

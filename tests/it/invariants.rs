@@ -72,15 +72,14 @@ fn libraries_stay_where_they_belong() {
         }
     };
     only("async_nats", &["cli/check/source.rs", "nats/library.rs", "source/", "dead_letter/store.rs"]);
-    only("hyper", &["control/server/", "cli/health.rs"]);
-    only("hyper_util", &["control/server/", "cli/health.rs"]);
-    only("minijinja", &["expression/"]);
+    only("hyper", &["control/server/", "cli/health.rs", "deliver/login/post.rs"]);
+    only("hyper_util", &["control/server/", "cli/health.rs", "deliver/login/post.rs"]);
     only("httparse", &["deliver/h1/response/mod.rs"]);
     only("socket2", &["base/network/", "control/", "deliver/connect/"]);
     only("backoff", &["base/backoff.rs"]);
     only("governor", &["route/schedule/rate_limit.rs"]);
     only("figment", &["config/layers.rs"]);
-    only("minijinja", &["template/"]);
+    only("minijinja", &["expression/", "template/"]);
     only("sd_notify", &["control/systemd.rs"]);
     only("indicatif", &["cli/"]);
     only("tokio_socks", &["deliver/connect/proxy/socks.rs"]);

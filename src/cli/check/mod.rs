@@ -1,11 +1,13 @@
 //! `broadcaster check`: the configuration as it would be used, and whether it would work.
 //!
-//! `--connect` goes wherever the daemon would go, with what the daemon goes there with, and takes and sends nothing.
+//! `--connect` goes wherever the daemon would go, with what the daemon goes there with, and takes and sends nothing but a
+//! request for a token.
 //! Every wait is bounded. What is found is judged where it is found; a [`Report`] is put together of it.
 
 mod api;
 mod certificate;
 mod letters;
+mod login;
 mod needs;
 pub mod options;
 mod permissions;
@@ -71,7 +73,9 @@ async fn webhooks(config: &Config, clock: Clock) -> Vec<Vec<Line>> {
         checks.spawn_local(async move {
             // Never closed, so that each gets its place.
             let _place = places.acquire().await;
-            (at, webhook::check(&webhook, &network, clock).await)
+            let mut lines = webhook::check(&webhook, &network, clock).await;
+            lines.extend(login::check(&webhook, &network, clock).await);
+            (at, lines)
         });
     }
     let mut found = vec![Vec::new(); config.routes.len()];

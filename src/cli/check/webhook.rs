@@ -147,9 +147,11 @@ fn failed(webhook: &Webhook, way: &Way, fault: &Fault) -> Line {
         Failure::Protocol => "correct the port in webhook.url",
         Failure::Proxy => "correct webhook.egress.proxy or the variable, or see what the proxy's log says",
         Failure::Local => "raise the limits of this machine or process, and check again",
-        Failure::Timeout | Failure::Unsendable | Failure::AskedAgain | Failure::Status(_) => {
-            "see what the webhook's log says"
-        }
+        Failure::Timeout
+        | Failure::Unsendable
+        | Failure::AskedAgain
+        | Failure::Login
+        | Failure::Status(_) => "see what the webhook's log says",
     };
     let words = fault.cause.as_deref().unwrap_or("it can't be reached");
     Line::failed(what, words, advice)

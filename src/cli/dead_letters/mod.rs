@@ -5,7 +5,7 @@ mod print;
 mod replay;
 mod selection;
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
@@ -51,6 +51,9 @@ pub enum CommandError {
     /// There was no connection within ten seconds; the text is the last reason.
     #[error("cannot connect to NATS: {0}")]
     Unreachable(String),
+    /// The route logs in with a token, and there is none; the text is the reason.
+    #[error("there is no token to log in to the webhook with: {0}")]
+    Login(Arc<str>),
     /// The stream with the dead letters can't be found, read or changed.
     #[error(transparent)]
     Store(#[from] StoreError),

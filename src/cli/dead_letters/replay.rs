@@ -22,14 +22,15 @@ use crate::{
     config::{Retry, Route},
     control::signals::{self, Signals},
     dead_letter::{Cursor, Store, StoreError, Stored},
-    deliver::{Client, Deliver as _, Target, endpoint::Surroundings},
+    deliver::{Client, Deliver as _, Target, endpoint::Surroundings, login::Login},
     message::{
         Message,
         batch::Batch,
         outcome::{Attempt, Failure},
     },
     route::schedule::{
-        gate::Gate as _,
+        gate::Gate,
+        login::LoginGate,
         pause::Pause,
         policy::Policy,
         rate_limit::{Limiter, SharedLimit},
@@ -79,6 +80,8 @@ pub(super) struct Replay {
     target: Rc<Target>,
     concurrency: usize,
     policy: Policy,
+    login: Option<Login>,
+    gate: Option<LoginGate>,
     pause: Pause,
     limit: Option<Limiter>,
     clock: Clock,
@@ -106,7 +109,7 @@ impl Replay {
         clock: Clock,
     ) -> Result<(Rc<Self>, Signals), CommandError> {
         let signals = signals::listen()?;
-        let endpoint = Surroundings::default().endpoint(to);
+        let endpoint = Surroundings::default().endpoint(to, clock);
         let retry = Retry { attempts: to.retry.attempts.min(ATTEMPTS), ..to.retry.clone() };
         let replay = Self {
             store,
@@ -114,6 +117,8 @@ impl Replay {
             target: Rc::new(Target::new(&to.webhook, &endpoint, Rc::default(), clock)),
             concurrency: to.webhook.concurrency.get(),
             policy: Policy::from(&retry),
+            gate: endpoint.login.as_ref().and_then(Login::readiness).map(LoginGate::new),
+            login: endpoint.login,
             pause: Pause::default(),
             limit: to.rate_limit.map(SharedLimit::new).map(Limiter::new),
             clock,
@@ -128,6 +133,13 @@ impl Replay {
 
     /// Runs to the end, or until a signal; what is under way is finished then, and with a second signal broken off.
     pub(super) async fn run(self: Rc<Self>, signals: Signals) -> Result<Summary, CommandError> {
+        if let Some(login) = &self.login {
+            let ready = tokio::select! {
+                ready = login.ready(self.clock) => ready.map_err(CommandError::Login),
+                () = signals.stop.cancelled() => Err(io::Error::from(io::ErrorKind::Interrupted).into()),
+            };
+            ready?;
+        }
         let all = self.store.count().await?;
         self.bar.set_length(all);
         let workers = TaskTracker::new();
@@ -246,11 +258,15 @@ impl Replay {
         last
     }
 
+    fn gates(&self) -> impl Iterator<Item = &dyn Gate> {
+        [&self.gate as &dyn Gate, &self.pause, &self.limit].into_iter()
+    }
+
     /// Waits until the route's limits allow an attempt. False where it was ended meanwhile.
     async fn permit(&self) -> bool {
         loop {
             let now = self.clock.now();
-            let Err(until) = self.pause.admit(now).and_then(|()| self.limit.admit(now)) else {
+            let Err(until) = self.gates().try_for_each(|gate| gate.admit(now)) else {
                 return !self.stop.is_cancelled();
             };
             // Then it asks again: another worker may have been given the permit.

@@ -12,7 +12,7 @@ use crate::{
         reader::{Reported, Section},
         tree::Value,
     },
-    template::{Place, Source},
+    template::{Place, Secrets, Source},
 };
 
 /// `format`: what the bodies of requests are. Default `raw`.
@@ -70,8 +70,8 @@ impl Body {
     }
 }
 
-/// Reads the keys of the webhook that is `at`.
-pub(super) fn read(at: &Section<'_>) -> Result<Body, Reported> {
+/// Reads the keys of the webhook that is `at`, whose template may use `secrets`; none where something is wrong with those.
+pub(super) fn read(at: &Section<'_>, secrets: Option<&Secrets>) -> Result<Body, Reported> {
     let format = at.or("format", Format::Raw, parse::choice);
     let content_type = at.or("content_type", HeaderValue::from_static("application/json"), content_type);
     // What is wrong with the content type is reported there; the template is read all the same.
@@ -79,8 +79,9 @@ pub(super) fn read(at: &Section<'_>) -> Result<Body, Reported> {
         Ok(content_type) => Place::of_body(content_type.to_str().unwrap_or_default()),
         Err(_) => Place::Plain,
     };
-    let inline = at.optional("template", |value| compiled(&text(value)?, place));
-    let in_file = at.optional("template_file", |value| files::named_by(value, |path| from_file(path, place)));
+    let inline = at.optional("template", |value| with_secrets(&text(value)?, place, secrets));
+    let in_file =
+        at.optional("template_file", |value| files::named_by(value, |path| from_file(path, place, secrets)));
     let events = at.section("cloudevents", cloud_events::read);
     if format.is_ok_and(|format| format != Format::Template) {
         for key in ["template", "template_file", "content_type"] {
@@ -118,9 +119,18 @@ fn text(value: &Value) -> Result<String, String> {
     }
 }
 
-fn from_file(path: &Path, place: Place) -> Result<Source, String> {
+fn from_file(path: &Path, place: Place, secrets: Option<&Secrets>) -> Result<Source, String> {
     let (file, text) = files::lines(path)?;
-    compiled(&text, place).map_err(|problem| format!("{problem} of {file}"))
+    with_secrets(&text, place, secrets).map_err(|problem| format!("{problem} of {file}"))
+}
+
+/// A template that knows `secrets`; where those are wrong, that is reported, and what uses them is not.
+fn with_secrets(text: &str, place: Place, secrets: Option<&Secrets>) -> Result<Source, String> {
+    let source = compiled(text, place)?;
+    match secrets {
+        Some(secrets) => source.with_secrets(secrets).map_err(|mistake| mistake.to_string()),
+        None => Ok(source),
+    }
 }
 
 pub(super) fn compiled(text: &str, place: Place) -> Result<Source, String> {

@@ -51,7 +51,8 @@ pub(super) fn read(at: &Section<'_>) -> Result<OperatorHeaders, Reported> {
     let mut given = Vec::new();
     let mut result = Ok(());
     for table in [DIRECT, IN_FILES, MADE] {
-        result = result.and(at.section(table, |at| collect(at, table, &mut given)));
+        let collected = at.section(table, |at| collect(at, table, &mut given));
+        result = result.and(collected);
     }
     let mut headers = OperatorHeaders { values: HeaderMap::new(), files: Vec::new(), templates: Vec::new() };
     for Given { header, key, entry, table } in given {

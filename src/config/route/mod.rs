@@ -2,6 +2,7 @@
 //! and how it is read.
 
 mod answer;
+mod auth;
 mod body;
 mod breaker;
 mod checks;
@@ -25,6 +26,7 @@ mod retry;
 mod signing;
 mod statuses;
 mod stray;
+mod template_secrets;
 mod webhook;
 mod webhook_tls;
 mod webhook_url;
@@ -33,6 +35,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 pub use self::{
     answer::Answer,
+    auth::{Basic, ClientAuth, Oauth2, WebhookAuth},
     body::{Body, BodyTemplate},
     breaker::Breaker,
     cloud_events::{Attribute, CloudEventMode, CloudEvents},

@@ -2,17 +2,23 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 
 use super::{
-    Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, Signing, WebhookTls,
-    WebhookUrl, WebhookUrlError, body, egress, forward,
+    Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, Signing, WebhookAuth,
+    WebhookTls, WebhookUrl, WebhookUrlError, auth, body, egress, forward,
     headers::{self, OperatorHeaders},
-    signing, webhook_tls,
+    signing, template_secrets, webhook_tls,
 };
-use crate::config::{
-    files, parse,
-    reader::{Reported, Section},
+use crate::{
+    config::{
+        files, parse,
+        reader::{Reported, Section},
+    },
+    template::Secrets,
 };
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
@@ -37,6 +43,11 @@ pub struct Webhook {
     pub header_templates: Vec<(HeaderName, HeaderTemplate)>,
     /// `format`, and what belongs to it: what the bodies of requests are. Default: the payload.
     pub body: Body,
+    /// `[routes.NAME.webhook.auth]`: what broadcaster logs in with. Default: nothing.
+    pub auth: Option<WebhookAuth>,
+    /// `secrets`, and `secrets_file` for those that stand in files: what the template may use and nobody may see. Default:
+    /// none.
+    pub secrets: Secrets,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
     /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
@@ -61,7 +72,8 @@ impl Webhook {
     pub fn sets_headers(&self) -> impl Iterator<Item = &str> {
         let made = self.header_templates.iter().map(|(name, _)| name);
         let given = self.headers.keys().chain(made).map(HeaderName::as_str);
-        given.chain(self.signing.iter().flat_map(Signing::header_names))
+        let login = self.auth.iter().map(|_| AUTHORIZATION.as_str());
+        given.chain(login).chain(self.signing.iter().flat_map(Signing::header_names))
     }
 }
 
@@ -74,20 +86,12 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     let method = at.or("method", Method::Post, parse::choice);
     let forward = forward::read(at);
     let headers = headers::read(at);
-    let body = body::read(at);
-    if let (Ok(headers), Ok(Body::Template(_)), Some(_)) = (&headers, &body, at.place("content_type"))
-        && headers.names().any(|name| name == CONTENT_TYPE)
-    {
-        at.report("content_type", "expected only one of content_type and headers.content-type");
-    }
-    if let (Ok(headers), Ok(Body::CloudEvents(events))) = (&headers, &body)
-        && events.mode == CloudEventMode::Structured
-        && headers.names().any(|name| name == CONTENT_TYPE)
-    {
-        at.report(
-            "headers.content-type",
-            "expected none with cloudevents.mode = \"structured\", which has its own",
-        );
+    let secrets = template_secrets::read(at);
+    let body = body::read(at, secrets.as_ref().ok());
+    let auth = at.optional_section("auth", auth::read);
+    if let Ok(headers) = &headers {
+        let body = body.as_ref().ok();
+        headers_beside(at, headers, body, auth.as_ref().is_ok_and(Option::is_some));
     }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
@@ -114,6 +118,8 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
         header_files: files,
         header_templates: templates,
         body: body?,
+        auth: auth?,
+        secrets: secrets?,
         timeout: timeout?,
         connect_timeout: connect_timeout?,
         idle_timeout: idle_timeout?,
@@ -123,6 +129,28 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
         tls: tls?,
         signing: signing?,
     })
+}
+
+/// Says so where the operator sets a header that the body or the login sets too.
+fn headers_beside(at: &Section<'_>, headers: &OperatorHeaders, body: Option<&Body>, logs_in: bool) {
+    let sets = |wanted: HeaderName| headers.names().any(|name| *name == wanted);
+    match body {
+        Some(Body::Template(_)) if at.place("content_type").is_some() && sets(CONTENT_TYPE) => {
+            at.report("content_type", "expected only one of content_type and headers.content-type");
+        }
+        Some(Body::CloudEvents(events))
+            if events.mode == CloudEventMode::Structured && sets(CONTENT_TYPE) =>
+        {
+            at.report(
+                "headers.content-type",
+                "expected none with cloudevents.mode = \"structured\", which has its own",
+            );
+        }
+        _ => {}
+    }
+    if logs_in && sets(AUTHORIZATION) {
+        at.report("auth", "expected no header authorization in webhook.headers beside it: both log in");
+    }
 }
 
 /// Says so where a header that the signature sets is set by the operator too.

@@ -31,7 +31,7 @@ pub enum WebhookUrlError {
     #[error("expected a URL such as \"https://example.com/hook\"")]
     NotHttp,
     /// `user:password@` before the host.
-    #[error("expected no user or password in the URL: set webhook.headers.authorization")]
+    #[error("expected no user or password in the URL: set webhook.auth.basic")]
     Login,
     /// `#…` at the end, which is never sent.
     #[error("expected no # in the URL: what follows it is never sent")]

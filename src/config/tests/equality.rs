@@ -66,6 +66,31 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.webhook.cloudevents.time", ["{{ time }}", "{{ data.at }}"], EVENTS),
     ("routes.todos.webhook.cloudevents.datacontenttype", ["text/a", "text/b"], EVENTS),
     ("routes.todos.webhook.cloudevents.dataschema", ["urn:a", "urn:b"], EVENTS),
+    (
+        "routes.todos.webhook.auth.basic.user",
+        ["a", "b"],
+        &[("routes.todos.webhook.auth.basic.password", "x")],
+    ),
+    ("routes.todos.webhook.auth.basic.password", ["a", "b"], USER),
+    ("routes.todos.webhook.auth.basic.password_file", ["DIR/a", "DIR/b"], USER),
+    ("routes.todos.webhook.auth.bearer.token", ["a", "b"], &[]),
+    ("routes.todos.webhook.auth.bearer.token_file", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.auth.oauth2.token_url", ["https://a/", "https://b/"], &[CLIENT[1]]),
+    ("routes.todos.webhook.auth.oauth2.client_id", ["a", "b"], &[CLIENT[0]]),
+    ("routes.todos.webhook.auth.oauth2.client_secret", ["a", "b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.client_secret_file", ["DIR/a", "DIR/b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.client_auth", ["basic", "body"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.scope", ["a", "a b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.audience", ["a", "b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.parameters.x", ["a", "b"], &CLIENT),
+    ("routes.todos.webhook.auth.oauth2.tls.ca_file", ["DIR/a.pem", "DIR/b.pem"], &CLIENT),
+    (
+        "routes.todos.webhook.auth.oauth2.tls.system_roots",
+        ["true", "false"],
+        &[CLIENT[0], CLIENT[1], ("routes.todos.webhook.auth.oauth2.tls.ca_file", "DIR/a.pem")],
+    ),
+    ("routes.todos.webhook.secrets.key", ["a", "b"], &[]),
+    ("routes.todos.webhook.secrets_file.key", ["DIR/a", "DIR/b"], &[]),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -146,6 +171,12 @@ const SETTINGS: &[Setting] = &[
 const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")];
 
 const EVENTS: &[(&str, &str)] = &[("routes.todos.webhook.format", "cloudevents")];
+const USER: &[(&str, &str)] = &[("routes.todos.webhook.auth.basic.user", "x")];
+
+const CLIENT: [(&str, &str); 2] = [
+    ("routes.todos.webhook.auth.oauth2.token_url", "https://login/"),
+    ("routes.todos.webhook.auth.oauth2.client_id", "x"),
+];
 
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
@@ -169,6 +200,15 @@ const MASKED: &[&str] = &[
     "routes.todos.webhook.headers_file.x-token",
     "routes.todos.webhook.header_templates.x-token",
     "routes.todos.webhook.signing.keys.k.secret",
+    "routes.todos.webhook.auth.basic.password",
+    "routes.todos.webhook.auth.basic.password_file",
+    "routes.todos.webhook.auth.bearer.token",
+    "routes.todos.webhook.auth.bearer.token_file",
+    "routes.todos.webhook.auth.oauth2.client_secret",
+    "routes.todos.webhook.auth.oauth2.client_secret_file",
+    "routes.todos.webhook.auth.oauth2.parameters.x",
+    "routes.todos.webhook.secrets.key",
+    "routes.todos.webhook.secrets_file.key",
 ];
 
 #[test]
@@ -196,9 +236,11 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("nats.token_file", "a", "b"),
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
+        ("routes.todos.webhook.secrets_file.key", "a", "b"),
         ("routes.todos.webhook.template_file", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
         ("routes.todos.webhook.egress.proxy_file", "a.url", "b.url"),
+        ("routes.todos.webhook.auth.bearer.token_file", "a", "b"),
     ] {
         let folder = files();
         let path = format!("DIR/{file}");

@@ -72,6 +72,8 @@ const VALUES: [&str; 18] = [
 /// A mistake is about the key that was set, or about another one of its table that it does not go with.
 fn is_about(found: &str, key: &str) -> bool {
     let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+    // What stands below it does not go without it.
+    let table = table.split_inclusive(".oauth2").next().unwrap_or(table);
     found.starts_with(table) || found == "runtime.threads"
 }
 

@@ -24,6 +24,8 @@ const KEYS: &[&str] = &[
     "routes.todos.webhook.urll",
     "routes.todos.webhook.headers",
     "routes.todos.webhook.headers.authorization",
+    "routes.todos.webhook.secrets",
+    "routes.todos.webhook.secrets.routing_key",
     "routes.todos.webhook.tls.ca_file",
     "routes.todos.webhook.egress.proxy",
     "routes.todos.webhook.egress.proxy_file",
@@ -31,6 +33,15 @@ const KEYS: &[&str] = &[
     "routes.todos.webhook.signing.keys.k.secret_file",
     "routes.todos.webhook.signing.keys.k",
     "routes.todos.webhook",
+    "routes.todos.webhook.auth",
+    "routes.todos.webhook.auth.basic.password",
+    "routes.todos.webhook.auth.basic.password_file",
+    "routes.todos.webhook.auth.bearer.token",
+    "routes.todos.webhook.auth.bearer.token_file",
+    "routes.todos.webhook.auth.oauth2.token_url",
+    "routes.todos.webhook.auth.oauth2.client_secret",
+    "routes.todos.webhook.auth.oauth2.client_secret_file",
+    "routes.todos.webhook.auth.oauth2.parameters.x",
 ];
 
 #[test]
@@ -125,7 +136,7 @@ fn no_syntax_error_shows_a_secret() {
 fn a_good_configuration_does_not_show_its_secrets() {
     let config = given(
         "[nats]\nurl = \"nats://s3cret:s3cret@a:1,tls://s3cret:s3cret@b\"\n[routes.a.webhook]\n\
-         url = \"https://example.com:444/s3cret?s3cret\"\nheaders.x-token = \"s3cret\"\n\
+         url = \"https://example.com:444/s3cret?s3cret\"\nheaders.x-token = \"s3cret\"\nsecrets.key = \"s3cret\"\n\
          egress.proxy = \"http://s3cret:s3cret@proxy\"\n",
     )
     .load();
@@ -247,7 +258,7 @@ fn webhook_urls_are_http_with_a_host_and_no_login_or_fragment() {
     assert_eq!(
         url("https://u:p@example.com/"),
         format!(
-            "routes.default.webhook.url: expected no user or password in the URL: set webhook.headers.authorization \
+            "routes.default.webhook.url: expected no user or password in the URL: set webhook.auth.basic \
              {place}"
         )
     );

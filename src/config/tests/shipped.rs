@@ -69,6 +69,7 @@ fn every_example_loads_with_an_address_from_the_environment() {
         let path = entry.unwrap().path();
         let config = given(&fs::read_to_string(&path).unwrap())
             .var("BROADCASTER__ROUTES__TODOS__WEBHOOK__URL", "https://example.com/secret")
+            .var("BROADCASTER__ROUTES__TODOS__WEBHOOK__SECRETS__ROUTING_KEY", "key")
             .load();
         assert_eq!(config.routes.len(), 1, "{}", path.display());
     }

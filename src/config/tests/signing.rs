@@ -65,6 +65,7 @@ fn a_convention_is_described_whole_and_only_where_it_is_chosen() {
             "header = \"Content-Type\"",
             "signing.header: expected another header: this one says something else",
         ),
+        ("header = \"ce-id\"", "signing.header: expected another header: this one says something else"),
         (
             "header = \"x\"\ntimestamp_header = \"X\"",
             "signing.timestamp_header: expected another header than the one of the signature",

@@ -15,6 +15,7 @@ const ONE_SECRET: &[(&str, &[(&str, &str)])] = &[
     ("routes.todos.webhook.egress.proxy_file", &[]),
     ("routes.todos.webhook.headers_file.x-token", &[]),
     ("routes.todos.webhook.signing.keys.k.secret_file", &[("routes.todos.webhook.signing.scheme", "github")]),
+    ("routes.todos.webhook.secrets_file.key", &[]),
 ];
 
 fn with_file(key: &str, needed: &[(&str, &str)], contents: impl AsRef<[u8]>) -> Given {

@@ -222,6 +222,15 @@ fn a_template_is_checked_when_it_is_loaded() {
             "format = \"template\"\ntemplate = \"{{ id | uper }}\"",
             "template: there is no filter uper, in line 1",
         ),
+        (
+            "format = \"template\"\ntemplate = \"{{ secrets.kye }}\"\nsecrets.key = \"x\"",
+            "template: there is no secret kye, in line 1",
+        ),
+        ("secrets.A-B = \"x\"", "secrets: expected names such as routing_key"),
+        (
+            "secrets.key = \"x\"\nsecrets_file.key = \"/x\"",
+            "secrets_file.key: expected only one of secrets_file and secrets: routes.todos.webhook.secrets.key is set too",
+        ),
         ("format = \"template\"\ntemplate = \"{{ id\"", "template: unexpected end of input"),
         (
             "format = \"template\"\ntemplate = \"x\"\ncontent_type = \"html\"",

@@ -184,6 +184,8 @@ mod tests {
         message::Id,
     };
 
+    type Fields = Vec<(String, String)>;
+
     fn maker(settings: &[(&str, &str)]) -> EventMaker {
         let given = [("url", "http://a/"), ("format", "cloudevents")];
         let flags = given
@@ -206,7 +208,7 @@ mod tests {
         settings: &[(&str, &str)],
         payload_type: &str,
         payload: &[u8],
-    ) -> Result<(String, Vec<u8>, Vec<(String, String)>), String> {
+    ) -> Result<(String, Vec<u8>, Fields), String> {
         let message = message(payload);
         let maker = maker(settings);
         let made = maker.make(&message, payload_type.as_bytes(), Time::START);

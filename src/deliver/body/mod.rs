@@ -19,7 +19,7 @@ pub(super) enum Format {
     /// What there is to know of the message, as JSON.
     Envelope,
     /// What the operator's template says.
-    Template(Templated),
+    Template(Box<Templated>),
     /// An event (CloudEvents).
     CloudEvents(EventMaker),
 }
@@ -55,7 +55,7 @@ impl Format {
         match body {
             Body::Raw => None,
             Body::Envelope => Some(Self::Envelope),
-            Body::Template(template) => Some(Self::Template(Templated::new(template))),
+            Body::Template(template) => Some(Self::Template(Templated::new(template).into())),
             Body::CloudEvents(settings) => Some(Self::CloudEvents(EventMaker::new(settings))),
         }
     }

@@ -59,13 +59,17 @@ pub(super) enum Place {
 impl Network {
     /// How to get to `webhook`.
     pub fn transport(&self, webhook: &Webhook, files: &WatchedFiles) -> Transport {
-        self.transport_to(&webhook.url, webhook, files)
+        self.transport_to(&webhook.url, &webhook.egress, &webhook.tls, files)
     }
 
-    /// How to get to `url`, which `webhook` needs, by the rules and with the certificates that `webhook` itself is
-    /// reached by.
-    pub fn transport_to(&self, url: &WebhookUrl, webhook: &Webhook, files: &WatchedFiles) -> Transport {
-        let Webhook { egress, tls, .. } = webhook;
+    /// How to get to `url` by the rules of `egress`, trusting whom `tls` says.
+    pub fn transport_to(
+        &self,
+        url: &WebhookUrl,
+        egress: &Egress,
+        tls: &WebhookTls,
+        files: &WatchedFiles,
+    ) -> Transport {
         let to =
             |tls: &WebhookTls, name: &ServerName<'static>| (self.trust.encryption(tls, files), name.clone());
         // Where a proxy connects, it is the proxy that has to know what it may connect to.

@@ -133,6 +133,8 @@ mod tests {
     use super::*;
     use crate::config::{Sources, load};
 
+    type Fields = Vec<(String, String)>;
+
     fn forward(settings: &[(&str, &str)]) -> Forward {
         let url = ("url", "http://a/");
         let flags = [url]
@@ -143,7 +145,7 @@ mod tests {
         Forward::to(&config.routes[0].webhook)
     }
 
-    fn added(forward: &Forward, lines: &[u8]) -> (Vec<(String, String)>, Option<(String, Oddity)>) {
+    fn added(forward: &Forward, lines: &[u8]) -> (Fields, Option<(String, Oddity)>) {
         let headers = Headers::from_lines(lines.to_vec().into());
         let mut fields = Vec::new();
         let odd = forward

@@ -20,6 +20,7 @@ use super::{
     body::{Format, Made},
     endpoint::Endpoint,
     fault::Fault,
+    login::{Credential, Login},
     notices::Notices,
     sign::Signer,
 };
@@ -52,6 +53,8 @@ pub struct Template {
     /// How bodies are made, where they are not payloads.
     format: Option<Format>,
     signer: Option<Arc<Signer>>,
+    /// What the webhook is logged in to with, where that may change.
+    login: Option<Login>,
 }
 
 /// The request of one attempt.
@@ -69,6 +72,8 @@ pub struct Request<'b> {
     attempt: u32,
     /// What only some messages, or the requests of some routes, have.
     more: Vec<Field<'b>>,
+    /// What it logs in with, where that is not among the fields of all.
+    credential: Option<Arc<Credential>>,
 }
 
 /// Name and value of a field. The value is safe to send: without line breaks or other control characters.
@@ -96,6 +101,9 @@ impl Template {
         }
         let fixed = webhook.headers.iter().filter(|(name, _)| !is_in_file(*name));
         fields.extend(fixed.map(|(name, value)| (in_usual_case(name), value.clone())));
+        let login = endpoint.login.as_ref();
+        let header = login.and_then(Login::fixed);
+        fields.extend(header.map(|header| (names::AUTHORIZATION.into(), header.clone())));
         Self {
             method: webhook.method.as_str(),
             target: webhook.url.path_and_query().into(),
@@ -108,6 +116,7 @@ impl Template {
             notices: endpoint.notices.clone(),
             format: Format::of(&webhook.body),
             signer: endpoint.signer.clone(),
+            login: login.filter(|_| header.is_none()).cloned(),
         }
     }
 
@@ -143,6 +152,7 @@ impl Template {
             subject: header_safe(&message.subject),
             attempt: message.attempts,
             more,
+            credential: self.login.as_ref().map(Login::credential).transpose()?,
         };
         // Last, when all is in its place that may be signed.
         if let Some(signer) = &self.signer {
@@ -163,6 +173,15 @@ impl Template {
             self.notices.odd_header(name, why, now);
         }
     }
+
+    /// What the answer `status` to `request` at `now` comes to, where it is about a token that is exchanged now: no refusal.
+    pub fn login_fault(&self, request: &Request<'_>, status: u16, now: Time) -> Option<Fault> {
+        const UNAUTHORIZED: u16 = 401;
+        if status != UNAUTHORIZED {
+            return None;
+        }
+        self.login.as_ref()?.refused(request.credential.as_ref()?, now)
+    }
 }
 
 impl<'b> Request<'b> {
@@ -180,6 +199,9 @@ impl<'b> Request<'b> {
     pub fn each_field(&self, mut put: impl FnMut(&str, &[u8])) {
         if let Some(content_type) = &self.content_type {
             put(names::CONTENT_TYPE, content_type);
+        }
+        if let Some(credential) = &self.credential {
+            put(names::AUTHORIZATION, credential.header.as_bytes());
         }
         put(names::WEBHOOK_ID, self.id.as_bytes());
         put(names::SUBJECT, self.subject.as_bytes());

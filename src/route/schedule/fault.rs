@@ -8,7 +8,7 @@ use crate::message::outcome::Failure;
 /// Whose fault a failed attempt looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Ours: we were short of something. Nobody pays for it.
+    /// Ours: we were short of something, or had no token. Nobody pays for it.
     Ours,
     /// The message's alone: no request can be made of it, and the webhook knows nothing of it.
     Unsendable,
@@ -31,7 +31,7 @@ impl Fault {
     /// webhook asked us to wait.
     pub fn of(failure: Failure, retried: bool, asked: Option<Duration>) -> Self {
         let status = match failure {
-            Failure::Local => return Self::Ours,
+            Failure::Local | Failure::Login => return Self::Ours,
             Failure::Unsendable => return Self::Unsendable,
             Failure::Proxy => return Self::Between,
             Failure::AskedAgain => return Self::Message,

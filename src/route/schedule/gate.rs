@@ -1,6 +1,7 @@
-//! What may keep a route from attempting anything, seen as one: the pause, the rate limit, the pace and the breaker.
+//! What may keep a route from attempting anything, seen as one: the login, the pause, the rate limit, the pace and the
+//! breaker.
 
-use super::{breaker::Breaker, pace::Pace, pause::Pause, rate_limit::Limiter};
+use super::{breaker::Breaker, login::LoginGate, pace::Pace, pause::Pause, rate_limit::Limiter};
 use crate::base::clock::Time;
 
 /// Something that every attempt has to pass.
@@ -24,6 +25,8 @@ pub trait Gate {
 /// All gates of a route, in the order in which an attempt passes them.
 #[derive(Debug)]
 pub struct Gates {
+    /// What to log in with, where that has to be fetched.
+    pub login: Option<LoginGate>,
     /// The webhook's own wish to be left alone for a while.
     pub pause: Pause,
     /// The operator's limit to the rate of attempts, where there is one.
@@ -38,7 +41,11 @@ impl Gates {
     /// Whether none of them holds anything up at `now`. So it is most of the time, and several times for each message.
     #[inline]
     fn are_open(&self, now: Time) -> bool {
-        self.limit.is_none() && self.breaker.is_closed() && !self.pace.is_limited() && self.pause.is_over(now)
+        self.login.as_ref().is_none_or(|login| login.is_open(now))
+            && self.limit.is_none()
+            && self.breaker.is_closed()
+            && !self.pace.is_limited()
+            && self.pause.is_over(now)
     }
 }
 
@@ -49,7 +56,7 @@ impl Gate for Gates {
             return Time::START;
         }
         let others = self.limit.opens(now).max(self.pace.opens(now)).max(self.breaker.opens(now));
-        self.pause.opens(now).max(others)
+        self.login.opens(now).max(self.pause.opens(now)).max(others)
     }
 
     #[inline]
@@ -58,7 +65,7 @@ impl Gate for Gates {
             return usize::MAX;
         }
         let others = self.limit.capacity(now).min(self.pace.capacity(now)).min(self.breaker.capacity(now));
-        self.pause.capacity(now).min(others)
+        self.login.capacity(now).min(self.pause.capacity(now)).min(others)
     }
 
     #[inline]
@@ -66,9 +73,10 @@ impl Gate for Gates {
         if self.are_open(now) {
             return Ok(());
         }
-        // The pause takes nothing and comes first. Pace and breaker come last: a probe that they let through must be
+        // Login and pause take nothing and come first. Pace and breaker come last: a probe that they let through must be
         // attempted, while a permit of the limit that is not used only makes the rate a little lower. Of the two only
         // the breaker is asked before, since the pace could not be told that its probe was not sent.
+        self.login.admit(now)?;
         self.pause.admit(now)?;
         self.limit.admit(now)?;
         if self.breaker.capacity(now) == 0 {
@@ -79,8 +87,8 @@ impl Gate for Gates {
     }
 
     fn paused_until(&self, now: Time) -> Option<Time> {
-        let each =
-            [self.pause.paused_until(now), self.limit.paused_until(now), self.breaker.paused_until(now)];
+        let each = [&self.login as &dyn Gate, &self.pause, &self.limit, &self.breaker]
+            .map(|gate| gate.paused_until(now));
         each.into_iter().flatten().max()
     }
 }

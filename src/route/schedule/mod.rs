@@ -8,6 +8,7 @@ pub mod breaker;
 pub mod fault;
 pub mod gate;
 mod judge;
+pub mod login;
 pub mod pace;
 pub mod pause;
 pub mod policy;

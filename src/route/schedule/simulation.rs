@@ -14,13 +14,17 @@ use webhook::{Answer, Chance, Condition, Poison, Webhook};
 
 use super::{
     breaker::Breaker,
+    login::LoginGate,
     pace::Pace,
     pause::Pause,
     slow_start::FIRST,
     testing::{bounds, message, retry},
     *,
 };
-use crate::config::{self, Overflow, Retry};
+use crate::{
+    config::{self, Overflow, Retry},
+    deliver::login::readiness::Readiness,
+};
 
 /// What came of one webhook's messages.
 #[derive(Default)]
@@ -41,6 +45,7 @@ enum Event {
 
 struct Simulation {
     schedule: Schedule,
+    readiness: Readiness,
     webhook: Webhook,
     events: BinaryHeap<Reverse<(Time, Event)>>,
     under_way: HashMap<u64, (Batch, Attempt, Time)>,
@@ -61,17 +66,24 @@ impl Simulation {
             ..retry()
         };
         let breaker = Breaker::new(breaker);
+        let readiness = Readiness::default();
         let schedule = Schedule::new(
             Queue::new(bounds(100_000, usize::MAX), Overflow::DeadLetter),
             RetryQueue::new(retry.bounds),
-            Gates { pause: Pause::default(), limit: None, pace: Pace::default(), breaker },
+            Gates {
+                login: Some(LoginGate::new(readiness.clone())),
+                pause: Pause::default(),
+                limit: None,
+                pace: Pace::default(),
+                breaker,
+            },
             Policy::from(&retry),
             SlowStart::new(FIRST, CONCURRENCY),
         );
         let arrivals = webhook.arrivals.iter().enumerate();
         let events = arrivals.map(|(number, at)| Reverse((*at, Event::Arrival(number)))).collect();
         let (under_way, record) = (HashMap::new(), Record::default());
-        Self { schedule, webhook, events, under_way, begun: 0, alarm: None, record }
+        Self { schedule, readiness, webhook, events, under_way, begun: 0, alarm: None, record }
     }
 
     fn run(mut self) -> (Webhook, Record) {
@@ -96,6 +108,8 @@ impl Simulation {
     }
 
     fn begin(&mut self, now: Time) {
+        let until = if self.webhook.has_login(now) { now + Duration::from_secs(1) } else { Time::START };
+        self.readiness.set(until);
         loop {
             if self.under_way.len() >= self.schedule.window() {
                 // Nothing is lost where it is full already: the end of an attempt looks again.
@@ -182,6 +196,9 @@ fn check(webhook: &Webhook, record: &Record) -> Result<(), Problem> {
             }
             _ => {}
         }
+    }
+    if let Some((at, number)) = record.requests.iter().find(|(at, _)| !webhook.has_login(*at)) {
+        return broken(format!("message {number} was attempted at {at:?} with nothing to log in with"));
     }
     held_up(webhook, record).and_then(|()| stampede(webhook, record)).map_err(Problem::Odd)
 }

@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::{
     breaker::Breaker,
+    login::LoginGate,
     pace::Pace,
     pause::Pause,
     rate_limit::{Limiter, SharedLimit},
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     config::{Overflow, RateLimit},
+    deliver::login::readiness::Readiness,
     message::{acknowledgement::AckHandle, outcome::Failure},
 };
 
@@ -26,7 +28,7 @@ fn schedule_with(breaker: Breaker, limit: Option<u32>) -> Schedule {
     Schedule::new(
         Queue::new(bounds(100, 1 << 20), Overflow::DeadLetter),
         RetryQueue::new(bounds(2, 1 << 20)),
-        Gates { pause: Pause::default(), limit, pace: Pace::default(), breaker },
+        Gates { login: None, pause: Pause::default(), limit, pace: Pace::default(), breaker },
         Policy::from(&retry()),
         SlowStart::new(NonZeroUsize::MAX, 64),
     )
@@ -67,6 +69,30 @@ fn resolve(schedule: &mut Schedule, message: Message, attempt: &Attempt, now: Ti
 
 fn status(status: u16) -> Attempt {
     Attempt::failed(Failure::Status(status))
+}
+
+#[test]
+fn nothing_is_attempted_while_there_is_nothing_to_log_in_with() {
+    let readiness = Readiness::default();
+    let mut schedule = schedule(None);
+    schedule.gates.login = Some(LoginGate::new(readiness.clone()));
+    assert!(matches!(schedule.pick(at(1)), Pick::Idle));
+    offer(&mut schedule, 0..1);
+    let soon = at(1) + Duration::from_millis(50);
+    assert!(matches!(schedule.pick(at(1)), Pick::Wait(until) if until == soon));
+    assert_eq!(schedule.outlook(at(1)), Outlook::Look(Some(soon)));
+    assert_eq!(schedule.paused_until(at(1)), Some(soon), "a stream is not asked for more");
+    readiness.set(at(10));
+    assert_eq!(schedule.outlook(at(2)), Outlook::Work(1));
+    let message = begin(&mut schedule, at(2));
+    readiness.take_away();
+    // What was refused for its token pays nothing.
+    let verdict = resolve(&mut schedule, message, &Attempt::failed(Failure::Login), at(3));
+    let Verdict::Retry(due) = verdict else { panic!("{verdict:?}") };
+    assert!(matches!(schedule.pick(due), Pick::Wait(_)));
+    readiness.set(at(10));
+    assert_eq!(begin(&mut schedule, due).attempts, 1);
+    assert_eq!(schedule.outlook(at(10)), Outlook::Look(None));
 }
 
 #[test]

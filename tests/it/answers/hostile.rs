@@ -1,7 +1,7 @@
 //! Reply subjects and answers that mean no good: nothing goes where it must not, and no connection ends over it.
 
 use super::*;
-use testkit::raw::{Misbehaviour, RawPeer};
+use testkit::raw::{self, Misbehaviour, RawPeer};
 
 #[tokio::test]
 async fn no_answer_goes_to_a_subject_that_is_not_for_answers() {
@@ -65,4 +65,39 @@ async fn an_answer_forges_no_line_of_the_protocol() {
     }
     stage.close().await;
     assert!(all_of(&stage, &mut spy, "forged").await.is_empty());
+}
+
+/// The answer to a request over NATS, where the webhook misbehaves so.
+async fn answer_of(misbehaviour: Misbehaviour) -> Message {
+    let peer = RawPeer::start([misbehaviour]);
+    let mut stage =
+        Stage::set(&peer.url(), |daemon| daemon.route("answer.reply", "true").route("webhook.timeout", "8s"))
+            .await;
+    let request = async_nats::Request::new().payload("x".into()).timeout(Some(SOON));
+    let answer = stage.client.send_request("todos.events", request).await.expect("an answer comes");
+    assert_eq!(stage.close().await.delivered, 1);
+    answer
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_is_waited_for() {
+    const SLOW: &[u8] = b"HTTP/1.1 200 OK\r\n\r\nslowly, byte by byte, and to its end";
+    let answer = answer_of(Misbehaviour::Drip(SLOW, Duration::from_millis(60))).await;
+    assert_eq!(answer.payload, "slowly, byte by byte, and to its end");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_whole_is_left_out() {
+    for (misbehaviour, why) in [
+        (Misbehaviour::SayAndClose(raw::HALF_AN_ANSWER), "the connection ended within the answer"),
+        (Misbehaviour::Say(raw::HALF_AN_ANSWER), "the answer did not end in time"),
+        (Misbehaviour::SayAndClose(raw::BAD_CHUNK), "a malformed chunk"),
+        (Misbehaviour::Say(raw::TWO_LENGTHS), "more than one Content-Length"),
+        (Misbehaviour::EndlessBody, "it is longer than answer.limit"),
+        (Misbehaviour::EndlessHead, "the header is too large"),
+    ] {
+        let answer = answer_of(misbehaviour).await;
+        let told = ["Broadcaster-Status", "Broadcaster-Body-Left-Out"].map(|name| header(&answer, name));
+        assert_eq!((told, answer.payload.len()), (["200", why], 0));
+    }
 }

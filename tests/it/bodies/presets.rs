@@ -9,6 +9,8 @@ use testkit::{daemon::Daemon, nats::NatsServer, webhook::Webhook};
 
 use super::SOON;
 
+const ROUTING_KEY: &str = "R0123456789ABCDEFGHIJKLMNOPQRSTU";
+
 fn root(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -66,6 +68,7 @@ async fn made_by(preset: &str) -> Value {
         .config_file(&root(&format!("config/examples/{preset}.toml")))
         .env("NATS_URL", nats.url())
         .env(set("WEBHOOK__URL"), hook.url())
+        .env(set("WEBHOOK__SECRETS__ROUTING_KEY"), ROUTING_KEY)
         .env(set("RATE_LIMIT__PER_SECOND"), "1000")
         .env(set("RATE_LIMIT__BURST"), "1000")
         .start_ready()
@@ -136,6 +139,7 @@ async fn telegram_gets_plain_text() {
 async fn pagerduty_gets_events() {
     let body = made_by("pagerduty").await;
     assert_eq!((&body["event_action"], &body["dedup_key"]), (&json!("trigger"), &json!("shopping")));
+    assert_eq!(body["routing_key"], ROUTING_KEY);
     assert_eq!(at(&body, "/payload/severity"), "error");
     assert_eq!(at(&body, "/payload/custom_details/payload"), &todo());
 }

@@ -22,10 +22,10 @@ fn keys(arguments: &[&str]) -> (String, String) {
 fn public(secret: &str) -> Result<String, String> {
     let mut command = Command::new(binary());
     command.args(["keys", "public"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let mut child = command.spawn().expect("the program is there");
+    child.stdin.take().expect("it is piped").write_all(secret.as_bytes()).expect("it is read");
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("it is text");
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 

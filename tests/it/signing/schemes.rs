@@ -1,6 +1,9 @@
 //! Each convention, verified as its receivers do.
 
-use super::{ASYMMETRIC, OTHER_SYMMETRIC, PUBLIC, SYMMETRIC, Verifier, request_signed_by};
+use testkit::stage::Stage;
+use testkit::webhook::Webhook;
+
+use super::{ASYMMETRIC, OTHER_SYMMETRIC, PUBLIC, SOON, SYMMETRIC, Verifier, request_signed_by, signing};
 
 /// With what makes a difference to whoever parses and writes it again, and with letters beyond ASCII.
 const BODY: &str = "{ \"title\" : \"caf\u{e9} \u{1f600}\",\"n\":1.0 }\n";
@@ -94,4 +97,44 @@ async fn a_convention_can_be_described() {
         ("keys.a.secret", "hush"),
     ];
     Verifier::Stripe.insist(&request_signed_by(&settings, &[], "{}").await, "hush");
+}
+
+#[tokio::test]
+async fn no_publisher_sets_the_headers_of_a_signature() {
+    let forged = [
+        ("webhook-signature", "v1,AAAA"),
+        ("Webhook_Timestamp", "1"),
+        ("X-SIGN", "forged"),
+        ("X_Sign", "forged"),
+        ("X-Other", "kept"),
+    ];
+    let hook = Webhook::start();
+    let settings = [("scheme", "custom"), ("header", "X-Sign"), ("keys.a.secret", "k")];
+    let mut stage =
+        Stage::set(&hook.url(), |daemon| signing(daemon, &settings).route("webhook.forward", "*")).await;
+    stage.publish_with(&forged, "{}").await;
+    hook.wait_for(|hook| hook.delivered() == 1, SOON).await;
+    let request = hook.requests().remove(0);
+    let names: Vec<_> = request.headers.keys().map(|name| name.as_str().replace('_', "-")).collect();
+    let count = |wanted: &str| names.iter().filter(|name| *name == wanted).count();
+    let counts = ["x-sign", "x-other", "webhook-signature", "webhook-timestamp"].map(count);
+    assert_eq!(counts, [1, 1, 0, 0], "{names:?}");
+    assert_eq!(request.header("x-sign").len(), 64, "it is no signature");
+    assert_eq!(request.headers.get_all("x-sign").iter().count(), 1);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_made_is_signed_as_it_is_sent() {
+    let hook = Webhook::start();
+    let settings = [("keys.a.secret", SYMMETRIC)];
+    let mut stage =
+        Stage::set(&hook.url(), |daemon| signing(daemon, &settings).route("webhook.format", "envelope"))
+            .await;
+    stage.publish_with(&[("Nats-Msg-Id", "order.17")], BODY).await;
+    hook.wait_for(|hook| hook.delivered() == 1, SOON).await;
+    let request = hook.requests().remove(0);
+    assert!(request.text().contains("\"subject\""), "{}", request.text());
+    Verifier::StandardRust.insist(&request, SYMMETRIC);
+    stage.close().await;
 }

@@ -28,6 +28,7 @@ pub mod raw;
 pub mod stage;
 pub mod tally;
 pub mod tls;
+pub mod token_server;
 pub mod webhook;
 
 /// How often a condition is looked at: often enough to be quick, seldom enough to cost no CPU that the daemon needs.

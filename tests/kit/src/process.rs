@@ -1,7 +1,7 @@
 //! A child process that does not outlive the test.
 
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, ExitStatus};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -27,6 +27,11 @@ impl Process {
     /// What the process writes to its stderr, when that was piped; once.
     pub fn take_stderr(&mut self) -> ChildStderr {
         self.child.stderr.take().expect("stderr is piped, and taken once")
+    }
+
+    /// What the process writes to its stdout, when that was piped; once.
+    pub fn take_stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().expect("stdout is piped, and taken once")
     }
 
     /// Sends `signal`.

@@ -66,7 +66,9 @@ fn header_name(value: &Value) -> Result<Cow<'static, str>, String> {
     let wrong = || value.unexpected("the name of a header such as \"X-Signature\"");
     let parsed = parsed.map_err(|_| wrong())?;
     let is_fixed = [names::CONTENT_TYPE, names::USER_AGENT].iter().any(|fixed| parsed == *fixed);
-    if is_fixed || names::is_set_by_us(parsed.as_str()) {
+    // Those of Standard Webhooks may be meant: nobody else sets them.
+    let is_others = names::is_kept(parsed.as_str()) && !parsed.as_str().starts_with("webhook-");
+    if is_fixed || is_others || names::is_set_by_us(parsed.as_str()) {
         return Err("expected another header: this one says something else".to_owned());
     }
     Ok(name.into())

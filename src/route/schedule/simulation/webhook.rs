@@ -82,6 +82,8 @@ pub(super) struct Webhook {
     poison: Vec<(usize, Poison)>,
     latency: Duration,
     taken: Option<Time>,
+    /// From when until when there is nothing to log in with.
+    lacks: Vec<(Time, Time)>,
     chance: Chance,
 }
 
@@ -147,7 +149,14 @@ impl Webhook {
         }
         let end = arrivals.last().copied().unwrap_or(recovered).max(recovered) + Duration::from_secs(900);
         let latency = chance.ms(1, 300);
-        Self { arrivals, end, has_many, conditions, poison, latency, taken: None, chance }
+        let mut lacks = Vec::new();
+        let mut at = Time::from_start(Duration::from_secs(1));
+        while at < recovered && chance.below(2) == 0 {
+            let from = at + chance.ms(0, 60_000);
+            at = from + chance.ms(10, 90_000);
+            lacks.push((from, at));
+        }
+        Self { arrivals, end, has_many, conditions, poison, latency, taken: None, lacks, chance }
     }
 
     pub(super) fn poison(&self, number: usize) -> Option<Poison> {
@@ -165,6 +174,11 @@ impl Webhook {
         self.conditions.iter().any(|(_, condition)| matches!(condition, Condition::Flaky(_)))
     }
 
+    /// Whether there is something to log in with.
+    pub(super) fn has_login(&self, now: Time) -> bool {
+        !self.lacks.iter().any(|(from, until)| (*from..*until).contains(&now))
+    }
+
     fn condition(&self, now: Time) -> Condition {
         let begun = self.conditions.iter().take_while(|(from, _)| *from <= now);
         begun.last().map_or(Condition::Up, |(_, condition)| *condition)
@@ -174,7 +188,10 @@ impl Webhook {
     pub(super) fn well_since(&self, now: Time) -> Option<Time> {
         let (from, _, condition) =
             self.conditions().find(|(from, until, _)| (*from..*until).contains(&now))?;
-        (matches!(condition, Condition::Up) && self.poison.is_empty()).then_some(from)
+        // Nobody is held up by what comes soon after.
+        let soon = now + Duration::from_secs(30);
+        let lacks = self.lacks.iter().any(|(lack, until)| *lack < soon && *until > from);
+        (matches!(condition, Condition::Up) && self.poison.is_empty() && !lacks).then_some(from)
     }
 
     pub(super) fn answer(&mut self, number: usize, now: Time) -> Answer {
