@@ -162,14 +162,14 @@ fn a_forged_message_changes_no_address_no_header_of_ours_and_no_line_of_the_log(
     let lines = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone()).finish();
     tracing::subscriber::with_default(subscriber, || {
-        for number in 0..20_000 {
+        for number in 0..5_000 {
             // Late enough after the one before that the log may be told of each.
             routes.check(&forged(&mut dice), Time::from_start(Duration::from_secs(100 * number)));
         }
     });
     let log = String::from_utf8(log.0.lock().expect("no holder panics").clone()).expect("the log is text");
     let lines: Vec<_> = log.lines().collect();
-    assert!(lines.len() > 1_000, "nothing was told: {lines:?}");
+    assert!(lines.len() > 500, "nothing was told: {lines:?}");
     for line in lines {
         let is_whole = line.contains(" WARN ") && line.contains("a header of a publisher is ");
         assert!(is_whole && !line.contains(char::is_control) && line.is_ascii(), "{line:?}");

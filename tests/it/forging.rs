@@ -52,7 +52,8 @@ impl Route {
             .map(|(key, value)| (format!("routes.a.webhook.{key}"), (*value).to_owned(), "--set".to_owned()));
         let config = config::load(Sources { flags: flags.collect(), ..Sources::default() });
         let route = config.expect("the settings are good").routes.remove(0);
-        let template = Template::new(&route.webhook, &Surroundings::default().endpoint(&route, Clock::start()));
+        let template =
+            Template::new(&route.webhook, &Surroundings::default().endpoint(&route, Clock::start()));
         let ours = [
             ("host", Some(HOST)),
             ("user-agent", None),

@@ -109,6 +109,11 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     if let (Ok(headers), Ok(Some(signing))) = (&headers, &signing) {
         headers_that_sign(at, headers, signing);
     }
+    if let (Ok(Some(_)), Ok(Some(signing))) = (&auth, &signing)
+        && signing.header_names().any(|name| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()))
+    {
+        at.report("auth", "expected no signature in the header authorization beside it: both set that");
+    }
     let OperatorHeaders { values, files, templates } = headers?;
     Ok(Webhook {
         url: url?,

@@ -104,4 +104,8 @@ fn the_headers_of_a_signature_are_set_by_nobody_else() {
         assert!(error.starts_with(&format!("routes.todos.webhook.headers.{header}: {expected}")), "{error}");
     }
     given(&page("github", "x-other")).load();
+    let login = "auth.bearer.token = \"t\"\nsigning.keys.a.secret = \"a\"\nsigning.scheme = \"custom\"\n";
+    let error = given(&format!("{ROUTE}{login}signing.header = \"Authorization\"\n")).error();
+    let expected = "expected no signature in the header authorization beside it: both set that";
+    assert!(error.starts_with(&format!("routes.todos.webhook.auth: {expected}")), "{error}");
 }
