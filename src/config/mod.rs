@@ -47,9 +47,9 @@ pub use self::{
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     route::{
-        Basic, Bounds, Breaker, ClientAuth, DeadLetter, DeliverPolicy, Jetstream, Oauth2, Overflow, Queue,
-        RateLimit, Retry, Route, Statuses, StatusesError, Webhook, WebhookAuth, WebhookTls, WebhookUrl,
-        WebhookUrlError,
+        Aws, Basic, Bounds, Breaker, ClientAuth, DeadLetter, DeliverPolicy, Jetstream, Oauth2, Overflow,
+        Queue, RateLimit, Retry, Route, Statuses, StatusesError, Webhook, WebhookAuth, WebhookTls,
+        WebhookUrl, WebhookUrlError,
     },
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},

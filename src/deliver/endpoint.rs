@@ -30,8 +30,9 @@ pub struct Endpoint {
 impl Surroundings {
     /// The webhook of the route with these settings. One that logs in with tokens needs a runtime that takes local tasks.
     pub fn endpoint(&self, route: &Route, clock: Clock) -> Endpoint {
-        let Route { name, webhook, .. } = route;
-        let login = |auth| Login::new(auth, name, &self.files, &self.network, clock);
-        Endpoint { transport: self.network.transport(webhook), login: webhook.auth.as_ref().map(login) }
+        Endpoint {
+            transport: self.network.transport(&route.webhook),
+            login: Login::of(route, &self.files, &self.network, clock),
+        }
     }
 }

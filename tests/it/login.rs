@@ -1,6 +1,7 @@
 //! Logging in at the webhook, counted at real receivers: nginx, and oidc-provider with a webhook that asks it about each
 //! token.
 
+mod aws;
 mod commands;
 mod oauth2;
 mod troubles;

@@ -25,6 +25,9 @@ pub(super) async fn check(webhook: &Webhook, network: &Network, clock: Clock) ->
             Line::fine(WHAT, format_args!("as user {}, with a password", basic.user))
         }
         WebhookAuth::Bearer(_) => Line::fine(WHAT, "by a token from the configuration"),
+        WebhookAuth::Aws(aws) => {
+            Line::fine(WHAT, format_args!("by a signature for {} in {} (AWS)", aws.service, aws.region))
+        }
         WebhookAuth::Oauth2(settings) => token(settings, network, clock).await,
     })
 }

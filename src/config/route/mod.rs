@@ -20,7 +20,7 @@ mod webhook_url;
 use std::num::NonZeroUsize;
 
 pub use self::{
-    auth::{Basic, ClientAuth, Oauth2, WebhookAuth},
+    auth::{Aws, Basic, ClientAuth, Oauth2, WebhookAuth},
     breaker::Breaker,
     dead_letter::DeadLetter,
     jetstream::{DeliverPolicy, Jetstream},

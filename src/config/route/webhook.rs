@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::HeaderMap;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::{WebhookAuth, WebhookUrl, WebhookUrlError, auth, headers};
@@ -58,9 +58,10 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
     let headers = headers::read(at);
     let auth = at.optional_section("auth", auth::read);
-    let names_header = headers.as_ref().is_ok_and(|headers| headers.contains_key(AUTHORIZATION));
-    if auth.as_ref().is_ok_and(Option::is_some) && names_header {
-        at.report("auth", "expected no header authorization in webhook.headers beside it: both log in");
+    if let (Ok(Some(auth)), Ok(headers)) = (&auth, &headers)
+        && let Some(name) = auth.headers().iter().find(|name| headers.contains_key(**name))
+    {
+        at.report("auth", format!("expected no header {name} in webhook.headers beside it: both log in"));
     }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.

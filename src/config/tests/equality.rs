@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 81] = [
+const SETTINGS: [Setting; 89] = [
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -55,6 +55,14 @@ const SETTINGS: [Setting; 81] = [
     ("routes.todos.webhook.auth.basic.password_file", ["DIR/a", "DIR/b"], USER),
     ("routes.todos.webhook.auth.bearer.token", ["a", "b"], &[]),
     ("routes.todos.webhook.auth.bearer.token_file", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.auth.aws.region", ["a", "b"], &[AWS[1], AWS[2], AWS[3]]),
+    ("routes.todos.webhook.auth.aws.service", ["a", "b"], &[AWS[0], AWS[2], AWS[3]]),
+    ("routes.todos.webhook.auth.aws.access_key_id", ["a", "b"], &[AWS[0], AWS[1], AWS[3]]),
+    ("routes.todos.webhook.auth.aws.access_key_id_file", ["DIR/a", "DIR/b"], &[AWS[0], AWS[1], AWS[3]]),
+    ("routes.todos.webhook.auth.aws.secret_access_key", ["a", "b"], &[AWS[0], AWS[1], AWS[2]]),
+    ("routes.todos.webhook.auth.aws.secret_access_key_file", ["DIR/a", "DIR/b"], &[AWS[0], AWS[1], AWS[2]]),
+    ("routes.todos.webhook.auth.aws.session_token", ["a", "b"], &AWS),
+    ("routes.todos.webhook.auth.aws.session_token_file", ["DIR/a", "DIR/b"], &AWS),
     ("routes.todos.webhook.auth.oauth2.token_url", ["https://a/", "https://b/"], &[CLIENT[1]]),
     ("routes.todos.webhook.auth.oauth2.client_id", ["a", "b"], &[CLIENT[0]]),
     ("routes.todos.webhook.auth.oauth2.client_secret", ["a", "b"], &CLIENT),
@@ -107,6 +115,13 @@ const SETTINGS: [Setting; 81] = [
 
 const USER: &[(&str, &str)] = &[("routes.todos.webhook.auth.basic.user", "x")];
 
+const AWS: [(&str, &str); 4] = [
+    ("routes.todos.webhook.auth.aws.region", "x"),
+    ("routes.todos.webhook.auth.aws.service", "x"),
+    ("routes.todos.webhook.auth.aws.access_key_id", "x"),
+    ("routes.todos.webhook.auth.aws.secret_access_key", "x"),
+];
+
 const CLIENT: [(&str, &str); 2] = [
     ("routes.todos.webhook.auth.oauth2.token_url", "https://login/"),
     ("routes.todos.webhook.auth.oauth2.client_id", "x"),
@@ -115,7 +130,7 @@ const CLIENT: [(&str, &str); 2] = [
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 13] = [
+const MASKED: [&str; 19] = [
     "nats.password",
     "nats.password_file",
     "nats.token",
@@ -126,6 +141,12 @@ const MASKED: [&str; 13] = [
     "routes.todos.webhook.auth.basic.password_file",
     "routes.todos.webhook.auth.bearer.token",
     "routes.todos.webhook.auth.bearer.token_file",
+    "routes.todos.webhook.auth.aws.access_key_id",
+    "routes.todos.webhook.auth.aws.access_key_id_file",
+    "routes.todos.webhook.auth.aws.secret_access_key",
+    "routes.todos.webhook.auth.aws.secret_access_key_file",
+    "routes.todos.webhook.auth.aws.session_token",
+    "routes.todos.webhook.auth.aws.session_token_file",
     "routes.todos.webhook.auth.oauth2.client_secret",
     "routes.todos.webhook.auth.oauth2.client_secret_file",
     "routes.todos.webhook.auth.oauth2.parameters.x",

@@ -9,7 +9,7 @@ use crate::config::{NatsAuth, NatsUrl, load};
 const SECRET: &str = "s3cret";
 
 /// Every key that holds a secret, or that a secret is likely to be put into by mistake.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 28] = [
     "nats.url",
     "nats.password",
     "nats.password_file",
@@ -31,6 +31,9 @@ const KEYS: [&str; 25] = [
     "routes.todos.webhook.auth.basic.password_file",
     "routes.todos.webhook.auth.bearer.token",
     "routes.todos.webhook.auth.bearer.token_file",
+    "routes.todos.webhook.auth.aws.secret_access_key",
+    "routes.todos.webhook.auth.aws.secret_access_key_file",
+    "routes.todos.webhook.auth.aws.session_token_file",
     "routes.todos.webhook.auth.oauth2.token_url",
     "routes.todos.webhook.auth.oauth2.client_secret",
     "routes.todos.webhook.auth.oauth2.client_secret_file",

@@ -2,7 +2,7 @@
 //! of one attempt. Those are prepared once for each attempt, so that a second try over a new connection sends the very
 //! same.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{HeaderName, HeaderValue};
 use uuid::{Uuid, fmt::Hyphenated};
@@ -98,7 +98,7 @@ impl Template {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
         let given = || message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
-        Ok(Request {
+        let mut request = Request {
             began,
             target: None,
             body: Cow::Borrowed(&message.payload),
@@ -107,8 +107,24 @@ impl Template {
             subject: header_safe(&message.subject),
             attempt: message.attempts,
             more: Vec::new(),
-            credential: self.login.as_ref().map(Login::credential).transpose()?,
-        })
+            credential: None,
+        };
+        if let Some(login) = &self.login {
+            self.log_in(login, &mut request)?;
+        }
+        Ok(request)
+    }
+
+    /// The last that is done to a request: a signature is about all of it.
+    fn log_in(&self, login: &Login, request: &mut Request<'_>) -> Result<(), Fault> {
+        request.credential = login.credential()?;
+        if let Some(signer) = login.signer() {
+            let target = request.target.as_deref().unwrap_or(&self.target);
+            let headers = signer.headers(self.method, target, &request.body, SystemTime::now())?;
+            let field = |(name, value): (&'static str, String)| (name.into(), value.into_bytes().into());
+            request.more.extend(headers.into_iter().map(field));
+        }
+        Ok(())
     }
 
     /// What the answer `status` to `request` at `now` comes to, where it is about a token that is exchanged now: no refusal.
