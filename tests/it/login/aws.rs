@@ -25,9 +25,11 @@ fn signed(request: &Received, url: &str) -> String {
     let mut command = Command::new(tool("botocore-python", "BOTOCORE_PYTHON"));
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kit/src/sigv4.py"));
     let mut signer = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python runs");
-    signer.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();
-    let output = signer.wait_with_output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    let mut input = signer.stdin.take().expect("stdin is piped");
+    input.write_all(given.to_string().as_bytes()).expect("python reads");
+    drop(input);
+    let output = signer.wait_with_output().expect("python ends");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 #[tokio::test]
