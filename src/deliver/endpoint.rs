@@ -47,12 +47,11 @@ impl Surroundings {
     /// tasks.
     pub fn endpoint(&self, route: &Route, clock: Clock) -> Endpoint {
         let Route { name, webhook, .. } = route;
-        let login = |auth| Login::new(auth, &webhook.egress, name, &self.files, &self.network, clock);
         Endpoint {
             transport: self.network.transport(webhook, &self.files),
             header_files: self.header_files(webhook),
             notices: Notices::of(name.clone()),
-            login: webhook.auth.as_ref().map(login),
+            login: Login::of(route, &self.files, &self.network, clock),
             signer: webhook.signing.as_ref().map(|signing| Arc::new(Signer::new(signing, &self.files))),
         }
     }

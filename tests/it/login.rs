@@ -1,6 +1,7 @@
 //! Logging in at the webhook, counted at real receivers: nginx, and oidc-provider with a webhook that asks it about each
 //! token.
 
+mod aws;
 mod commands;
 mod oauth2;
 mod troubles;
@@ -120,6 +121,7 @@ async fn a_token_that_kubernetes_renews_is_used_as_soon_as_it_is_there() {
     hook.wait_for(used, SOON).await;
     let count = steady.stop().await.count();
     hook.wait_delivered(usize::try_from(count).unwrap(), SOON).await;
+    stage.wait_processed(u32::try_from(count).unwrap()).await;
     stage.assert_codes([("204", count)]).await;
     assert_eq!(stage.close().await.delivered, count);
     assert!(stage.daemon.logs_containing(".token\"").is_empty(), "a token is in the log");

@@ -26,6 +26,9 @@ pub(super) async fn check(webhook: &Webhook, network: &Network, clock: Clock) ->
         }
         WebhookAuth::Bearer(_) => Line::fine(WHAT, "by a token from the configuration"),
         WebhookAuth::Oauth2(settings) => token(settings, &webhook.egress, network, clock).await,
+        WebhookAuth::Aws(aws) => {
+            Line::fine(WHAT, format_args!("by a signature for {} in {} (AWS)", aws.service, aws.region))
+        }
     })
 }
 

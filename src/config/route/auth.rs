@@ -1,5 +1,6 @@
 //! `[routes.NAME.webhook.auth]`: what broadcaster logs in to a webhook with. It becomes the header `Authorization`.
 
+mod aws;
 mod oauth2;
 
 use std::path::Path;
@@ -8,7 +9,10 @@ use data_encoding::BASE64;
 use http::HeaderValue;
 use secrecy::ExposeSecret as _;
 
-pub use self::oauth2::{ClientAuth, Oauth2};
+pub use self::{
+    aws::Aws,
+    oauth2::{ClientAuth, Oauth2},
+};
 use crate::config::{
     Secret, SecretText, files, parse,
     reader::{Reported, Section},
@@ -23,6 +27,8 @@ pub enum WebhookAuth {
     Bearer(SecretText),
     /// `[routes.NAME.webhook.auth.oauth2]`: a token that is fetched (RFC 6749, section 4.4).
     Oauth2(Box<Oauth2>),
+    /// `[routes.NAME.webhook.auth.aws]`: a signature of each request.
+    Aws(Box<Aws>),
 }
 
 /// `[routes.NAME.webhook.auth.basic]`: user and password.
@@ -35,18 +41,19 @@ pub struct Basic {
 }
 
 /// The sections, of which there is exactly one.
-const WAYS: [&str; 3] = ["basic", "bearer", "oauth2"];
+const WAYS: [&str; 4] = ["basic", "bearer", "oauth2", "aws"];
 
 pub(super) fn read(at: &Section<'_>) -> Result<WebhookAuth, Reported> {
     let basic = at.optional_section("basic", |at| basic(at).map(WebhookAuth::Basic));
     let bearer = at.optional_section("bearer", |at| bearer(at).map(WebhookAuth::Bearer));
     let oauth2 =
         at.optional_section("oauth2", |at| oauth2::read(at).map(|it| WebhookAuth::Oauth2(it.into())));
+    let aws = at.optional_section("aws", |at| aws::read(at).map(|it| WebhookAuth::Aws(it.into())));
     let set: Vec<_> = WAYS.into_iter().filter(|way| at.place(way).is_some()).collect();
     if let [first, second, ..] = set.as_slice() {
         return Err(at.report(second, format!("expected one way to log in, and {first} is set too")));
     }
-    let found = [basic?, bearer?, oauth2?].into_iter().flatten().next();
+    let found = [basic?, bearer?, oauth2?, aws?].into_iter().flatten().next();
     found.ok_or_else(|| at.report_table(&format!("expected one of the sections {}", WAYS.join(", "))))
 }
 
@@ -93,6 +100,14 @@ impl Basic {
 }
 
 impl WebhookAuth {
+    /// The headers that it sets, in lower case.
+    pub(super) const fn headers(&self) -> &'static [&'static str] {
+        match self {
+            Self::Basic(_) | Self::Bearer(_) | Self::Oauth2(_) => &["authorization"],
+            Self::Aws(_) => &["authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"],
+        }
+    }
+
     /// The header with `token`.
     ///
     /// # Errors

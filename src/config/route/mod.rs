@@ -35,7 +35,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 pub use self::{
     answer::Answer,
-    auth::{Basic, ClientAuth, Oauth2, WebhookAuth},
+    auth::{Aws, Basic, ClientAuth, Oauth2, WebhookAuth},
     body::{Body, BodyTemplate},
     breaker::Breaker,
     cloud_events::{Attribute, CloudEventMode, CloudEvents},

@@ -72,7 +72,7 @@ impl Webhook {
     pub fn sets_headers(&self) -> impl Iterator<Item = &str> {
         let made = self.header_templates.iter().map(|(name, _)| name);
         let given = self.headers.keys().chain(made).map(HeaderName::as_str);
-        let login = self.auth.iter().map(|_| AUTHORIZATION.as_str());
+        let login = self.auth.iter().flat_map(|auth| auth.headers().iter().copied());
         given.chain(login).chain(self.signing.iter().flat_map(Signing::header_names))
     }
 }
@@ -91,7 +91,7 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     let auth = at.optional_section("auth", auth::read);
     if let Ok(headers) = &headers {
         let body = body.as_ref().ok();
-        headers_beside(at, headers, body, auth.as_ref().is_ok_and(Option::is_some));
+        headers_beside(at, headers, body, auth.as_ref().ok().and_then(Option::as_ref));
     }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
@@ -137,7 +137,12 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
 }
 
 /// Says so where the operator sets a header that the body or the login sets too.
-fn headers_beside(at: &Section<'_>, headers: &OperatorHeaders, body: Option<&Body>, logs_in: bool) {
+fn headers_beside(
+    at: &Section<'_>,
+    headers: &OperatorHeaders,
+    body: Option<&Body>,
+    auth: Option<&WebhookAuth>,
+) {
     let sets = |wanted: HeaderName| headers.names().any(|name| *name == wanted);
     match body {
         Some(Body::Template(_)) if at.place("content_type").is_some() && sets(CONTENT_TYPE) => {
@@ -153,8 +158,9 @@ fn headers_beside(at: &Section<'_>, headers: &OperatorHeaders, body: Option<&Bod
         }
         _ => {}
     }
-    if logs_in && sets(AUTHORIZATION) {
-        at.report("auth", "expected no header authorization in webhook.headers beside it: both log in");
+    let login = auth.map(WebhookAuth::headers).unwrap_or_default();
+    if let Some(name) = login.iter().find(|name| headers.names().any(|set| set.as_str() == **name)) {
+        at.report("auth", format!("expected no header {name} in webhook.headers beside it: both log in"));
     }
 }
 

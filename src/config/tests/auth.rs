@@ -20,8 +20,8 @@ fn auth(config: &Config) -> &WebhookAuth {
 fn there_is_one_way_to_log_in() {
     let basic = "auth.basic = { user = \"u\", password = \"p\" }";
     for (lines, expected) in [
-        ("auth = {}".to_owned(), ": expected one of the sections basic, bearer, oauth2"),
-        ("auth.digest = {}".to_owned(), ".digest: unknown key, expected one of basic, bearer, oauth2"),
+        ("auth = {}".to_owned(), ": expected one of the sections basic, bearer, oauth2, aws"),
+        ("auth.digest = {}".to_owned(), ".digest: unknown key, expected one of basic, bearer, oauth2, aws"),
         (
             format!("{basic}\nauth.bearer.token = \"t\""),
             ".bearer: expected one way to log in, and basic is set too",
@@ -50,6 +50,14 @@ fn what_cannot_be_sent_is_refused() {
         ),
         ("auth.bearer.token = \"a b\"", ".bearer.token: expected a token of visible ASCII letters"),
         ("auth.bearer.token = \"ä\"", ".bearer.token: expected a token of visible ASCII letters"),
+        (
+            "auth.aws = { region = \"r\", service = \"s\", access_key_id = \"a\" }",
+            ".aws.secret_access_key: is missing",
+        ),
+        (
+            "auth.aws = { region = \"a/b\", service = \"s\", access_key_id = \"a\", secret_access_key = \"s\" }",
+            ".aws.region: expected a name such as",
+        ),
         ("auth.oauth2.client_id = \"c\"", ".oauth2.token_url: is missing"),
         ("auth.oauth2.token_url = \"https://login/\"", ".oauth2.client_id: is missing"),
     ] {

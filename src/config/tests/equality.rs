@@ -75,6 +75,14 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.webhook.auth.basic.password_file", ["DIR/a", "DIR/b"], USER),
     ("routes.todos.webhook.auth.bearer.token", ["a", "b"], &[]),
     ("routes.todos.webhook.auth.bearer.token_file", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.auth.aws.region", ["a", "b"], &[AWS[1], AWS[2], AWS[3]]),
+    ("routes.todos.webhook.auth.aws.service", ["a", "b"], &[AWS[0], AWS[2], AWS[3]]),
+    ("routes.todos.webhook.auth.aws.access_key_id", ["a", "b"], &[AWS[0], AWS[1], AWS[3]]),
+    ("routes.todos.webhook.auth.aws.access_key_id_file", ["DIR/a", "DIR/b"], &[AWS[0], AWS[1], AWS[3]]),
+    ("routes.todos.webhook.auth.aws.secret_access_key", ["a", "b"], &[AWS[0], AWS[1], AWS[2]]),
+    ("routes.todos.webhook.auth.aws.secret_access_key_file", ["DIR/a", "DIR/b"], &[AWS[0], AWS[1], AWS[2]]),
+    ("routes.todos.webhook.auth.aws.session_token", ["a", "b"], &AWS),
+    ("routes.todos.webhook.auth.aws.session_token_file", ["DIR/a", "DIR/b"], &AWS),
     ("routes.todos.webhook.auth.oauth2.token_url", ["https://a/", "https://b/"], &[CLIENT[1]]),
     ("routes.todos.webhook.auth.oauth2.client_id", ["a", "b"], &[CLIENT[0]]),
     ("routes.todos.webhook.auth.oauth2.client_secret", ["a", "b"], &CLIENT),
@@ -184,6 +192,13 @@ const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")]
 const EVENTS: &[(&str, &str)] = &[("routes.todos.webhook.format", "cloudevents")];
 const USER: &[(&str, &str)] = &[("routes.todos.webhook.auth.basic.user", "x")];
 
+const AWS: [(&str, &str); 4] = [
+    ("routes.todos.webhook.auth.aws.region", "x"),
+    ("routes.todos.webhook.auth.aws.service", "x"),
+    ("routes.todos.webhook.auth.aws.access_key_id", "x"),
+    ("routes.todos.webhook.auth.aws.secret_access_key", "x"),
+];
+
 const CLIENT: [(&str, &str); 2] = [
     ("routes.todos.webhook.auth.oauth2.token_url", "https://login/"),
     ("routes.todos.webhook.auth.oauth2.client_id", "x"),
@@ -215,6 +230,12 @@ const MASKED: &[&str] = &[
     "routes.todos.webhook.auth.basic.password_file",
     "routes.todos.webhook.auth.bearer.token",
     "routes.todos.webhook.auth.bearer.token_file",
+    "routes.todos.webhook.auth.aws.access_key_id",
+    "routes.todos.webhook.auth.aws.access_key_id_file",
+    "routes.todos.webhook.auth.aws.secret_access_key",
+    "routes.todos.webhook.auth.aws.secret_access_key_file",
+    "routes.todos.webhook.auth.aws.session_token",
+    "routes.todos.webhook.auth.aws.session_token_file",
     "routes.todos.webhook.auth.oauth2.client_secret",
     "routes.todos.webhook.auth.oauth2.client_secret_file",
     "routes.todos.webhook.auth.oauth2.parameters.x",

@@ -4,25 +4,27 @@
 //! That there is nothing to log in with is no failure of a message: its route waits until there is
 //! ([`Readiness`](readiness::Readiness)).
 
+pub mod aws;
 mod keeper;
 pub mod oauth2;
 mod post;
 pub mod readiness;
 mod renewal;
+mod secret;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use secrecy::ExposeSecret as _;
 
-use self::{keeper::Keeper, oauth2::TokenServer, readiness::Readiness};
+use self::{aws::Signer, keeper::Keeper, oauth2::TokenServer, readiness::Readiness};
 use super::{connect::network::Network, fault::Fault};
 use crate::{
     base::{
         clock::{Clock, Time},
         watched_file::{Watched, WatchedFiles},
     },
-    config::{Egress, Oauth2, RouteName, SecretFile, SecretText, WebhookAuth},
+    config::{Egress, Oauth2, Route, SecretFile, SecretText, WebhookAuth},
     message::outcome::Failure,
 };
 
@@ -36,6 +38,8 @@ enum Kind {
     Fixed(HeaderValue),
     InFile(Watched<Credential>),
     Fetched(Keeper),
+    /// Another one for each request.
+    Signed(Signer),
 }
 
 /// What one request logs in with.
@@ -63,17 +67,11 @@ pub struct Lack {
 }
 
 impl Login {
-    /// What `auth` says of `route`. Tokens are fetched from now on, for as long as there is a clone of this: that needs a
-    /// runtime that takes local tasks.
-    pub fn new(
-        auth: &WebhookAuth,
-        egress: &Egress,
-        route: &RouteName,
-        files: &WatchedFiles,
-        network: &Network,
-        clock: Clock,
-    ) -> Self {
-        Self(Arc::new(match auth {
+    /// That of `route`, where it has one. Tokens are fetched from now on, for as long as there is a clone of this: that
+    /// needs a runtime that takes local tasks.
+    pub fn of(route: &Route, files: &WatchedFiles, network: &Network, clock: Clock) -> Option<Self> {
+        let Route { name, webhook, .. } = route;
+        Some(Self(Arc::new(match webhook.auth.as_ref()? {
             WebhookAuth::Basic(basic) => {
                 let header = basic.header(basic.password.secret().expose_secret());
                 match &basic.password {
@@ -93,31 +91,41 @@ impl Login {
                 }
             }
             WebhookAuth::Oauth2(settings) => Kind::Fetched(Keeper::start(
-                token_server(settings, egress, files, network, clock),
-                route.clone(),
+                token_server(settings, &webhook.egress, files, network, clock),
+                name.clone(),
                 clock,
             )),
-        }))
+            WebhookAuth::Aws(aws) => Kind::Signed(Signer::new(aws, &webhook.url, files)),
+        })))
+    }
+
+    /// What signs the requests, where each has a header of its own.
+    pub fn signer(&self) -> Option<&Signer> {
+        match &*self.0 {
+            Kind::Signed(signer) => Some(signer),
+            Kind::Fixed(_) | Kind::InFile(_) | Kind::Fetched(_) => None,
+        }
     }
 
     /// The header, where it is the same for all requests.
     pub fn fixed(&self) -> Option<&HeaderValue> {
         match &*self.0 {
             Kind::Fixed(header) => Some(header),
-            Kind::InFile(_) | Kind::Fetched(_) => None,
+            Kind::InFile(_) | Kind::Fetched(_) | Kind::Signed(_) => None,
         }
     }
 
-    /// What a request logs in with.
+    /// What a request logs in with; none where that is the same for all requests, or its signature.
     ///
     /// # Errors
     /// There is nothing yet: [`Failure::Login`].
-    pub fn credential(&self) -> Result<Arc<Credential>, Fault> {
+    pub fn credential(&self) -> Result<Option<Arc<Credential>>, Fault> {
         match &*self.0 {
-            Kind::Fixed(header) => Ok(Arc::new(header.clone().into())),
-            Kind::InFile(file) => Ok(file.current()),
+            Kind::Fixed(_) | Kind::Signed(_) => Ok(None),
+            Kind::InFile(file) => Ok(Some(file.current())),
             Kind::Fetched(keeper) => {
-                keeper.token().ok_or_else(|| Fault::new(Failure::Login, "there is no token yet"))
+                let lack = || Fault::new(Failure::Login, "there is no token yet");
+                keeper.token().ok_or_else(lack).map(Some)
             }
         }
     }
@@ -134,7 +142,7 @@ impl Login {
     pub fn readiness(&self) -> Option<Readiness> {
         match &*self.0 {
             Kind::Fetched(keeper) => Some(keeper.readiness()),
-            Kind::Fixed(_) | Kind::InFile(_) => None,
+            Kind::Fixed(_) | Kind::InFile(_) | Kind::Signed(_) => None,
         }
     }
 
@@ -142,7 +150,7 @@ impl Login {
     pub fn lack(&self, now: Time) -> Option<Lack> {
         match &*self.0 {
             Kind::Fetched(keeper) => keeper.lack(now),
-            Kind::Fixed(_) | Kind::InFile(_) => None,
+            Kind::Fixed(_) | Kind::InFile(_) | Kind::Signed(_) => None,
         }
     }
 

@@ -15,13 +15,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::post;
+use super::{post, secret::KeptSecret};
 use crate::{
-    base::{
-        clock::Clock,
-        watched_file::{Watched, WatchedFiles},
-    },
-    config::{ClientAuth, Oauth2, Secret, SecretFile, SecretText, WebhookAuth},
+    base::{clock::Clock, watched_file::WatchedFiles},
+    config::{ClientAuth, Oauth2, Secret, WebhookAuth},
     deliver::{
         connect::{connector::Connector, network::Transport},
         fault::Fault,
@@ -32,14 +29,8 @@ use crate::{
 /// A server that gives out tokens, and the client that it gives them to.
 pub struct TokenServer {
     settings: Oauth2,
-    secret: ClientSecret,
+    secret: Option<KeptSecret>,
     connector: Connector,
-}
-
-enum ClientSecret {
-    None,
-    Inline(Secret),
-    InFile(Watched<Secret>),
 }
 
 /// A token, ready to be sent.
@@ -63,21 +54,15 @@ struct Answer {
 
 impl TokenServer {
     pub(super) fn new(settings: Oauth2, files: &WatchedFiles, transport: Transport, clock: Clock) -> Self {
-        let secret = match &settings.client_secret {
-            None => ClientSecret::None,
-            Some(SecretText::Inline(secret)) => ClientSecret::Inline(secret.clone()),
-            Some(SecretText::InFile(file)) => {
-                ClientSecret::InFile(files.watch(&file.path, file.contents.clone(), SecretFile::read))
-            }
-        };
+        let secret = settings.client_secret.as_ref().map(|secret| KeptSecret::new(secret, files));
         let connector = Connector::new(&settings.token_url, transport, post::PATIENCE, clock);
         Self { settings, secret, connector }
     }
 
     /// Asks for a token. The failure is [`Failure::Login`], whatever it comes from: none of it is the webhook's.
     pub async fn fetch(&self) -> Result<Token, Fault> {
-        let (url, secret) = (&self.settings.token_url, self.secret());
-        let request = request(&self.settings, secret.as_ref())?;
+        let (url, secret) = (&self.settings.token_url, self.secret.as_ref().map(KeptSecret::current));
+        let request = request(&self.settings, secret.as_deref())?;
         let fault = |cause: &str| Fault::new(Failure::Login, cause);
         let answered = post::post(&self.connector, url, request).await;
         let (status, body) = answered.map_err(|failed| {
@@ -90,14 +75,6 @@ impl TokenServer {
             let problem = if shows_secret { "with an error that shows the secret" } else { &problem };
             fault(&format!("{} answers {} {problem}", url.host(), status.as_u16()))
         })
-    }
-
-    fn secret(&self) -> Option<Secret> {
-        match &self.secret {
-            ClientSecret::None => None,
-            ClientSecret::Inline(secret) => Some(secret.clone()),
-            ClientSecret::InFile(file) => Some(Secret::clone(&file.current())),
-        }
     }
 }
 

@@ -152,11 +152,14 @@ impl Template {
             subject: header_safe(&message.subject),
             attempt: message.attempts,
             more,
-            credential: self.login.as_ref().map(Login::credential).transpose()?,
+            credential: None,
         };
         // Last, when all is in its place that may be signed.
         if let Some(signer) = &self.signer {
             request.sign(signer, SystemTime::now())?;
+        }
+        if let Some(login) = &self.login {
+            self.log_in(login, &mut request)?;
         }
         Ok(request)
     }
@@ -172,6 +175,18 @@ impl Template {
         if let Some((name, why)) = self.forward.add(headers, events, fields) {
             self.notices.odd_header(name, why, now);
         }
+    }
+
+    /// The last that is done to a request: a signature is about all of it.
+    fn log_in(&self, login: &Login, request: &mut Request<'_>) -> Result<(), Fault> {
+        request.credential = login.credential()?;
+        if let Some(signer) = login.signer() {
+            let target = request.target.as_deref().unwrap_or(&self.target);
+            let headers = signer.headers(self.method, target, &request.body, SystemTime::now())?;
+            let field = |(name, value): (&'static str, String)| (name.into(), value.into_bytes().into());
+            request.more.extend(headers.into_iter().map(field));
+        }
+        Ok(())
     }
 
     /// What the answer `status` to `request` at `now` comes to, where it is about a token that is exchanged now: no refusal.

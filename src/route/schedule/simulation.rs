@@ -242,7 +242,11 @@ fn held_up(webhook: &Webhook, record: &Record) -> Result<(), String> {
 }
 
 fn simulate(seed: u64, breaker: Option<&config::Breaker>) -> Result<(), Problem> {
-    let (webhook, record) = Simulation::new(Webhook::made_by(Chance::new(seed)), breaker).run();
+    examine(seed, Webhook::made_by(Chance::new(seed)), breaker)
+}
+
+fn examine(seed: u64, webhook: Webhook, breaker: Option<&config::Breaker>) -> Result<(), Problem> {
+    let (webhook, record) = Simulation::new(webhook, breaker).run();
     check(&webhook, &record).map_err(|problem| match problem {
         Problem::Broken(what) => Problem::Broken(format!("webhook {seed}: {what}: {webhook:?}")),
         Problem::Odd(what) => Problem::Odd(format!("webhook {seed}: {what}")),
@@ -260,6 +264,20 @@ fn ten_thousand_webhooks_get_what_is_promised() {
         }
     }
     assert!(odd.len() <= 20, "{}", odd.join("\n"));
+}
+
+#[test]
+fn nobody_pays_while_there_is_nothing_to_log_in_with() {
+    let mut odd = Vec::new();
+    for seed in 0..500 {
+        let webhook = Webhook::made_by(Chance::new(seed)).with_lacks_made_by(Chance::new(seed + 1_000_000));
+        match examine(seed, webhook, Some(&config::Breaker::default())) {
+            Ok(()) => {}
+            Err(Problem::Broken(problem)) => panic!("{problem}"),
+            Err(Problem::Odd(problem)) => odd.push(problem),
+        }
+    }
+    assert!(odd.len() <= 3, "{}", odd.join("\n"));
 }
 
 /// A simulation that finds nothing might be one that looks at nothing.

@@ -39,6 +39,7 @@ async fn while_the_token_server_is_down_messages_wait_and_none_is_charged() {
     assert!(stage.codes().await.is_empty(), "something counts as an attempt");
     server.restart();
     hook.wait_delivered(50, SOON).await;
+    stage.wait_processed(50).await;
     stage.assert_codes([("200", 50)]).await;
     assert!(hook.requests().iter().all(|request| request.header("broadcaster-attempt") == "1"));
     assert_eq!(stage.daemon.events(LACKING).len(), 1);
@@ -66,6 +67,7 @@ async fn a_token_is_used_to_its_end_while_it_cannot_be_renewed() {
     publisher.burst(5).await;
     server.restart();
     hook.wait_delivered(7, SOON).await;
+    stage.wait_processed(7).await;
     stage.assert_codes([("200", 7)]).await;
     assert_eq!(stage.close().await.delivered, 7);
 }

@@ -149,14 +149,19 @@ impl Webhook {
         }
         let end = arrivals.last().copied().unwrap_or(recovered).max(recovered) + Duration::from_secs(900);
         let latency = chance.ms(1, 300);
-        let mut lacks = Vec::new();
+        Self { arrivals, end, has_many, conditions, poison, latency, taken: None, lacks: Vec::new(), chance }
+    }
+
+    /// The same webhook, which there is nothing to log in to with for some of the time until it is well for good.
+    pub(super) fn with_lacks_made_by(mut self, mut chance: Chance) -> Self {
+        let well = self.conditions.last().map_or(Time::START, |(at, _)| *at);
         let mut at = Time::from_start(Duration::from_secs(1));
-        while at < recovered && chance.below(2) == 0 {
+        while at < well {
             let from = at + chance.ms(0, 60_000);
             at = from + chance.ms(10, 90_000);
-            lacks.push((from, at));
+            self.lacks.push((from, at));
         }
-        Self { arrivals, end, has_many, conditions, poison, latency, taken: None, lacks, chance }
+        self
     }
 
     pub(super) fn poison(&self, number: usize) -> Option<Poison> {
