@@ -33,10 +33,11 @@ shipped: ## the tests of the release build: its instructions, its image, its pac
 	@$(step) configurations $(MAKE) --no-print-directory configurations
 
 configurations:
-	@for file in config/*.toml; do \
-		case $$file in */demo.toml) url=http://127.0.0.1:8080 ;; *) url= ;; esac; \
+	@for file in config/*.toml config/examples/*.toml; do \
+		case $$file in */demo.toml | */examples/*) url=http://127.0.0.1:8080 ;; *) url= ;; esac; \
 		echo "broadcaster check --config $$file"; \
 		env BROADCASTER__ROUTES__TODOS__WEBHOOK__URL=$$url \
+			BROADCASTER__ROUTES__TODOS__WEBHOOK__SECRETS__ROUTING_KEY=made-up \
 			$(call program,release/broadcaster) check --config "$$file" >/dev/null || exit; \
 	done
 

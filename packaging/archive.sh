@@ -21,6 +21,7 @@ put . "$project"/{LICENSE,{README,ARCHITECTURE,CHANGELOG,CONTRIBUTING,SECURITY}.
 put docs "$project"/docs/*.{md,svg}
 put k8s "$project/k8s/README.md"
 put config "$project/config/broadcaster.toml"
+put config/examples "$project"/config/examples/*.toml
 put completions "$assets"/{broadcaster.bash,_broadcaster,broadcaster.fish}
 
 tar --create --directory="$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@${SOURCE_DATE_EPOCH:-0}" "$name" |

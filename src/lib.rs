@@ -6,6 +6,10 @@
 // What travels, and what it is counted by.
 pub mod message;
 pub mod stats;
+pub mod template;
+
+// What operators write about it.
+pub mod expression;
 
 // The way: taken from NATS, queued and scheduled, attempted, settled.
 pub mod source;

@@ -14,7 +14,8 @@ use broadcaster::{
         check,
         dead_letters::{self, CommandError, Done},
         health::{self, HealthError, Question},
-        options::{CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions},
+        keys::{self, KeysError},
+        options::{CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions, KeysAction},
     },
     config::{self, Config, ConfigWarning, Sources},
     control::{log, signals},
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
             warnings.iter().filter(|warning| warning.is_about_an_option()).for_each(warn_of);
             see_to_dead_letters(&config, command)
         }),
+        // Without reading the configuration, in which the key will be set.
+        Some(Command::Keys(options)) => make_keys(options.action),
         None => {
             let file = sources.file();
             configured(sources, |config, warnings| deliver(config, &warnings, file.as_deref()))
@@ -134,6 +137,18 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
         Ok(Done::InPart) => ExitCode::FAILURE,
         // Whoever read the output has seen enough, such as `head`: that is no failure.
         Err(CommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make_keys(action: KeysAction) -> ExitCode {
+    match keys::run(action, io::stdin().lock(), io::stdout().lock(), io::stderr().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough.
+        Err(KeysError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("error: {error}"));
             ExitCode::FAILURE

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     base::{clock::Time, throttle::SharedThrottle},
-    message::outcome::{Failure, Outcome},
+    message::outcome::{Failure, Outcome, Publication},
 };
 
 /// A number that only grows.
@@ -218,6 +218,10 @@ pub struct RouteStats {
     /// Messages taken from the source.
     pub received: Counter,
     outcomes: [Counter; Outcome::ALL.len()],
+    /// Messages that the filter could not judge, and that were taken for that reason.
+    pub unjudged: Counter,
+    /// Answers that were to be published, by what became of them.
+    pub publications: [Counter; Publication::ALL.len()],
     /// What is in hand at the moment.
     pub loads: Loads,
     /// How far a durable route is behind its stream.
@@ -279,6 +283,8 @@ impl Default for RouteStats {
         Self {
             received: Counter::default(),
             outcomes: Default::default(),
+            unjudged: Counter::default(),
+            publications: Default::default(),
             loads: Loads::default(),
             lag: Lag::default(),
             requests: Requests::default(),

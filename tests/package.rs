@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testkit::process;
 
 /// Every file, with its mode; all belong to root.
-const FILES: [&str; 36] = [
+const FILES: [&str; 45] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",
@@ -26,7 +26,15 @@ const FILES: [&str; 36] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/SECURITY.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/changelog.gz",
     "-rw-r--r-- ./usr/share/doc/broadcaster/config/broadcaster.toml",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/config/examples/alertmanager.toml",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/config/examples/discord.toml",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/config/examples/pagerduty.toml",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/config/examples/slack.toml",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/config/examples/teams.toml",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/config/examples/telegram.toml",
     "-rw-r--r-- ./usr/share/doc/broadcaster/copyright",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/bodies.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/check.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/configuration.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/dead-letters.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/dependencies.md",
@@ -39,6 +47,7 @@ const FILES: [&str; 36] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/metrics.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/performance.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/performance.svg",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/permissions.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/runbook.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/scaling-day.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/scaling-rush.svg",

@@ -2,8 +2,10 @@
 //!
 //! They show which part a change has made slower. What a message costs in all is for `load` to say.
 
+mod body;
 mod breaker;
 mod config;
+mod filter;
 mod id;
 mod intake;
 mod limiter;
@@ -31,6 +33,7 @@ fn main() {
         .configure_from_args();
     let subjects = [
         intake::bench,
+        filter::bench,
         id::bench,
         queue::bench,
         retry_queue::bench,
@@ -39,6 +42,7 @@ fn main() {
         policy::bench,
         schedule::bench,
         request::bench,
+        body::bench,
         response::bench,
         metrics::bench,
         config::bench,

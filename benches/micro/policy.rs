@@ -16,7 +16,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
 
     let answer = Answer::new(503);
-    group.bench_function("attempt", |bencher| bencher.iter(|| black_box(&answer).clone().attempt("/")));
+    group.bench_function("attempt", |bencher| bencher.iter(|| black_box(&answer).clone().attempt("/", None)));
     group.bench_function("status", |bencher| bencher.iter(|| retry.statuses.contains(black_box(503))));
 
     let backoff = Backoff::new(retry.initial, retry.max, retry.multiplier, retry.jitter);

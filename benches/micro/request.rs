@@ -12,21 +12,24 @@ use criterion::{Criterion, Throughput};
 use crate::sample;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let token = folder.path().join("token");
-    // As long as one of Kubernetes.
-    std::fs::write(&token, "t".repeat(1000)).expect("the folder is writable");
-    let login = [("webhook.auth.bearer.token_file", token.to_str().expect("the path is text"))];
-    let batch = Batch::from(sample::message());
-    let mut head = Vec::new();
-
+    let keys = "webhook.signing.keys";
+    let (hmac, ed25519) = (format!("{keys}.a.secret"), format!("{keys}.b.secret"));
+    let symmetric = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let asymmetric = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc=";
+    let cases: [(&str, &[(&str, &str)]); 3] = [
+        ("head", &[]),
+        ("head_signed_hmac", &[(&hmac, symmetric)]),
+        ("head_signed_ed25519", &[(&ed25519, asymmetric)]),
+    ];
     let mut group = criterion.benchmark_group("request");
     group.throughput(Throughput::Elements(1));
-    for (name, settings) in [("head", &[][..]), ("head with a token from a file", &login)] {
+    for (name, settings) in cases {
         let route = sample::route_with(settings);
-        let endpoint = Surroundings::default().endpoint(&route, Clock::start());
-        let template = Template::new(&route.webhook, endpoint.login.as_ref());
+        let template =
+            Template::new(&route.webhook, &Surroundings::default().endpoint(&route, Clock::start()));
         let head_writer = HeadWriter::new(&template);
+        let batch = Batch::from(sample::message());
+        let mut head = Vec::new();
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 head.clear();

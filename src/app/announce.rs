@@ -1,12 +1,15 @@
 //! What the log says of a start: once, whatever there is several times.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tracing::info;
 
 use super::{App, lane_count};
-use crate::{config::NatsUrl, lane::LaneStatus};
+use crate::{
+    config::{NatsUrl, Route},
+    lane::LaneStatus,
+};
 
 /// How many routes a start names.
 const NAMED: usize = 20;
@@ -35,12 +38,32 @@ impl App {
             metrics = metrics.address().ok().map(tracing::field::display),
             "starting"
         );
+        for (proxy, routes) in proxies(routes) {
+            info!(%proxy, routes = routes.join(","), "webhooks are reached by a proxy");
+        }
         for route in routes {
             for notice in route.notices() {
                 info!(route = route.name.as_str(), "{notice}");
             }
         }
     }
+}
+
+/// The proxies that webhooks are reached by, each with what has named it, and the first names of its routes.
+fn proxies(routes: &[Route]) -> BTreeMap<String, Vec<&str>> {
+    let mut proxies = BTreeMap::<_, Vec<_>>::new();
+    for Route { name, webhook, .. } in routes {
+        if let Some(proxy) = webhook.egress.proxy(&webhook.url) {
+            let by = webhook.egress.proxy_variable(&webhook.url).unwrap_or("webhook.egress.proxy");
+            let names = proxies.entry(format!("{proxy} ({by})")).or_default();
+            match names.len() {
+                ..NAMED => names.push(name.as_str()),
+                NAMED => names.push("…"),
+                _ => {}
+            }
+        }
+    }
+    proxies
 }
 
 /// Says once that all `lanes` are connected to NATS.

@@ -194,6 +194,7 @@ fn report(tally: Tally) {
         dropped = tally.of(Outcome::Dropped),
         handed_over = tally.of(Outcome::HandedOver),
         returned = tally.of(Outcome::Returned),
+        filtered = tally.of(Outcome::Filtered),
         in_hand,
         "stopped"
     );

@@ -1,6 +1,4 @@
-//! What the machine gives the process: whether that is enough, and what of it is not used.
-
-use std::env;
+//! What the machine gives the process, and whether that is enough.
 
 use tracing::warn;
 
@@ -11,23 +9,10 @@ const OF_A_LANE: u64 = 8;
 /// How many the rest of the process has, but for whoever asks for health or metrics.
 const OF_THE_REST: u64 = 16;
 
-/// Variables by which other clients are told of a proxy.
-const PROXIES: [&str; 6] =
-    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
-
-/// Takes as many descriptors as the system allows, and says what an operator may have meant otherwise.
+/// Takes as many descriptors as the system allows.
 pub(super) fn settle_in() {
     if let Err(error) = descriptors::raise_limit() {
         warn!(%error, "cannot raise the limit of open files");
-    }
-    let is_set = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let proxies: Vec<_> = PROXIES.into_iter().filter(is_set).collect();
-    if !proxies.is_empty() {
-        // Not their values: a proxy may have a password.
-        warn!(
-            variables = proxies.join(", "),
-            "proxies are not supported: webhooks are connected to directly, whatever these variables say"
-        );
     }
 }
 

@@ -103,3 +103,10 @@ impl Clock {
         SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
+
+/// `time` to the millisecond, in UTC and as RFC 3339 has it.
+pub fn rfc3339(time: SystemTime) -> String {
+    // The library panics for times before 1970 and after the year 9999.
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    humantime::format_rfc3339_millis(time.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
+}

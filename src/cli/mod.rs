@@ -3,5 +3,6 @@
 pub mod check;
 pub mod dead_letters;
 pub mod health;
+pub mod keys;
 pub mod options;
 mod terminal;

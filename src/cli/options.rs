@@ -10,6 +10,7 @@ use thiserror::Error;
 
 pub use super::check::options::CheckOptions;
 pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
+pub use super::keys::{KeysAction, KeysOptions};
 use crate::config::{self, Sources};
 
 /// Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
@@ -42,6 +43,8 @@ pub enum Command {
     DeadLetters(DeadLettersOptions),
     /// Ask the running daemon whether it is ready: status 0 if it is, else 1 and the reasons.
     Health(HealthOptions),
+    /// Make keys to sign requests with.
+    Keys(KeysOptions),
 }
 
 /// Which daemon is asked, and what.

@@ -64,7 +64,7 @@ fn texts<'t>(table: &'t Table, path: &str) -> Vec<(String, &'t str, &'t Place)> 
 /// Whether a value might be a secret, as far as its key can tell.
 fn may_be_secret(key: &str, value: &str) -> bool {
     match place_in(key) {
-        Known::Header(_) => true,
+        Known::Header(_) | Known::OfTemplate => true,
         // What follows the host may be one, as in the addresses that chat services give out.
         Known::WebhookUrl => Url::parse(value).is_ok_and(|url| url.path() != "/" || url.query().is_some()),
         _ => is_secret(key, value),
@@ -75,10 +75,12 @@ fn may_be_secret(key: &str, value: &str) -> bool {
 fn is_secret(key: &str, value: &str) -> bool {
     match place_in(key) {
         Known::Header(name) => has_word(name, HEADERS),
-        Known::WebhookUrl => Url::parse(value).is_ok_and(|url| has_random_part(&url)),
+        Known::OfTemplate => true,
+        Known::WebhookUrl => Url::parse(&without_placeholders(value)).is_ok_and(|url| has_random_part(&url)),
         Known::NatsUrl => {
             value.split(',').any(|url| url.trim().parse().is_ok_and(|url: NatsUrl| url.has_login()))
         }
+        Known::Proxy => value.contains('@'),
         Known::Other(name) => {
             !["_file", "_url"].iter().any(|end| name.ends_with(end)) && has_word(name, NAMES)
         }
@@ -106,9 +108,22 @@ fn has_random_part(url: &Url) -> bool {
     url.query().is_some() || url.path().split('/').any(is_random)
 }
 
+/// An address without what messages put into it, which is no secret however it looks.
+fn without_placeholders(url: &str) -> String {
+    let mut plain = String::new();
+    for piece in url.split("{{") {
+        plain.push_str(piece.split_once("}}").map_or(piece, |(_, behind)| behind));
+    }
+    plain
+}
+
 enum Known<'k> {
     WebhookUrl,
     NatsUrl,
+    /// The address of a proxy.
+    Proxy,
+    /// What a template may use and nobody may see.
+    OfTemplate,
     /// A header with this name.
     Header(&'k str),
     /// Any other key, by its last part.
@@ -119,6 +134,8 @@ fn place_in(key: &str) -> Known<'_> {
     let last = key.rsplit('.').next().unwrap_or_default();
     match key.split_once(".webhook.") {
         Some((_, "url")) => Known::WebhookUrl,
+        Some((_, "egress.proxy")) => Known::Proxy,
+        Some((_, rest)) if rest.starts_with("secrets.") => Known::OfTemplate,
         Some((_, rest)) => rest.strip_prefix("headers.").map_or(Known::Other(last), Known::Header),
         None if key == "nats.url" => Known::NatsUrl,
         None => Known::Other(last),
@@ -129,6 +146,7 @@ fn place_in(key: &str) -> Known<'_> {
 fn hidden_twin(key: &str) -> String {
     match place_in(key) {
         Known::Header(_) => key.replacen(".headers.", ".headers_file.", 1),
+        Known::OfTemplate => key.replacen(".secrets.", ".secrets_file.", 1),
         Known::NatsUrl => "nats.password_file or nats.token_file".to_owned(),
         _ => format!("{key}_file"),
     }

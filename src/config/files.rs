@@ -144,7 +144,7 @@ pub(super) fn path(value: &Value) -> Result<PathBuf, String> {
 
 /// How the file is named, and its text without the end of its last line: editors and `echo` end a file with a newline,
 /// which is no part of the secret.
-fn lines(path: &Path) -> Result<(String, String), String> {
+pub(super) fn lines(path: &Path) -> Result<(String, String), String> {
     let contents = read(path)?;
     let file = named(path);
     let text = text(contents).map_err(|instead| format!("expected UTF-8 text in {file}{instead}"))?;

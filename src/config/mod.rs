@@ -35,7 +35,7 @@ mod tests;
 mod tree;
 mod unread;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use self::reader::{Reader, Reported, Section};
 pub use self::{
@@ -47,9 +47,13 @@ pub use self::{
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     route::{
-        Aws, Basic, Bounds, Breaker, ClientAuth, DeadLetter, DeliverPolicy, Jetstream, Oauth2, Overflow,
-        Queue, RateLimit, Retry, Route, Statuses, StatusesError, Webhook, WebhookAuth, WebhookTls,
-        WebhookUrl, WebhookUrlError,
+        Algorithm, Answer, Attribute, Authorities, Aws, Basic, Body, BodyTemplate, Bounds, Breaker,
+        CertifiedPair, ClientAuth, ClientIdentity, CloudEventMode, CloudEvents, Convention, DeadLetter,
+        DeliverPolicy, Egress, Encoding, Forward, HeaderTemplate, Jetstream, Method, NamedProxy, Oauth2,
+        Overflow, PUBLIC_PREFIX, Part, Pattern, ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError,
+        ProxyVariables, Proxying, Queue, RateLimit, Retry, Route, SECRET_PREFIX, SYMMETRIC_PREFIX, Scheme,
+        Signing, SigningKey, SigningSecret, Statuses, StatusesError, TargetTemplate, Webhook, WebhookAuth,
+        WebhookTls, WebhookUrl, WebhookUrlError, header_in_file,
     },
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},
@@ -123,7 +127,8 @@ pub fn load_with_warnings(sources: Sources) -> Result<(Config, Vec<ConfigWarning
     };
     warnings.extend(exposed::warnings(&root, in_pod));
     let reader = Reader::new(root);
-    let config = reader.read(read);
+    let proxies = Arc::new(ProxyVariables::of(&env));
+    let config = reader.read(|at| read(at, &proxies));
     let (found, more) = reader.into_findings();
     errors.extend(found);
     warnings.extend(more);
@@ -132,7 +137,7 @@ pub fn load_with_warnings(sources: Sources) -> Result<(Config, Vec<ConfigWarning
     config.map(|config| (config, warnings)).ok_or(ConfigErrors(errors))
 }
 
-fn read(at: &Section<'_>) -> Result<Config, Reported> {
+fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Reported> {
     let log = at.section("log", log::read);
     let server = at.section("server", server::read);
     let nats = at.section("nats", nats::read);
@@ -145,7 +150,7 @@ fn read(at: &Section<'_>) -> Result<Config, Reported> {
         _ => None,
     };
     let inboxes = nats.as_ref().map_or_else(|_| nats::usual_inbox_prefix(), |nats| nats.inbox_prefix.clone());
-    let routes = at.section("routes", |at| route::read_all(at, threads, &inboxes));
+    let routes = at.section("routes", |at| route::read_all(at, threads, &inboxes, proxies));
     Ok(Config {
         log: log?,
         server: server?,

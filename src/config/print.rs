@@ -3,8 +3,9 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Oauth2, Queue, Retry, Route, Threads,
-    Webhook, WebhookAuth, WebhookTls, parse::Choice,
+    Body, BodyTemplate, Bounds, Breaker, CloudEvents, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls,
+    Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Webhook, WebhookAuth, WebhookTls,
+    parse::Choice,
 };
 
 impl Config {
@@ -55,6 +56,10 @@ impl TomlWriter {
         self.bare(key, toml::Value::from(value.to_string()));
     }
 
+    fn list(&mut self, key: &str, items: impl Iterator<Item: Into<toml::Value>>) {
+        self.bare(key, toml::Value::Array(items.map(Into::into).collect()));
+    }
+
     fn duration(&mut self, key: &str, value: Duration) {
         self.text(key, humantime::format_duration(value));
     }
@@ -95,6 +100,9 @@ impl TomlWriter {
         self.section(&name);
         self.text("subject", &route.subject);
         self.text("queue_group", &route.queue_group);
+        if let Some(filter) = &route.filter {
+            self.text("filter", filter.as_str());
+        }
         if let Some(jetstream) = &route.jetstream {
             self.jetstream(&name, jetstream);
         }
@@ -115,11 +123,23 @@ impl TomlWriter {
                 self.bare("create", dead_letter.create);
             }
         }
+        if let Some(answer) = &route.answer {
+            self.section(&format!("{name}.answer"));
+            self.bare("reply", answer.reply);
+            if let Some(subject) = &answer.publish {
+                self.text("publish", subject);
+            }
+            self.bare("verdict", answer.verdict);
+            self.text("limit", size(answer.limit));
+        }
     }
 
     fn webhook(&mut self, route: &str, webhook: &Webhook) {
         self.section(&format!("{route}.webhook"));
         self.text("url", &webhook.url);
+        self.text("method", webhook.method.as_str());
+        self.list("forward", webhook.forward.patterns());
+        self.body(&webhook.body);
         self.duration("timeout", webhook.timeout);
         self.duration("connect_timeout", webhook.connect_timeout);
         self.duration("idle_timeout", webhook.idle_timeout);
@@ -132,16 +152,108 @@ impl TomlWriter {
             // Quoted, since not every header's name is a bare key; none has a quote or a backslash in it.
             self.text(&format!("\"{name}\""), MASK);
         }
+        if !webhook.header_templates.is_empty() {
+            self.section(&format!("{route}.webhook.header_templates"));
+        }
+        for (name, _) in &webhook.header_templates {
+            self.text(&format!("\"{name}\""), MASK);
+        }
+        if let Body::CloudEvents(CloudEvents { mode, attributes }) = &webhook.body {
+            self.section(&format!("{route}.webhook.cloudevents"));
+            self.text("mode", mode.word());
+            for (attribute, source) in attributes {
+                self.text(attribute.name(), source.as_str());
+            }
+        }
+        let secrets = webhook.secrets.names();
+        if !secrets.is_empty() {
+            self.section(&format!("{route}.webhook.secrets"));
+        }
+        for name in secrets {
+            self.text(&name, MASK);
+        }
+        self.egress(route, webhook);
         self.tls(&format!("{route}.webhook.tls"), &webhook.tls);
         if let Some(auth) = &webhook.auth {
             self.auth(&format!("{route}.webhook.auth"), auth);
         }
+        if let Some(signing) = &webhook.signing {
+            self.signing(&format!("{route}.webhook.signing"), signing);
+        }
+    }
+
+    fn egress(&mut self, route: &str, webhook: &Webhook) {
+        let egress = &webhook.egress;
+        self.section(&format!("{route}.webhook.egress"));
+        self.bare("deny_private", egress.deny_private);
+        if !egress.allow.is_empty() {
+            let networks: Vec<_> = egress.allow.iter().map(ToString::to_string).collect();
+            self.bare("allow", toml::Value::from(networks));
+        }
+        self.bare("https_only", egress.https_only);
+        if !egress.ports.is_empty() {
+            let ports: Vec<_> = egress.ports.iter().map(|port| i64::from(*port)).collect();
+            self.bare("ports", toml::Value::from(ports));
+        }
+        match egress.proxy(&webhook.url) {
+            Some(proxy) => self.text("proxy", proxy),
+            None if egress.proxy == Proxying::Direct => self.text("proxy", "none"),
+            None => {}
+        }
+    }
+
+    fn body(&mut self, body: &Body) {
+        self.text("format", body.word());
+        if let Body::Template(BodyTemplate { source, file, content_type }) = body {
+            match file {
+                Some(file) => self.path("template_file", Some(file)),
+                None => self.text("template", source.as_str()),
+            }
+            self.text("content_type", content_type.to_str().unwrap_or_default());
+        }
+    }
+
+    fn signing(&mut self, section: &str, signing: &Signing) {
+        self.section(section);
+        self.text("scheme", signing.scheme.word());
+        if signing.scheme == Scheme::Custom {
+            let convention = &signing.convention;
+            self.text("header", &convention.header);
+            self.text("signed", &convention.signed);
+            self.text("algorithm", convention.algorithm.word());
+            self.text("encoding", convention.encoding.word());
+            // An empty one is no text that could be read again.
+            let texts = [
+                ("timestamp_header", convention.timestamp_header.as_deref().unwrap_or_default()),
+                ("lead", &convention.lead.to_string()),
+                ("prefix", &convention.prefix),
+                ("separator", convention.separator.as_deref().unwrap_or_default()),
+            ];
+            texts
+                .into_iter()
+                .filter(|(_, text)| !text.is_empty())
+                .for_each(|(key, text)| self.text(key, text));
+        }
+        for key in &signing.keys {
+            self.section(&format!("{section}.keys.{}", key.name));
+            match &key.file {
+                Some(file) => self.path("secret_file", Some(file)),
+                None => self.text("secret", MASK),
+            }
+            if let Some(until) = key.until {
+                self.text("until", humantime::format_rfc3339(until));
+            }
+        }
     }
 
     fn tls(&mut self, section: &str, tls: &WebhookTls) {
+        let WebhookTls { ca, system_roots, client, accept_any } = tls;
         self.section(section);
-        self.path("ca_file", tls.ca_file.as_deref());
-        self.bare("system_roots", tls.system_roots);
+        self.path("ca_file", ca.as_ref().map(|ca| ca.file.as_path()));
+        self.bare("system_roots", system_roots);
+        self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
+        self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
+        self.bare("dangerously_accept_any_certificate", accept_any);
     }
 
     fn auth(&mut self, section: &str, auth: &WebhookAuth) {
@@ -206,8 +318,7 @@ impl TomlWriter {
         self.bare("multiplier", format!("{:?}", retry.multiplier));
         self.text("jitter", retry.jitter.word());
         self.bounds(retry.bounds);
-        let statuses: toml::Value = retry.statuses.items().collect::<Vec<_>>().into();
-        self.bare("statuses", statuses);
+        self.list("statuses", retry.statuses.items());
     }
 
     fn jetstream(&mut self, route: &str, jetstream: &Jetstream) {

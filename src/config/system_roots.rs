@@ -21,7 +21,9 @@ pub(super) fn mistake(config: &Config, env: &[(OsString, OsString)]) -> Option<C
     let (file, folders) = (value(FILE), value(FOLDERS));
     let variable = if file.is_some() { FILE } else { FOLDERS };
     let webhooks = config.routes.iter().map(|route| &route.webhook);
-    let needed = webhooks.into_iter().any(|it| it.url.server_name().is_some() && it.tls.system_roots);
+    let needed = webhooks
+        .into_iter()
+        .any(|it| it.url.server_name().is_some() && it.tls.system_roots && !it.tls.accept_any);
     if !needed || (file.is_none() && folders.is_none()) || names_one(file, folders) {
         return None;
     }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod credentials;
+mod egress;
 mod equality;
 mod exposed;
 mod fuzz;
@@ -10,6 +11,7 @@ mod printing;
 mod rules;
 mod secrets;
 mod shipped;
+mod signing;
 mod subjects;
 mod twins;
 mod unread;

@@ -1,13 +1,10 @@
 //! A dead letter before it is published: the message, and what its headers will say. No I/O.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use super::headers::put_original;
 use crate::{
-    base::clock::Clock,
+    base::clock::{Clock, rfc3339},
     config::RouteName,
     message::{
         HeaderBlock, Message,
@@ -135,12 +132,6 @@ impl Letter {
             headers.put(names::SEQUENCE, ack.sequence().to_string());
         }
     }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    // The library panics for times before 1970 and after the year 9999.
-    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-    humantime::format_rfc3339_millis(time.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
 }
 
 #[cfg(test)]

@@ -6,8 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::redirect;
-use crate::message::outcome::{Attempt, Failure};
+use super::{
+    kept::{Kept, Use},
+    redirect,
+    verdict::{NoVerdict, Verdict},
+};
+use crate::message::{
+    answer::Content,
+    outcome::{Attempt, Failure},
+};
 
 /// How much of the body of a refusal is kept, in bytes: enough for an error message, little enough for a header.
 const LONGEST_EXCERPT: usize = 1024;
@@ -21,32 +28,33 @@ const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// How long the webhook asks us to wait (`Retry-After`).
-    pub retry_after: Option<Duration>,
     /// How long the webhook means to keep an idle connection open (`Keep-Alive`), where it says so.
     pub keep_alive: Option<Duration>,
-    /// How the body of a refusal begins, made safe for a header.
-    pub excerpt: Option<Arc<str>>,
     /// What was wrong with it, though its status was clear. Such an answer ends its connection.
     pub odd: Option<&'static str>,
+    /// What more it says where it is no delivery. Apart, since nearly all are, and each is moved several times.
+    pub refusal: Option<Box<Refusal>>,
+    /// What there is of it for a route that looks into answers.
+    pub kept: Option<Box<Kept>>,
+}
+
+/// What an answer says that is no delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// How long the webhook asks us to wait (`Retry-After`).
+    pub retry_after: Option<Duration>,
+    /// How its body begins, made safe for a header.
+    pub excerpt: Option<Arc<str>>,
     /// Where a redirect leads (`Location`), as the webhook wrote it.
     pub location: Option<Arc<str>>,
-    /// How the body of a refusal is packed (`Content-Encoding`), where it is.
+    /// How the body is packed (`Content-Encoding`), where it is.
     pub encoding: Option<Arc<str>>,
 }
 
 impl Answer {
     /// An answer with this status and nothing else to say.
     pub const fn new(status: u16) -> Self {
-        Self {
-            status,
-            retry_after: None,
-            keep_alive: None,
-            excerpt: None,
-            odd: None,
-            location: None,
-            encoding: None,
-        }
+        Self { status, keep_alive: None, odd: None, refusal: None, kept: None }
     }
 
     /// Only 200 to 299 is a delivery. A redirect is not: where messages go is the operator's decision.
@@ -59,31 +67,70 @@ impl Answer {
         self.odd.get_or_insert(odd);
     }
 
+    /// What more a refusal says, to be added to.
+    pub(super) fn refusal(&mut self) -> &mut Refusal {
+        self.refusal.get_or_insert_default()
+    }
+
     /// Keeps the field of a refusal that helps to understand it.
     pub(super) fn describe(&mut self, name: &[u8], value: &[u8]) {
         let text = || Some(String::from_utf8_lossy(value.get(..LONGEST_FIELD).unwrap_or(value)).into());
-        if name.eq_ignore_ascii_case(b"location") && (300..400).contains(&self.status) {
-            self.location = text();
+        if name.eq_ignore_ascii_case(b"retry-after") {
+            // Of several that can be read the first one counts.
+            let refusal = self.refusal();
+            let asked = refusal.retry_after.or_else(|| retry_after(value, SystemTime::now));
+            refusal.retry_after = asked;
+        } else if name.eq_ignore_ascii_case(b"location") && (300..400).contains(&self.status) {
+            self.refusal().location = text();
         } else if name.eq_ignore_ascii_case(b"content-encoding") && !value.eq_ignore_ascii_case(b"identity") {
-            self.encoding = text();
+            self.refusal().encoding = text();
         }
     }
 
-    /// What it means for the message, sent to `target`, the path and query of the webhook's URL.
-    pub fn attempt(self, target: &str) -> Attempt {
-        if self.is_delivery() {
-            return Attempt::Delivered { status: self.status, odd: self.odd };
+    /// What it means for the message, sent to `target`, the path and query of the webhook's URL, on a route that makes
+    /// this `usage` of answers.
+    pub fn attempt(mut self, target: &str, usage: Option<&Use>) -> Attempt {
+        let Some(usage) = usage else { return self.by_status(target, None) };
+        let kept = self.kept.take().map(|kept| *kept).unwrap_or_default();
+        let verdict = if usage.verdict { kept.verdict() } else { Ok(None) };
+        let asked = kept.retry_after;
+        let content = Some(Box::new(kept.into_content(self.status, self.odd)));
+        match verdict {
+            Ok(Some(Verdict::Drop)) => {
+                Attempt::Delivered { status: self.status, odd: self.odd, unwanted: true, content }
+            }
+            // A refusal has its own rules, which know when to come again.
+            Ok(Some(Verdict::Retry(after))) if self.is_delivery() => Attempt::Failed {
+                failure: Failure::AskedAgain,
+                retry_after: after.or(asked),
+                excerpt: None,
+                cause: None,
+                content,
+            },
+            Ok(_) => self.by_status(target, content),
+            Err(NoVerdict) => {
+                self.note("a verdict that is none");
+                self.by_status(target, content)
+            }
         }
-        let redirect = self.location.map(|location| redirect::describe(&location, target));
+    }
+
+    fn by_status(self, target: &str, content: Option<Box<Content>>) -> Attempt {
+        if self.is_delivery() {
+            return Attempt::Delivered { status: self.status, odd: self.odd, unwanted: false, content };
+        }
+        let Refusal { retry_after, excerpt, location, .. } = *self.refusal.unwrap_or_default();
+        let redirect = location.map(|location| redirect::describe(&location, target));
         let cause = match (redirect, self.odd) {
             (Some(redirect), Some(odd)) => Some(format!("{redirect}; {odd}")),
             (redirect, odd) => redirect.or_else(|| odd.map(str::to_owned)),
         };
         Attempt::Failed {
             failure: Failure::Status(self.status),
-            retry_after: self.retry_after,
-            excerpt: self.excerpt,
+            retry_after,
+            excerpt,
             cause: cause.map(Into::into),
+            content,
         }
     }
 }
@@ -91,6 +138,19 @@ impl Answer {
 /// Whether this status is a delivery.
 pub(super) const fn is_delivery(status: u16) -> bool {
     status >= 200 && status < 300
+}
+
+/// A wait in seconds, as `Retry-After` has it.
+pub(super) fn wait_in_seconds(value: &str) -> Option<Duration> {
+    let (seconds, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(seconds) || !is_number(fraction) || value.len() < 2 && seconds.is_empty() {
+        return None;
+    }
+    // What does not fit is longer than anybody waits.
+    let whole = if seconds.is_empty() { 0 } else { seconds.parse().unwrap_or(u64::MAX) };
+    let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+    Some(Duration::from_secs(whole.saturating_add(more)).min(LONGEST_WAIT))
 }
 
 /// `Retry-After` as a date or in seconds (RFC 9110, section 10.2.3). A date in the past is no wait. Also read is what
@@ -101,16 +161,7 @@ pub(super) fn retry_after(value: &[u8], wall: impl FnOnce() -> SystemTime) -> Op
     if let Ok(date) = httpdate::parse_http_date(value) {
         return Some(rounded_up(date.duration_since(wall()).unwrap_or_default()));
     }
-    let first = value.split([',', ';']).next()?.trim_matches(is_around);
-    let (seconds, fraction) = first.split_once('.').unwrap_or((first, "0"));
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(seconds) || !is_number(fraction) || first.len() < 2 && seconds.is_empty() {
-        return None;
-    }
-    // What does not fit is longer than anybody waits.
-    let whole = if seconds.is_empty() { 0 } else { seconds.parse().unwrap_or(u64::MAX) };
-    let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
-    Some(Duration::from_secs(whole.saturating_add(more)).min(LONGEST_WAIT))
+    wait_in_seconds(value.split([',', ';']).next()?.trim_matches(is_around))
 }
 
 fn is_around(letter: char) -> bool {
@@ -257,7 +308,7 @@ mod tests {
     fn only_2xx_is_a_delivery() {
         for status in 100..1000 {
             let answer = Answer::new(status);
-            let delivered = matches!(answer.attempt("/"), Attempt::Delivered { .. });
+            let delivered = matches!(answer.attempt("/", None), Attempt::Delivered { .. });
             assert_eq!(delivered, (200..=299).contains(&status), "status {status}");
         }
     }
@@ -295,12 +346,13 @@ mod tests {
 
     #[test]
     fn a_refusal_says_where_it_leads_and_what_was_odd() {
-        let cause = |answer: Answer| match answer.attempt("/hook") {
+        let cause = |answer: Answer| match answer.attempt("/hook", None) {
             Attempt::Failed { cause, .. } => cause,
             Attempt::Delivered { .. } => None,
         };
         let location = Some("/login?to=x".into());
-        let redirect = Answer { location, ..Answer::new(302) };
+        let refusal = Some(Box::new(Refusal { location, ..Refusal::default() }));
+        let redirect = Answer { refusal, ..Answer::new(302) };
         assert_eq!(cause(redirect.clone()).as_deref(), Some("redirect to /login"));
         let odd = Answer { odd: Some("odd"), ..redirect };
         assert_eq!(cause(odd).as_deref(), Some("redirect to /login; odd"));

@@ -22,6 +22,7 @@ use super::{
         connection::{Buffers, Exchange, ExchangeError, HttpConnection},
         head::HeadWriter,
     },
+    kept::Use,
     patience::Patience,
     request::{Request, Template},
 };
@@ -41,6 +42,8 @@ pub struct Target {
     head: HeadWriter,
     connector: Connector,
     buffers: Rc<Buffers>,
+    /// What is made of answers.
+    usage: Option<Use>,
     timeout: Duration,
     idle_timeout: Duration,
     max_age: Duration,
@@ -50,7 +53,7 @@ pub struct Target {
 impl Target {
     /// The webhook as configured. `buffers` are those of the lane.
     pub fn new(webhook: &Webhook, endpoint: &Endpoint, buffers: Rc<Buffers>, clock: Clock) -> Self {
-        let template = Template::new(webhook, endpoint.login.as_ref());
+        let template = Template::new(webhook, endpoint);
         Self {
             head: HeadWriter::new(&template),
             template,
@@ -61,11 +64,18 @@ impl Target {
                 clock,
             ),
             buffers,
+            usage: None,
             timeout: webhook.timeout,
             idle_timeout: webhook.idle_timeout,
             max_age: webhook.max_connection_age,
             clock,
         }
+    }
+
+    /// The same, for a route that makes this `usage` of answers.
+    #[must_use]
+    pub fn using(self, usage: Option<Use>) -> Self {
+        Self { usage, ..self }
     }
 }
 
@@ -173,7 +183,10 @@ impl Target {
                 let kept = self.keep(connection, opened, &answer, now);
                 let attempt = match self.template.login_fault(request, answer.status, now) {
                     Some(fault) => fault.into(),
-                    None => answer.attempt(&self.template.target),
+                    None => {
+                        let target = request.target.as_deref().unwrap_or(&self.template.target);
+                        answer.attempt(target, self.usage.as_ref())
+                    }
                 };
                 Ended { attempt, kept, at: now }
             }
@@ -236,7 +249,8 @@ impl Target {
         request: &Request<'_>,
         patience: &Patience,
     ) -> Result<Answer, ExchangeError> {
-        let mut exchange = Exchange::new(|head: &mut Vec<u8>| self.head.write(request, head), &request.body);
+        let exchange = Exchange::new(|head: &mut Vec<u8>| self.head.write(request, head), &request.body);
+        let mut exchange = exchange.keeping(self.usage.map(|usage| usage.limit));
         let mut on_trial = patience.is_trial();
         poll_fn(|cx| {
             let exchanged = connection.poll_exchange(cx, &mut exchange, patience);

@@ -1,12 +1,21 @@
 //! Webhooks as all lanes share them: how to get to one, and what it takes to be let in there.
 
+use std::{path::PathBuf, sync::Arc};
+
+use http::{HeaderName, HeaderValue};
+
 use super::{
     connect::network::{Network, Transport},
     login::Login,
+    notices::Notices,
+    sign::Signer,
 };
 use crate::{
-    base::{clock::Clock, watched_file::WatchedFiles},
-    config::Route,
+    base::{
+        clock::Clock,
+        watched_file::{Watched, WatchedFiles},
+    },
+    config::{Route, Webhook, header_in_file},
 };
 
 /// What the webhooks of a process have in common: the network, and the files that settings name.
@@ -23,16 +32,35 @@ pub struct Surroundings {
 pub struct Endpoint {
     /// How the bytes of a request get there.
     pub transport: Transport,
-    /// What it logs in with, where it does.
+    /// The headers whose values stand in files.
+    pub header_files: Vec<(HeaderName, Watched<HeaderValue>)>,
+    /// What is said about its messages.
+    pub notices: Notices,
+    /// What it is logged in to with, where it is.
     pub login: Option<Login>,
+    /// What signs its requests; none where they are not signed.
+    pub(super) signer: Option<Arc<Signer>>,
 }
 
 impl Surroundings {
-    /// The webhook of the route with these settings. One that logs in with tokens needs a runtime that takes local tasks.
+    /// The webhook of a route with these settings. One that is logged in to with tokens needs a runtime that takes local
+    /// tasks.
     pub fn endpoint(&self, route: &Route, clock: Clock) -> Endpoint {
+        let Route { name, webhook, .. } = route;
         Endpoint {
-            transport: self.network.transport(&route.webhook),
+            transport: self.network.transport(webhook, &self.files),
+            header_files: self.header_files(webhook),
+            notices: Notices::of(name.clone()),
             login: Login::of(route, &self.files, &self.network, clock),
+            signer: webhook.signing.as_ref().map(|signing| Arc::new(Signer::new(signing, &self.files))),
         }
+    }
+
+    fn header_files(&self, webhook: &Webhook) -> Vec<(HeaderName, Watched<HeaderValue>)> {
+        let watch = |(name, path): &(HeaderName, PathBuf)| {
+            let first = webhook.headers.get(name)?.clone();
+            Some((name.clone(), self.files.watch(path, first, header_in_file)))
+        };
+        webhook.header_files.iter().filter_map(watch).collect()
     }
 }

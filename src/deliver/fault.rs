@@ -37,7 +37,7 @@ impl From<Failure> for Fault {
 
 impl From<Fault> for Attempt {
     fn from(Fault { failure, cause }: Fault) -> Self {
-        Self::Failed { failure, retry_after: None, excerpt: None, cause }
+        Self::Failed { failure, retry_after: None, excerpt: None, cause, content: None }
     }
 }
 

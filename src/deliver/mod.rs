@@ -2,15 +2,20 @@
 //! not decided here, nor is anything counted.
 
 pub mod answer;
+mod body;
 mod client;
 pub mod connect;
 pub mod endpoint;
 pub mod fault;
 pub mod h1;
+pub mod kept;
 pub mod login;
+pub mod notices;
 pub mod patience;
 mod redirect;
 pub mod request;
+pub mod sign;
+pub mod verdict;
 
 use std::{
     future::Future,

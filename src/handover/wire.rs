@@ -11,7 +11,7 @@ use crate::{
     config::{Route, RouteName},
     message::{
         FailedAttempt, HeaderBlock, Headers, Id, Message, header_names::nats as names, header_safe,
-        header_safe_bytes, outcome::Failure,
+        header_safe_bytes, outcome::Failure, reply::is_answerable,
     },
 };
 
@@ -34,6 +34,9 @@ pub fn pack(message: &Message, route: &Route, now: Time) -> HeaderBlock {
     let due = message.failed_attempt.as_ref().map(|failed| failed.due.since(now).as_millis());
     if let Some(due) = due.filter(|due| *due > 0) {
         headers.put(names::DUE, due.to_string());
+    }
+    if let Some(reply) = &message.reply {
+        headers.put(names::REPLY, &*header_safe(reply));
     }
     let publishers = message.headers.to_parcel();
     if !publishers.is_empty() {
@@ -81,8 +84,9 @@ impl Parcel {
         let failed_attempt = (!wait.is_zero()).then(|| {
             Box::new(FailedAttempt { at: now, due: now + wait, failures: 1, ..FailedAttempt::default() })
         });
+        let reply = self.decoded(names::REPLY).filter(|reply| is_answerable(reply)).map(Into::into);
         let message = Message::new(id, subject.into(), headers, self.payload, now.before(age));
-        Some(Message { attempts, last_failure, failed_attempt, ..message })
+        Some(Message { attempts, last_failure, failed_attempt, reply, ..message })
     }
 
     fn value(&self, name: &str) -> Option<Cow<'_, str>> {
@@ -152,6 +156,16 @@ mod tests {
         assert_eq!((got.id, got.subject, got.headers), (sent.id, sent.subject, sent.headers));
         assert_eq!((got.payload, got.attempts), (sent.payload, 3));
         assert_eq!((got.received, got.last_failure), (at(940), Some(Failure::Status(503))));
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_is_known_to_the_next_replica() {
+        let route = route("todos.*");
+        let sent = Message { reply: Some("_INBOX.réponse%.1".into()), ..message() };
+        let offered = offer(&sent, &route, at(160));
+        assert_eq!(offered.clone().unpack(at(1000)).unwrap().reply, sent.reply);
+        let forged = with(&offered, names::REPLY, "$JS.API.STREAM.DELETE.A");
+        assert_eq!(forged.unpack(at(1000)).unwrap().reply, None);
     }
 
     #[test]

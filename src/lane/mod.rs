@@ -1,6 +1,7 @@
 //! A lane: one thread with a runtime, a connection to NATS, and a pipeline for each route. Lanes share nothing on the way of
 //! a message. NATS balances between lanes exactly as it does between replicas.
 
+mod answers;
 mod drain;
 pub mod heartbeat;
 mod reconcile;

@@ -1,6 +1,12 @@
 //! The life of a lane: it follows the list of routes, and starts and stops pipelines until that is what runs.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, sync::watch, task::spawn_local, time::interval};
 use tokio_util::task::TaskTracker;
@@ -10,7 +16,7 @@ use super::{LaneStatus, Plan, drain::Retired, reconcile};
 use crate::{
     base::clock::{Clock, Time},
     config::{self, RouteName},
-    deliver::{Client, Target, h1::connection::Buffers},
+    deliver::{Client, Target, h1::connection::Buffers, kept::Use},
     handover::Offerer,
     nats::Connection,
     route::{
@@ -26,6 +32,8 @@ use crate::{
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long the server may take to confirm the subscriptions of a new list of routes before the list counts as running.
 const CONFIRMATION: Duration = Duration::from_secs(2);
+/// How long the server may take at the end to confirm that it has the last answers of webhooks.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 pub(super) struct Running {
     pub(super) route: Arc<Route>,
@@ -52,6 +60,8 @@ pub(super) struct Lane {
     /// By when everything has to end, once that is known.
     pub(super) end: watch::Sender<Option<Time>>,
     pub(super) offerer: Option<Offerer>,
+    /// Whether any route has its answers told.
+    answers: Cell<bool>,
     pub(super) clock: Clock,
 }
 
@@ -75,6 +85,7 @@ pub async fn run(plan: Plan) {
         draining: TaskTracker::new(),
         end: watch::Sender::new(None),
         offerer,
+        answers: Cell::new(false),
         clock,
     });
     if let Some(offers) = offers {
@@ -84,6 +95,10 @@ pub async fn run(plan: Plan) {
     lane.follow(routes).await;
     lane.draining.close();
     lane.draining.wait().await;
+    if lane.answers.get() {
+        // What was answered last may not be on the wire yet.
+        drop(lane.connection.round_trip(LAST_ANSWERS).await);
+    }
     // Not before the last message has come to an end, as its ack goes over this connection.
     let streams = lane.streams.borrow_mut().take();
     if let Some(streams) = streams {
@@ -145,11 +160,13 @@ impl Lane {
     /// Starts a pipeline for `route`, and its source.
     fn start(&self, route: &Arc<Route>, status: &Arc<SourceStatus>) -> Running {
         let settings = &route.settings;
-        let target =
-            Rc::new(Target::new(&settings.webhook, &route.endpoint, Rc::clone(&self.buffers), self.clock));
+        let target = Target::new(&settings.webhook, &route.endpoint, Rc::clone(&self.buffers), self.clock);
+        let target = Rc::new(target.using(settings.answer.as_ref().map(Use::of)));
         let client = Box::new(move || Client::new(Rc::clone(&target)));
         let under_way = self.under_way(settings);
-        let pipeline = route.start(self.number, client, under_way, self.clock);
+        let out = Rc::new(self.connection.clone());
+        self.answers.set(self.answers.get() || settings.answer.is_some());
+        let pipeline = route.start(self.number, client, under_way, out, self.clock);
         let source = match &settings.jetstream {
             None => {
                 let (pipeline, status) = (Rc::clone(&pipeline), Arc::clone(status));

@@ -5,6 +5,8 @@
 /// themselves. So those of HTTP have their usual case, and ours the one of the documents: that of Standard Webhooks, and
 /// lower case.
 pub mod http {
+    /// What the receiver says to do with the message, in its answer.
+    pub const VERDICT: &str = "webhook-delivery";
     /// Which attempt at this message it is, from 1.
     pub const ATTEMPT: &str = "broadcaster-attempt";
     /// What the message was published to.
@@ -37,15 +39,56 @@ pub mod http {
             "transfer-encoding",
             "upgrade",
         ];
-        OURS.iter().chain(&CONNECTION).any(|other| other.eq_ignore_ascii_case(name))
+        OURS.iter().chain(&CONNECTION).any(|other| is_same(other, name))
+    }
+
+    /// What all names begin with that only broadcaster sets: those of signatures (Standard Webhooks), and its own.
+    pub const OUR_PREFIXES: [&str; 2] = ["webhook-", "broadcaster-"];
+
+    /// What an event in binary mode has at least (CloudEvents).
+    pub const EVENT: [&str; 4] = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
+    /// What the names of all its attributes begin with.
+    pub const EVENT_PREFIX: &str = "ce-";
+
+    /// Whether a header of this name is an attribute of an event in binary mode.
+    pub fn is_of_event(name: &str) -> bool {
+        name.get(..EVENT_PREFIX.len()).is_some_and(|start| is_same(start, EVENT_PREFIX))
+    }
+
+    /// Whether a publisher's header of this name never goes with a request: broadcaster sets it, or HTTP. Many receivers,
+    /// those with CGI's variables for example, take `_` for `-`, and so does this.
+    pub fn is_never_forwarded(name: &str) -> bool {
+        /// Of a request of our own there is one, or none.
+        const SINGLE: [&str; 3] = [CONTENT_TYPE, USER_AGENT, "proxy-authorization"];
+        let begins = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| is_same(start, prefix));
+        is_set_by_us(name)
+            || SINGLE.iter().any(|single| is_same(single, name))
+            || OUR_PREFIXES.iter().any(begins)
+    }
+
+    /// Whether a header of this name is a command to NATS.
+    pub fn is_command(name: &str) -> bool {
+        let prefix = super::nats::NATS_PREFIX;
+        name.get(..prefix.len()).is_some_and(|start| is_same(start, prefix))
+    }
+
+    /// Whether two names are the same to a receiver that takes `_` for `-`.
+    pub fn is_same(left: &str, right: &str) -> bool {
+        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        left.len() == right.len() && left.bytes().map(plain).eq(right.bytes().map(plain))
+    }
+
+    /// Whether `name` can be the name of a header (RFC 9110, section 5.6.2).
+    pub fn is_token(name: &str) -> bool {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !name.is_empty() && name.bytes().all(is_letter)
     }
 
     /// Whether the header of this name, which is in lower case, has a meaning to receivers that only a signature
     /// (Standard Webhooks), a trace (W3C Trace Context) or a CloudEvent in binary mode may give it.
     pub fn is_kept(name: &str) -> bool {
         const KEPT: [&str; 4] = ["webhook-timestamp", "webhook-signature", "traceparent", "tracestate"];
-        const CLOUD_EVENT: &str = "ce-";
-        KEPT.contains(&name) || name.starts_with(CLOUD_EVENT)
+        KEPT.contains(&name) || name.starts_with(EVENT_PREFIX)
     }
 }
 
@@ -78,6 +121,15 @@ pub mod nats {
     /// How the last attempt failed.
     pub const LAST_FAILURE: &str = "Broadcaster-Last-Failure";
 
+    /// The status of the webhook's answer.
+    pub const STATUS: &str = "Broadcaster-Status";
+    /// Why its body is not there.
+    pub const BODY_LEFT_OUT: &str = "Broadcaster-Body-Left-Out";
+    /// What went wrong with a request, as NATS's services say it (NATS ADR-32).
+    pub const SERVICE_ERROR: &str = "Nats-Service-Error";
+    /// The same as a number.
+    pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
+
     /// Why a letter died.
     pub const REASON: &str = "Broadcaster-Reason";
     /// When the message came out of NATS. Times are in RFC 3339.
@@ -105,6 +157,8 @@ pub mod nats {
     pub const AGE: &str = "Broadcaster-Age";
     /// In how many milliseconds the next attempt is due.
     pub const DUE: &str = "Broadcaster-Due";
+    /// Where the publisher waits for an answer.
+    pub const REPLY: &str = "Broadcaster-Reply";
     /// The publisher's headers, in one: under their own names, some would be commands to NATS.
     pub const HEADERS: &str = "Broadcaster-Headers";
 

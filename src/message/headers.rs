@@ -54,6 +54,11 @@ impl Headers {
         self.fields().filter_map(Result::ok).map(|(name, value)| (name, text(value)))
     }
 
+    /// As [`Headers::iter`], with the values as the bytes that came: without line breaks, and whatever else is in them.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
+        self.fields().filter_map(Result::ok).map(|(name, value)| (name, one_line(value)))
+    }
+
     /// The first value of `name`, in any spelling of upper and lower case; as text, like those of [`Headers::iter`].
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         self.get_bytes(name).map(text)

@@ -1,6 +1,7 @@
 //! A message on its way from NATS to a webhook, and what can come of it. Plain data, no I/O.
 
 pub mod acknowledgement;
+pub mod answer;
 pub mod batch;
 pub mod fresh_ids;
 mod header_block;
@@ -9,8 +10,14 @@ mod headers;
 pub mod ledger;
 mod origin;
 pub mod outcome;
+pub mod reply;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -41,6 +48,8 @@ pub struct Message {
     pub failed_attempt: Option<Box<FailedAttempt>>,
     /// How to acknowledge it to its stream, if it came from one.
     pub ack: Option<AckHandle>,
+    /// Where its publisher waits for an answer, on a route that replies; none once it is answered.
+    pub reply: Option<Box<str>>,
     /// Where it takes up room while it is under way; none when it is not.
     pub charged: Option<Charge>,
 }
@@ -85,8 +94,18 @@ impl Message {
             last_failure: None,
             failed_attempt: None,
             ack: None,
+            reply: None,
             charged: None,
         }
+    }
+
+    /// When the stream took it, or else when it came out of NATS, reckoned at `now`.
+    pub fn taken(&self, now: Time) -> SystemTime {
+        let taken = match &self.ack {
+            Some(ack) => SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(ack.published())),
+            None => SystemTime::now().checked_sub(now.since(self.received)),
+        };
+        taken.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// The memory that keeping this message takes, in bytes: what the bounds are charged with. It has to be the same
@@ -100,6 +119,7 @@ impl Message {
             + self.subject.len()
             + self.headers.as_bytes().len()
             + self.id.heap_size()
+            + self.reply.as_ref().map_or(0, |reply| reply.len())
             + self.failed_attempt.as_ref().map_or(0, |failed_attempt| failed_attempt.cost())
     }
 

@@ -5,15 +5,21 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use super::answer::Content;
+
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The webhook has taken it.
+    /// The webhook has taken it, or has said to drop it.
     Delivered {
-        /// The status that it answered with, from 200 to 299.
+        /// The status that it answered with, from 200 to 299 where it was not to be dropped.
         status: u16,
         /// What was wrong with the rest of its answer, if anything was.
         odd: Option<&'static str>,
+        /// Whether it was to be dropped.
+        unwanted: bool,
+        /// The answer, where the route looks into it.
+        content: Option<Box<Content>>,
     },
     /// It answered with another status, or not at all, or not in time.
     Failed {
@@ -26,18 +32,26 @@ pub enum Attempt {
         /// Why, in the words of whoever knows (the system, TLS, the reader of answers), with the host where that
         /// matters: never a path, a query or a secret. One line.
         cause: Option<Arc<str>>,
+        /// The answer, where there was one and the route looks into it.
+        content: Option<Box<Content>>,
     },
 }
 
 impl Attempt {
     /// A delivery with nothing wrong.
     pub const fn delivered(status: u16) -> Self {
-        Self::Delivered { status, odd: None }
+        Self::Delivered { status, odd: None, unwanted: false, content: None }
     }
 
     /// A failure with nothing more to say about it.
     pub const fn failed(failure: Failure) -> Self {
-        Self::Failed { failure, retry_after: None, excerpt: None, cause: None }
+        Self::Failed { failure, retry_after: None, excerpt: None, cause: None, content: None }
+    }
+
+    /// The answer, where there was one and the route looks into it.
+    pub fn content(&self) -> Option<&Content> {
+        let (Self::Delivered { content, .. } | Self::Failed { content, .. }) = self;
+        content.as_deref()
     }
 }
 
@@ -62,13 +76,17 @@ pub enum Failure {
     Local,
     /// No request can be made of the message, as the route is configured. The webhook was not asked.
     Unsendable,
+    /// The proxy before the webhook can't be reached, or passes nothing on. The webhook has had no say.
+    Proxy,
+    /// The webhook took it, and asked for it again.
+    AskedAgain,
     /// There was nothing to log in with, or the webhook did not take the token any more and another one is fetched.
     Login,
 }
 
 impl Failure {
     /// The failures that are not a status, in the order in which they are counted.
-    pub const TRANSPORT: [Self; 9] = [
+    pub const TRANSPORT: [Self; 11] = [
         Self::Timeout,
         Self::Dns,
         Self::Connect,
@@ -77,6 +95,8 @@ impl Failure {
         Self::Protocol,
         Self::Local,
         Self::Unsendable,
+        Self::Proxy,
+        Self::AskedAgain,
         Self::Login,
     ];
 
@@ -93,7 +113,9 @@ impl Failure {
             Self::Protocol => Some(5),
             Self::Local => Some(6),
             Self::Unsendable => Some(7),
-            Self::Login => Some(8),
+            Self::Proxy => Some(8),
+            Self::AskedAgain => Some(9),
+            Self::Login => Some(10),
         }
     }
 
@@ -118,6 +140,8 @@ impl Failure {
             Self::Protocol => "protocol".into(),
             Self::Local => "local".into(),
             Self::Unsendable => "unsendable".into(),
+            Self::Proxy => "proxy".into(),
+            Self::AskedAgain => "asked_again".into(),
             Self::Login => "login".into(),
         }
     }
@@ -142,12 +166,20 @@ pub enum Outcome {
     HandedOver,
     /// It went back to the stream it came from.
     Returned,
+    /// It is not wanted: the route's filter does not hold for it, or the webhook said to drop it.
+    Filtered,
 }
 
 impl Outcome {
     /// All of them, each at the index that it is as a number.
-    pub const ALL: [Self; 5] =
-        [Self::Delivered, Self::DeadLettered, Self::Dropped, Self::HandedOver, Self::Returned];
+    pub const ALL: [Self; 6] = [
+        Self::Delivered,
+        Self::DeadLettered,
+        Self::Dropped,
+        Self::HandedOver,
+        Self::Returned,
+        Self::Filtered,
+    ];
 
     /// Its value in the metric label `outcome`.
     pub const fn label(self) -> &'static str {
@@ -157,6 +189,7 @@ impl Outcome {
             Self::Dropped => "dropped",
             Self::HandedOver => "handed_over",
             Self::Returned => "returned",
+            Self::Filtered => "filtered",
         }
     }
 }
@@ -208,6 +241,34 @@ impl Reason {
     }
 }
 
+/// What became of an answer that was to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publication {
+    /// It was written to the connection.
+    Sent,
+    /// With its headers it is larger than NATS takes: only those were sent.
+    TooLarge,
+    /// There was no connection.
+    Disconnected,
+    /// The server does not read what is sent.
+    Full,
+}
+
+impl Publication {
+    /// All of them, each at the index that it is as a number.
+    pub const ALL: [Self; 4] = [Self::Sent, Self::TooLarge, Self::Disconnected, Self::Full];
+
+    /// Its value in the metric label `result`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::TooLarge => "too_large",
+            Self::Disconnected => "disconnected",
+            Self::Full => "full",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +280,9 @@ mod tests {
         }
         for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, index, "{outcome:?}");
+        }
+        for (index, publication) in Publication::ALL.into_iter().enumerate() {
+            assert_eq!(publication as usize, index, "{publication:?}");
         }
     }
 }

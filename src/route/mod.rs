@@ -5,8 +5,11 @@
 //! nothing. Nothing here knows NATS or HTTP: messages are offered by a source, and attempted by a
 //! [`Deliver`](crate::deliver::Deliver).
 
+mod alarm;
+pub mod answers;
 mod capacity;
 mod drain;
+pub mod filter;
 pub mod pipeline;
 pub mod registry;
 pub mod schedule;

@@ -11,19 +11,20 @@
 use std::{
     cell::{Cell, RefCell},
     future::Future,
-    pin::pin,
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::spawn_local, time::sleep_until};
+use tokio::{sync::Notify, task::spawn_local};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{
+    answers::End,
     capacity::{Capacity, LowWater},
     drain::{Closing, Durations},
+    filter::Filter,
     schedule::{Outlook, Pick, Schedule, Verdict, breaker::Change},
     settle::Settle,
     under_way::UnderWay,
@@ -44,6 +45,8 @@ use crate::{
 
 /// What a pipeline is made of.
 pub struct Parts<D> {
+    /// Which messages are taken at all; none where all are.
+    pub filter: Option<Filter>,
     /// Decides what is attempted and what follows from it.
     pub schedule: Schedule,
     /// What happens to a new message that does not fit.
@@ -66,6 +69,7 @@ pub struct Parts<D> {
 
 /// A route on a lane. `D` attempts to deliver: the HTTP client, or what stands in for it in a test.
 pub struct Pipeline<D> {
+    filter: Option<Filter>,
     pub(super) schedule: RefCell<Schedule>,
     overflow: Overflow,
     pub(super) concurrency: usize,
@@ -84,11 +88,11 @@ pub struct Pipeline<D> {
     /// does not wake a second worker.
     pub(super) woken: Cell<usize>,
     pub(super) in_flight: Cell<usize>,
-    under_way: Rc<UnderWay>,
+    pub(super) under_way: Rc<UnderWay>,
 
     pub(super) low_water: LowWater,
     /// When the alarm goes off: the earliest time that anybody has asked for.
-    alarm: Cell<Option<Time>>,
+    pub(super) alarm: Cell<Option<Time>>,
     pub(super) alarm_set: Notify,
     /// Notified after each attempt, for [`Self::drained`].
     pub(super) progress: Notify,
@@ -102,10 +106,21 @@ pub struct Pipeline<D> {
 impl<D: Deliver + 'static> Pipeline<D> {
     /// A pipeline that is ready for messages, on the runtime of its lane.
     pub fn start(parts: Parts<D>) -> Rc<Self> {
-        let Parts { schedule, overflow, concurrency, under_way, client, settle, health, stats, clock } =
-            parts;
+        let Parts {
+            filter,
+            schedule,
+            overflow,
+            concurrency,
+            under_way,
+            client,
+            settle,
+            health,
+            stats,
+            clock,
+        } = parts;
         let load = stats.loads.add();
         let pipeline = Rc::new(Self {
+            filter,
             schedule: RefCell::new(schedule),
             overflow,
             concurrency,
@@ -141,6 +156,9 @@ impl<D: Deliver + 'static> Pipeline<D> {
         // beginnings.
         self.stats.received.add(1);
         let now = message.received;
+        if self.filter.as_ref().is_some_and(|filter| !filter.admits(&message, now, &self.stats)) {
+            return self.settle.filtered(message, now);
+        }
         self.schedule.borrow_mut().offer(message, |evicted| match self.overflow {
             Overflow::DeadLetter => self.settle.dead(evicted, Reason::QueueFull, now),
             Overflow::DropNewest | Overflow::DropOldest => {
@@ -223,7 +241,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.stats.request_duration.observe(now.since(began));
         self.durations.set(self.durations.get().and(now.since(began)));
         match *attempt {
-            Attempt::Delivered { status, odd } => {
+            Attempt::Delivered { status, odd, .. } => {
                 self.stats.requests.answered(status);
                 if let Some(odd) = odd {
                     self.health.odd_answer(odd);
@@ -237,9 +255,10 @@ impl<D: Deliver + 'static> Pipeline<D> {
         let mut rejected = false;
         let resolved =
             self.schedule.borrow_mut().resolve(batch, attempt, began, now, |verdict| match verdict {
-                Verdict::Delivered(message) => self.settle.delivered(message, now),
-                Verdict::Dead(message, reason) => {
+                Verdict::Delivered(message) => self.settle_taken(message, attempt, now),
+                Verdict::Dead(mut message, reason) => {
                     rejected |= reason == Reason::Rejected;
+                    self.settle.answer(&mut message, End::Dead(reason), attempt.content(), now);
                     self.settle.dead(message, reason, now);
                 }
                 Verdict::Return(message, delay) => self.settle.returned(message, delay),
@@ -251,6 +270,14 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.follow(resolved.change, now);
         self.low_water.observe_end();
         self.progress.notify_one();
+    }
+
+    /// Settles a message that the webhook has taken, or does not want.
+    fn settle_taken(&self, mut message: Message, attempt: &Attempt, now: Time) {
+        let unwanted = matches!(attempt, Attempt::Delivered { unwanted: true, .. });
+        let end = if unwanted { End::Filtered } else { End::Delivered };
+        self.settle.answer(&mut message, end, attempt.content(), now);
+        if unwanted { self.settle.filtered(message, now) } else { self.settle.delivered(message, now) }
     }
 
     /// How many more attempts may be under way.
@@ -272,9 +299,10 @@ impl<D: Deliver + 'static> Pipeline<D> {
     fn note(&self, attempt: &Attempt, rejected: bool, wait: Option<Duration>, now: Time) {
         let (health, is_slowed) = (&self.health, || self.schedule.borrow().is_slowed());
         match (attempt, wait) {
-            (Attempt::Delivered { .. }, _) => health.succeeded(now, is_slowed),
-            // Of the webhook these tell nothing, and who fetches tokens says what is to be said.
-            (Attempt::Failed { failure: Failure::Login, .. }, _) => {}
+            (Attempt::Delivered { .. } | Attempt::Failed { failure: Failure::AskedAgain, .. }, _) => {
+                health.succeeded(now, is_slowed);
+            }
+            // Of the webhook it tells nothing.
             (Attempt::Failed { failure: Failure::Unsendable, cause, .. }, _) => {
                 health.rejected(Failure::Unsendable, cause.as_ref(), now);
             }
@@ -301,48 +329,11 @@ impl<D: Deliver + 'static> Pipeline<D> {
     }
 
     /// Logs what has become of the breaker, and wakes the workers that it lets through now.
-    fn follow(self: &Rc<Self>, change: Option<Change>, now: Time) {
+    pub(super) fn follow(self: &Rc<Self>, change: Option<Change>, now: Time) {
         if let Some(change) = change {
             self.health.breaker_changed(change);
             self.wake_workers_at(now);
         }
-    }
-
-    /// Sets the alarm for `at`, unless it goes off earlier anyway: then whoever it wakes sets it on.
-    pub(super) fn set_alarm(&self, at: Time) {
-        if self.alarm.get().is_none_or(|set| at < set) {
-            self.alarm.set(Some(at));
-            self.alarm_set.notify_one();
-        }
-    }
-
-    /// Wakes the workers when the alarm goes off, or a predecessor has left them room.
-    async fn keep_time(self: Rc<Self>) {
-        // One timer that is set anew each time: making and dropping one for each alarm would lock the runtime's wheel
-        // twice.
-        let mut sleep = pin!(sleep_until(self.clock.instant(Time::START)));
-        while !self.aborted.get() {
-            let alarm = self.alarm.get();
-            if let Some(at) = alarm {
-                sleep.as_mut().reset(self.clock.instant(at));
-            }
-            tokio::select! {
-                // In this order: what a predecessor tells is told once, and is lost with another branch.
-                biased;
-                () = self.under_way.fewer() => self.wake_workers_at(self.clock.now()),
-                () = self.alarm_set.notified() => {}
-                () = &mut sleep, if alarm.is_some() => self.alarm_went_off(),
-            }
-        }
-    }
-
-    fn alarm_went_off(self: &Rc<Self>) {
-        // Cleared first: what follows may set it anew.
-        self.alarm.set(None);
-        let now = self.clock.now();
-        let change = self.schedule.borrow().tick(now);
-        self.follow(change, now);
-        self.wake_workers_at(now);
     }
 
     /// How many attempts are under way at its webhook, to be shared with its successor.

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, warn};
 
+use super::answers::{Answers, End};
 use crate::{
     base::clock::{Clock, Time},
     config::RouteName,
@@ -15,6 +16,7 @@ use crate::{
     message::{
         Message,
         acknowledgement::AckKind,
+        answer::Content,
         outcome::{Outcome, Reason},
     },
     stats::RouteStats,
@@ -25,11 +27,11 @@ use crate::{
 const RETURN: Duration = Duration::from_secs(2);
 
 /// Settles the messages of one route on one lane.
-#[derive(Debug)]
 pub struct Settle {
     route: RouteName,
     stats: Arc<RouteStats>,
     dead_letters: Option<Sender>,
+    answers: Option<Answers>,
     clock: Clock,
 }
 
@@ -41,7 +43,21 @@ impl Settle {
         dead_letters: Option<Sender>,
         clock: Clock,
     ) -> Self {
-        Self { route, stats, dead_letters, clock }
+        Self { route, stats, dead_letters, answers: None, clock }
+    }
+
+    /// The same, for a route whose answers are told.
+    #[must_use]
+    pub fn answering(self, answers: Option<Answers>) -> Self {
+        Self { answers, ..self }
+    }
+
+    /// Tells who waits for it what has become of `message`, and the answer of the webhook where there is one: at the
+    /// latest when it is settled, and once.
+    pub fn answer(&self, message: &mut Message, end: End, content: Option<&Content>, now: Time) {
+        if let Some(answers) = &self.answers {
+            answers.tell(message, end, content, now);
+        }
     }
 
     /// The webhook accepted `message` at `now`.
@@ -49,6 +65,17 @@ impl Settle {
         self.stats.count(Outcome::Delivered);
         self.stats.delivery_latency.observe(now.since(message.received));
         debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "delivered");
+        if let Some(ack) = message.ack.take() {
+            ack.settle(AckKind::Ack);
+        }
+        drop(message);
+    }
+
+    /// `message` is not wanted, which is known since `now`.
+    pub fn filtered(&self, mut message: Message, now: Time) {
+        self.answer(&mut message, End::Filtered, None, now);
+        self.stats.count(Outcome::Filtered);
+        debug!(route = self.route.as_str(), id = %message.id, "filtered");
         if let Some(ack) = message.ack.take() {
             ack.settle(AckKind::Ack);
         }
@@ -74,10 +101,11 @@ impl Settle {
 
     /// `message` will not be delivered: it becomes a dead letter, or is dropped where the route keeps none. What dies
     /// only for want of room or time goes back to its stream, where that would deliver it again: there it is safe.
-    pub fn dead(&self, message: Message, reason: Reason, now: Time) {
+    pub fn dead(&self, mut message: Message, reason: Reason, now: Time) {
         if reason.is_ours() && comes_back(&message, now) {
             return self.returned(message, RETURN);
         }
+        self.answer(&mut message, End::Dead(reason), None, now);
         let Some(dead_letters) = &self.dead_letters else {
             return self.dropped(message, reason, now);
         };
@@ -113,6 +141,7 @@ impl Settle {
         if reason.is_ours() && comes_back(&message, now) {
             return self.returned(message, RETURN);
         }
+        self.answer(&mut message, End::Dead(reason), None, now);
         self.stats.count(Outcome::Dropped);
         if let Some(unnamed) = self.stats.named_drops.pass(now) {
             warn!(

@@ -16,6 +16,8 @@ use std::{
 };
 
 use super::{
+    answers::{Answers, Publish},
+    filter::Filter,
     pipeline::{Parts, Pipeline},
     registry::LaneStats,
     schedule::{
@@ -65,6 +67,7 @@ pub struct Route {
     pub endpoint: Endpoint,
     /// Where dead letters go; none where they are dropped.
     pub dead_letters: Option<dead_letter::Sender>,
+    filter: Option<Filter>,
     limit: Option<SharedLimit>,
     pause: Pause,
     pace: Pace,
@@ -96,6 +99,7 @@ impl Route {
             stats,
             endpoint,
             dead_letters,
+            filter: settings.filter.clone().map(|filter| Filter::new(settings.name.clone(), filter)),
             limit: settings.rate_limit.map(SharedLimit::new),
             pause: Pause::default(),
             pace: Pace::default(),
@@ -206,12 +210,13 @@ impl Route {
     }
 
     /// Starts its pipeline on `lane`, whose workers are clients that `client` makes. They add to what is `under_way` at the
-    /// webhook already, while the last attempts of a predecessor go on.
+    /// webhook already, while the last attempts of a predecessor go on. What the webhook answers is told over `out`.
     pub fn start<D: Deliver + 'static>(
         &self,
         lane: usize,
         client: Box<dyn Fn() -> D>,
         under_way: Rc<UnderWay>,
+        out: Rc<dyn Publish>,
         clock: Clock,
     ) -> Rc<Pipeline<D>> {
         let Self { settings, .. } = self;
@@ -230,16 +235,21 @@ impl Route {
         };
         let queue = Queue::new(room(settings.queue.bounds, &self.queue_bytes), settings.queue.overflow);
         let retries = RetryQueue::new(room(settings.retry.bounds, &self.retry_bytes));
+        let answers = settings
+            .answer
+            .as_ref()
+            .map(|answer| Answers::new(settings.name.clone(), answer.clone(), out, Arc::clone(&stats)));
         let settle = Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), clock);
         let concurrency = self.part(settings.webhook.concurrency, lane).get();
         let start = SlowStart::new(self.part(slow_start::FIRST, lane), concurrency);
         Pipeline::start(Parts {
+            filter: self.filter.clone(),
             schedule: Schedule::new(queue, retries, gates, Policy::from(&settings.retry), start),
             overflow: settings.queue.overflow,
             concurrency,
             under_way,
             client,
-            settle,
+            settle: settle.answering(answers),
             health: Arc::clone(&self.health),
             stats,
             clock,

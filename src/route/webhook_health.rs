@@ -230,10 +230,7 @@ impl WebhookHealth {
         drop(state);
         if !known {
             let route = self.route.as_str();
-            warn!(
-                route,
-                odd, "webhook answers oddly: its status counts, and each such answer ends its connection"
-            );
+            warn!(route, odd, "webhook answers oddly: its status counts");
         }
     }
 

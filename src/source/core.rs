@@ -8,7 +8,9 @@ use tracing::{debug, info};
 use crate::{
     base::clock::Time,
     deliver::Deliver,
-    message::{Id, Message, fresh_ids::FreshIds, header_names::nats as names},
+    message::{
+        Id, Message, fresh_ids::FreshIds, header_names::nats as names, header_safe, reply::is_answerable,
+    },
     nats::{Attached, Connection, Incoming, Sink},
     route::{
         pipeline::Pipeline,
@@ -41,6 +43,7 @@ pub fn join<D: Deliver + 'static>(
     let subject: Arc<str> = settings.subject.as_str().into();
     let member = Rc::new(Member {
         excluded: Excluded::from(&subject, &connection.inboxes()),
+        inboxes: connection.inboxes().into(),
         subject,
         ids: FreshIds::default(),
         served: RefCell::new(Served { pipeline, route: Arc::clone(route), status }),
@@ -85,6 +88,8 @@ struct Member<D> {
     subject: Arc<str>,
     ids: FreshIds,
     excluded: Option<Excluded>,
+    /// What the inboxes of broadcaster begin with.
+    inboxes: Box<str>,
     served: RefCell<Served<D>>,
     lane: usize,
 }
@@ -101,8 +106,12 @@ impl<D: Deliver + 'static> Sink for Member<D> {
         if self.excluded.as_ref().is_some_and(|excluded| excluded.has(message.subject_bytes())) {
             return;
         }
-        let message = accept(message, &self.subject, now, || self.ids.next(now));
-        self.served.borrow().pipeline.offer(message);
+        let served = self.served.borrow();
+        let replies = served.route.settings.answer.as_ref().is_some_and(|answer| answer.reply);
+        let reply = if replies { self.reply_of(&message) } else { None };
+        let mut message = accept(message, &self.subject, now, || self.ids.next(now));
+        message.reply = reply;
+        served.pipeline.offer(message);
     }
 
     fn taken(&self) {
@@ -130,6 +139,19 @@ impl<D: Deliver + 'static> Sink for Member<D> {
     fn refused(&self, why: &str) {
         let trouble = format!("NATS refuses the subscription to {}: {why}", self.subject);
         self.served.borrow().status.failed_by(&trouble);
+    }
+}
+
+impl<D> Member<D> {
+    /// Where the publisher of `message` waits for an answer. Not one of our own inboxes: with our permissions, a stranger
+    /// would speak there for the server.
+    fn reply_of(&self, message: &Incoming) -> Option<Box<str>> {
+        let reply = message.reply()?;
+        if is_answerable(reply) && !reply.starts_with(&*self.inboxes) {
+            return Some(reply.into());
+        }
+        debug!(reply = %header_safe(reply), "no answer goes to this subject");
+        None
     }
 }
 

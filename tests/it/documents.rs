@@ -167,11 +167,14 @@ fn the_configuration_is_described_key_by_key() {
     let keys = keys();
     assert!(keys.len() > 50, "only {} keys were found", keys.len());
     for (key, default) in keys {
-        // Any header, and any parameter, can be set; the reference shows one.
+        // Any header, any secret and any parameter can be set; the reference shows one.
         let key = key
             .replace("headers.authorization", "headers")
             .replace("headers_file.authorization", "headers_file")
-            .replace("parameters.resource", "parameters");
+            .replace("secrets.routing_key", "secrets")
+            .replace("secrets_file.routing_key", "secrets_file")
+            .replace("parameters.resource", "parameters")
+            .replace("header_templates.x-tenant", "header_templates");
         let Some((_, row)) = rows.iter().find(|(name, _)| *name == key) else {
             panic!("docs/configuration.md has no row for {key}")
         };
@@ -188,9 +191,16 @@ fn every_key_that_is_described_exists() {
     let described = rows("docs/configuration.md").into_iter().map(|(name, _)| name);
     for name in described.filter(|name| name.contains('.')) {
         let is_key = keys.contains(&name)
-            || ["headers", "headers_file", "auth.oauth2.parameters"]
-                .iter()
-                .any(|table| name == format!("routes.R.webhook.{table}"));
+            || [
+                "headers",
+                "headers_file",
+                "header_templates",
+                "secrets",
+                "secrets_file",
+                "auth.oauth2.parameters",
+            ]
+            .iter()
+            .any(|table| name == format!("routes.R.webhook.{table}"));
         assert!(
             is_key,
             "docs/configuration.md describes {name}, which config/broadcaster.toml does not have"

@@ -79,8 +79,10 @@ fn libraries_stay_where_they_belong() {
     only("backoff", &["base/backoff.rs"]);
     only("governor", &["route/schedule/rate_limit.rs"]);
     only("figment", &["config/layers.rs"]);
+    only("minijinja", &["expression/", "template/"]);
     only("sd_notify", &["control/systemd.rs"]);
     only("indicatif", &["cli/"]);
+    only("tokio_socks", &["deliver/connect/proxy/socks.rs"]);
     only("prometheus_client", &["control/metrics/"]);
 }
 
@@ -90,11 +92,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("message", &["base"]),
     ("stats", &["base", "message"]),
-    ("config", &["base", "message"]),
+    ("template", &["base", "message"]),
+    ("expression", &["base", "message", "template"]),
+    ("config", &["base", "expression", "message", "template"]),
     ("nats", &["base", "config", "message", "stats"]),
     ("dead_letter", &["base", "config", "message", "nats", "stats"]),
-    ("deliver", &["base", "config", "message"]),
-    ("route", &["base", "config", "dead_letter", "deliver", "message", "stats"]),
+    ("deliver", &["base", "config", "message", "template"]),
+    ("route", &["base", "config", "dead_letter", "deliver", "expression", "message", "stats"]),
     ("source", &["base", "config", "deliver", "message", "nats", "route", "stats"]),
     ("handover", &["base", "config", "deliver", "message", "nats", "route"]),
     ("lane", &["base", "config", "deliver", "handover", "message", "nats", "route", "source", "stats"]),

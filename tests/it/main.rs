@@ -1,7 +1,9 @@
 //! The tests of broadcaster as a whole: real parts, counted from outside.
 
+mod answers;
 mod apply;
 mod bad_input;
+mod bodies;
 mod breaker;
 mod check;
 mod cli;
@@ -9,7 +11,11 @@ mod dead_letters;
 mod delivery;
 mod documents;
 mod durable;
+mod egress;
 mod fault;
+mod filter;
+mod forged;
+mod forging;
 mod hand_over;
 mod http1;
 mod intake;
@@ -28,8 +34,11 @@ mod permissions;
 mod probe;
 mod reach;
 mod reading;
+mod rendering;
+mod requests;
 mod servers;
 mod shutdown;
 mod signals;
+mod signing;
 mod supervisor;
 mod telemetry;

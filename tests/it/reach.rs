@@ -6,7 +6,6 @@ mod addresses;
 mod causes;
 mod descriptors;
 mod names;
-mod proxies;
 mod trust;
 
 const SOON: Duration = Duration::from_secs(20);

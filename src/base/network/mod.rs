@@ -5,6 +5,7 @@ mod order;
 mod questions;
 pub mod racing;
 pub mod resolver;
+pub mod special;
 pub mod stream;
 pub mod trust;
 mod verifier;

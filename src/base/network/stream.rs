@@ -13,7 +13,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConnection, pki_types::ServerName},
+};
 use tracing::debug;
 
 /// A connection that is open. TLS is boxed because its state is large.
@@ -23,6 +27,8 @@ pub enum Stream {
     Plain(TcpStream),
     /// Encrypted.
     Tls(Box<TlsStream<TcpStream>>),
+    /// Encrypted within a tunnel that is encrypted itself: a proxy's.
+    Within(Box<TlsStream<Self>>),
 }
 
 /// How long the other end may leave unacknowledged what is sent over a connection that was idle: several times what the
@@ -33,12 +39,38 @@ impl Stream {
     /// Whether the kernel is to give the connection up soon when what is sent over it is not acknowledged. It also gives
     /// one up whose other end stops reading for so long, so it is not for every request.
     pub fn expect_acknowledgements(&self, soon: bool) {
-        let tcp = match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
-        if let Err(error) = SockRef::from(tcp).set_tcp_user_timeout(soon.then_some(UNACKNOWLEDGED)) {
+        if let Err(error) = SockRef::from(self.tcp()).set_tcp_user_timeout(soon.then_some(UNACKNOWLEDGED)) {
             debug!(%error, "cannot tell the kernel how long to wait for acknowledgements");
+        }
+    }
+}
+
+impl Stream {
+    /// The same connection, encrypted from here on, to whoever has a certificate for `name`.
+    ///
+    /// # Errors
+    /// Why there is no TLS.
+    pub async fn encrypt(self, connector: &TlsConnector, name: ServerName<'static>) -> io::Result<Self> {
+        Ok(match self {
+            Self::Plain(tcp) => Self::Tls(Box::new(connector.connect(name, tcp).await?)),
+            encrypted => Self::Within(Box::new(connector.connect(name, encrypted).await?)),
+        })
+    }
+
+    /// What was agreed on by TLS with whoever is at its end.
+    pub fn session(&self) -> Option<&ClientConnection> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(stream.get_ref().1),
+            Self::Within(stream) => Some(stream.get_ref().1),
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Within(stream) => stream.get_ref().0.tcp(),
         }
     }
 }
@@ -52,6 +84,10 @@ macro_rules! delegate {
                 $call
             }
             Stream::Tls(stream) => {
+                let $stream = Pin::new(stream.as_mut());
+                $call
+            }
+            Stream::Within(stream) => {
                 let $stream = Pin::new(stream.as_mut());
                 $call
             }
@@ -86,6 +122,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Within(stream) => stream.is_write_vectored(),
         }
     }
 

@@ -1,16 +1,15 @@
-//! Whom to trust when the other end shows a certificate. Certificates are always verified: there is no setting against
-//! that.
+//! Whom to trust when the other end shows a certificate.
 
 use std::{env, sync::Arc};
 
 use tokio_rustls::rustls::{
-    ClientConfig, ConfigBuilder, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
     client::{WantsClientCert, WebPkiServerVerifier},
-    crypto::ring,
+    crypto::{CryptoProvider, ring},
     pki_types::CertificateDer,
 };
 
-use super::verifier::Verifier;
+use super::verifier::{Anybody, Verifier};
 
 /// The certificate authorities that the system trusts, and what is odd about them.
 #[derive(Debug)]
@@ -44,12 +43,7 @@ pub fn trusting(
     roots: Arc<RootCertStore>,
     named: &[CertificateDer<'static>],
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
-    // The provider is named here and not taken from the process: rustls panics where two are compiled in and none is
-    // chosen.
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks the default versions of TLS");
+    let (provider, builder) = usual();
     let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider).build();
     match usual {
         Ok(usual) if !named.is_empty() => builder
@@ -58,4 +52,20 @@ pub fn trusting(
         // Also where there is nobody to trust: the library trusts nobody then.
         _ => builder.with_root_certificates(roots),
     }
+}
+
+/// A configuration that takes any certificate: it encrypts, and knows nobody.
+pub fn trusting_anybody() -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let (provider, builder) = usual();
+    let verifier = Anybody(provider.signature_verification_algorithms);
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+}
+
+/// The provider is named here and not taken from the process: rustls panics where two are compiled in and none is chosen.
+fn usual() -> (Arc<CryptoProvider>, ConfigBuilder<ClientConfig, WantsVerifier>) {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks the default versions of TLS");
+    (provider, builder)
 }

@@ -48,6 +48,11 @@ impl Certificate {
         self.left(now) < (SOON * DAY).min(life / 5)
     }
 
+    /// Whether it is not good any more.
+    pub(super) fn has_ended(&self, now: SystemTime) -> bool {
+        self.until <= now
+    }
+
     fn left(&self, now: SystemTime) -> Duration {
         self.until.duration_since(now).unwrap_or_default()
     }

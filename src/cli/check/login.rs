@@ -5,7 +5,7 @@ use http::header::AUTHORIZATION;
 use super::report::Line;
 use crate::{
     base::{clock::Clock, watched_file::WatchedFiles},
-    config::{Oauth2, Webhook, WebhookAuth},
+    config::{Egress, Oauth2, Webhook, WebhookAuth},
     deliver::{
         connect::network::Network,
         login::{oauth2::Token, token_server},
@@ -28,13 +28,13 @@ pub(super) async fn check(webhook: &Webhook, network: &Network, clock: Clock) ->
         WebhookAuth::Aws(aws) => {
             Line::fine(WHAT, format_args!("by a signature for {} in {} (AWS)", aws.service, aws.region))
         }
-        WebhookAuth::Oauth2(settings) => token(settings, network, clock).await,
+        WebhookAuth::Oauth2(settings) => token(settings, &webhook.egress, network, clock).await,
     })
 }
 
-async fn token(settings: &Oauth2, network: &Network, clock: Clock) -> Line {
+async fn token(settings: &Oauth2, egress: &Egress, network: &Network, clock: Clock) -> Line {
     let host = settings.token_url.host();
-    match token_server(settings, &WatchedFiles::default(), network, clock).fetch().await {
+    match token_server(settings, egress, &WatchedFiles::default(), network, clock).fetch().await {
         Ok(Token { life: Some(life), .. }) => {
             let life = humantime::format_duration(life);
             Line::fine(WHAT, format_args!("a token from {host}, good for {life}"))

@@ -6,7 +6,7 @@ use super::{
     report::{Line, Mark},
 };
 use crate::{
-    config::{Config, DeadLetter, Jetstream, Nats, Route},
+    config::{Answer, Config, DeadLetter, Jetstream, Nats, Route},
     handover,
     source::jetstream::attempts_subject,
 };
@@ -88,6 +88,7 @@ pub(super) fn of_route(route: &Route, config: &Config) -> Vec<Need> {
         });
     }
     all.extend(route.dead_letter.iter().flat_map(|letters| dead_letters(letters, nats)));
+    all.extend(route.answer.iter().flat_map(answers));
     let mut needs: Vec<Need> = Vec::new();
     for need in all {
         match needs.iter_mut().find(|known| known.is_same(&need)) {
@@ -171,6 +172,17 @@ fn dead_letters(letters: &DeadLetter, nats: &Nats) -> Vec<Need> {
         }
     }
     needs
+}
+
+/// Without these nobody hears of the answers: the messages are delivered all the same.
+fn answers(answer: &Answer) -> Vec<Need> {
+    // Those of requesters, who may have others.
+    let requesters = answer.reply.then(|| "_INBOX.>".to_owned());
+    let listeners = answer.publish.as_ref().map(ToString::to_string);
+    let replies = requesters.map(|subject| (subject, "where requesters wait for their answers"));
+    let all =
+        replies.into_iter().chain(listeners.map(|subject| (subject, "where the answers of the webhook go")));
+    all.map(|(subject, purpose)| Need::new(Action::Publish, subject, purpose).only_a_warning()).collect()
 }
 
 fn inboxes(nats: &Nats) -> String {

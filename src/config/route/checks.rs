@@ -17,8 +17,8 @@ pub(super) struct Outline {
     pub(super) subject: Option<Subject>,
     /// What it shares messages through.
     pub(super) source: Option<Source>,
-    /// What the route publishes dead letters to, if it does.
-    pub(super) dead_letter: Option<PublishSubject>,
+    /// What the route publishes to, each with its key.
+    pub(super) publishes: Vec<(&'static str, PublishSubject)>,
     /// The numbers that threads divide between them, each with its key.
     pub(super) divided: Vec<(&'static str, NonZeroUsize)>,
 }
@@ -64,14 +64,19 @@ impl Outline {
     }
 }
 
-/// No two routes take the messages of each other, and no dead letter comes back.
+/// No two routes take the messages of each other, and nothing that a route publishes comes back.
 pub(super) fn compare(at: &Section<'_>, outlines: &[Outline]) {
     let mut earlier = BySource::default();
     let receivers = BySubject::of(outlines);
     for route in outlines {
         earlier.like(route).for_each(|earlier| share(at, earlier, route));
         earlier.add(route);
-        receivers.like(route.dead_letter.as_ref()).for_each(|receiver| loops(at, route, receiver));
+        for (key, subject) in &route.publishes {
+            let receivers = receivers.receiving(subject.as_str());
+            receivers
+                .iter()
+                .for_each(|receiver| loops(at, &format!("{}.{key}", route.path), subject, receiver));
+        }
     }
 }
 
@@ -129,10 +134,6 @@ impl<'o> BySubject<'o> {
         let literal = self.literal.get(subject).into_iter().flatten();
         literal.chain(&self.with_wildcard).copied().collect()
     }
-
-    fn like(&self, letters: Option<&PublishSubject>) -> impl Iterator<Item = &'o Outline> {
-        letters.map(|subject| self.receiving(subject.as_str())).into_iter().flatten()
-    }
 }
 
 /// Two routes with one source would split the messages between two webhooks.
@@ -160,17 +161,15 @@ fn share(at: &Section<'_>, earlier: &Outline, route: &Outline) {
     }
 }
 
-/// A dead letter that a route receives would be delivered, fail and die again.
-fn loops(at: &Section<'_>, route: &Outline, receiver: &Outline) {
-    let (Some(letters), Some(subject)) = (&route.dead_letter, &receiver.subject) else {
-        return;
-    };
-    if subject.matches(letters) {
+/// A dead letter that a route receives would be delivered, fail and die again; an answer would be answered.
+fn loops(at: &Section<'_>, key: &str, published: &PublishSubject, receiver: &Outline) {
+    let Some(subject) = &receiver.subject else { return };
+    if subject.matches(published) {
         let problem = format!(
-            "expected a subject that no route receives: \"{letters}\" would come back by {}.subject = \"{subject}\"",
+            "expected a subject that no route receives: \"{published}\" would come back by {}.subject = \"{subject}\"",
             receiver.path
         );
-        at.report_at(format!("{}.dead_letter.subject", route.path), problem);
+        at.report_at(key.to_owned(), problem);
     }
 }
 

@@ -1,17 +1,37 @@
-//! `[routes.NAME.webhook.headers]` and `headers_file`: what is sent with every request beside what broadcaster itself sends.
+//! `[routes.NAME.webhook.headers]`, `headers_file` and `header_templates`: what is sent with every request beside what
+//! broadcaster itself sends.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     config::{
-        files, parse,
+        MASK, files, parse,
         reader::{Reported, Section},
         tree::{Entry, Value},
     },
     message::header_names::http as names,
+    template::{Place, Source},
 };
+
+/// The headers of the operator.
+pub(super) struct OperatorHeaders {
+    /// Those with a value, which stands in a file for some of them.
+    pub(super) values: HeaderMap,
+    /// The files of those.
+    pub(super) files: Vec<(HeaderName, PathBuf)>,
+    /// Those whose value is made for each message.
+    pub(super) templates: Vec<(HeaderName, HeaderTemplate)>,
+}
+
+/// What makes the value of a header for each message. It may hold a secret, so that it does not print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeaderTemplate(Source);
 
 /// A header as it was written.
 struct Given<'r> {
@@ -19,29 +39,89 @@ struct Given<'r> {
     /// The path of its key.
     key: String,
     entry: &'r Entry,
-    from_file: bool,
+    table: &'static str,
 }
 
-/// Reads both tables of the webhook that is `at`.
-pub(super) fn read(at: &Section<'_>) -> Result<HeaderMap, Reported> {
+const DIRECT: &str = "headers";
+const IN_FILES: &str = "headers_file";
+const MADE: &str = "header_templates";
+
+/// Reads the tables of the webhook that is `at`.
+pub(super) fn read(at: &Section<'_>) -> Result<OperatorHeaders, Reported> {
     let mut given = Vec::new();
-    let direct = at.section("headers", |at| collect(at, false, &mut given));
-    let from_files = at.section("headers_file", |at| collect(at, true, &mut given));
-    let mut headers = Ok(HeaderMap::new());
-    for Given { header, key, entry, from_file } in given {
-        match header_value(&entry.value, from_file) {
-            Ok(value) => drop(headers.as_mut().map(|headers: &mut HeaderMap| headers.insert(header, value))),
-            Err(problem) => headers = Err(at.report_at(key, problem)),
+    let mut result = Ok(());
+    for table in [DIRECT, IN_FILES, MADE] {
+        let collected = at.section(table, |at| collect(at, table, &mut given));
+        result = result.and(collected);
+    }
+    let mut headers = OperatorHeaders { values: HeaderMap::new(), files: Vec::new(), templates: Vec::new() };
+    for Given { header, key, entry, table } in given {
+        if let Err(problem) = headers.add(header, &entry.value, table) {
+            result = Err(at.report_at(key, problem));
         }
     }
-    direct.and(from_files).and(headers)
+    result.map(|()| headers)
+}
+
+impl OperatorHeaders {
+    /// The names of all of them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.values.keys().chain(self.templates.iter().map(|(name, _)| name))
+    }
+
+    fn add(&mut self, header: HeaderName, value: &Value, table: &str) -> Result<(), String> {
+        if table == MADE {
+            let source = Source::new(&parse::text(value)?, Place::Header);
+            let source = source.map_err(|mistake| mistake.problem)?;
+            self.templates.push((header, HeaderTemplate(source)));
+            return Ok(());
+        }
+        let value = if table == IN_FILES {
+            let path = files::path(value)?;
+            let value = header_in_file(&path)?;
+            self.files.push((header.clone(), path));
+            value
+        } else {
+            header_value(&parse::text(value)?)?
+        };
+        self.values.insert(header, value);
+        Ok(())
+    }
+}
+
+impl HeaderTemplate {
+    /// The template.
+    pub const fn source(&self) -> &Source {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HeaderTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeaderTemplate({MASK})")
+    }
+}
+
+/// The value of a header that stands in the file at `path`.
+///
+/// # Errors
+/// What is wrong with it, without what is in it.
+pub fn header_in_file(path: &Path) -> Result<HeaderValue, String> {
+    header_value(&files::secret_file(path)?)
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, String> {
+    let mut header = HeaderValue::from_str(text).map_err(|_| "expected no control characters".to_owned())?;
+    // `Debug` masks it then.
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 /// Adds the headers of one table, but for those that are not allowed.
-fn collect<'r>(at: &Section<'r>, from_file: bool, given: &mut Vec<Given<'r>>) -> Result<(), Reported> {
+fn collect<'r>(at: &Section<'r>, table: &'static str, given: &mut Vec<Given<'r>>) -> Result<(), Reported> {
     let mut result = Ok(());
     for (name, entry) in at.entries() {
-        let add = |header| add(at, given, Given { header, key: at.path(name), entry, from_file });
+        let add = |header| add(at, given, Given { header, key: at.path(name), entry, table });
         if let Err(reported) = header_name(at, name).and_then(add) {
             result = Err(reported);
         }
@@ -58,8 +138,9 @@ fn add<'r>(at: &Section<'_>, given: &mut Vec<Given<'r>>, new: Given<'r>) -> Resu
     match old.entry.place.layer().cmp(&new.entry.place.layer()) {
         Ordering::Less => *old = new,
         Ordering::Greater => {}
-        Ordering::Equal if old.from_file != new.from_file => {
-            let problem = format!("expected only one of headers_file and headers: {} is set too", old.key);
+        Ordering::Equal if old.table != new.table => {
+            let problem =
+                format!("expected only one of {} and {}: {} is set too", new.table, old.table, old.key);
             return Err(at.report_at(new.key, problem));
         }
         Ordering::Equal => {
@@ -89,13 +170,5 @@ fn header_name(at: &Section<'_>, name: &str) -> Result<HeaderName, Reported> {
             format!("expected a header: for a value that stands in a file, set webhook.headers_file.{meant}");
         return Err(at.report(name, problem));
     }
-    Ok(header)
-}
-
-fn header_value(value: &Value, from_file: bool) -> Result<HeaderValue, String> {
-    let text = if from_file { files::secret_file(&files::path(value)?)? } else { parse::text(value)? };
-    let mut header = HeaderValue::from_str(&text).map_err(|_| "expected no control characters".to_owned())?;
-    // `Debug` masks it then.
-    header.set_sensitive(true);
     Ok(header)
 }

@@ -1,34 +1,63 @@
 //! `[routes.NAME]`: one way from one source to one webhook. Each section of it has its own file: the type, its defaults
 //! and how it is read.
 
+mod answer;
 mod auth;
+mod body;
 mod breaker;
 mod checks;
+mod cloud_events;
 mod dead_letter;
+mod egress;
+mod filter;
+mod forward;
 mod headers;
 mod jetstream;
+mod method;
+mod no_proxy;
 mod notices;
+mod placeholders;
+mod proxy_url;
+mod proxy_variables;
 mod queue;
 mod rate_limit;
 mod reserved;
 mod retry;
+mod signing;
 mod statuses;
 mod stray;
+mod template_secrets;
 mod webhook;
+mod webhook_tls;
 mod webhook_url;
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 pub use self::{
+    answer::Answer,
     auth::{Aws, Basic, ClientAuth, Oauth2, WebhookAuth},
+    body::{Body, BodyTemplate},
     breaker::Breaker,
+    cloud_events::{Attribute, CloudEventMode, CloudEvents},
     dead_letter::DeadLetter,
+    egress::{Egress, Proxying},
+    forward::Forward,
+    headers::{HeaderTemplate, header_in_file},
     jetstream::{DeliverPolicy, Jetstream},
+    method::Method,
+    placeholders::TargetTemplate,
+    proxy_url::{ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError},
+    proxy_variables::{NamedProxy, ProxyVariables},
     queue::{Bounds, Overflow, Queue},
     rate_limit::RateLimit,
     retry::Retry,
+    signing::{
+        Algorithm, Convention, Encoding, PUBLIC_PREFIX, Part, Pattern, SECRET_PREFIX, SYMMETRIC_PREFIX,
+        Scheme, Signing, SigningKey, SigningSecret,
+    },
     statuses::{Statuses, StatusesError},
-    webhook::{Webhook, WebhookTls},
+    webhook::Webhook,
+    webhook_tls::{Authorities, CertifiedPair, ClientIdentity, WebhookTls},
     webhook_url::{WebhookUrl, WebhookUrlError},
 };
 use self::{
@@ -39,6 +68,7 @@ use super::{
     PublishSubject, QueueGroup, RouteName, Subject, parse,
     reader::{Reported, Section},
 };
+use crate::expression::Expression;
 
 /// `[routes.NAME]`: one way from one source to one webhook, independent of every other.
 ///
@@ -51,6 +81,8 @@ pub struct Route {
     pub subject: Subject,
     /// `queue_group`: the replicas of one group share the messages between them. Default `broadcaster-workers`.
     pub queue_group: QueueGroup,
+    /// `filter`: which messages are delivered; the others are acknowledged and counted as filtered. Default: all.
+    pub filter: Option<Expression>,
     /// `[routes.NAME.jetstream]`: the stream that messages come from. Default: none, they come as they are published.
     pub jetstream: Option<Jetstream>,
     /// `[routes.NAME.webhook]`: the address that messages are posted to, and how.
@@ -66,14 +98,17 @@ pub struct Route {
     /// `[routes.NAME.dead_letter]`: where messages go that will not be delivered. Default: nowhere, they are dropped
     /// (counted and logged).
     pub dead_letter: Option<DeadLetter>,
+    /// `[routes.NAME.answer]`: what is made of the webhook's answers. Default: nothing.
+    pub answer: Option<Answer>,
 }
 
-/// All routes, sorted by name. `threads` is how many divide the numbers of a route between them, where that is fixed, and
-/// `inboxes` what the subjects for answers begin with.
+/// All routes, sorted by name. `threads` is how many divide the numbers of a route between them, where that is fixed,
+/// `inboxes` what the subjects for answers begin with, and `proxies` those that the environment names.
 pub(super) fn read_all(
     at: &Section<'_>,
     threads: Option<NonZeroUsize>,
     inboxes: &PublishSubject,
+    proxies: &Arc<ProxyVariables>,
 ) -> Result<Vec<Route>, Reported> {
     if at.entries().is_empty() {
         return Err(at.report_general(
@@ -90,7 +125,7 @@ pub(super) fn read_all(
         let name = key
             .parse::<RouteName>()
             .map_err(|error| at.report(key, format!("{error} as the name of a route")));
-        routes.push(at.below(key, entry, |at| read(at, name, &mut outlines)));
+        routes.push(at.below(key, entry, |at| read(at, name, proxies, &mut outlines)));
     }
     if let Some(stray) = stray {
         stray.tell(at, &mut outlines);
@@ -107,16 +142,19 @@ pub(super) fn read_all(
 fn read(
     at: &Section<'_>,
     name: Result<RouteName, Reported>,
+    proxies: &Arc<ProxyVariables>,
     outlines: &mut Vec<Outline>,
 ) -> Result<Route, Reported> {
     // A route whose name is wrong is reported for that; what would be named after it needs some name to go on with.
     let named = name.as_ref().map_or("route", RouteName::as_str);
     let jetstream = at.optional_section("jetstream", |at| jetstream::read(at, named));
     let dead_letter = at.optional_section("dead_letter", |at| dead_letter::read(at, named));
+    let answer = at.optional_section("answer", |at| answer::read(at, &jetstream));
     let subject = at.optional("subject", parse::name).map(|subject| subject.unwrap_or_else(default_subject));
     let queue_group =
         at.optional("queue_group", parse::name).map(|group| group.unwrap_or_else(default_group));
-    let webhook = at.section("webhook", webhook::read);
+    let filter = filter::read(at);
+    let webhook = at.section("webhook", |at| webhook::read(at, proxies));
     let queue = at.section("queue", queue::read);
     let retry = at.section("retry", retry::read);
     let rate_limit = at.optional_section("rate_limit", rate_limit::read);
@@ -130,13 +168,14 @@ fn read(
         path: at.here().to_owned(),
         subject: subject.as_ref().ok().cloned(),
         source: Source::of(&jetstream, &queue_group),
-        dead_letter: dead_letter.as_ref().ok().and_then(Option::as_ref).map(|letter| letter.subject.clone()),
+        publishes: published(&dead_letter, &answer),
         divided: divided.into_iter().flatten().collect(),
     });
     Ok(Route {
         name: name?,
         subject: subject?,
         queue_group: queue_group?,
+        filter: filter?,
         jetstream: jetstream?,
         webhook: webhook?,
         queue: queue?,
@@ -144,7 +183,19 @@ fn read(
         rate_limit: rate_limit?,
         breaker: breaker?,
         dead_letter: dead_letter?,
+        answer: answer?,
     })
+}
+
+/// The subjects that a route publishes to, each with its key.
+fn published(
+    dead_letter: &Result<Option<DeadLetter>, Reported>,
+    answer: &Result<Option<Answer>, Reported>,
+) -> Vec<(&'static str, PublishSubject)> {
+    let letters = dead_letter.as_ref().ok().and_then(Option::as_ref).map(|letter| letter.subject.clone());
+    let answers = answer.as_ref().ok().and_then(Option::as_ref).and_then(|answer| answer.publish.clone());
+    let letters = letters.map(|subject| ("dead_letter.subject", subject));
+    letters.into_iter().chain(answers.map(|subject| ("answer.publish", subject))).collect()
 }
 
 fn default_subject() -> Subject {

@@ -1,6 +1,6 @@
 //! What is no mistake, and an operator should know all the same.
 
-use super::{Route, default_subject};
+use super::{Route, Signing, default_subject};
 
 impl Route {
     /// What a start says of this route, and `check`: what becomes of messages that an operator may not expect.
@@ -13,6 +13,12 @@ impl Route {
             notices.push(format!(
                 "takes what is published to {}, the default subject; another one is set by subject, or NATS_SUBJECT",
                 self.subject
+            ));
+        }
+        if let Some(until) = self.webhook.signing.as_ref().and_then(Signing::until) {
+            let until = humantime::format_rfc3339(until);
+            notices.push(format!(
+                "nothing is sent any more after {until}, when the last key of webhook.signing ends"
             ));
         }
         notices

@@ -58,12 +58,12 @@ pub(super) fn check(at: &Section<'_>, outlines: &[Outline], inboxes: &PublishSub
         all.push(inboxes);
     }
     for route in outlines {
-        let Outline { path, subject, dead_letter, .. } = route;
+        let Outline { path, subject, publishes, .. } = route;
         if let Some(subject) = subject {
             receive(at, &all, format!("{path}.subject"), subject, route.is_core());
         }
-        if let Some(letters) = dead_letter {
-            publish(at, &all, format!("{path}.dead_letter.subject"), letters);
+        for (key, published) in publishes {
+            publish(at, &all, format!("{path}.{key}"), published);
         }
     }
 }
@@ -85,10 +85,11 @@ fn receive(at: &Section<'_>, all: &[Reserved], key: String, subject: &Subject, i
     }
 }
 
-fn publish(at: &Section<'_>, all: &[Reserved], key: String, letters: &PublishSubject) {
-    if let Some((subjects, what)) = kept(all, letters.as_str()) {
-        let problem =
-            format!("expected a subject of your own: \"{letters}\" is among \"{subjects}\", kept for {what}");
+fn publish(at: &Section<'_>, all: &[Reserved], key: String, published: &PublishSubject) {
+    if let Some((subjects, what)) = kept(all, published.as_str()) {
+        let problem = format!(
+            "expected a subject of your own: \"{published}\" is among \"{subjects}\", kept for {what}"
+        );
         at.report_at(key, problem);
     }
 }

@@ -1,14 +1,21 @@
 //! `[routes.NAME.webhook]`: the address that messages are posted to, and how.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
-use http::HeaderMap;
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
-use super::{WebhookAuth, WebhookUrl, WebhookUrlError, auth, headers};
-use crate::config::{
-    files, parse,
-    reader::{Reported, Section},
+use super::{
+    Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, Signing, WebhookAuth,
+    WebhookTls, WebhookUrl, WebhookUrlError, auth, body, egress, forward,
+    headers::{self, OperatorHeaders},
+    signing, template_secrets, webhook_tls,
+};
+use crate::{
+    config::{
+        files, parse,
+        reader::{Reported, Section},
+    },
+    template::Secrets,
 };
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
@@ -20,11 +27,24 @@ const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 pub struct Webhook {
     /// `url` or `url_file`: the address that messages are posted to. Required. A secret.
     pub url: WebhookUrl,
+    /// `method`: with what it is called. Default `POST`.
+    pub method: Method,
+    /// `forward`: which headers of the publisher go with requests. Default `ce-*`, `traceparent` and `tracestate`.
+    pub forward: Forward,
     /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
     /// marked sensitive. Default: none.
     pub headers: HeaderMap,
+    /// The files of `headers_file`, which are read again when they change.
+    pub header_files: Vec<(HeaderName, PathBuf)>,
+    /// `header_templates`: headers whose values are made for each message. Default: none.
+    pub header_templates: Vec<(HeaderName, HeaderTemplate)>,
+    /// `format`, and what belongs to it: what the bodies of requests are. Default: the payload.
+    pub body: Body,
     /// `[routes.NAME.webhook.auth]`: what broadcaster logs in with. Default: nothing.
     pub auth: Option<WebhookAuth>,
+    /// `secrets`, and `secrets_file` for those that stand in files: what the template may use and nobody may see. Default:
+    /// none.
+    pub secrets: Secrets,
     /// `timeout`: how long one attempt may take: DNS, connect, TLS, request and the whole response. Default `30s`.
     pub timeout: Duration,
     /// `connect_timeout`: how long DNS, connect and TLS may take of that. Default `5s`, or `timeout` if that is less.
@@ -36,32 +56,39 @@ pub struct Webhook {
     pub max_connection_age: Duration,
     /// `concurrency`: how many requests at the same time, 1 to 10,000, over all threads of this process. Default 64.
     pub concurrency: NonZeroUsize,
-    /// `[routes.NAME.webhook.tls]`: the authorities that are trusted.
+    /// `[routes.NAME.webhook.egress]`: where requests may go, and by which way.
+    pub egress: Egress,
+    /// `[routes.NAME.webhook.tls]`: whom the webhook has to be, and whom it sees.
     pub tls: WebhookTls,
+    /// `[routes.NAME.webhook.signing]`: how requests are signed. Default: not at all.
+    pub signing: Option<Signing>,
 }
 
-/// `[routes.NAME.webhook.tls]`: which authorities may vouch for the webhook.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookTls {
-    /// `ca_file`: the PEM file that [`Self::ca`] was read from. Default: none.
-    pub ca_file: Option<PathBuf>,
-    /// The certificates in `ca_file`; empty when no file is set.
-    pub ca: Vec<CertificateDer<'static>>,
-    /// `system_roots`: whether the system's authorities are trusted beside those. Default true.
-    pub system_roots: bool,
+impl Webhook {
+    /// The names of all headers that the operator gives a value to, or has signed with: no publisher's goes beside them.
+    pub fn sets_headers(&self) -> impl Iterator<Item = &str> {
+        let made = self.header_templates.iter().map(|(name, _)| name);
+        let given = self.headers.keys().chain(made).map(HeaderName::as_str);
+        let login = self.auth.iter().flat_map(|auth| auth.headers().iter().copied());
+        given.chain(login).chain(self.signing.iter().flat_map(Signing::header_names))
+    }
 }
 
-pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
+/// Reads the section. `proxies` are those that the environment names.
+pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Webhook, Reported> {
     let url = files::secret(at, "url", "url_file", |text, _file| {
         text.parse().map_err(|error: WebhookUrlError| error.to_string())
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
+    let method = at.or("method", Method::Post, parse::choice);
+    let forward = forward::read(at);
     let headers = headers::read(at);
+    let secrets = template_secrets::read(at);
+    let body = body::read(at, secrets.as_ref().ok());
     let auth = at.optional_section("auth", auth::read);
-    if let (Ok(Some(auth)), Ok(headers)) = (&auth, &headers)
-        && let Some(name) = auth.headers().iter().find(|name| headers.contains_key(**name))
-    {
-        at.report("auth", format!("expected no header {name} in webhook.headers beside it: both log in"));
+    if let Ok(headers) = &headers {
+        let body = body.as_ref().ok();
+        headers_beside(at, headers, body, auth.as_ref().ok().and_then(Option::as_ref));
     }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
@@ -73,28 +100,81 @@ pub(super) fn read(at: &Section<'_>) -> Result<Webhook, Reported> {
     let idle_timeout = at.or("idle_timeout", Duration::from_secs(50), parse::duration);
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
     let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
-    let tls = at.section("tls", tls);
+    let egress = at.section("egress", |at| egress::read(at, url.as_ref().ok(), proxies));
+    let tls = at.section("tls", webhook_tls::read);
+    let signing = at.optional_section("signing", signing::read);
+    if let (Ok(headers), Ok(Some(signing))) = (&headers, &signing) {
+        headers_that_sign(at, headers, signing);
+    }
+    if let (Ok(Some(auth)), Ok(Some(signing))) = (&auth, &signing) {
+        let is_its = |name: &&&str| signing.header_names().any(|other| name.eq_ignore_ascii_case(other));
+        if let Some(name) = auth.headers().iter().find(is_its) {
+            at.report("auth", format!("expected no signature in the header {name} beside it: both set that"));
+        }
+    }
+    let OperatorHeaders { values, files, templates } = headers?;
     Ok(Webhook {
         url: url?,
-        headers: headers?,
+        method: method?,
+        forward: forward?,
+        headers: values,
+        header_files: files,
+        header_templates: templates,
+        body: body?,
         auth: auth?,
+        secrets: secrets?,
         timeout: timeout?,
         connect_timeout: connect_timeout?,
         idle_timeout: idle_timeout?,
         max_connection_age: max_connection_age?,
         concurrency: concurrency?,
+        egress: egress?,
         tls: tls?,
+        signing: signing?,
     })
 }
 
-pub(super) fn tls(at: &Section<'_>) -> Result<WebhookTls, Reported> {
-    let file = at.optional("ca_file", |value| files::named_by(value, files::authorities));
-    let system_roots = at.or("system_roots", true, parse::switch);
-    if let (Ok(None), Ok(false)) = (&file, system_roots) {
-        return Err(
-            at.report("system_roots", "expected a ca_file, where the system's authorities are not trusted")
-        );
+/// Says so where the operator sets a header that the body or the login sets too.
+fn headers_beside(
+    at: &Section<'_>,
+    headers: &OperatorHeaders,
+    body: Option<&Body>,
+    auth: Option<&WebhookAuth>,
+) {
+    let sets = |wanted: &str| headers.names().any(|name| *name == *wanted);
+    match body {
+        Some(Body::Template(_)) if at.place("content_type").is_some() && sets(CONTENT_TYPE.as_str()) => {
+            at.report("content_type", "expected only one of content_type and headers.content-type");
+        }
+        Some(Body::CloudEvents(events))
+            if events.mode == CloudEventMode::Structured && sets(CONTENT_TYPE.as_str()) =>
+        {
+            at.report(
+                "headers.content-type",
+                "expected none with cloudevents.mode = \"structured\", which has its own",
+            );
+        }
+        _ => {}
     }
-    let (ca_file, ca) = file?.map_or((None, Vec::new()), |(path, ca)| (Some(path), ca));
-    Ok(WebhookTls { ca_file, ca, system_roots: system_roots? })
+    if let Some(name) = auth.and_then(|auth| auth.headers().iter().find(|name| sets(name))) {
+        at.report("auth", format!("expected no header {name} in webhook.headers beside it: both log in"));
+    }
+}
+
+/// Says so where a header that the signature sets is set by the operator too.
+fn headers_that_sign(at: &Section<'_>, headers: &OperatorHeaders, signing: &Signing) {
+    for name in signing.header_names() {
+        let is_it = |other: &HeaderName| other.as_str().eq_ignore_ascii_case(name);
+        let table = if headers.templates.iter().any(|(other, _)| is_it(other)) {
+            "header_templates"
+        } else if headers.files.iter().any(|(other, _)| is_it(other)) {
+            "headers_file"
+        } else if headers.values.contains_key(name) {
+            "headers"
+        } else {
+            continue;
+        };
+        let key = format!("{table}.{}", name.to_ascii_lowercase());
+        at.report(&key, "expected another header: webhook.signing sets this one");
+    }
 }

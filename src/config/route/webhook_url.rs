@@ -6,6 +6,8 @@ use http::uri::PathAndQuery;
 use tokio_rustls::rustls::pki_types::ServerName;
 use url::{Host, Url};
 
+use super::placeholders::{Placeholders, TargetTemplate};
+
 /// The address that messages are posted to: `http` or `https`, with a host.
 ///
 /// Many services put a secret into the path or the query. So `Debug` and `Display` print no more than
@@ -17,11 +19,13 @@ pub struct WebhookUrl {
     host: Host,
     port: u16,
     authority: String,
+    /// With a word for each placeholder.
     path_and_query: PathAndQuery,
+    template: Option<TargetTemplate>,
 }
 
 /// What is wrong with the address of a webhook. It never holds the address, which is a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookUrlError {
     /// Not a URL, or with another scheme.
     #[error("expected a URL such as \"https://example.com/hook\"")]
@@ -38,6 +42,20 @@ pub enum WebhookUrlError {
     /// Port 0.
     #[error("expected a port from 1 to 65535")]
     Port,
+    /// A placeholder before the path.
+    #[error(
+        "expected placeholders in path and query only: scheme, host and port are never a message's to say"
+    )]
+    Authority,
+    /// A placeholder without an end.
+    #[error("expected placeholders such as {{{{ tokens[1] }}}}: one has no end")]
+    Unclosed,
+    /// A placeholder that can't be filled in.
+    #[error("expected placeholders such as {{{{ tokens[1] }}}}: {0}")]
+    Placeholder(Box<str>),
+    /// A path that would be another one with placeholders filled in.
+    #[error("expected no //, .. or {{% beside placeholders")]
+    OddPath,
 }
 
 /// What stands for the path and the query wherever an address is printed.
@@ -64,9 +82,15 @@ impl WebhookUrl {
         &self.authority
     }
 
-    /// The request target, with the secrets it may carry; starts with `/`.
+    /// The request target, with the secrets it may carry; starts with `/`. It is that of all requests, unless there is a
+    /// template.
     pub fn path_and_query(&self) -> &str {
         self.path_and_query.as_str()
+    }
+
+    /// How the request target is made, where it is another one for each message.
+    pub fn template(&self) -> Option<&TargetTemplate> {
+        self.template.as_ref()
     }
 }
 
@@ -74,6 +98,8 @@ impl FromStr for WebhookUrl {
     type Err = WebhookUrlError;
 
     fn from_str(text: &str) -> Result<Self, WebhookUrlError> {
+        let (text, placeholders) = Placeholders::take_out(text)?;
+        let text = text.as_str();
         // The parser mends what is not quite a URL, and so could make another host of what is hardly meant: it leaves
         // line breaks and tabs out, takes a backslash for a slash, and needs no slashes at all.
         let odd = text.contains(|c: char| c.is_control() || c == '\\');
@@ -110,17 +136,18 @@ impl FromStr for WebhookUrl {
             host: host.to_owned(),
             port,
             authority: url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}")),
+            template: placeholders.put_back(&target)?,
             path_and_query: target.parse().map_err(|_| WebhookUrlError::NotHttp)?,
         })
     }
 }
 
 /// `None` for a host that no certificate can be for, such as one with an empty label.
-fn server_name(host: &Host<&str>) -> Option<ServerName<'static>> {
-    match *host {
-        Host::Domain(name) => ServerName::try_from(name.to_owned()).ok(),
-        Host::Ipv4(address) => Some(IpAddr::V4(address).into()),
-        Host::Ipv6(address) => Some(IpAddr::V6(address).into()),
+pub(super) fn server_name<S: AsRef<str>>(host: &Host<S>) -> Option<ServerName<'static>> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.as_ref().to_owned()).ok(),
+        Host::Ipv4(address) => Some(IpAddr::V4(*address).into()),
+        Host::Ipv6(address) => Some(IpAddr::V6(*address).into()),
     }
 }
 

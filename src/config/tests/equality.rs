@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
 
-const SETTINGS: [Setting; 89] = [
+const SETTINGS: &[Setting] = &[
     ("log.level", ["info", "debug"], &[]),
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
@@ -34,6 +34,7 @@ const SETTINGS: [Setting; 89] = [
     ("shutdown.hand_over", ["true", "false"], &[]),
     ("routes.todos.subject", ["a", "b"], &[]),
     ("routes.todos.queue_group", ["a", "b"], &[]),
+    ("routes.todos.filter", ["data.a", "data.b"], &[]),
     ("routes.todos.jetstream.stream", ["A", "B"], &[]),
     ("routes.todos.jetstream.consumer", ["a", "b"], STREAM),
     ("routes.todos.jetstream.create", ["false", "true"], STREAM),
@@ -44,8 +45,27 @@ const SETTINGS: [Setting; 89] = [
     ("routes.todos.jetstream.api_prefix", ["$JS.a.API", "$JS.b.API"], STREAM),
     ("routes.todos.webhook.url", ["https://a/", "https://b/"], &[]),
     ("routes.todos.webhook.url_file", ["DIR/a.url", "DIR/b.url"], &[]),
+    ("routes.todos.webhook.method", ["POST", "PUT"], &[]),
+    ("routes.todos.webhook.forward", ["ce-*", "x-*,ce-*"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
     ("routes.todos.webhook.headers_file.x-token", ["DIR/a", "DIR/b"], &[]),
+    ("routes.todos.webhook.header_templates.x-token", ["{{ id }}", "{{ subject }}"], &[]),
+    ("routes.todos.webhook.format", ["raw", "envelope"], &[]),
+    ("routes.todos.webhook.template", ["{{ id }}", "{{ subject }}"], TEMPLATE),
+    ("routes.todos.webhook.template_file", ["DIR/a", "DIR/b"], TEMPLATE),
+    (
+        "routes.todos.webhook.content_type",
+        ["text/plain", "text/html"],
+        &[("routes.todos.webhook.format", "template"), ("routes.todos.webhook.template", "{{ id }}")],
+    ),
+    ("routes.todos.webhook.cloudevents.mode", ["binary", "structured"], EVENTS),
+    ("routes.todos.webhook.cloudevents.id", ["{{ id }}", "{{ id }}-1"], EVENTS),
+    ("routes.todos.webhook.cloudevents.source", ["/a", "/b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.type", ["a", "b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.subject", ["a", "b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.time", ["{{ time }}", "{{ data.at }}"], EVENTS),
+    ("routes.todos.webhook.cloudevents.datacontenttype", ["text/a", "text/b"], EVENTS),
+    ("routes.todos.webhook.cloudevents.dataschema", ["urn:a", "urn:b"], EVENTS),
     (
         "routes.todos.webhook.auth.basic.user",
         ["a", "b"],
@@ -77,6 +97,8 @@ const SETTINGS: [Setting; 89] = [
         ["true", "false"],
         &[CLIENT[0], CLIENT[1], ("routes.todos.webhook.auth.oauth2.tls.ca_file", "DIR/a.pem")],
     ),
+    ("routes.todos.webhook.secrets.key", ["a", "b"], &[]),
+    ("routes.todos.webhook.secrets_file.key", ["DIR/a", "DIR/b"], &[]),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),
     ("routes.todos.webhook.connect_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
@@ -87,6 +109,43 @@ const SETTINGS: [Setting; 89] = [
         "routes.todos.webhook.tls.system_roots",
         ["true", "false"],
         &[("routes.todos.webhook.tls.ca_file", "DIR/a.pem")],
+    ),
+    (
+        "routes.todos.webhook.tls.cert_file",
+        ["DIR/a.pem", "DIR/same.pem"],
+        &[("routes.todos.webhook.tls.key_file", "DIR/a.key")],
+    ),
+    (
+        "routes.todos.webhook.tls.key_file",
+        ["DIR/a.key", "DIR/same.key"],
+        &[("routes.todos.webhook.tls.cert_file", "DIR/a.pem")],
+    ),
+    ("routes.todos.webhook.tls.dangerously_accept_any_certificate", ["false", "true"], &[]),
+    ("routes.todos.webhook.egress.deny_private", ["false", "true"], &[]),
+    (
+        "routes.todos.webhook.egress.allow",
+        ["10.0.0.0/8", "10.0.0.0/8,fd00::/8"],
+        &[("routes.todos.webhook.egress.deny_private", "true")],
+    ),
+    ("routes.todos.webhook.egress.https_only", ["false", "true"], &[]),
+    ("routes.todos.webhook.egress.ports", ["443", "443,8443"], &[]),
+    ("routes.todos.webhook.egress.proxy", ["none", "http://a"], &[]),
+    ("routes.todos.webhook.egress.proxy_file", ["DIR/a.url", "DIR/b.url"], &[]),
+    ("routes.todos.webhook.signing.scheme", ["github", "shopify"], SIGNED),
+    ("routes.todos.webhook.signing.header", ["x-a", "x-b"], CUSTOM),
+    ("routes.todos.webhook.signing.timestamp_header", ["x-c", "x-d"], CUSTOM),
+    ("routes.todos.webhook.signing.signed", ["{body}", "{id}.{body}"], CUSTOM),
+    ("routes.todos.webhook.signing.lead", ["a", "{timestamp}"], CUSTOM),
+    ("routes.todos.webhook.signing.prefix", ["a", "b"], CUSTOM),
+    ("routes.todos.webhook.signing.separator", ["a", "b"], CUSTOM),
+    ("routes.todos.webhook.signing.algorithm", ["sha256", "sha512"], CUSTOM),
+    ("routes.todos.webhook.signing.encoding", ["hex", "base64"], CUSTOM),
+    ("routes.todos.webhook.signing.keys.k.secret", ["a", "b"], GITHUB),
+    ("routes.todos.webhook.signing.keys.k.secret_file", ["DIR/a", "DIR/b"], GITHUB),
+    (
+        "routes.todos.webhook.signing.keys.k.until",
+        ["2900-01-01T00:00:00Z", "2900-01-01T00:00:01Z"],
+        &[("routes.todos.webhook.signing.keys.k.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")],
     ),
     ("routes.todos.queue.messages", ["1", "2"], &[]),
     ("routes.todos.queue.bytes", ["64KiB", "65KiB"], &[]),
@@ -110,9 +169,16 @@ const SETTINGS: [Setting; 89] = [
     ("routes.todos.breaker.ramp", ["1s", "2s"], &[]),
     ("routes.todos.dead_letter.subject", ["dead.a", "dead.b"], &[]),
     ("routes.todos.dead_letter.stream", ["A", "B"], &[]),
+    ("routes.todos.answer.reply", ["false", "true"], &[]),
+    ("routes.todos.answer.publish", ["answers.a", "answers.b"], &[]),
+    ("routes.todos.answer.verdict", ["false", "true"], &[]),
+    ("routes.todos.answer.limit", ["64KiB", "65KiB"], &[]),
     ("routes.todos.dead_letter.create", ["false", "true"], &[("routes.todos.dead_letter.stream", "A")]),
 ];
 
+const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")];
+
+const EVENTS: &[(&str, &str)] = &[("routes.todos.webhook.format", "cloudevents")];
 const USER: &[(&str, &str)] = &[("routes.todos.webhook.auth.basic.user", "x")];
 
 const AWS: [(&str, &str); 4] = [
@@ -129,14 +195,26 @@ const CLIENT: [(&str, &str); 2] = [
 
 const STREAM: &[(&str, &str)] = &[("routes.todos.jetstream.stream", "A")];
 
+const GITHUB: &[(&str, &str)] = &[("routes.todos.webhook.signing.scheme", "github")];
+
+const SIGNED: &[(&str, &str)] = &[("routes.todos.webhook.signing.keys.k.secret", "a")];
+
+const CUSTOM: &[(&str, &str)] = &[
+    ("routes.todos.webhook.signing.scheme", "custom"),
+    ("routes.todos.webhook.signing.header", "x-a"),
+    ("routes.todos.webhook.signing.keys.k.secret", "a"),
+];
+
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
-const MASKED: [&str; 19] = [
+const MASKED: &[&str] = &[
     "nats.password",
     "nats.password_file",
     "nats.token",
     "nats.token_file",
     "routes.todos.webhook.headers.x-token",
     "routes.todos.webhook.headers_file.x-token",
+    "routes.todos.webhook.header_templates.x-token",
+    "routes.todos.webhook.signing.keys.k.secret",
     "routes.todos.webhook.auth.basic.password",
     "routes.todos.webhook.auth.basic.password_file",
     "routes.todos.webhook.auth.bearer.token",
@@ -150,6 +228,8 @@ const MASKED: [&str; 19] = [
     "routes.todos.webhook.auth.oauth2.client_secret",
     "routes.todos.webhook.auth.oauth2.client_secret_file",
     "routes.todos.webhook.auth.oauth2.parameters.x",
+    "routes.todos.webhook.secrets.key",
+    "routes.todos.webhook.secrets_file.key",
 ];
 
 #[test]
@@ -159,9 +239,9 @@ fn a_difference_in_any_setting_makes_two_configurations_unequal_and_is_printed()
         assert!(SETTINGS.iter().any(tried), "{key} is not tried");
     }
     let folder = files();
-    for (key, [value, other], needed) in SETTINGS {
+    for &(key, [value, other], needed) in SETTINGS {
         let [before, same, after] =
-            [value, value, other].map(|value| load_with(&folder, &[&[(key, value)], needed].concat()));
+            [value, value, other].map(|value| load_with(&folder, &[needed, &[(key, value)]].concat()));
         assert!(before == same, "{key} = {value} is not equal to itself");
         assert!(before != after, "{key} = {value} is equal to {key} = {other}");
         let told = before.to_toml() != after.to_toml();
@@ -177,11 +257,16 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         ("nats.token_file", "a", "b"),
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
+        ("routes.todos.webhook.secrets_file.key", "a", "b"),
+        ("routes.todos.webhook.template_file", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
+        ("routes.todos.webhook.egress.proxy_file", "a.url", "b.url"),
         ("routes.todos.webhook.auth.bearer.token_file", "a", "b"),
     ] {
         let folder = files();
         let path = format!("DIR/{file}");
+        let needed = if key.ends_with("template_file") { TEMPLATE } else { &[] };
+        let load_with = |folder, settings: &[_]| load_with(folder, &[settings, needed].concat());
         let before = load_with(&folder, &[(key, &path)]);
         let contents = std::fs::read(folder.folder.path().join(other)).unwrap();
         folder.beside(file, contents);

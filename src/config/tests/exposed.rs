@@ -16,6 +16,11 @@ fn a_secret_on_the_command_line_is_said() {
         (url, "https://example.com/s3cret", instead_of_url),
         (url, "https://example.com?s3cret", instead_of_url),
         (
+            "routes.todos.webhook.egress.proxy",
+            "http://u:s3cret@proxy.example",
+            "BROADCASTER__ROUTES__TODOS__WEBHOOK__EGRESS__PROXY, or routes.todos.webhook.egress.proxy_file",
+        ),
+        (
             "routes.todos.webhook.headers.x-a",
             "s3cret",
             "BROADCASTER__ROUTES__TODOS__WEBHOOK__HEADERS__X-A, or routes.todos.webhook.headers_file.x-a",
@@ -35,6 +40,7 @@ fn what_is_no_secret_may_stand_there() {
         ("nats.url", "nats://a,tls://b"),
         ("routes.todos.webhook.url", "https://example.com/"),
         ("routes.todos.webhook.timeout", "5s"),
+        ("routes.todos.webhook.egress.proxy", "http://proxy.example:3128"),
         ("routes.todos.subject", "todos.tokens"),
     ] {
         assert_eq!(given(ROUTE).flag(key, value, "--set").warnings(), Vec::<String>::new(), "{key}");

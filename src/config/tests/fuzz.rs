@@ -78,8 +78,9 @@ fn is_about(found: &str, key: &str) -> bool {
 }
 
 fn keys() -> Vec<String> {
-    let with_a_header =
-        |key: String| if key.contains(".headers") { vec![format!("{key}.x-a"), key] } else { vec![key] };
+    let with_a_header = |key: String| {
+        if key.contains(".webhook.header") { vec![format!("{key}.x-a"), key] } else { vec![key] }
+    };
     every_key().into_iter().flat_map(with_a_header).collect()
 }
 

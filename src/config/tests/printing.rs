@@ -34,14 +34,22 @@ queue_group = "broadcaster-workers"
 
 [routes.todos.webhook]
 url = "https://example.com/…"
+method = "POST"
+forward = ["ce-*", "traceparent", "tracestate"]
+format = "raw"
 timeout = "30s"
 connect_timeout = "5s"
 idle_timeout = "50s"
 max_connection_age = "5m"
 concurrency = 64
 
+[routes.todos.webhook.egress]
+deny_private = false
+https_only = false
+
 [routes.todos.webhook.tls]
 system_roots = true
+dangerously_accept_any_certificate = false
 
 [routes.todos.queue]
 messages = 65536
@@ -88,7 +96,23 @@ fn what_is_printed_loads_again_as_the_same() {
         webhook = { url = "http://[::1]:80/x?y", headers = { X-A = "1", "x.b" = "2" } }
         [routes.a]
         subject = "b"
-        webhook = { url = "https://example.com:8443" }
+        [routes.a.webhook]
+        url = "https://example.com:8443"
+        tls.dangerously_accept_any_certificate = true
+        [routes.a.webhook.egress]
+        deny_private = true
+        allow = ["10.1.0.0/16", "fd00::1"]
+        https_only = true
+        ports = [443, 8443]
+        proxy = "http://u:p@proxy"
+        [routes.a.webhook.signing]
+        scheme = "custom"
+        header = "X-Sign"
+        signed = "{timestamp}:{id}:{body}"
+        lead = "t={timestamp};"
+        separator = ";"
+        keys.old = { secret = "s3cret", until = "2900-01-31T12:00:00Z" }
+        keys.new.secret = "s3cret"
         "#,
     )
     .load();
@@ -96,9 +120,13 @@ fn what_is_printed_loads_again_as_the_same() {
     let secrets = printed.replace("********", "s3cret").replace("/…", "/s3cret");
     let again = given(&secrets).load().to_toml();
     assert_eq!(again, printed.replace("http://[::1]:80/", "http://[::1]/"));
-    for line in
-        ["[routes.a.webhook]", "bytes = \"65537\"", "grace = \"1m 30s 5ms\"", "\"x.b\" = \"********\""]
-    {
+    for line in [
+        "[routes.a.webhook]",
+        "proxy = \"http://********:********@proxy:80\"",
+        "bytes = \"65537\"",
+        "grace = \"1m 30s 5ms\"",
+        "\"x.b\" = \"********\"",
+    ] {
         assert!(printed.contains(line), "{line} is missing in\n{printed}");
     }
 }

@@ -35,6 +35,51 @@ fn all_mistakes_are_reported_at_once() {
 }
 
 #[test]
+fn a_filter_that_is_none_is_refused_with_its_place() {
+    let text =
+        format!("{ROUTE}[routes.b]\nsubject = \"b\"\nfilter = \"data.n = 1\"\nwebhook.url = \"http://b\"\n");
+    let errors = given(&text).errors();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let start =
+        "routes.b.filter: expected an expression such as subject == \"todos.created\": unexpected input";
+    assert!(
+        errors[0].starts_with(start) && errors[0].contains(", at column 8 (in DIR/config.toml:"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn answers_go_nowhere_where_they_would_come_back_or_be_commands() {
+    let answering = |answer: &str| {
+        let other = "[routes.b]\nsubject = \"b.>\"\nwebhook.url = \"http://b\"\n";
+        given(&format!("{ROUTE}[routes.todos.answer]\n{answer}\n{other}")).errors()
+    };
+    for (publish, said) in [
+        (
+            "todos.events",
+            "expected a subject that no route receives: \"todos.events\" would come back by routes.todos.subject",
+        ),
+        ("b.answers", "would come back by routes.b.subject = \"b.>\""),
+        ("$JS.API.STREAM.DELETE.A", "those with a $ are NATS's"),
+        ("$SYS.REQ.X", "those with a $ are NATS's"),
+        ("$KV.bucket.key", "those with a $ are NATS's"),
+        ("_INBOX.a.b", "kept for answers to clients"),
+        ("broadcaster.handover.broadcaster-workers", "kept for messages that replicas hand over"),
+        ("answers.*", "no wildcard"),
+    ] {
+        let errors = answering(&format!("publish = \"{publish}\""));
+        assert_eq!(errors.len(), 1, "{publish}: {errors:?}");
+        assert!(errors[0].starts_with("routes.todos.answer.publish: expected"), "{errors:?}");
+        assert!(errors[0].contains(said), "{errors:?}");
+    }
+    let errors = answering("reply = true\n[routes.todos.jetstream]\nstream = \"A\"");
+    assert!(
+        errors.len() == 1 && errors[0].starts_with("routes.todos.answer.reply: expected false"),
+        "{errors:?}"
+    );
+}
+
+#[test]
 fn the_mistakes_are_counted() {
     let text = crate::config::load(no_file().sources).unwrap_err().to_string();
     assert!(text.starts_with("1 mistake in the configuration:\n  no route is configured"), "{text}");
@@ -264,6 +309,25 @@ fn headers_that_broadcaster_sets_are_refused() {
             )
         );
     }
+}
+
+#[test]
+fn the_template_of_a_header_is_checked_as_a_header_is() {
+    for (header, expected) in [
+        ("header_templates.host = \"{{ id }}\"", "broadcaster sets this one itself"),
+        ("header_templates.ce-id = \"{{ id }}\"", "kept for signatures, traces and CloudEvents"),
+        ("header_templates.x-a = \"{{ ids }}\"", "there is no variable ids"),
+        ("header_templates.x-a = \"{{ id }}\\n\"", "expected a single line"),
+        (
+            "headers.x-a = \"1\"\nheader_templates.X-A = \"{{ id }}\"",
+            "expected only one of header_templates and headers",
+        ),
+    ] {
+        let error = given(&format!("{ROUTE}{header}\n")).error();
+        assert!(error.contains(expected), "{header}: {error}");
+    }
+    let config = given(&format!("{ROUTE}header_templates.x-a = \"s3cret {{{{ id }}}}\"\n")).load();
+    assert!(!format!("{config:?}").contains("s3cret"), "a template may hold a secret");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::config::{NatsAuth, NatsUrl, load};
 const SECRET: &str = "s3cret";
 
 /// Every key that holds a secret, or that a secret is likely to be put into by mistake.
-const KEYS: [&str; 28] = [
+const KEYS: &[&str] = &[
     "nats.url",
     "nats.password",
     "nats.password_file",
@@ -24,7 +24,14 @@ const KEYS: [&str; 28] = [
     "routes.todos.webhook.urll",
     "routes.todos.webhook.headers",
     "routes.todos.webhook.headers.authorization",
+    "routes.todos.webhook.secrets",
+    "routes.todos.webhook.secrets.routing_key",
     "routes.todos.webhook.tls.ca_file",
+    "routes.todos.webhook.egress.proxy",
+    "routes.todos.webhook.egress.proxy_file",
+    "routes.todos.webhook.signing.keys.k.secret",
+    "routes.todos.webhook.signing.keys.k.secret_file",
+    "routes.todos.webhook.signing.keys.k",
     "routes.todos.webhook",
     "routes.todos.webhook.auth",
     "routes.todos.webhook.auth.basic.password",
@@ -132,7 +139,8 @@ fn no_syntax_error_shows_a_secret() {
 fn a_good_configuration_does_not_show_its_secrets() {
     let config = given(
         "[nats]\nurl = \"nats://s3cret:s3cret@a:1,tls://s3cret:s3cret@b\"\n[routes.a.webhook]\n\
-         url = \"https://example.com:444/s3cret?s3cret\"\nheaders.x-token = \"s3cret\"\n",
+         url = \"https://example.com:444/s3cret?s3cret\"\nheaders.x-token = \"s3cret\"\nsecrets.key = \"s3cret\"\n\
+         egress.proxy = \"http://s3cret:s3cret@proxy\"\n",
     )
     .load();
     let with_password = given(&format!("{ROUTE}[nats]\nuser = \"u\"\npassword = \"s3cret\"\n")).load();

@@ -63,6 +63,19 @@ fn the_minimal_file_is_enough() {
 }
 
 #[test]
+fn every_example_loads_with_an_address_from_the_environment() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let config = given(&fs::read_to_string(&path).unwrap())
+            .var("BROADCASTER__ROUTES__TODOS__WEBHOOK__URL", "https://example.com/secret")
+            .var("BROADCASTER__ROUTES__TODOS__WEBHOOK__SECRETS__ROUTING_KEY", "key")
+            .load();
+        assert_eq!(config.routes.len(), 1, "{}", path.display());
+    }
+}
+
+#[test]
 fn the_demo_runs_with_the_addresses_from_the_environment() {
     let config = given(&text("demo.toml"))
         .var("BROADCASTER__ROUTES__TODOS__WEBHOOK__URL", "http://127.0.0.1:8080/")

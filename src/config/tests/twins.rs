@@ -8,11 +8,14 @@ use crate::config::NatsAuth;
 const SECRET: &str = "s3cret";
 
 /// Every key that names a file with one secret, and the settings that it cannot be without.
-const ONE_SECRET: [(&str, &[(&str, &str)]); 4] = [
+const ONE_SECRET: &[(&str, &[(&str, &str)])] = &[
     ("nats.token_file", &[]),
     ("nats.password_file", &[("nats.user", "u")]),
     ("routes.todos.webhook.url_file", &[]),
+    ("routes.todos.webhook.egress.proxy_file", &[]),
     ("routes.todos.webhook.headers_file.x-token", &[]),
+    ("routes.todos.webhook.signing.keys.k.secret_file", &[("routes.todos.webhook.signing.scheme", "github")]),
+    ("routes.todos.webhook.secrets_file.key", &[]),
 ];
 
 fn with_file(key: &str, needed: &[(&str, &str)], contents: impl AsRef<[u8]>) -> Given {
@@ -26,7 +29,11 @@ fn with_file(key: &str, needed: &[(&str, &str)], contents: impl AsRef<[u8]>) -> 
 #[test]
 fn a_file_with_one_secret_has_one_line() {
     for (key, needed) in ONE_SECRET {
-        let secret = if key.ends_with("url_file") { "https://good.example/s3cret" } else { "s3cret" };
+        let secret = match key.rsplit('.').next() {
+            Some("url_file") => "https://good.example/s3cret",
+            Some("proxy_file") => "http://u:s3cret@good.example",
+            _ => "s3cret",
+        };
         for end in ["", "\n", "\r\n", "\n\n"] {
             with_file(key, needed, format!("{secret}{end}")).load();
             with_file(key, needed, format!("\u{feff}{secret}{end}")).load();
@@ -97,7 +104,11 @@ fn what_stands_for_a_secret_is_no_secret() {
         assert!(error.starts_with(&format!("{key}: expected the secret itself")), "{error}");
     }
     for (key, needed) in ONE_SECRET {
-        let mask = if key.ends_with("url_file") { "https://example.com/…\n" } else { "********\n" };
+        let mask = match key.rsplit('.').next() {
+            Some("url_file") => "https://example.com/…\n",
+            Some("proxy_file") => "http://********:********@proxy.example\n",
+            _ => "********\n",
+        };
         let error = with_file(key, needed, mask).error();
         assert!(error.starts_with(&format!("{key}: expected the ")), "{error}");
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ROUTE, URL, given};
-use crate::config::{PublishSubject, QueueGroup, RouteName, Statuses, Subject, Threads, WebhookUrl};
+use crate::config::{Body, PublishSubject, QueueGroup, RouteName, Statuses, Subject, Threads, WebhookUrl};
 
 #[test]
 fn subjects_are_tokens_with_whole_wildcards() {
@@ -59,6 +59,38 @@ fn webhook_urls_are_taken_apart() {
     let url: WebhookUrl = "http://[::1]:8080".parse().unwrap();
     assert!(url.server_name().is_none());
     assert_eq!((url.authority(), url.port(), url.path_and_query()), ("[::1]:8080", 8080, "/"));
+}
+
+#[test]
+fn placeholders_stand_in_path_and_query_only() {
+    let url: WebhookUrl =
+        "https://a.example/t/{{ tokens[1] }}/x y?f[a]={{ headers['X-A/?#'] }}&b={{id}}".parse().unwrap();
+    let template = url.template().unwrap();
+    let text = "/t/{{ tokens[1] }}/x%20y?f%5Ba%5D={{ headers['X-A/?#'] }}&b={{id}}";
+    assert_eq!((template.source.as_str(), template.ends_with_slash), (text, false));
+    assert_eq!(url.to_string(), "https://a.example/…");
+    assert!("https://a.example/{{ id }}/".parse::<WebhookUrl>().unwrap().template().unwrap().ends_with_slash);
+    assert!("https://a.example/{%x%}".parse::<WebhookUrl>().unwrap().template().is_none());
+    for (bad, why) in [
+        ("https://{{ tokens[1] }}/x", "never a message's to say"),
+        ("https://{{ tokens[1] }}.example/x", "never a message's to say"),
+        ("https://a{{ '/' }}.example/x", "never a message's to say"),
+        ("https://a.example:{{ tokens[1] }}/", "never a message's to say"),
+        ("https://a.example{{ id }}", "never a message's to say"),
+        ("{{ id }}://a.example/", "never a message's to say"),
+        ("{{ id }}", "never a message's to say"),
+        ("https://a:{{ id }}@b.example/", "never a message's to say"),
+        ("https://a.example/{{ id", "one has no end"),
+        ("https://a.example/{{ ids }}", "there is no variable ids"),
+        ("https://a.example/{{ id | uper }}", "there is no filter uper"),
+        ("https://a.example/{{ id }}/../b", "expected no //"),
+        ("https://a.example/a//{{ id }}", "expected no //"),
+        ("https://a.example/{% if id %}{{ id }}{% endif %}", "expected no //"),
+        ("https://a.example/{{ id }}#x", "expected no # in the URL"),
+    ] {
+        let error = bad.parse::<WebhookUrl>().unwrap_err().to_string();
+        assert!(error.contains(why), "{bad}: {error}");
+    }
 }
 
 #[test]
@@ -171,4 +203,55 @@ fn a_grace_of_zero_is_allowed() {
 fn burst_is_as_per_second_by_default() {
     let config = given(&format!("{ROUTE}[routes.todos.rate_limit]\nper_second = 7\n")).load();
     assert_eq!(config.routes[0].rate_limit.as_ref().unwrap().burst.get(), 7);
+}
+
+#[test]
+fn a_template_is_checked_when_it_is_loaded() {
+    let webhook = |more: &str| given(&format!("{ROUTE}{more}"));
+    let key = "routes.todos.webhook";
+    for (more, expected) in [
+        ("format = \"json\"", "format: expected \"raw\" or \"envelope\" or \"template\""),
+        ("format = \"template\"", "template is missing"),
+        ("template = \"{{ id }}\"", "template: expected format = \"template\" with it"),
+        ("content_type = \"text/plain\"", "content_type: expected format = \"template\" with it"),
+        (
+            "format = \"template\"\ntemplate = \"\"\"\n{\n{{ titel }}}\"\"\"",
+            "template: there is no variable titel: expected",
+        ),
+        (
+            "format = \"template\"\ntemplate = \"{{ id | uper }}\"",
+            "template: there is no filter uper, in line 1",
+        ),
+        (
+            "format = \"template\"\ntemplate = \"{{ secrets.kye }}\"\nsecrets.key = \"x\"",
+            "template: there is no secret kye, in line 1",
+        ),
+        ("secrets.A-B = \"x\"", "secrets: expected names such as routing_key"),
+        (
+            "secrets.key = \"x\"\nsecrets_file.key = \"/x\"",
+            "secrets_file.key: expected only one of secrets_file and secrets: routes.todos.webhook.secrets.key is set too",
+        ),
+        ("format = \"template\"\ntemplate = \"{{ id\"", "template: unexpected end of input"),
+        (
+            "format = \"template\"\ntemplate = \"x\"\ncontent_type = \"html\"",
+            "content_type: expected a content type",
+        ),
+        (
+            "format = \"template\"\ntemplate = \"x\"\ncontent_type = \"text/html\"\nheaders.content-type = \"text/plain\"",
+            "content_type: expected only one of content_type and headers.content-type",
+        ),
+    ] {
+        let error = webhook(more).error();
+        assert!(error.starts_with(&format!("{key}.{expected}")), "{more}: {error}");
+    }
+}
+
+#[test]
+fn a_template_may_stand_in_a_file() {
+    let given = given(&format!("{ROUTE}format = \"template\"\n"));
+    let path = given.beside("body.json", "{\n  \"text\": \"{{ data.title }}\"\n}\n");
+    let key = "routes.todos.webhook.template_file";
+    let config = given.flag(key, path.to_str().unwrap(), "--set").load();
+    let Body::Template(template) = &config.routes[0].webhook.body else { panic!("a template expected") };
+    assert_eq!(template.source.as_str(), "{\n  \"text\": \"{{ data.title }}\"\n}");
 }

@@ -12,7 +12,7 @@ use crate::{
     base::clock::{Clock, Time},
     config::{self, RouteName},
     dead_letter::Sender,
-    message::outcome::{Failure, Outcome},
+    message::outcome::{Failure, Outcome, Publication},
     route::{
         registry::{LaneStats, Registry},
         shared::Route,
@@ -62,6 +62,8 @@ impl Collector for Collected {
         let routes = Routes(self.0.stats().into_iter().map(figures).collect());
         let encoder = &mut encoder;
         routes.messages(encoder)?;
+        routes.unjudged(encoder)?;
+        routes.publications(encoder)?;
         routes.requests(encoder)?;
         routes.load(encoder)?;
         routes.bounds(encoder)?;
@@ -97,6 +99,30 @@ impl Routes {
             for outcome in Outcome::ALL {
                 let labels = [("route", route.name.as_str()), ("outcome", outcome.label())];
                 ConstCounter::new(tally.of(outcome)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unjudged(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Messages that the filter could not judge, and that were taken for that reason";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_filter_errors", help, None, MetricType::Counter)?;
+        for route in &self.0 {
+            let unjudged = ConstCounter::new(route.sum(|lane| lane.unjudged.get()));
+            unjudged.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    fn publications(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Answers of the webhook that were to be published, by what became of them";
+        let mut family = encoder.encode_descriptor("broadcaster_answers", help, None, MetricType::Counter)?;
+        for route in &self.0 {
+            for publication in Publication::ALL {
+                let count = route.sum(|lane| lane.publications[publication as usize].get());
+                let labels = [("route", route.name.as_str()), ("result", publication.label())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 pub(super) mod cause;
 pub(super) mod connector;
 pub mod network;
+mod proxy;
 mod shortage;
 mod socket;
 mod tls;

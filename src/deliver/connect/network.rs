@@ -3,16 +3,21 @@
 
 use std::sync::Arc;
 
-use tokio_rustls::rustls::{ClientConfig, pki_types::ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
 use url::Host;
 
-use super::{shortage::Shortage, tls::Trust};
+use super::{
+    proxy::Proxy,
+    shortage::Shortage,
+    tls::{Encryption, Trust},
+};
 use crate::{
     base::{
         clock::Time,
         network::resolver::{Name, Resolver},
+        watched_file::WatchedFiles,
     },
-    config::{Webhook, WebhookTls, WebhookUrl},
+    config::{Egress, Webhook, WebhookTls, WebhookUrl},
 };
 
 /// The network as the process sees it.
@@ -23,12 +28,17 @@ pub struct Network {
     shortage: Arc<Shortage>,
 }
 
-/// How the bytes of a request get to a webhook. Only [`Network::transport`] makes one.
+/// How the bytes of a request get to a webhook. Only [`Network`] makes one.
 #[derive(Clone, Debug)]
 pub struct Transport {
+    /// What is connected to: the webhook, or the proxy before it.
     pub(super) place: Place,
+    /// The proxy that is at that place.
+    pub(super) proxy: Option<Arc<Proxy>>,
+    /// What may not be connected to; none where anything may.
+    pub(super) guard: Option<Arc<Egress>>,
     /// For `https`: whom to trust, and what the certificate must be for.
-    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(super) tls: Option<(Encryption, ServerName<'static>)>,
     pub(super) shortage: Arc<Shortage>,
 }
 
@@ -39,7 +49,7 @@ impl Transport {
     }
 }
 
-/// Where a webhook is.
+/// Where something is.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     Address(std::net::IpAddr),
@@ -48,20 +58,39 @@ pub(super) enum Place {
 
 impl Network {
     /// How to get to `webhook`.
-    pub fn transport(&self, webhook: &Webhook) -> Transport {
-        self.transport_to(&webhook.url, &webhook.tls)
+    pub fn transport(&self, webhook: &Webhook, files: &WatchedFiles) -> Transport {
+        self.transport_to(&webhook.url, &webhook.egress, &webhook.tls, files)
     }
 
-    /// How to get to `url`, trusting whom `tls` says.
-    pub fn transport_to(&self, url: &WebhookUrl, tls: &WebhookTls) -> Transport {
-        Transport {
-            place: match url.host() {
-                Host::Ipv4(address) => Place::Address((*address).into()),
-                Host::Ipv6(address) => Place::Address((*address).into()),
-                Host::Domain(name) => Place::Named(self.resolver.name(name)),
-            },
-            tls: url.server_name().map(|name| (self.trust.client_config(tls), name.clone())),
-            shortage: Arc::clone(&self.shortage),
+    /// How to get to `url` by the rules of `egress`, trusting whom `tls` says.
+    pub fn transport_to(
+        &self,
+        url: &WebhookUrl,
+        egress: &Egress,
+        tls: &WebhookTls,
+        files: &WatchedFiles,
+    ) -> Transport {
+        let to =
+            |tls: &WebhookTls, name: &ServerName<'static>| (self.trust.encryption(tls, files), name.clone());
+        // Where a proxy connects, it is the proxy that has to know what it may connect to.
+        let (place, proxy, guard) = match egress.proxy(url) {
+            Some(proxy) => {
+                // It is somebody else than the webhook: it is always verified, and need not know who we are there.
+                let of_proxy = WebhookTls { client: None, accept_any: false, ..tls.clone() };
+                let tls = proxy.server_name().map(|name| to(&of_proxy, name));
+                (self.place(proxy.host()), Some(Arc::new(Proxy::new(proxy, tls))), None)
+            }
+            None => (self.place(url.host()), None, egress.deny_private.then(|| Arc::new(egress.clone()))),
+        };
+        let shortage = Arc::clone(&self.shortage);
+        Transport { place, proxy, guard, tls: url.server_name().map(|name| to(tls, name)), shortage }
+    }
+
+    fn place(&self, host: &Host) -> Place {
+        match host {
+            Host::Ipv4(address) => Place::Address((*address).into()),
+            Host::Ipv6(address) => Place::Address((*address).into()),
+            Host::Domain(name) => Place::Named(self.resolver.name(name)),
         }
     }
 }

@@ -1,13 +1,19 @@
-//! Whom to trust when a webhook is reached by https.
+//! Whom to trust when a webhook is reached by https, and what to show to it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer},
+};
 use tracing::{error, warn};
 
 use crate::{
-    base::network::trust::{self, trusting},
-    config::WebhookTls,
+    base::{
+        network::trust::{self, trusting, trusting_anybody},
+        watched_file::{Watched, WatchedFiles},
+    },
+    config::{Authorities, CertifiedPair, WebhookTls},
 };
 
 /// The certificate authorities that every route trusts, read when the first route needs them.
@@ -19,22 +25,132 @@ pub(super) struct Trust {
     common: OnceLock<Arc<ClientConfig>>,
 }
 
+/// How connections are encrypted that are opened from now on.
+#[derive(Clone, Debug)]
+pub(super) enum Encryption {
+    /// As ever.
+    Fixed(Arc<ClientConfig>),
+    /// As its files have it.
+    Renewed(Arc<Renewed>),
+}
+
+/// A configuration that follows its files.
+#[derive(Debug)]
+pub(super) struct Renewed {
+    /// Authorities that are trusted beside those of the file; none where anybody is.
+    roots: Option<Arc<RootCertStore>>,
+    authorities: Option<Watched<Vec<CertificateDer<'static>>>>,
+    client: Option<Watched<CertifiedPair>>,
+    made: Mutex<Made>,
+}
+
+/// What was made last, and of what: it is made again when there is something else in the files.
+#[derive(Debug)]
+struct Made {
+    of: Contents,
+    config: Arc<ClientConfig>,
+}
+
+#[derive(Clone, Debug)]
+struct Contents {
+    authorities: Option<Arc<Vec<CertificateDer<'static>>>>,
+    client: Option<Arc<CertifiedPair>>,
+}
+
 impl Trust {
-    /// The configuration of a route that may trust others beside the common authorities, or instead of them.
-    pub(super) fn client_config(&self, tls: &WebhookTls) -> Arc<ClientConfig> {
-        let common = || self.roots.get_or_init(|| Arc::new(system_roots()));
-        if tls.ca.is_empty() {
-            return Arc::clone(self.common.get_or_init(|| client_config(Arc::clone(common()), &[])));
+    /// How the connections of a route are encrypted that has these settings, and may trust others beside the common
+    /// authorities, or instead of them.
+    pub(super) fn encryption(&self, tls: &WebhookTls, files: &WatchedFiles) -> Encryption {
+        let common = || Arc::clone(self.roots.get_or_init(|| Arc::new(system_roots())));
+        if let WebhookTls { ca: None, client: None, accept_any: false, .. } = tls {
+            let made = || Arc::new(trusting(common(), &[]).with_no_client_auth());
+            return Encryption::Fixed(Arc::clone(self.common.get_or_init(made)));
         }
-        let mut roots =
-            if tls.system_roots { RootCertStore::clone(common()) } else { RootCertStore::empty() };
-        roots.add_parsable_certificates(tls.ca.iter().cloned());
-        client_config(Arc::new(roots), &tls.ca)
+        let roots = if tls.system_roots { common() } else { Arc::new(RootCertStore::empty()) };
+        let roots = (!tls.accept_any).then_some(roots);
+        let authorities = tls.ca.as_ref().map(|Authorities { file, certificates }| {
+            files.watch(file, certificates.clone(), Authorities::read)
+        });
+        let client = tls.client.as_ref().map(|client| {
+            let key_file = client.key_file.clone();
+            let read = move |cert_file: &_| CertifiedPair::read(cert_file, &key_file);
+            files.watch(&client.cert_file, client.pair.clone(), read)
+        });
+        Encryption::Renewed(Arc::new(Renewed::new(roots, authorities, client)))
     }
 }
 
-fn client_config(roots: Arc<RootCertStore>, named: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
-    Arc::new(trusting(roots, named).with_no_client_auth())
+impl Encryption {
+    /// For a connection that is opened now.
+    pub(super) fn connector(&self) -> TlsConnector {
+        self.config().into()
+    }
+
+    /// The configuration of now.
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        match self {
+            Self::Fixed(config) => Arc::clone(config),
+            Self::Renewed(renewed) => renewed.config(),
+        }
+    }
+}
+
+impl Renewed {
+    fn new(
+        roots: Option<Arc<RootCertStore>>,
+        authorities: Option<Watched<Vec<CertificateDer<'static>>>>,
+        client: Option<Watched<CertifiedPair>>,
+    ) -> Self {
+        let of = Contents::of(authorities.as_ref(), client.as_ref());
+        let config = of.config(roots.as_ref());
+        Self { roots, authorities, client, made: Mutex::new(Made { of, config }) }
+    }
+
+    fn config(&self) -> Arc<ClientConfig> {
+        let of = Contents::of(self.authorities.as_ref(), self.client.as_ref());
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if !made.of.is_same(&of) {
+            *made = Made { config: of.config(self.roots.as_ref()), of };
+        }
+        Arc::clone(&made.config)
+    }
+}
+
+impl Contents {
+    fn of(
+        authorities: Option<&Watched<Vec<CertificateDer<'static>>>>,
+        client: Option<&Watched<CertifiedPair>>,
+    ) -> Self {
+        Self { authorities: authorities.map(Watched::current), client: client.map(Watched::current) }
+    }
+
+    /// Whether both were found at the same reading of the files.
+    fn is_same(&self, other: &Self) -> bool {
+        self.authorities.as_ref().map(Arc::as_ptr) == other.authorities.as_ref().map(Arc::as_ptr)
+            && self.client.as_ref().map(Arc::as_ptr) == other.client.as_ref().map(Arc::as_ptr)
+    }
+
+    fn config(&self, roots: Option<&Arc<RootCertStore>>) -> Arc<ClientConfig> {
+        let named = self.authorities.as_deref().map(Vec::as_slice).unwrap_or_default();
+        let builder = match roots {
+            None => trusting_anybody(),
+            Some(roots) if named.is_empty() => trusting(Arc::clone(roots), &[]),
+            Some(roots) => {
+                let mut roots = RootCertStore::clone(roots);
+                roots.add_parsable_certificates(named.iter().cloned());
+                trusting(Arc::new(roots), named)
+            }
+        };
+        let Some(CertifiedPair { chain, key }) = self.client.as_deref() else {
+            return Arc::new(builder.with_no_client_auth());
+        };
+        let shown = builder.clone().with_client_auth_cert(chain.clone(), key.clone_key());
+        Arc::new(shown.unwrap_or_else(|error| {
+            // Whoever has read them has found that they belong together.
+            error!(%error, "webhook.tls.cert_file can't be shown: connections are made without it");
+            builder.with_no_client_auth()
+        }))
+    }
 }
 
 fn system_roots() -> RootCertStore {

@@ -7,12 +7,8 @@ use tokio::{
     io::AsyncReadExt as _,
     time::{Instant, timeout},
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        self, AlertDescription, ClientConfig, ProtocolVersion,
-        pki_types::{CertificateDer, ServerName},
-    },
+use tokio_rustls::rustls::{
+    self, AlertDescription, ClientConfig, ProtocolVersion, pki_types::CertificateDer,
 };
 
 use super::{cause, connector::Connector, network::Transport, socket};
@@ -33,7 +29,7 @@ const HTTP_2: &[u8] = b"h2";
 /// How far one gets, and what was found until there.
 #[derive(Debug, Default)]
 pub struct Way {
-    /// Where the host is, in the order in which its addresses are tried; empty where that could not be found out.
+    /// Where the host is, or the proxy before it, in the order in which its addresses are tried; empty where that could not be found out.
     pub addresses: Vec<SocketAddr>,
     /// The address that was connected first, and how long that took.
     pub peer: Option<(SocketAddr, Duration)>,
@@ -73,14 +69,11 @@ impl Way {
     /// Goes the way to `webhook`, which `transport` leads to: within `limit` up to an open connection, and within as long
     /// once more for the handshakes that show the protocols. Needs a runtime that takes local tasks.
     pub async fn explore(webhook: &Webhook, transport: Transport, limit: Duration, clock: Clock) -> Self {
-        let tls = transport.tls.clone();
         let connector = Connector::new(&webhook.url, transport, limit, clock);
         let mut way = Self::default();
         way.fault = way.follow(&connector, limit).await.err();
-        if let (None, Some((config, name)), Some((peer, _)), Some(session)) =
-            (&way.fault, tls, way.peer, &mut way.session)
-        {
-            let choices = timeout(limit, protocols(&config, &name, peer)).await;
+        if let (None, Some((peer, _)), Some(session)) = (&way.fault, way.peer, &mut way.session) {
+            let choices = timeout(limit, protocols(&connector, peer, Instant::now() + limit)).await;
             session.protocols = choices.unwrap_or(Protocols::Unclear);
         }
         way
@@ -93,7 +86,8 @@ impl Way {
         let (peer, tcp) = connector.first_to_answer(&self.addresses, deadline).await?;
         let took = began.elapsed();
         self.peer = Some((peer, took));
-        let stream = connector.secure(tcp, deadline).await?;
+        let stream = connector.tunnel(tcp, deadline).await?;
+        let stream = connector.secure(stream, deadline).await?;
         self.session = Session::of(&stream);
         reconsidered(stream, took + SECOND_THOUGHTS).await
     }
@@ -113,8 +107,7 @@ async fn reconsidered(mut stream: Stream, patience: Duration) -> Result<(), Faul
 
 impl Session {
     fn of(stream: &Stream) -> Option<Self> {
-        let Stream::Tls(stream) = stream else { return None };
-        let (_, session) = stream.get_ref();
+        let session = stream.session()?;
         let certificate = session.peer_certificates().and_then(<[_]>::first);
         Some(Self {
             version: match session.protocol_version() {
@@ -127,11 +120,11 @@ impl Session {
     }
 }
 
-async fn protocols(config: &ClientConfig, name: &ServerName<'static>, peer: SocketAddr) -> Protocols {
-    match choice(config, name, peer, &[HTTP_2, HTTP_1]).await {
+async fn protocols(connector: &Connector, peer: SocketAddr, deadline: Instant) -> Protocols {
+    match choice(connector, peer, deadline, &[HTTP_2, HTTP_1]).await {
         Choice::Nothing => Protocols::Unsaid,
         Choice::One(chosen) if chosen == HTTP_1 => Protocols::Http1,
-        Choice::One(chosen) if chosen == HTTP_2 => match choice(config, name, peer, &[HTTP_1]).await {
+        Choice::One(chosen) if chosen == HTTP_2 => match choice(connector, peer, deadline, &[HTTP_1]).await {
             // A server that ignores what it does not know goes on without an agreement.
             Choice::Nothing => Protocols::Unclear,
             Choice::One(_) => Protocols::Both,
@@ -150,22 +143,17 @@ enum Choice {
     Failed,
 }
 
-/// What the server at `peer` chooses of `offered`, in a handshake of its own.
-async fn choice(
-    config: &ClientConfig,
-    name: &ServerName<'static>,
-    peer: SocketAddr,
-    offered: &[&[u8]],
-) -> Choice {
-    let mut config = config.clone();
+/// What the server at `peer`, or behind the proxy there, chooses of `offered`, in a handshake of its own.
+async fn choice(connector: &Connector, peer: SocketAddr, deadline: Instant, offered: &[&[u8]]) -> Choice {
+    let Some((encryption, name)) = connector.tls() else { return Choice::Nothing };
+    let mut config = ClientConfig::clone(&encryption.config());
     config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
-    let handshake = async {
-        let tcp = socket::connect(peer).await?;
-        TlsConnector::from(Arc::new(config)).connect(name.clone(), tcp).await
-    };
-    match handshake.await {
+    let Ok(tcp) = socket::connect(peer).await else { return Choice::Failed };
+    let Ok(tunnel) = connector.tunnel(tcp, deadline).await else { return Choice::Failed };
+    match tunnel.encrypt(&Arc::new(config).into(), name.clone()).await {
         Ok(stream) => {
-            stream.get_ref().1.alpn_protocol().map_or(Choice::Nothing, |chosen| Choice::One(chosen.to_vec()))
+            let chosen = stream.session().and_then(|session| session.alpn_protocol());
+            chosen.map_or(Choice::Nothing, |chosen| Choice::One(chosen.to_vec()))
         }
         Err(error) if is_refusal(&error) => Choice::Refused,
         Err(_) => Choice::Failed,

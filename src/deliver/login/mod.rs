@@ -24,7 +24,7 @@ use crate::{
         clock::{Clock, Time},
         watched_file::{Watched, WatchedFiles},
     },
-    config::{Oauth2, Route, SecretFile, SecretText, WebhookAuth},
+    config::{Egress, Oauth2, Route, SecretFile, SecretText, WebhookAuth},
     message::outcome::Failure,
 };
 
@@ -91,7 +91,7 @@ impl Login {
                 }
             }
             WebhookAuth::Oauth2(settings) => Kind::Fetched(Keeper::start(
-                token_server(settings, files, network, clock),
+                token_server(settings, &webhook.egress, files, network, clock),
                 name.clone(),
                 clock,
             )),
@@ -178,8 +178,15 @@ fn in_file(
     Kind::InFile(files.watch(&file.path, first.into(), move |path| read(path).map(Credential::from)))
 }
 
-/// Where the tokens of `settings` come from. Its connections are made as those to webhooks are.
-pub fn token_server(settings: &Oauth2, files: &WatchedFiles, network: &Network, clock: Clock) -> TokenServer {
-    let transport = network.transport_to(&settings.token_url, &settings.tls);
+/// Where the tokens of `settings` come from. Its connections are made as those to webhooks are, by the same rules of
+/// `egress`.
+pub fn token_server(
+    settings: &Oauth2,
+    egress: &Egress,
+    files: &WatchedFiles,
+    network: &Network,
+    clock: Clock,
+) -> TokenServer {
+    let transport = network.transport_to(&settings.token_url, egress, &settings.tls, files);
     TokenServer::new(settings.clone(), files, transport, clock)
 }

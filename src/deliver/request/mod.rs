@@ -2,27 +2,40 @@
 //! of one attempt. Those are prepared once for each attempt, so that a second try over a new connection sends the very
 //! same.
 
+mod address;
+pub mod forward;
+mod made_headers;
+
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{HeaderName, HeaderValue};
 use uuid::{Uuid, fmt::Hyphenated};
 
+use self::{
+    address::Address,
+    forward::{EventHeaders, Forward},
+    made_headers::MadeHeaders,
+};
+use super::{
+    body::{Format, Made},
+    endpoint::Endpoint,
+    fault::Fault,
+    login::{Credential, Login},
+    notices::Notices,
+    sign::Signer,
+};
 use crate::{
     base::clock::Time,
     config::Webhook,
-    deliver::{
-        fault::Fault,
-        login::{Credential, Login},
-    },
-    message::{Id, batch::Batch, header_names::http as names, header_safe},
+    message::{Headers, Id, batch::Batch, header_names::http as names, header_safe},
 };
 
 /// What all requests of a route have in common.
 #[derive(Debug)]
 pub struct Template {
-    /// The method: always `POST`.
+    /// The method.
     pub method: &'static str,
-    /// Path and query of the webhook's URL, as the request line has them.
+    /// Path and query of the webhook's URL, as the request line has them, where no message has others.
     pub target: Box<str>,
     /// Host and port, as the field `Host` has them.
     pub authority: Box<str>,
@@ -30,6 +43,16 @@ pub struct Template {
     pub fields: Vec<(Box<str>, HeaderValue)>,
     /// Whether the operator sets the content type, which then wins over that of the publisher.
     sets_content_type: bool,
+    /// How path and query are made for each message.
+    address: Option<Address>,
+    /// The operator's fields that are not always the same.
+    made_headers: Option<MadeHeaders>,
+    /// Which of the publisher's headers go with them.
+    forward: Forward,
+    notices: Notices,
+    /// How bodies are made, where they are not payloads.
+    format: Option<Format>,
+    signer: Option<Arc<Signer>>,
     /// What the webhook is logged in to with, where that may change.
     login: Option<Login>,
 }
@@ -54,68 +77,93 @@ pub struct Request<'b> {
 }
 
 /// Name and value of a field. The value is safe to send: without line breaks or other control characters.
-type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
+pub type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
 
 /// An id as text, without an allocation: one that was made is written into an array.
 #[derive(Debug)]
 enum IdText<'b> {
     Given(&'b str),
     Made([u8; Hyphenated::LENGTH]),
+    Escaped(String),
 }
 
 const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
 
 impl Template {
-    /// The requests to `webhook`, which log in by `login`.
-    pub fn new(webhook: &Webhook, login: Option<&Login>) -> Self {
+    /// The requests to `webhook`, which is the `endpoint`.
+    pub fn new(webhook: &Webhook, endpoint: &Endpoint) -> Self {
+        let is_set = |name: &str| webhook.sets_headers().any(|set| set.eq_ignore_ascii_case(name));
+        let is_in_file = |name| webhook.header_files.iter().any(|(other, _)| other == name);
         let mut fields = Vec::with_capacity(webhook.headers.len() + 1);
         // The operator's headers win over ours; those that must not be touched are refused by the configuration.
-        if !webhook.headers.contains_key(names::USER_AGENT) {
+        if !is_set(names::USER_AGENT) {
             fields.push((names::USER_AGENT.into(), HeaderValue::from_static(USER_AGENT)));
         }
-        fields.extend(webhook.headers.iter().map(|(name, value)| (in_usual_case(name), value.clone())));
-        let fixed = login.and_then(Login::fixed);
-        fields.extend(fixed.map(|header| (names::AUTHORIZATION.into(), header.clone())));
+        let fixed = webhook.headers.iter().filter(|(name, _)| !is_in_file(*name));
+        fields.extend(fixed.map(|(name, value)| (in_usual_case(name), value.clone())));
+        let login = endpoint.login.as_ref();
+        let header = login.and_then(Login::fixed);
+        fields.extend(header.map(|header| (names::AUTHORIZATION.into(), header.clone())));
         Self {
-            method: "POST",
+            method: webhook.method.as_str(),
             target: webhook.url.path_and_query().into(),
             authority: webhook.url.authority().into(),
             fields,
-            sets_content_type: webhook.headers.contains_key(names::CONTENT_TYPE),
-            login: login.filter(|_| fixed.is_none()).cloned(),
+            sets_content_type: is_set(names::CONTENT_TYPE),
+            address: webhook.url.template().map(Address::new),
+            made_headers: MadeHeaders::of(webhook, endpoint),
+            forward: Forward::to(webhook),
+            notices: endpoint.notices.clone(),
+            format: Format::of(&webhook.body),
+            signer: endpoint.signer.clone(),
+            login: login.filter(|_| header.is_none()).cloned(),
         }
     }
 
     /// Prepares the request of the attempt at `batch` that begins at `began`. The content type is the operator's, else
-    /// the publisher's where it can be one, else `application/json`.
+    /// that of the body that is made, else the publisher's where it can be one, else `application/json`.
     ///
     /// # Errors
     /// No request can be made of the message, and none ever will: [`Failure::Unsendable`], with the reason. Or none can
     /// be made now.
     ///
     /// [`Failure::Unsendable`]: crate::message::outcome::Failure::Unsendable
-    pub fn prepare<'b>(&self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
+    pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
-        let given = || message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
+        let given = message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
+        let payload_type = given.unwrap_or(b"application/json");
+        let Made { body, content_type, fields: mut more, events } = match &self.format {
+            None => Made::payload(message, payload_type),
+            Some(format) => format.make(message, payload_type, began)?,
+        };
+        if let Some(made) = &self.made_headers {
+            made.add(message, began, &mut more)?;
+        }
+        if !message.headers.is_empty() {
+            self.forward(&message.headers, events, began, &mut more);
+        }
         let mut request = Request {
             began,
-            target: None,
-            body: Cow::Borrowed(&message.payload),
-            content_type: (!self.sets_content_type).then(|| given().unwrap_or(b"application/json").into()),
+            target: self.address.as_ref().map(|address| address.target(message, began)).transpose()?,
+            body,
+            content_type: (!self.sets_content_type).then_some(content_type),
             id: IdText::from(&message.id),
             subject: header_safe(&message.subject),
             attempt: message.attempts,
-            more: Vec::new(),
+            more,
             credential: None,
         };
+        // Last, when all is in its place that may be signed.
+        if let Some(signer) = &self.signer {
+            request.sign(signer, SystemTime::now())?;
+        }
         if let Some(login) = &self.login {
             self.log_in(login, &mut request)?;
         }
         Ok(request)
     }
 
-    /// The last that is done to a request: a signature is about all of it.
     fn log_in(&self, login: &Login, request: &mut Request<'_>) -> Result<(), Fault> {
         request.credential = login.credential()?;
         if let Some(signer) = login.signer() {
@@ -125,6 +173,19 @@ impl Template {
             request.more.extend(headers.into_iter().map(field));
         }
         Ok(())
+    }
+
+    /// Adds those of the publisher's headers that are allowed to `fields`.
+    fn forward<'b>(
+        &self,
+        headers: &'b Headers,
+        events: EventHeaders,
+        now: Time,
+        fields: &mut Vec<Field<'b>>,
+    ) {
+        if let Some((name, why)) = self.forward.add(headers, events, fields) {
+            self.notices.odd_header(name, why, now);
+        }
     }
 
     /// What the answer `status` to `request` at `now` comes to, where it is about a token that is exchanged now: no refusal.
@@ -137,7 +198,16 @@ impl Template {
     }
 }
 
-impl Request<'_> {
+impl<'b> Request<'b> {
+    fn sign(&mut self, signer: &'b Signer, now: SystemTime) -> Result<(), Fault> {
+        if let Some(escaped) = signer.escaped(self.id.as_bytes()) {
+            self.id = IdText::Escaped(escaped);
+        }
+        let fields = signer.sign(self.id.as_bytes(), &self.body, now)?;
+        self.more.extend(fields.into_iter().flatten());
+        Ok(())
+    }
+
     /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The
     /// length of the body is left to the wire format.
     pub fn each_field(&self, mut put: impl FnMut(&str, &[u8])) {
@@ -172,6 +242,7 @@ impl IdText<'_> {
         match self {
             Self::Given(id) => id.as_bytes(),
             Self::Made(text) => text,
+            Self::Escaped(id) => id.as_bytes(),
         }
     }
 }
@@ -187,7 +258,7 @@ fn in_usual_case(name: &HeaderName) -> Box<str> {
 
 /// Whether the publisher's content type can be one: printable ASCII, so that nobody can smuggle a second field into the
 /// head. What is too long would only have the webhook refuse the request.
-fn is_content_type(given: &[u8]) -> bool {
+pub(super) fn is_content_type(given: &[u8]) -> bool {
     const LONGEST: usize = 256;
     let is_text = |byte: u8| byte == b'\t' || (b' '..0x7f).contains(&byte);
     !given.is_empty() && given.len() <= LONGEST && given.iter().copied().all(is_text)

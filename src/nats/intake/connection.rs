@@ -102,6 +102,11 @@ impl Connection {
         self.shared.max_payload.get()
     }
 
+    /// How many bytes wait to be written.
+    pub fn backlog(&self) -> usize {
+        self.shared.current.borrow().as_ref().map_or(0, |wire| wire.backlog())
+    }
+
     /// A subject for answers that nobody else has.
     pub fn new_inbox(&self) -> String {
         self.shared.new_inbox()

@@ -23,7 +23,6 @@ use crate::{
             cause,
             racing::{Finish, race},
             resolver::Resolver,
-            stream::Stream,
         },
     },
     config::{Nats, NatsUrl},
@@ -110,13 +109,10 @@ async fn addresses(server: &NatsUrl, clock: Clock, deadline: Instant) -> Result<
 
 impl Visit {
     fn of(address: SocketAddr, LoggedIn { stream, info, .. }: LoggedIn) -> Self {
-        let tls = match stream {
-            Stream::Plain(_) => None,
-            Stream::Tls(stream) => {
-                let certificates = stream.get_ref().1.peer_certificates();
-                Some(certificates.and_then(<[_]>::first).cloned().map(CertificateDer::into_owned))
-            }
-        };
+        let tls = stream.session().map(|session| {
+            let certificates = session.peer_certificates();
+            certificates.and_then(<[_]>::first).cloned().map(CertificateDer::into_owned)
+        });
         Self { address, name: info.server_name, version: info.version, jetstream: info.jetstream, tls }
     }
 }

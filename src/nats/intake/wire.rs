@@ -153,6 +153,11 @@ impl Wire {
         }
     }
 
+    /// How many bytes wait to be written.
+    pub(super) fn backlog(&self) -> usize {
+        self.out.borrow().len()
+    }
+
     /// The bytes that wait to be written.
     pub(super) fn out(&self) -> &RefCell<BytesMut> {
         &self.out

@@ -12,6 +12,8 @@ pub enum Fault {
     Ours,
     /// The message's alone: no request can be made of it, and the webhook knows nothing of it.
     Unsendable,
+    /// That of what stands between us and the webhook, a proxy: no message is ever to blame for it.
+    Between,
     /// The webhook, or the network before it, does not work: no answer, or one that says so.
     Down,
     /// The webhook works and wants less of us.
@@ -31,6 +33,8 @@ impl Fault {
         let status = match failure {
             Failure::Local | Failure::Login => return Self::Ours,
             Failure::Unsendable => return Self::Unsendable,
+            Failure::Proxy => return Self::Between,
+            Failure::AskedAgain => return Self::Message,
             Failure::Status(status) => status,
             _ => return Self::Down,
         };
@@ -93,5 +97,6 @@ mod tests {
         assert_eq!(Fault::of(Failure::Status(404), true, None), Fault::Message);
         assert_eq!(Fault::of(Failure::Timeout, true, None), Fault::Down);
         assert_eq!(Fault::of(Failure::Local, true, None), Fault::Ours);
+        assert_eq!(Fault::of(Failure::Proxy, true, None), Fault::Between);
     }
 }

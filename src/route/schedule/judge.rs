@@ -76,19 +76,21 @@ impl Schedule {
                 self.gates.pace.delivered(began, now);
                 self.start.delivered();
                 self.proof = self.proof.max(began);
-                let ruling = Ruling::paid(1, self.policy.delay(message.attempts));
+                // Only what was asked for with the message is about the message.
+                let asked = asked.filter(|_| failure == Failure::AskedAgain).unwrap_or_default();
+                let ruling = Ruling::paid(1, self.policy.delay(message.attempts).max(asked));
                 (ruling, self.gates.breaker.succeeded(began, now, (before.failures > 0).then_some(before.at)))
             }
-            Fault::Down | Fault::Refused | Fault::Gone => {
+            Fault::Between | Fault::Down | Fault::Refused | Fault::Gone => {
                 self.gates.pace.told_nothing(began);
                 let before = self.comparable(failed, fault);
                 let failed = Failed { fault, began, ended: now, before, proof: self.proof };
                 let (blame, change) = self.gates.breaker.failed(&failed);
                 let ruling = match blame {
-                    Blame::Message { required } => {
+                    Blame::Message { required } if fault != Fault::Between => {
                         Ruling::paid(required, self.policy.delay(message.attempts))
                     }
-                    Blame::Endpoint => Ruling::free(self.policy.short_delay(again)),
+                    _ => Ruling::free(self.policy.short_delay(again)),
                 };
                 (ruling, change)
             }
@@ -123,6 +125,10 @@ impl Schedule {
     fn comparable(&self, failed: &Failing, fault: Fault) -> Option<Time> {
         let is_refusal = |fault| matches!(fault, Fault::Refused | Fault::Gone);
         let last = self.policy.fault(failed.last?, None);
+        // What stands before the webhook says nothing of how it finds a message.
+        if [last, fault].contains(&Fault::Between) {
+            return None;
+        }
         (is_refusal(last) || !is_refusal(fault)).then_some(failed.before.at)
     }
 

@@ -136,6 +136,7 @@ impl Schedule {
     }
 
     /// Takes over what waited in another schedule, as it waited there, or gives it back where there is no room.
+    #[expect(clippy::result_large_err, reason = "the message is moved either way")]
     pub fn take_over(&mut self, waiting: Waiting) -> Result<(), Waiting> {
         let Waiting { message, due } = waiting;
         let taken = match due {
@@ -246,7 +247,7 @@ impl Schedule {
         now: Time,
         mut settle: impl FnMut(Verdict),
     ) -> Resolved {
-        let Attempt::Failed { failure, retry_after, ref excerpt, ref cause } = *attempt else {
+        let Attempt::Failed { failure, retry_after, ref excerpt, ref cause, .. } = *attempt else {
             let before = batch.first().failed_attempt.as_ref().map(|failed| failed.at);
             batch.for_each(|message| {
                 self.end(&message);

@@ -152,6 +152,7 @@ fn retry_after_pauses_the_whole_route() {
         failure: Failure::Status(429),
         retry_after: Some(Duration::from_secs(30)),
         excerpt: None,
+        content: None,
         cause: None,
     };
     resolve(&mut schedule, first, &asked, at(10));
@@ -333,4 +334,17 @@ fn what_waits_in_one_schedule_waits_in_another_as_it_did() {
     assert_eq!((former.queue().len(), former.retries().len()), (0, 0));
     assert_eq!((successor.queue().len(), successor.retries().len()), (2, 1));
     assert_eq!(successor.retries().next_due(), Some(at(10) + Duration::from_millis(500)));
+}
+
+#[test]
+fn no_message_pays_for_a_proxy_even_where_messages_pay_for_everything() {
+    let mut schedule = schedule(None);
+    offer(&mut schedule, 0..1);
+    for attempt in 0..50 {
+        let now = at(attempt * 400);
+        let message = begin(&mut schedule, now);
+        assert_eq!(message.attempts, 1);
+        let verdict = resolve(&mut schedule, message, &Attempt::failed(Failure::Proxy), now);
+        assert!(matches!(verdict, Verdict::Retry(_)), "{verdict:?}");
+    }
 }

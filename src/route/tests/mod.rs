@@ -78,6 +78,7 @@ impl Deliver for Worker {
                 failure: Failure::Status(503),
                 retry_after: hook.retry_after.get(),
                 excerpt: None,
+                content: None,
                 cause: None,
             }
         } else {
@@ -129,6 +130,7 @@ fn parts(
     let retries = RetryQueue::new(bounds(1000, 1 << 20));
     let gates = Gates { login: None, pause: Pause::default(), limit: None, pace: Pace::default(), breaker };
     Parts {
+        filter: None,
         schedule: Schedule::new(
             Queue::new(queue, Overflow::DropNewest),
             retries,

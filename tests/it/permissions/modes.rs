@@ -29,9 +29,10 @@ const CORE: Mode =
     Mode { titles: &["Core"], settings: &[], hands_over: false, has_letters: false, is_durable: false };
 const DURABLE: (&str, &str) = ("routes.default.jetstream.stream", "TODOS");
 const LETTERS: (&str, &str) = ("routes.default.dead_letter.subject", "broadcaster.dead.default");
+const ANSWERS: (&str, &str) = ("routes.default.answer.publish", "answers.default");
 const KEPT: (&str, &str) = ("routes.default.dead_letter.stream", "DEAD");
 
-pub(super) const MODES: [Mode; 8] = [
+pub(super) const MODES: [Mode; 9] = [
     CORE,
     Mode { titles: &["Core", "Hand-over"], hands_over: true, ..CORE },
     Mode { titles: &["Durable"], settings: &[DURABLE], is_durable: true, ..CORE },
@@ -61,6 +62,7 @@ pub(super) const MODES: [Mode; 8] = [
         is_durable: true,
         ..CORE
     },
+    Mode { titles: &["Core", "Answers"], settings: &[ANSWERS], ..CORE },
 ];
 
 impl Mode {

@@ -103,6 +103,11 @@ async fn dead_letters_say_what_is_missing() {
 }
 
 #[tokio::test]
+async fn answers_say_what_is_missing() {
+    assert_all_missed(&MODES[8..]).await;
+}
+
+#[tokio::test]
 async fn the_check_says_what_is_missing() {
     let check = permissions(&["Check"]);
     for mode in &MODES {

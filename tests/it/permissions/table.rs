@@ -29,13 +29,14 @@ impl Permission {
 }
 
 /// The settings that stand for the placeholders.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("<subject>", "todos.events"),
     ("<queue_group>", "broadcaster-workers"),
     ("<jetstream.stream>", "TODOS"),
     ("<jetstream.consumer>", "broadcaster-default"),
     ("<dead_letter.subject>", "broadcaster.dead.default"),
     ("<dead_letter.stream>", "DEAD"),
+    ("<answer.publish>", "answers.default"),
 ];
 
 /// The permissions below each of these titles, each once.

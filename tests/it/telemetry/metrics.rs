@@ -67,13 +67,52 @@ async fn the_format_is_what_the_scraper_accepts() {
     stage.close().await;
 }
 
-/// Statuses with a label of their own, some of them.
-const STATUSES: [&str; 14] =
-    ["200", "202", "204", "400", "401", "403", "404", "410", "429", "500", "502", "503", "504", "other"];
+/// What a route counts, or shows the state of, without another label.
+const COUNTED: [&str; 15] = [
+    "broadcaster_messages_received_total",
+    "broadcaster_filter_errors_total",
+    "broadcaster_in_flight",
+    "broadcaster_queue_messages",
+    "broadcaster_queue_bytes",
+    "broadcaster_retry_queue_messages",
+    "broadcaster_retry_queue_bytes",
+    "broadcaster_dead_letter_queue_messages",
+    "broadcaster_dead_letter_queue_bytes",
+    "broadcaster_dead_letter_queue_max_messages",
+    "broadcaster_dead_letter_queue_max_bytes",
+    "broadcaster_request_duration_seconds_count",
+    "broadcaster_request_duration_seconds_sum",
+    "broadcaster_delivery_latency_seconds_count",
+    "broadcaster_delivery_latency_seconds_sum",
+];
 
-/// Why an attempt has no status.
-const REASONS: [&str; 9] =
-    ["timeout", "dns", "connect", "tls", "reset", "protocol", "local", "unsendable", "login"];
+/// What attempts come to, some of it.
+const CODES: [&str; 24] = [
+    "200",
+    "202",
+    "204",
+    "400",
+    "401",
+    "403",
+    "404",
+    "410",
+    "429",
+    "500",
+    "502",
+    "503",
+    "504",
+    "other",
+    "timeout",
+    "dns",
+    "connect",
+    "tls",
+    "reset",
+    "protocol",
+    "local",
+    "unsendable",
+    "proxy",
+    "login",
+];
 
 #[tokio::test]
 async fn everything_is_there_at_0_from_the_start() {
@@ -83,28 +122,16 @@ async fn everything_is_there_at_0_from_the_start() {
         let labels = [&[("route", "default")], labels].concat();
         assert_eq!(metrics.value(name, &labels).to_string(), "0", "{name}{labels:?}");
     };
-    for name in [
-        "broadcaster_messages_received_total",
-        "broadcaster_in_flight",
-        "broadcaster_queue_messages",
-        "broadcaster_queue_bytes",
-        "broadcaster_retry_queue_messages",
-        "broadcaster_retry_queue_bytes",
-        "broadcaster_dead_letter_queue_messages",
-        "broadcaster_dead_letter_queue_bytes",
-        "broadcaster_dead_letter_queue_max_messages",
-        "broadcaster_dead_letter_queue_max_bytes",
-        "broadcaster_request_duration_seconds_count",
-        "broadcaster_request_duration_seconds_sum",
-        "broadcaster_delivery_latency_seconds_count",
-        "broadcaster_delivery_latency_seconds_sum",
-    ] {
+    for name in COUNTED {
         assert_zero(name, &[]);
     }
-    for outcome in ["delivered", "dead_lettered", "dropped", "handed_over", "returned"] {
+    for outcome in ["delivered", "dead_lettered", "dropped", "handed_over", "returned", "filtered"] {
         assert_zero("broadcaster_messages_processed_total", &[("outcome", outcome)]);
     }
-    for code in STATUSES.into_iter().chain(REASONS) {
+    for result in ["sent", "too_large", "disconnected", "full"] {
+        assert_zero("broadcaster_answers_total", &[("result", result)]);
+    }
+    for code in CODES {
         assert_zero("broadcaster_webhook_requests_total", &[("code", code)]);
     }
     for histogram in ["broadcaster_request_duration_seconds", "broadcaster_delivery_latency_seconds"] {

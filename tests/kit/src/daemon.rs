@@ -175,6 +175,8 @@ pub struct Account {
     pub handed_over: u64,
     /// Were given back to their stream.
     pub returned: u64,
+    /// Were not wanted.
+    pub filtered: u64,
     /// Were none of these when the process ended.
     pub in_hand: u64,
 }
@@ -182,8 +184,8 @@ pub struct Account {
 impl Account {
     /// Is every received message accounted for?
     pub fn adds_up(&self) -> bool {
-        let settled = self.delivered + self.dead_lettered + self.dropped + self.handed_over + self.returned;
-        self.received == settled + self.in_hand
+        let settled = self.delivered + self.dead_lettered + self.dropped + self.filtered;
+        self.received == settled + self.handed_over + self.returned + self.in_hand
     }
 }
 

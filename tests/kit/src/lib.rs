@@ -22,6 +22,7 @@ pub mod namespace;
 pub mod nats;
 pub mod nginx;
 pub mod process;
+pub mod proxy;
 pub mod publisher;
 pub mod raw;
 pub mod stage;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{WebhookTls, WebhookUrl, WebhookUrlError, webhook};
+use super::super::{WebhookTls, WebhookUrl, WebhookUrlError, webhook_tls};
 use crate::config::{
     Secret, SecretText, files, parse,
     parse::Choice,
@@ -62,7 +62,7 @@ pub(super) fn read(at: &Section<'_>) -> Result<Oauth2, Reported> {
     let scope = at.optional("scope", parse::text);
     let audience = at.optional("audience", parse::text);
     let parameters = at.section("parameters", parameters);
-    let tls = at.section("tls", webhook::tls);
+    let tls = at.section("tls", webhook_tls::read);
     Ok(Oauth2 {
         token_url: token_url?,
         client_id: client_id?,

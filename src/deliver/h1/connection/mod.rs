@@ -123,6 +123,13 @@ impl<'p, W: FnOnce(&mut Vec<u8>)> Exchange<'p, W> {
         Self { sending, receiving: Receiving::default() }
     }
 
+    /// The same, of whose answer a body of so many bytes is kept, where it is of use.
+    #[must_use]
+    pub fn keeping(mut self, keeps: Option<usize>) -> Self {
+        self.receiving.reader = ResponseReader::keeping(keeps);
+        self
+    }
+
     /// Whether anything of an answer came.
     pub(in crate::deliver) const fn has_begun_to_answer(&self) -> bool {
         self.receiving.begun
@@ -134,7 +141,8 @@ impl<'p, W: FnOnce(&mut Vec<u8>)> Exchange<'p, W> {
         let Self { sending, receiving } = self;
         let counts = |status| sending.out || !answer::is_delivery(status);
         if receiving.answer.is_none() {
-            if receiving.reader.status().is_some_and(counts) {
+            // A body that somebody waits for has all the time that the attempt has.
+            if !receiving.reader.keeps() && receiving.reader.status().is_some_and(counts) {
                 patience.wait_for_the_rest();
             }
             if patience.is_over() {

@@ -1,7 +1,5 @@
 //! What the head of a final response says, and what is odd about it.
 
-use std::time::SystemTime;
-
 use super::{
     Body,
     chunked::{Chunked, is_token},
@@ -22,10 +20,15 @@ pub(super) struct Head {
 
 impl Head {
     /// What `fields` mean behind `line`. Where they contradict each other, the status stands all the same, and the
-    /// connection ends: it is not known where the next response would begin.
-    pub(super) fn new<'f>(line: StatusLine, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> Self {
+    /// connection ends: it is not known where the next response would begin. `keeps` says whether the route looks into
+    /// answers.
+    pub(super) fn new<'f>(
+        line: StatusLine,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+        keeps: bool,
+    ) -> Self {
         let StatusLine { version, status } = line;
-        let mut answer = Answer::new(status);
+        let mut answer = Answer { kept: keeps.then(Box::default), ..Answer::new(status) };
         let mut framing = Framing { version, length: None, chunked: false, unclear: false, odd: None };
         let (mut close, mut keep_alive) = (false, false);
         for (name, value) in fields {
@@ -39,13 +42,15 @@ impl Head {
                     close |= option.eq_ignore_ascii_case(b"close");
                     keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
-            } else if is("retry-after") {
-                let first = answer.retry_after.take();
-                answer.retry_after = first.or_else(|| answer::retry_after(value, SystemTime::now));
             } else if is("keep-alive") {
                 answer.keep_alive = answer::keep_alive(value);
-            } else if !answer.is_delivery() {
-                answer.describe(name, value);
+            } else {
+                if let Some(kept) = &mut answer.kept {
+                    kept.describe(name, value);
+                }
+                if !answer.is_delivery() {
+                    answer.describe(name, value);
+                }
             }
         }
         let body = framing.body(status);
@@ -57,10 +62,10 @@ impl Head {
     }
 
     /// What can be read of a head that the parser refuses. `lines` are what follows the status line.
-    pub(super) fn odd(line: StatusLine, lines: &[u8]) -> Self {
+    pub(super) fn odd(line: StatusLine, lines: &[u8], keeps: bool) -> Self {
         let lines = lines.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let lines = lines.take_while(|line| !line.is_empty());
-        let mut head = Self::new(line, lines.clone().filter_map(field));
+        let mut head = Self::new(line, lines.clone().filter_map(field), keeps);
         if let Some(oddity) = lines.enumerate().find_map(|(number, line)| oddity(number, line)) {
             head.answer.note(oddity);
         }

@@ -59,6 +59,8 @@ pub struct ResponseReader {
     early: Option<u16>,
     answer: Option<Answer>,
     excerpt: Excerpt,
+    /// How much of a body is kept, in bytes, for a route that looks into answers.
+    keeps: Option<usize>,
     /// Whether the head allows another request over the connection.
     persistent: bool,
     /// How many bytes of the body were read.
@@ -95,6 +97,16 @@ enum Step {
 }
 
 impl ResponseReader {
+    /// Reads a response for a route that looks into answers, and keeps bodies of so many bytes, where it does.
+    pub fn keeping(keeps: Option<usize>) -> Self {
+        Self { keeps, ..Self::default() }
+    }
+
+    /// Whether the body is of use to somebody.
+    pub const fn keeps(&self) -> bool {
+        self.keeps.is_some()
+    }
+
     /// Takes what it can from the front of `bytes`, which are all that was received and not taken yet. `ended` says
     /// that nothing will follow. Returns how many bytes were taken, and how far reading has come.
     pub fn read(&mut self, bytes: &[u8], ended: bool) -> Result<(usize, Progress), Malformed> {
@@ -151,7 +163,10 @@ impl ResponseReader {
         let mut answer = self.answer.take()?;
         if !answer.is_delivery() {
             let excerpt = std::mem::take(&mut self.excerpt);
-            answer.excerpt = excerpt.into_text(answer.encoding.as_deref(), self.body);
+            let encoding = answer.refusal.as_ref().and_then(|refusal| refusal.encoding.as_deref());
+            if let Some(text) = excerpt.into_text(encoding, self.body) {
+                answer.refusal().excerpt = Some(text);
+            }
         }
         Some(answer)
     }
@@ -179,7 +194,7 @@ impl ResponseReader {
                     return self.interim(line, length);
                 }
                 let fields = response.headers.iter().map(|field| (field.name.as_bytes(), field.value));
-                Ok(self.begin_body(Head::new(line, fields), length))
+                Ok(self.begin_body(Head::new(line, fields, self.keeps()), length))
             }
             Ok(httparse::Status::Partial) if !ended && bytes.len() < LARGEST_HEAD => {
                 self.early = status_of(StatusLine::read(bytes, LARGEST_HEAD)?);
@@ -209,7 +224,7 @@ impl ResponseReader {
         }
         // A line that breaks off may say something else than it seems to.
         let whole = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let mut head = Head::odd(line, lines.get(..whole).unwrap_or_default());
+        let mut head = Head::odd(line, lines.get(..whole).unwrap_or_default(), self.keeps());
         let Some(length) = length else {
             head.answer.note(if ended {
                 "the connection ended within the header"
@@ -285,7 +300,7 @@ impl ResponseReader {
     fn body_step(&self, taken: usize) -> Step {
         match taken {
             // The status has said what matters: the answer stands, and only the connection is given up.
-            _ if self.body > LARGEST_BODY => Step::GivenUp,
+            _ if self.body > LARGEST_BODY.max(self.keeps.unwrap_or_default() as u64) => Step::GivenUp,
             0 => Step::Blocked,
             _ => Step::Taken(taken),
         }
@@ -294,6 +309,11 @@ impl ResponseReader {
     /// The first `count` of `bytes` are part of the body. Of a refusal, the beginning is kept.
     fn count_body(&mut self, bytes: &[u8], count: usize) {
         self.body += count as u64;
+        if let Some((kept, limit)) =
+            self.answer.as_mut().and_then(|answer| answer.kept.as_mut()).zip(self.keeps)
+        {
+            kept.keep(bytes.get(..count).unwrap_or_default(), limit);
+        }
         if self.answer.as_ref().is_some_and(|answer| !answer.is_delivery()) {
             self.excerpt.keep(bytes.get(..count).unwrap_or_default());
         }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::deliver::answer::Refusal;
 
 fn read(response: &str) -> Result<(Answer, bool), Malformed> {
     let (taken, progress) = ResponseReader::default().read(response.as_bytes(), false)?;
@@ -81,14 +82,14 @@ fn what_is_odd_behind_the_status_is_said() {
 }
 
 /// What is read of a response that arrives whole, before its connection ends and after that.
-fn at_its_end(response: &str) -> Answer {
+fn at_its_end(response: &str) -> Refusal {
     let mut reader = ResponseReader::default();
     let (taken, mut progress) = reader.read(response.as_bytes(), false).unwrap();
     if progress == Progress::More {
         (_, progress) = reader.read(&response.as_bytes()[taken..], true).unwrap();
     }
     let Progress::Complete { answer, reusable: false } = progress else { panic!("{progress:?}") };
-    answer
+    *answer.refusal.unwrap_or_default()
 }
 
 #[test]
@@ -171,13 +172,14 @@ fn the_head_tells_how_long_to_wait_and_how_long_the_connection_lasts() {
         read("HTTP/1.1 503 X\r\nRetry-After: 7\r\nKeep-Alive: timeout=5\r\ncontent-length: 0\r\n\r\n")
             .unwrap();
     let secs = Duration::from_secs;
-    let expected = Answer { retry_after: Some(secs(7)), keep_alive: Some(secs(5)), ..Answer::new(503) };
+    let refusal = Some(Box::new(Refusal { retry_after: Some(secs(7)), ..Refusal::default() }));
+    let expected = Answer { refusal, keep_alive: Some(secs(5)), ..Answer::new(503) };
     assert_eq!(answer, expected);
 }
 
 #[test]
 fn the_beginning_of_a_refusal_is_kept_and_that_of_a_delivery_is_not() {
-    let said = |response: &str| read(response).unwrap().0.excerpt;
+    let said = |response: &str| read(response).unwrap().0.refusal.and_then(|refusal| refusal.excerpt);
     assert_eq!(said("HTTP/1.1 400 X\r\ncontent-length: 5\r\n\r\nno id").as_deref(), Some("no id"));
     let chunked = "HTTP/1.1 400 X\r\ntransfer-encoding: chunked\r\n\r\n3\r\nno \r\n2\r\nid\r\n0\r\n\r\n";
     assert_eq!(said(chunked).as_deref(), Some("no id"));

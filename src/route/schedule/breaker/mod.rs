@@ -52,7 +52,12 @@ impl From<Fault> for Why {
         match fault {
             Fault::Gone => Self::Gone,
             Fault::Refused => Self::Refused,
-            Fault::Ours | Fault::Unsendable | Fault::Down | Fault::Throttled | Fault::Message => Self::Down,
+            Fault::Ours
+            | Fault::Unsendable
+            | Fault::Between
+            | Fault::Down
+            | Fault::Throttled
+            | Fault::Message => Self::Down,
         }
     }
 }

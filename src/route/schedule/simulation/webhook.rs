@@ -219,6 +219,7 @@ impl Webhook {
                     failure: Failure::Status(429),
                     retry_after: says.then_some(whole),
                     excerpt: None,
+                    content: None,
                     cause: None,
                 }
             }

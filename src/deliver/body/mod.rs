@@ -1,0 +1,81 @@
+//! What the body of a request is, where it is not the payload as it came.
+
+mod cloud_event;
+mod envelope;
+mod templated;
+
+use std::borrow::Cow;
+
+use self::{cloud_event::EventMaker, templated::Templated};
+use super::{
+    fault::Fault,
+    request::{Field, forward::EventHeaders},
+};
+use crate::{base::clock::Time, config::Body, message::Message};
+
+/// How bodies are made, on one lane.
+#[derive(Debug)]
+pub(super) enum Format {
+    /// What there is to know of the message, as JSON.
+    Envelope,
+    /// What the operator's template says.
+    Template(Box<Templated>),
+    /// An event (CloudEvents).
+    CloudEvents(EventMaker),
+}
+
+/// What is made of a message.
+#[derive(Debug)]
+pub(super) struct Made<'b> {
+    /// The body.
+    pub(super) body: Cow<'b, [u8]>,
+    /// What the body is.
+    pub(super) content_type: Cow<'b, [u8]>,
+    /// The fields that belong to it.
+    pub(super) fields: Vec<Field<'b>>,
+    /// Which of the publisher's headers belong to it.
+    pub(super) events: EventHeaders,
+}
+
+impl<'b> Made<'b> {
+    /// The payload, of this type.
+    pub(super) fn payload(message: &'b Message, payload_type: &'b [u8]) -> Self {
+        Self::body(&*message.payload, payload_type)
+    }
+
+    fn body(body: impl Into<Cow<'b, [u8]>>, content_type: impl Into<Cow<'b, [u8]>>) -> Self {
+        let (body, content_type) = (body.into(), content_type.into());
+        Self { body, content_type, fields: Vec::new(), events: EventHeaders::Allowed }
+    }
+}
+
+impl Format {
+    /// That of a webhook with this setting; none where bodies are payloads.
+    pub(super) fn of(body: &Body) -> Option<Self> {
+        match body {
+            Body::Raw => None,
+            Body::Envelope => Some(Self::Envelope),
+            Body::Template(template) => Some(Self::Template(Templated::new(template).into())),
+            Body::CloudEvents(settings) => Some(Self::CloudEvents(EventMaker::new(settings))),
+        }
+    }
+
+    /// What is made of `message`, whose payload is of this type, at an attempt that begins at `began`.
+    ///
+    /// # Errors
+    /// Nothing can be made of this message, and nothing ever will.
+    pub(super) fn make<'b>(
+        &'b self,
+        message: &'b Message,
+        payload_type: &'b [u8],
+        began: Time,
+    ) -> Result<Made<'b>, Fault> {
+        match self {
+            Self::Envelope => Ok(Made::body(envelope::make(message, began), &b"application/json"[..])),
+            Self::Template(template) => {
+                Ok(Made::body(template.make(message, began)?, template.content_type()))
+            }
+            Self::CloudEvents(maker) => maker.make(message, payload_type, began),
+        }
+    }
+}
