@@ -1,5 +1,6 @@
 //! What must hold of the requests that are made of any message at all: it changes no address, no header that broadcaster,
 //! HTTP or the operator sets, and no line of the log. Shared by the tests and the fuzz target.
+#![expect(clippy::panic, reason = "a test fails by a panic that says what was forged")]
 
 use std::borrow::Cow;
 

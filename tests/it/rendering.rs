@@ -1,4 +1,5 @@
 //! What must hold of putting any message at all into a template. Shared by the tests and the fuzz target.
+#![expect(clippy::panic, reason = "a test fails by a panic that says what was lost")]
 
 use std::sync::Arc;
 

@@ -97,6 +97,17 @@ const SETTINGS: &[Setting] = &[
         ["true", "false"],
         &[CLIENT[0], CLIENT[1], ("routes.todos.webhook.auth.oauth2.tls.ca_file", "DIR/a.pem")],
     ),
+    (
+        "routes.todos.webhook.auth.oauth2.tls.cert_file",
+        ["DIR/a.pem", "DIR/same.pem"],
+        &[CLIENT[0], CLIENT[1], ("routes.todos.webhook.auth.oauth2.tls.key_file", "DIR/a.key")],
+    ),
+    (
+        "routes.todos.webhook.auth.oauth2.tls.key_file",
+        ["DIR/a.key", "DIR/same.key"],
+        &[CLIENT[0], CLIENT[1], ("routes.todos.webhook.auth.oauth2.tls.cert_file", "DIR/a.pem")],
+    ),
+    ("routes.todos.webhook.auth.oauth2.tls.dangerously_accept_any_certificate", ["false", "true"], &CLIENT),
     ("routes.todos.webhook.secrets.key", ["a", "b"], &[]),
     ("routes.todos.webhook.secrets_file.key", ["DIR/a", "DIR/b"], &[]),
     ("routes.todos.webhook.timeout", ["10s", "20s"], &[]),

@@ -102,7 +102,7 @@ fn no_error_shows_what_is_in_a_secret_file() {
         "-----BEGIN PRIVATE KEY-----\ns3cret!\n",
         "-----BEGIN s3cret",
     ];
-    for key in KEYS.into_iter().filter(|key| key.ends_with("_file")) {
+    for key in KEYS.iter().filter(|key| key.ends_with("_file")) {
         for contents in files {
             let given = no_file().var("LOG_LEVEL", "loud");
             let path = given.beside("secret", contents);

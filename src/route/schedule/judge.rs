@@ -120,16 +120,17 @@ impl Schedule {
         }
     }
 
-    /// When the same message failed the last time before, in a way that this failure can be compared with. One that was
-    /// refused for the first time may be the first that a new credential was refused for, however it failed before.
+    /// When the same message failed the last time before, in a way that this failure can be compared with. One that is
+    /// refused with this answer for the first time may be the first that a new credential, or a new address, is refused
+    /// for, however it failed before.
     fn comparable(&self, failed: &Failing, fault: Fault) -> Option<Time> {
-        let is_refusal = |fault| matches!(fault, Fault::Refused | Fault::Gone);
+        let is_refusal = matches!(fault, Fault::Refused | Fault::Gone);
         let last = self.policy.fault(failed.last?, None);
         // What stands before the webhook says nothing of how it finds a message.
         if [last, fault].contains(&Fault::Between) {
             return None;
         }
-        (is_refusal(last) || !is_refusal(fault)).then_some(failed.before.at)
+        (!is_refusal || failed.last? == failed.failure).then_some(failed.before.at)
     }
 
     fn told_nothing(&self, began: Time) -> Option<Change> {

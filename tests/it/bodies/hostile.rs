@@ -55,7 +55,7 @@ const PIECES: [&[u8]; 40] = [
     b"\"a\": 1",
 ];
 
-/// A generator of numbers that are always the same (SplitMix64).
+/// A generator of numbers that are always the same (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {

@@ -1,5 +1,6 @@
 //! The files in `config/examples`: what the daemon makes with each of them, of messages of every kind, is what the service
 //! takes by its own words.
+#![expect(clippy::panic, reason = "a test fails by a panic that says what was lost")]
 
 use std::{fs, path::PathBuf};
 
