@@ -109,10 +109,11 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     if let (Ok(headers), Ok(Some(signing))) = (&headers, &signing) {
         headers_that_sign(at, headers, signing);
     }
-    if let (Ok(Some(_)), Ok(Some(signing))) = (&auth, &signing)
-        && signing.header_names().any(|name| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()))
-    {
-        at.report("auth", "expected no signature in the header authorization beside it: both set that");
+    if let (Ok(Some(auth)), Ok(Some(signing))) = (&auth, &signing) {
+        let is_its = |name: &&&str| signing.header_names().any(|other| name.eq_ignore_ascii_case(other));
+        if let Some(name) = auth.headers().iter().find(is_its) {
+            at.report("auth", format!("expected no signature in the header {name} beside it: both set that"));
+        }
     }
     let OperatorHeaders { values, files, templates } = headers?;
     Ok(Webhook {
@@ -145,11 +146,11 @@ fn headers_beside(
 ) {
     let sets = |wanted: HeaderName| headers.names().any(|name| *name == wanted);
     match body {
-        Some(Body::Template(_)) if at.place("content_type").is_some() && sets(CONTENT_TYPE) => {
+        Some(Body::Template(_)) if at.place("content_type").is_some() && sets(CONTENT_TYPE.as_str()) => {
             at.report("content_type", "expected only one of content_type and headers.content-type");
         }
         Some(Body::CloudEvents(events))
-            if events.mode == CloudEventMode::Structured && sets(CONTENT_TYPE) =>
+            if events.mode == CloudEventMode::Structured && sets(CONTENT_TYPE.as_str()) =>
         {
             at.report(
                 "headers.content-type",

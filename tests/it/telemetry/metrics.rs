@@ -87,7 +87,7 @@ const COUNTED: [&str; 15] = [
 ];
 
 /// What attempts come to, some of it.
-const CODES: [&str; 23] = [
+const CODES: [&str; 24] = [
     "200",
     "202",
     "204",
@@ -111,6 +111,7 @@ const CODES: [&str; 23] = [
     "local",
     "unsendable",
     "proxy",
+    "login",
 ];
 
 #[tokio::test]
