@@ -2,10 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
-use http::{
-    HeaderMap, HeaderName,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
 use super::{
     Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, Signing, WebhookAuth,
@@ -144,7 +141,7 @@ fn headers_beside(
     body: Option<&Body>,
     auth: Option<&WebhookAuth>,
 ) {
-    let sets = |wanted: HeaderName| headers.names().any(|name| *name == wanted);
+    let sets = |wanted: &str| headers.names().any(|name| *name == *wanted);
     match body {
         Some(Body::Template(_)) if at.place("content_type").is_some() && sets(CONTENT_TYPE.as_str()) => {
             at.report("content_type", "expected only one of content_type and headers.content-type");
@@ -159,8 +156,7 @@ fn headers_beside(
         }
         _ => {}
     }
-    let login = auth.map(WebhookAuth::headers).unwrap_or_default();
-    if let Some(name) = login.iter().find(|name| headers.names().any(|set| set.as_str() == **name)) {
+    if let Some(name) = auth.and_then(|auth| auth.headers().iter().find(|name| sets(name))) {
         at.report("auth", format!("expected no header {name} in webhook.headers beside it: both log in"));
     }
 }
