@@ -17,13 +17,16 @@ const TRACE: [(&str, &str); 2] = [
     ("tracestate", "congo=t61rcWkgMzE"),
 ];
 
+/// The name of a case, what is set for it, and the message.
+type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], Message);
+
 pub(crate) fn bench(criterion: &mut Criterion) {
     let keys = "webhook.signing.keys";
     let (hmac, ed25519) = (format!("{keys}.a.secret"), format!("{keys}.b.secret"));
     let symmetric = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let asymmetric = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc=";
     let traced = || Message { headers: Headers::new(TRACE), ..sample::message() };
-    let cases: [(&str, &[(&str, &str)], Message); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("head", &[], sample::message()),
         ("head_with_two_forwarded", &[], traced()),
         ("head_signed_hmac", &[(&hmac, symmetric)], sample::message()),

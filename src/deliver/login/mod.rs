@@ -2,7 +2,7 @@
 //!
 //! A request takes what is there and waits for nothing: files are read and tokens fetched elsewhere, once for all lanes.
 //! That there is nothing to log in with is no failure of a message: its route waits until there is
-//! ([`Readiness`](readiness::Readiness)).
+//! ([`Readiness`]).
 
 pub mod aws;
 mod keeper;

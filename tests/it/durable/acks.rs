@@ -44,10 +44,23 @@ async fn acks_that_are_said_while_the_stream_is_away_are_said_again() {
     hook.wait_for(|hook| hook.delivered() == hook.received(), PATIENCE).await;
     cluster.restart(&home).await;
     hook.wait_for(|hook| hook.distinct() == 200, PATIENCE).await;
-    let stream = jetstream::new(cluster.client().await).get_stream("TODOS").await.unwrap();
-    wait_acknowledged(&stream).await;
+    wait_acknowledged(&known_again(cluster.client().await).await).await;
     stop(daemon).await;
     hook.assert_exactly_once(0..COUNT);
+}
+
+/// The stream, when its server has come back to it.
+async fn known_again(client: async_nats::Client) -> stream::Stream {
+    let context = jetstream::new(client);
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match context.get_stream("TODOS").await {
+            Ok(stream) => return stream,
+            Err(error) => {
+                assert!(tokio::time::Instant::now() < end, "the stream is not there again: {error}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

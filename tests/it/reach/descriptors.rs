@@ -79,6 +79,9 @@ async fn the_limit_is_raised_to_what_is_allowed_and_warned_of_where_that_is_too_
             .start()
             .await;
         assert_eq!(daemon.descriptors(), (u64::from(hard), u64::from(hard)));
+        if lines > 0 {
+            daemon.wait_log(TOO_LOW, SOON).await;
+        }
         let said = daemon.logs_containing(TOO_LOW);
         assert_eq!(said.len(), lines, "{hard} {concurrency}: {said:?}");
         assert!(said.iter().all(|line| line.contains(&hard.to_string())), "{said:?}");

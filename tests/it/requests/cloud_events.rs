@@ -62,6 +62,9 @@ fn assert_attributes(sdk: Sdk, event: &Value, expected: &[(&str, &str)]) {
     }
 }
 
+/// What is set, a payload, and the event that it becomes.
+type Case<'c> = (&'c [(&'c str, &'c str)], &'c [u8], Value);
+
 #[tokio::test]
 async fn the_events_of_publishers_pass_through_whole() {
     let hook = Webhook::start();
@@ -122,7 +125,7 @@ async fn messages_become_events_in_either_mode() {
         })
         .await;
         let before = hook.delivered();
-        let cases: [(&[(&str, &str)], &[u8], Value); 3] = [
+        let cases: [Case<'_>; 3] = [
             // What looks like a part of an event is none.
             (
                 &[("Nats-Msg-Id", "id-1"), ("ce-type", "forged"), ("x-user", "Zoë")],

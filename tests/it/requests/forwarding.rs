@@ -10,7 +10,7 @@ const NOTICE: &str = "a header of a publisher is";
 
 /// The values of a header, in the order in which they came.
 fn values<'r>(request: &'r Received, name: &str) -> Vec<&'r str> {
-    request.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    request.headers.get_all(name).iter().map(|value| value.to_str().expect("values are text")).collect()
 }
 
 #[tokio::test]
