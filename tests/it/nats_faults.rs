@@ -336,7 +336,7 @@ async fn a_lost_connection_says_why_and_to_whom_there_is_one_again() {
     nats.kill();
     daemon.wait_log("connection to NATS lost", SOON).await;
     nats.restart().await;
-    daemon.ready(SOON).await;
+    daemon.wait_log("connected to NATS", SOON).await;
     let lost = daemon.events("connection to NATS lost, connecting again");
     assert!(lost.iter().all(|line| line["error"].as_str().is_some_and(|why| !why.is_empty())), "{lost:?}");
     let again = daemon.events("connected to NATS");
