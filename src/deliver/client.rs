@@ -123,9 +123,11 @@ struct Answered {
 
 impl Deliver for Client {
     async fn deliver(&mut self, batch: &Batch, now: Time) -> (Attempt, Time) {
-        let request = match self.target.template.prepare(batch, now) {
+        let prepared = self.target.template.prepare(batch, now);
+        // Not moved: it is large, and this is done for each message.
+        let request = match &prepared {
             Ok(request) => request,
-            Err(fault) => return (fault.into(), now),
+            Err(fault) => return (fault.clone().into(), now),
         };
         // The connection is given away for the attempt and comes back only in good order: one that was broken off in
         // the middle, at the deadline or because this future was dropped, must never be used again.
@@ -134,7 +136,7 @@ impl Deliver for Client {
         // could use them up one after the other.
         let patience = Patience::new(request.began, self.target.timeout, self.target.clock);
         let ended = {
-            let mut attempt = pin!(self.target.attempt(kept, &request, &patience));
+            let mut attempt = pin!(self.target.attempt(kept, request, &patience));
             poll_fn(|cx| {
                 // The attempt first: an answer that is there already counts, even where the deadline has just passed.
                 while !patience.is_over() {

@@ -33,6 +33,7 @@ impl Batch {
     }
 
     /// Gives each message to `take`, in that order.
+    #[inline]
     pub fn for_each(self, mut take: impl FnMut(Message)) {
         take(self.first);
         self.more.into_iter().for_each(take);

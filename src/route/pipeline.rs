@@ -210,29 +210,26 @@ impl<D: Deliver + 'static> Pipeline<D> {
         drop(spawn_local(self.tasks.track_future(task)));
     }
 
-    /// Takes the next batch to attempt, if there is one now.
-    pub(super) fn take(self: &Rc<Self>) -> Option<(Batch, Time)> {
-        let now = self.clock.now();
+    /// Takes the next batch to attempt at `now`, if there is one.
+    pub(super) fn take(self: &Rc<Self>, now: Time) -> Pick {
         if self.is_closed(now) || self.room_at_the_webhook() == 0 {
-            return None;
+            return Pick::Idle;
         }
+        // Handed on as it is: a batch is large, and is moved for each message.
         let pick = self.schedule.borrow_mut().pick(now);
         match pick {
-            Pick::Idle => None,
-            Pick::Wait(until) => {
-                self.set_alarm(until);
-                None
-            }
-            Pick::Attempt(batch) => {
+            Pick::Idle => {}
+            Pick::Wait(until) => self.set_alarm(until),
+            Pick::Attempt(_) => {
                 self.in_flight.set(self.in_flight.get() + 1);
                 self.under_way.begin();
                 self.low_water.observe(self.schedule.borrow().queue().len());
                 self.show_load();
                 // There may be more to do than those who were woken can take: each one that begins wakes the next.
                 self.wake_workers_at(now);
-                Some((batch, now))
             }
         }
+        pick
     }
 
     /// Settles what the schedule decides after an attempt that began at `began` and ended at `now`.
@@ -273,6 +270,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
     }
 
     /// Settles a message that the webhook has taken, or does not want.
+    #[inline]
     fn settle_taken(&self, mut message: Message, attempt: &Attempt, now: Time) {
         let unwanted = matches!(attempt, Attempt::Delivered { unwanted: true, .. });
         let end = if unwanted { End::Filtered } else { End::Delivered };

@@ -61,14 +61,14 @@ impl Settle {
     }
 
     /// The webhook accepted `message` at `now`.
-    pub fn delivered(&self, mut message: Message, now: Time) {
+    #[inline]
+    pub fn delivered(&self, message: Message, now: Time) {
         self.stats.count(Outcome::Delivered);
         self.stats.delivery_latency.observe(now.since(message.received));
         debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "delivered");
-        if let Some(ack) = message.ack.take() {
+        if let Some(ack) = message.ack {
             ack.settle(AckKind::Ack);
         }
-        drop(message);
     }
 
     /// `message` is not wanted, which is known since `now`.
@@ -76,10 +76,9 @@ impl Settle {
         self.answer(&mut message, End::Filtered, None, now);
         self.stats.count(Outcome::Filtered);
         debug!(route = self.route.as_str(), id = %message.id, "filtered");
-        if let Some(ack) = message.ack.take() {
+        if let Some(ack) = message.ack {
             ack.settle(AckKind::Ack);
         }
-        drop(message);
     }
 
     /// `message` goes back to its stream, which delivers it again after `delay`.

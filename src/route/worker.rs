@@ -13,7 +13,7 @@ use std::{
 
 use tokio::task::yield_now;
 
-use super::pipeline::Pipeline;
+use super::{pipeline::Pipeline, schedule::Pick};
 use crate::{
     deliver::Deliver,
     message::outcome::{Attempt, Failure},
@@ -84,7 +84,8 @@ impl<D: Deliver + 'static> Pipeline<D> {
         // A new worker was counted as woken when it was started.
         self.has_started(&worker);
         while !self.aborted.get() {
-            let Some((batch, began)) = self.take() else {
+            let began = self.clock.now();
+            let Pick::Attempt(batch) = self.take(began) else {
                 self.park(&mut client, &worker, Place::Top).await;
                 continue;
             };

@@ -20,6 +20,7 @@ mod cluster;
 mod dead_letters;
 mod faults;
 mod in_hand;
+mod killed;
 mod leaving;
 mod limits;
 mod settings;

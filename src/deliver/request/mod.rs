@@ -128,6 +128,7 @@ impl Template {
     /// be made now.
     ///
     /// [`Failure::Unsendable`]: crate::message::outcome::Failure::Unsendable
+    #[inline]
     pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
         debug_assert_eq!(batch.count(), 1, "one message is one body");
         let message = batch.first();
@@ -211,6 +212,7 @@ impl<'b> Request<'b> {
 
     /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The
     /// length of the body is left to the wire format.
+    #[inline]
     pub fn each_field(&self, mut put: impl FnMut(&str, &[u8])) {
         if let Some(content_type) = &self.content_type {
             put(names::CONTENT_TYPE, content_type);

@@ -213,7 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
         patience: &Patience,
     ) -> Poll<Result<Answer, ExchangeError>> {
         let Exchange { sending, receiving } = exchange;
-        if sending.sent == 0 {
+        let looked = sending.sent == 0;
+        if looked {
             // A read before the first byte is sent: a connection that was closed while it was idle must not get the
             // request, since a failure after sending is a failed attempt. What it has to say belongs to no request of
             // ours.
@@ -232,8 +233,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
             return Poll::Ready(Err(ExchangeError::NotSent(cause::of_stream(error))));
         }
         // Where sending failed half-way there may be an answer all the same: a 413 to a request that was too large,
-        // say.
-        if let Err(error) = self.receive(cx, sending, receiving) {
+        // say. Else there is nothing yet where the connection was looked at a moment ago: what comes now wakes this task.
+        if (!looked || sending.broken.is_some())
+            && let Err(error) = self.receive(cx, sending, receiving)
+        {
             return Poll::Ready(Err(error));
         }
         let Some(outcome) = exchange.outcome(patience) else { return Poll::Pending };
