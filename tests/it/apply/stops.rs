@@ -159,6 +159,8 @@ async fn a_stop_in_the_middle_of_changes_accounts_for_everything() {
 /// Stops and starts a durable daemon under load again and again: what the server keeps waiting for after a stop is
 /// stranded until `ack_wait`.
 async fn assert_stops_strand_nothing(url: &str, stream: &testkit::nats::streams::Stream, to: Publisher) {
+    /// For all that was published while nobody took it: some ten thousand messages.
+    const BACKLOG: Duration = Duration::from_secs(60);
     let hook = Webhook::start();
     let settings = Settings::default()
         .with("nats.url", url)
@@ -188,7 +190,7 @@ async fn assert_stops_strand_nothing(url: &str, stream: &testkit::nats::streams:
     let count = load.stop().await.count();
     assert!(stranded.iter().all(|stranded| *stranded == 0), "{stranded:?}");
     let live = Live::start(&settings).await;
-    hook.wait_delivered(usize::try_from(count).expect("it is a count"), SOON).await;
+    hook.wait_delivered(usize::try_from(count).expect("it is a count"), BACKLOG).await;
     stream.wait_acknowledged("broadcaster-a", SOON).await;
     live.stop();
     hook.assert_exactly_once(0..count);
