@@ -1,6 +1,8 @@
 //! The receiver: as little work as it can be, so that it is not what is measured. It counts, tells messages apart and
 //! takes the time each was on its way.
 
+mod h2;
+
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -56,11 +58,16 @@ impl Receiver {
         let record = Record { manner, tally: Tally::default(), latency };
         let record = Arc::new(Mutex::new(record));
         let authority = tls.then(Authority::new);
-        let acceptor = authority.as_ref().map(|authority| authority.issue_loopback().server_config().into());
-        let shared = Arc::clone(&record);
+        let acceptor = authority.as_ref().map(|authority| {
+            let mut config = Arc::unwrap_or_clone(authority.issue_loopback().server_config());
+            // In this order: who can choose takes HTTP/2.
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            Arc::new(config).into()
+        });
+        let bodies = Bodies { record: Arc::clone(&record), start };
         let server = Background::run("receiver", move || async move {
             let listener = TcpListener::from_std(listener).expect("a listener");
-            LocalSet::new().run_until(serve(listener, acceptor, shared, start)).await;
+            LocalSet::new().run_until(serve(listener, acceptor, bodies)).await;
         });
         let certificate = authority.map(|authority| {
             let directory = tempfile::tempdir().expect("a temporary directory can be made");
@@ -110,39 +117,33 @@ impl Receiver {
     }
 }
 
-async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, record: Arc<Mutex<Record>>, start: Instant) {
+async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, bodies: Bodies) {
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
         stream.set_nodelay(true).expect("a socket option");
-        let (record, tls) = (Arc::clone(&record), tls.clone());
+        let (bodies, tls) = (bodies.clone(), tls.clone());
         spawn_local(async move {
             // A client that goes away is its own affair.
             drop(match tls {
-                None => answer_all(stream, record, start).await,
-                Some(tls) => answer_over_tls(stream, &tls, record, start).await,
+                None => answer_all(stream, &bodies).await,
+                Some(tls) => answer_over_tls(stream, &tls, &bodies).await,
             });
         });
     }
 }
 
-async fn answer_over_tls(
-    stream: TcpStream,
-    tls: &TlsAcceptor,
-    record: Arc<Mutex<Record>>,
-    start: Instant,
-) -> std::io::Result<()> {
-    answer_all(tls.accept(stream).await?, record, start).await
+async fn answer_over_tls(stream: TcpStream, tls: &TlsAcceptor, bodies: &Bodies) -> std::io::Result<()> {
+    answer_all(tls.accept(stream).await?, bodies).await
 }
 
 /// Answers the requests of one connection until it is closed.
-async fn answer_all(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    record: Arc<Mutex<Record>>,
-    start: Instant,
-) -> std::io::Result<()> {
+async fn answer_all(mut stream: impl AsyncRead + AsyncWrite + Unpin, bodies: &Bodies) -> std::io::Result<()> {
     let mut buffer = Vec::with_capacity(8 * 1024);
     loop {
         let request = loop {
+            if buffer.starts_with(h2::PREFACE) {
+                return h2::answer_all(stream, buffer, bodies).await;
+            }
             if let Some(request) = complete(&buffer) {
                 break request;
             }
@@ -150,19 +151,7 @@ async fn answer_all(
                 return Ok(());
             }
         };
-        let now = start.elapsed();
-        let manner = {
-            let mut record = record.lock().expect("no holder panics");
-            if let Manner::Accept(_) = record.manner {
-                let body = &buffer[request.head..request.end];
-                record.tally.add(body);
-                if let Some(published) = published(body) {
-                    let micros = u64::try_from(now.saturating_sub(published).as_micros()).unwrap_or(u64::MAX);
-                    record.latency.record(micros.max(1)).expect("the histogram grows");
-                }
-            }
-            record.manner
-        };
+        let manner = bodies.take(&buffer[request.head..request.end]);
         buffer.drain(..request.end);
         match manner {
             Manner::Accept(pause) => {
@@ -177,6 +166,42 @@ async fn answer_all(
             Manner::Hang => std::future::pending().await,
         }
         stream.flush().await?;
+    }
+}
+
+/// The bodies that come, over all connections.
+#[derive(Clone)]
+struct Bodies {
+    record: Arc<Mutex<Record>>,
+    start: Instant,
+}
+
+impl Bodies {
+    /// Takes a body: one message, or an array of them. How such a request is to be treated now.
+    fn take(&self, body: &[u8]) -> Manner {
+        let now = self.start.elapsed();
+        let mut record = self.record.lock().expect("no holder panics");
+        if let Manner::Accept(_) = record.manner {
+            match body {
+                [b'[', messages @ .., b']'] => {
+                    messages
+                        .split(|byte| *byte == b',')
+                        .for_each(|message| record.add(message.trim_ascii_start(), now));
+                }
+                message => record.add(message, now),
+            }
+        }
+        record.manner
+    }
+}
+
+impl Record {
+    fn add(&mut self, message: &[u8], now: Duration) {
+        self.tally.add(message);
+        if let Some(published) = published(message) {
+            let micros = u64::try_from(now.saturating_sub(published).as_micros()).unwrap_or(u64::MAX);
+            self.latency.record(micros.max(1)).expect("the histogram grows");
+        }
     }
 }
 
