@@ -10,7 +10,7 @@ mod publishing;
 mod replies;
 mod verdicts;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A header of `message`; empty where it is not there.
 fn header<'m>(message: &'m Message, name: &str) -> &'m str {

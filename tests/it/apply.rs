@@ -26,7 +26,7 @@ mod stops;
 mod troubles;
 mod under_load;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// The settings of a daemon, to be changed by a test.
 #[derive(Clone, Default)]

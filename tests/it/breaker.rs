@@ -9,7 +9,7 @@ use testkit::publisher::Publisher;
 use testkit::webhook::{Behaviour, Received, Reply, Webhook};
 
 const SUBJECT: &str = "todos.events";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const THREADS: &str = "BROADCASTER__RUNTIME__THREADS";
 
 const OPEN: &str = "breaker open: the webhook is left alone";

@@ -16,7 +16,7 @@ use async_nats::jetstream::{
 
 use testkit::{daemon::Daemon, nats::NatsServer, stage::Stage};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const STREAM: &str = "DEAD";
 const SUBJECT: &str = "broadcaster.dead.default";
 

@@ -7,4 +7,4 @@ mod guard;
 mod proxies;
 mod socks;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);

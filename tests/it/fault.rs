@@ -14,7 +14,7 @@ use testkit::{
 use crate::durable;
 
 const SUBJECT: &str = "todos.events";
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 async fn publisher(nats: &NatsServer) -> Publisher {
     Publisher::new(nats.client().await, SUBJECT)

@@ -6,7 +6,7 @@ use testkit::{nats::NatsServer, stage::Stage, webhook::Webhook};
 
 use crate::durable::{durable, fill};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn only_what_the_filter_wants_is_delivered() {

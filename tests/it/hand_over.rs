@@ -12,7 +12,7 @@ use testkit::webhook::{Reply, Webhook};
 const SUBJECT: &str = "todos.events";
 const HAND_OVER: &str = "broadcaster.handover.broadcaster-workers";
 const RECEIVED: &str = "broadcaster_messages_received_total";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A daemon with one lane, whose retries come quickly and never end by themselves.
 fn daemon(nats: &NatsServer, hook: &Webhook, grace: &str) -> Daemon {

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::intake_reading::{check, read};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A message as either of them gives it.
 #[derive(Debug, PartialEq, Eq)]

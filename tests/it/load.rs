@@ -12,7 +12,7 @@ use testkit::publisher::Publisher;
 use testkit::webhook::{Reply, Webhook};
 
 const SUBJECT: &str = "todos.events";
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 const THREADS: &str = "BROADCASTER__RUNTIME__THREADS";
 
 async fn publisher(nats: &NatsServer) -> Publisher {

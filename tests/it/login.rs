@@ -25,7 +25,7 @@ use testkit::{
 };
 
 const SUBJECT: &str = "todos.events";
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 async fn publisher(nats: &NatsServer) -> Publisher {
     Publisher::new(nats.client().await, SUBJECT)

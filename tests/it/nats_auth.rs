@@ -14,7 +14,7 @@ use testkit::publisher::Publisher;
 use testkit::tls::Authority;
 use testkit::webhook::Webhook;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 pub(super) const SECRET: &str = "correct-horse-battery";
 
 /// A server with this in its configuration.

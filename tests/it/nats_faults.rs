@@ -10,7 +10,7 @@ use testkit::publisher::Publisher;
 use testkit::webhook::Webhook;
 
 const SUBJECT: &str = "todos.events";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const THREADS: &str = "BROADCASTER__RUNTIME__THREADS";
 const RECEIVED: &str = "broadcaster_messages_received_total";
 const SLOW: &str = "broadcaster_nats_slow_consumer_total";

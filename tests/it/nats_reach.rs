@@ -19,7 +19,7 @@ use testkit::webhook::Webhook;
 
 use super::nats_rotation::wait_health;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const SUBJECT: &str = "todos.events";
 const THREADS: &str = "BROADCASTER__RUNTIME__THREADS";
 

@@ -15,7 +15,7 @@ use testkit::webhook::Webhook;
 
 use super::nats_auth::{Operator, assert_secret, server, written};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const SUBJECT: &str = "todos.events";
 const OLD: &str = "correct-horse-battery";
 const NEW: &str = "staple-and-another-horse";

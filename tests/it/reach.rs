@@ -8,4 +8,4 @@ mod descriptors;
 mod names;
 mod trust;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);

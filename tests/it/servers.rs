@@ -14,7 +14,7 @@ use testkit::publisher::Publisher;
 use testkit::stage::Stage;
 use testkit::webhook::Webhook;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 /// How many clients a port has at the same time.
 const CLIENTS: usize = 5_000;
 /// How long a probe may usually take here, where the machine has other tests to run. Alone it takes some milliseconds.

@@ -11,7 +11,7 @@ use testkit::publisher::Publisher;
 use testkit::webhook::{Behaviour, Reply, Webhook};
 
 const SUBJECT: &str = "todos.events";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// What the end of a stop takes beside the grace, at most: leaving NATS and the last dead letters.
 const BESIDE_THE_GRACE: Duration = Duration::from_secs(6);

@@ -11,7 +11,7 @@ use testkit::publisher::Publisher;
 use testkit::stage::Stage;
 use testkit::webhook::{Reply, Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn what_asks_for_no_stop_ends_nothing() {

@@ -16,7 +16,7 @@ use testkit::daemon::Daemon;
 use testkit::nats::NatsServer;
 use testkit::{poll, stage::Stage, webhook::Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 /// Of the watchdog in these tests: long enough for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(4);
 

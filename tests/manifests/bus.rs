@@ -16,7 +16,7 @@ use testkit::{http, poll};
 const STATEFUL_SET: &str = "StatefulSet/nats";
 
 /// How long servers may take to start, and to find a leader.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One server; killed on drop.
 struct Server {

@@ -16,7 +16,7 @@ use crate::overlay::{Overlay, none};
 use testkit::daemon::{Daemon, Running};
 use testkit::webhook::Webhook;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 fn job(overlay: &Overlay) -> Container {
     Container::lay_out(overlay, "Job/nats-streams", "nats-box", "")

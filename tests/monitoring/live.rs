@@ -20,7 +20,7 @@ const AZURE: &str = "k8s/overlays/azure-production/ama-metrics-prometheus-config
 const FOREIGN: &str = "tests/monitoring/foreign.prom";
 
 const JOB: &str = "broadcaster";
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// One route takes messages as they are published, the other from a stream. Retries and the breaker are as quick as the time
 /// of the rules, and there are enough attempts that no message is given up.

@@ -14,7 +14,7 @@ use testkit::metrics::Metrics;
 use testkit::{http, poll, process};
 
 /// How long it may take to start.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running Prometheus; killed on drop.
 pub(crate) struct Prometheus {

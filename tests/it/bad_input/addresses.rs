@@ -9,7 +9,7 @@ use testkit::stage::Stage;
 use testkit::tls::{Authority, TlsIdentity};
 use testkit::webhook::Webhook;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Two attempts at a message for `url` fail for `reason`; it is given up and the daemon goes on.
 async fn assert_fails(url: &str, reason: &str, described: impl FnOnce(Daemon) -> Daemon) {

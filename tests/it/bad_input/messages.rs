@@ -7,7 +7,7 @@ use bytes::Bytes;
 use testkit::stage::Stage;
 use testkit::webhook::{Received, Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// The largest payload that nats-server takes unless told otherwise.
 const LARGEST: usize = 1024 * 1024;

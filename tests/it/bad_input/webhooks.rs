@@ -8,7 +8,7 @@ use testkit::raw::{self, Misbehaviour, RawPeer};
 use testkit::stage::Stage;
 use testkit::webhook::{Reply, Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// One connection at a time, and no long wait for an answer.
 fn hasty(daemon: Daemon) -> Daemon {

@@ -8,7 +8,7 @@ use testkit::{daemon::Daemon, daemon::run, nats::NatsServer, webhook::Webhook};
 
 use super::{file, stderr};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// What `check` says beside what it prints, after a good end.
 fn warnings(arguments: &[&str], env: &[(&str, &str)]) -> Vec<String> {

@@ -8,7 +8,7 @@ use testkit::raw::{self, Misbehaviour, RawPeer};
 use testkit::stage::Stage;
 use testkit::webhook::{Reply, Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn one_lane(daemon: Daemon) -> Daemon {
     daemon.env("BROADCASTER__RUNTIME__THREADS", "1").impatient()

@@ -10,7 +10,7 @@ use testkit::nats::next;
 use testkit::stage::Stage;
 use testkit::webhook::{Behaviour, Reply, Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn two_lanes(daemon: Daemon) -> Daemon {
     daemon.env("BROADCASTER__RUNTIME__THREADS", "2")

@@ -10,7 +10,7 @@ use testkit::stage::Stage;
 use testkit::tls::Authority;
 use testkit::webhook::Webhook;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_request_is_the_message_and_says_where_it_comes_from() {

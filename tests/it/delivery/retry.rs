@@ -9,7 +9,7 @@ use testkit::nats::next;
 use testkit::stage::Stage;
 use testkit::webhook::{Behaviour, Received, Reply, Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Publishes one message for each of `statuses`, which answer its first attempt; later ones are answered 200. Gives how
 /// many attempts each got.

@@ -10,7 +10,7 @@ use testkit::webhook::{Reply, Webhook};
 
 use super::{PASSWORD, USER, assert_all_used, assert_nothing_refused, server_with, table::permissions};
 
-pub(super) const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(60);
 const MESSAGES: u64 = 20;
 
 /// A way to run it.

@@ -6,7 +6,7 @@ use testkit::daemon;
 use testkit::stage::Stage;
 use testkit::webhook::{Reply, Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn path_and_query_are_made_of_the_message_and_nothing_leads_out_of_its_part() {

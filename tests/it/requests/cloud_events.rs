@@ -13,7 +13,7 @@ use testkit::stage::Stage;
 use testkit::webhook::{Received, Webhook};
 use testkit::{nats, process};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// An official SDK, as a receiver.
 #[derive(Clone, Copy, Debug, PartialEq)]

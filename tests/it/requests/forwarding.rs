@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use testkit::stage::Stage;
 use testkit::webhook::{Received, Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const NOTICE: &str = "a header of a publisher is";
 
 /// The values of a header, in the order in which they came.

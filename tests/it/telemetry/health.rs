@@ -11,7 +11,7 @@ use testkit::http::{self, Answer};
 use testkit::raw::{Misbehaviour, RawPeer};
 use testkit::stage::Stage;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const WEBHOOK: &str = "http://127.0.0.1:1/";
 
 /// Waits until `/health` says 503; gives its reasons.

@@ -10,7 +10,7 @@ use testkit::nats::NatsServer;
 use testkit::stage::Stage;
 use testkit::webhook::Webhook;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 const FAILING: &str = "webhook is failing, its messages are retried";
 const RECOVERED: &str = "webhook has recovered";

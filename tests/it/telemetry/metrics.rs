@@ -10,7 +10,7 @@ use testkit::stage::Stage;
 use testkit::webhook::Webhook;
 use testkit::{http, process};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -6,7 +6,7 @@ use testkit::daemon::{Daemon, Running, run};
 use testkit::nats::NatsServer;
 use testkit::raw::{self, Misbehaviour, RawPeer};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A part of each secret below.
 const SECRET: &str = "s3cret";

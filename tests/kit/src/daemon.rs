@@ -21,7 +21,7 @@ use super::nats::NatsServer;
 use super::process::Process;
 
 /// How long the daemon may take to bind its ports, and to end after the grace of its shutdown.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many log lines a failing test shows.
 const SHOWN: usize = 60;

@@ -21,7 +21,7 @@ pub mod cluster;
 pub mod streams;
 
 /// How long a server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a server is to be started.
 #[derive(Default)]

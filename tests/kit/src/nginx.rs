@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{process, tls::TlsIdentity};
 
 /// How long it may take to start.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An nginx that says the same to every request, and writes down which came. Killed on drop.
 pub struct Nginx {

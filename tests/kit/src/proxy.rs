@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::process::{self, Process};
 
 /// How long one may take to start.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A proxy, which can be stopped and started again at the same port. Killed on drop.
 pub struct Proxy {

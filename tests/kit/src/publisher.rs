@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 const TICK: Duration = Duration::from_millis(5);
 
 /// How long the server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Publishes messages whose bodies are the numbers from 0 on, each with the time of its publication kept.
 pub struct Publisher {

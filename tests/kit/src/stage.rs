@@ -7,7 +7,7 @@ use super::daemon::{Account, Daemon, Running};
 use super::nats::NatsServer;
 
 /// How long the daemon may take for a handful of messages.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A daemon with the route `default`, which takes `todos.events` to a webhook.
 pub struct Stage {

@@ -9,7 +9,7 @@ use async_nats::jetstream::{self, Context, consumer, stream};
 use super::NatsServer;
 
 /// How long a stream may be without a leader, or its server away.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often something is tried again that failed.
 const AGAIN: Duration = Duration::from_millis(50);
