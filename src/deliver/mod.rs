@@ -12,6 +12,7 @@ pub mod kept;
 pub mod login;
 pub mod notices;
 pub mod patience;
+pub mod post;
 mod redirect;
 pub mod request;
 pub mod sign;

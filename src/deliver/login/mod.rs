@@ -7,7 +7,6 @@
 pub mod aws;
 mod keeper;
 pub mod oauth2;
-mod post;
 pub mod readiness;
 mod renewal;
 mod secret;

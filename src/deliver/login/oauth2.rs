@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use data_encoding::BASE64;
 use http::{
     HeaderValue, Request, StatusCode,
@@ -15,14 +16,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::{post, secret::KeptSecret};
+use super::secret::KeptSecret;
 use crate::{
     base::{clock::Clock, watched_file::WatchedFiles},
     config::{ClientAuth, Oauth2, Secret, WebhookAuth},
-    deliver::{
-        connect::{connector::Connector, network::Transport},
-        fault::Fault,
-    },
+    deliver::{connect::network::Transport, fault::Fault, post::Poster},
     message::outcome::Failure,
 };
 
@@ -30,8 +28,11 @@ use crate::{
 pub struct TokenServer {
     settings: Oauth2,
     secret: Option<KeptSecret>,
-    connector: Connector,
+    poster: Poster,
 }
+
+/// How long a fetch may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A token, ready to be sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,8 +56,8 @@ struct Answer {
 impl TokenServer {
     pub(super) fn new(settings: Oauth2, files: &WatchedFiles, transport: Transport, clock: Clock) -> Self {
         let secret = settings.client_secret.as_ref().map(|secret| KeptSecret::new(secret, files));
-        let connector = Connector::new(&settings.token_url, transport, post::PATIENCE, clock);
-        Self { settings, secret, connector }
+        let poster = Poster::new(&settings.token_url, transport, PATIENCE, clock);
+        Self { settings, secret, poster }
     }
 
     /// Asks for a token. The failure is [`Failure::Login`], whatever it comes from: none of it is the webhook's.
@@ -64,13 +65,14 @@ impl TokenServer {
         let (url, secret) = (&self.settings.token_url, self.secret.as_ref().map(KeptSecret::current));
         let request = request(&self.settings, secret.as_deref())?;
         let fault = |cause: &str| Fault::new(Failure::Login, cause);
-        let answered = post::post(&self.connector, url, request).await;
-        let (status, body) = answered.map_err(|failed| {
+        let answered = self.poster.post(request).await;
+        let answer = answered.map_err(|failed| {
             // The words are those for webhooks, whose settings stand elsewhere.
             let cause = failed.cause.as_deref().unwrap_or("the server does not answer");
             fault(&cause.replace("webhook.tls.", "webhook.auth.oauth2.tls."))
         })?;
-        read(status, &body).map_err(|problem| {
+        let status = answer.status();
+        read(status, answer.body()).map_err(|problem| {
             let shows_secret = secret.is_some_and(|secret| problem.contains(secret.expose_secret()));
             let problem = if shows_secret { "with an error that shows the secret" } else { &problem };
             fault(&format!("{} answers {} {problem}", url.host(), status.as_u16()))
@@ -78,7 +80,7 @@ impl TokenServer {
     }
 }
 
-fn request(settings: &Oauth2, secret: Option<&Secret>) -> Result<Request<Vec<u8>>, Fault> {
+fn request(settings: &Oauth2, secret: Option<&Secret>) -> Result<Request<Bytes>, Fault> {
     let mut request = Request::post(settings.token_url.path_and_query())
         .header(ACCEPT, "application/json")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
@@ -106,7 +108,7 @@ fn request(settings: &Oauth2, secret: Option<&Secret>) -> Result<Request<Vec<u8>
     for (name, value) in &settings.parameters {
         form.append_pair(name, value.expose_secret());
     }
-    request.body(form.finish().into_bytes()).map_err(|error| Fault::new(Failure::Login, error))
+    request.body(form.finish().into()).map_err(|error| Fault::new(Failure::Login, error))
 }
 
 /// What an answer says. The problem follows "answers" and the status.
