@@ -3,10 +3,11 @@
 //! The modules below stand in the order of the way of a message. A module may use only those that
 //! `tests/it/invariants.rs` names for it. `ARCHITECTURE.md` has the picture and the reasons.
 
-// What travels, and what it is counted by.
+// What travels, and what it is counted and traced by.
 pub mod message;
 pub mod stats;
 pub mod template;
+pub mod trace;
 
 // What operators write about it.
 pub mod expression;
@@ -17,6 +18,8 @@ pub mod source;
 pub mod route;
 
 pub mod deliver;
+
+pub mod otlp;
 
 pub mod dead_letter;
 

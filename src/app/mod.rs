@@ -4,6 +4,7 @@ mod announce;
 mod apply;
 mod lanes;
 mod surroundings;
+mod traces;
 
 use std::{io, rc::Rc, sync::Arc};
 
@@ -132,6 +133,7 @@ impl App {
         statuses.iter().for_each(|status| status.heartbeat.beat(clock.now()));
         let connection = Rc::new(OnDemand::new(&config.nats, "process", &connections, clock));
         let mut applier = Applier::new(&config, &registry, Rc::clone(&connection), statuses.clone(), clock);
+        let exporter = applier.start_tracing();
         applier.publish(&config);
         let hand_over =
             config.shutdown.hand_over.then(|| HandOver::start(connection, &registry, count.get(), clock));
@@ -142,6 +144,7 @@ impl App {
             registry: Arc::clone(&registry),
             lanes: statuses.clone(),
             connections,
+            spans: exporter.as_ref().map(|exporter| exporter.spans().counts()),
             control: Handle::current().metrics(),
         });
         drop(spawn_local(api.serve(Api::new(Arc::clone(&health)))));
@@ -178,6 +181,10 @@ impl App {
         let result = lanes.join().await;
         // The lanes have sent all of their dead letters: what is still queued is the last of them.
         applier.finish().await;
+        // So are the spans of those.
+        if let Some(exporter) = exporter {
+            exporter.finish().await;
+        }
         let tally = registry.tally();
         report(tally);
         result.map(|()| tally)

@@ -138,7 +138,7 @@ fn place_in(key: &str) -> Known<'_> {
         Some((_, rest)) if rest.starts_with("secrets.") => Known::OfTemplate,
         Some((_, rest)) => rest.strip_prefix("headers.").map_or(Known::Other(last), Known::Header),
         None if key == "nats.url" => Known::NatsUrl,
-        None => Known::Other(last),
+        None => key.strip_prefix("tracing.headers.").map_or(Known::Other(last), Known::Header),
     }
 }
 

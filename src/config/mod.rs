@@ -32,6 +32,7 @@ mod shutdown;
 mod system_roots;
 #[cfg(test)]
 mod tests;
+mod tracing;
 mod tree;
 mod unread;
 
@@ -59,6 +60,7 @@ pub use self::{
     secret::{Secret, SecretFile, SecretText, is_name},
     server::Server,
     shutdown::Shutdown,
+    tracing::{OtlpEndpoint, Tracing},
 };
 
 /// Everything an operator decided, checked. Two are equal when every setting of them is, secrets included.
@@ -74,6 +76,8 @@ pub struct Config {
     pub runtime: Runtime,
     /// `[shutdown]`: how long a stop may take.
     pub shutdown: Shutdown,
+    /// `[tracing]`: where spans go. Default: nowhere, there are none.
+    pub tracing: Option<Tracing>,
     /// `[routes.NAME]`: the routes, sorted by name; never empty.
     pub routes: Vec<Route>,
 }
@@ -143,6 +147,7 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
     let nats = at.section("nats", nats::read);
     let runtime = at.section("runtime", runtime::read);
     let shutdown = at.section("shutdown", shutdown::read);
+    let tracing = at.optional_section("tracing", |at| tracing::read(at, proxies));
     // Only a fixed number can contradict a route. Of an automatic one, a route that has too little to divide uses as
     // many as it can.
     let threads = match &runtime {
@@ -157,6 +162,7 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
         nats: nats?,
         runtime: runtime?,
         shutdown: shutdown?,
+        tracing: tracing?,
         routes: routes?,
     })
 }

@@ -4,8 +4,8 @@ use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
     Body, BodyTemplate, Bounds, Breaker, CloudEvents, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls,
-    Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Webhook, WebhookAuth, WebhookTls,
-    parse::Choice,
+    Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Tracing, Webhook, WebhookAuth,
+    WebhookTls, parse::Choice,
 };
 
 impl Config {
@@ -29,6 +29,9 @@ impl Config {
         page.section("shutdown");
         page.duration("grace", self.shutdown.grace);
         page.bare("hand_over", self.shutdown.hand_over);
+        if let Some(tracing) = &self.tracing {
+            page.tracing(tracing);
+        }
         for route in &self.routes {
             page.route(route);
         }
@@ -93,6 +96,22 @@ impl TomlWriter {
         self.path("cert_file", client.as_ref().map(|client| client.cert_file.as_path()));
         self.path("key_file", client.as_ref().map(|client| client.key_file.as_path()));
         self.bare("handshake_first", handshake_first);
+    }
+
+    fn tracing(&mut self, tracing: &Tracing) {
+        self.section("tracing");
+        self.text("endpoint", &tracing.endpoint);
+        // As 1.0, where `{}` would write 1, which is an integer in TOML.
+        self.bare("sample", format!("{:?}", tracing.sample));
+        self.duration("timeout", tracing.timeout);
+        self.text("service_name", &tracing.service_name);
+        if !tracing.headers.is_empty() {
+            self.section("tracing.headers");
+        }
+        for name in tracing.headers.keys() {
+            self.text(&format!("\"{name}\""), MASK);
+        }
+        self.tls("tracing.tls", &tracing.tls);
     }
 
     fn route(&mut self, route: &Route) {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::{ConfigError, ConfigWarning, Place, layers};
 
 /// Variables that other programs read, most of them the command line tool of NATS, and the key that is meant by each.
-const OF_OTHERS: [(&str, &str); 14] = [
+const OF_OTHERS: [(&str, &str); 16] = [
     ("NATS_CA", "nats.tls.ca_file"),
     ("NATS_CERT", "nats.tls.cert_file"),
     ("NATS_CREDENTIALS", "nats.credentials_file"),
@@ -20,10 +20,12 @@ const OF_OTHERS: [(&str, &str); 14] = [
     ("NATS_USER", "nats.user"),
     ("NATS_USERNAME", "nats.user"),
     ("LOG_FORMAT", "log.format"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "tracing.endpoint"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "tracing.endpoint"),
 ];
 
 /// The sections that a variable with one underscore may have meant.
-const SECTIONS: [&str; 6] = ["LOG_", "NATS_", "ROUTES_", "RUNTIME_", "SERVER_", "SHUTDOWN_"];
+const SECTIONS: [&str; 7] = ["LOG_", "NATS_", "ROUTES_", "RUNTIME_", "SERVER_", "SHUTDOWN_", "TRACING_"];
 
 /// What has to be said about the variables of `env` that are not read.
 pub(super) fn warnings(env: &[(OsString, OsString)]) -> Vec<ConfigWarning> {

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use super::{
+    Letter,
     api::Api,
     destination::{self, Destination, Mode, Unavailable},
     keeper::Keeper,
@@ -127,7 +128,7 @@ impl Publisher {
     pub(super) fn settle(&mut self, ended: Vec<(QueuedLetter, Fate)>) {
         for (letter, fate) in ended {
             match fate {
-                Fate::Stored => stored(letter),
+                Fate::Stored => self.stored(letter),
                 Fate::Unfit(reason) => self.give_up(letter, &reason, RETURN_UNFIT),
             }
         }
@@ -137,7 +138,7 @@ impl Publisher {
     pub(super) fn abandon(&mut self, letters: impl Iterator<Item = QueuedLetter>) {
         for letter in letters {
             if letter.answer == Some(Answer::Stored) {
-                stored(letter);
+                self.stored(letter);
             } else {
                 let reason = letter.refusal.clone();
                 let reason = reason.or_else(|| self.trouble.as_deref().map(Arc::from));
@@ -305,12 +306,24 @@ impl Publisher {
         self.connection.state().refused_publications(self.destination.to.subject.as_str())
     }
 
+    /// NATS has confirmed a letter: its message has come to its end.
+    fn stored(&self, letter: QueuedLetter) {
+        let Letter { mut message, reason, stats, .. } = letter.letter;
+        stats.count(Outcome::DeadLettered);
+        message.end_way(Outcome::DeadLettered, Some(reason), || self.clock.now());
+        if let Some(ack) = message.ack.take() {
+            ack.settle(AckKind::Ack);
+        }
+    }
+
     /// Gives up a letter for this `reason`, and names it in the log. Its message goes back to its stream, which delivers it
     /// again `after` a while; one that came from none is dropped.
     fn give_up(&mut self, mut letter: QueuedLetter, cause: &str, after: Duration) {
         let letter = &mut letter.letter;
         let ack = letter.message.ack.take();
-        letter.stats.count(if ack.is_some() { Outcome::Returned } else { Outcome::Dropped });
+        let outcome = if ack.is_some() { Outcome::Returned } else { Outcome::Dropped };
+        letter.stats.count(outcome);
+        letter.message.end_way(outcome, Some(letter.reason), || self.clock.now());
         if let Some(unnamed) = letter.stats.named_drops.pass(self.clock.now()) {
             let (route, id, reason) = (letter.route.as_str(), &letter.message.id, letter.reason.label());
             let more_before = (unnamed > 0).then_some(unnamed);
@@ -345,12 +358,5 @@ impl Publisher {
         if self.reported.take().is_some() {
             info!(route = self.destination.route.as_str(), "dead letters are published again");
         }
-    }
-}
-
-fn stored(mut letter: QueuedLetter) {
-    letter.letter.stats.count(Outcome::DeadLettered);
-    if let Some(ack) = letter.letter.message.ack.take() {
-        ack.settle(AckKind::Ack);
     }
 }

@@ -78,7 +78,7 @@ impl Answer {
         if name.eq_ignore_ascii_case(b"retry-after") {
             // Of several that can be read the first one counts.
             let refusal = self.refusal();
-            let asked = refusal.retry_after.or_else(|| retry_after(value, SystemTime::now));
+            let asked = refusal.retry_after.or_else(|| retry_after_now(value));
             refusal.retry_after = asked;
         } else if name.eq_ignore_ascii_case(b"location") && (300..400).contains(&self.status) {
             self.refusal().location = text();
@@ -162,6 +162,11 @@ pub(super) fn retry_after(value: &[u8], wall: impl FnOnce() -> SystemTime) -> Op
         return Some(rounded_up(date.duration_since(wall()).unwrap_or_default()));
     }
     wait_in_seconds(value.split([',', ';']).next()?.trim_matches(is_around))
+}
+
+/// The same, reckoned from now.
+pub fn retry_after_now(value: &[u8]) -> Option<Duration> {
+    retry_after(value, SystemTime::now)
 }
 
 fn is_around(letter: char) -> bool {

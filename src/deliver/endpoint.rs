@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     connect::network::{Network, Transport},
@@ -15,7 +15,7 @@ use crate::{
         clock::Clock,
         watched_file::{Watched, WatchedFiles},
     },
-    config::{Route, Webhook, header_in_file},
+    config::{Route, header_in_file},
 };
 
 /// What the webhooks of a process have in common: the network, and the files that settings name.
@@ -49,18 +49,23 @@ impl Surroundings {
         let Route { name, webhook, .. } = route;
         Endpoint {
             transport: self.network.transport(webhook, &self.files),
-            header_files: self.header_files(webhook),
+            header_files: self.header_files(&webhook.headers, &webhook.header_files),
             notices: Notices::of(name.clone()),
             login: Login::of(route, &self.files, &self.network, clock),
             signer: webhook.signing.as_ref().map(|signing| Arc::new(Signer::new(signing, &self.files))),
         }
     }
 
-    fn header_files(&self, webhook: &Webhook) -> Vec<(HeaderName, Watched<HeaderValue>)> {
+    /// Those of `headers` whose values stand in `files`.
+    pub fn header_files(
+        &self,
+        headers: &HeaderMap,
+        files: &[(HeaderName, PathBuf)],
+    ) -> Vec<(HeaderName, Watched<HeaderValue>)> {
         let watch = |(name, path): &(HeaderName, PathBuf)| {
-            let first = webhook.headers.get(name)?.clone();
+            let first = headers.get(name)?.clone();
             Some((name.clone(), self.files.watch(path, first, header_in_file)))
         };
-        webhook.header_files.iter().filter_map(watch).collect()
+        files.iter().filter_map(watch).collect()
     }
 }

@@ -42,9 +42,14 @@ impl Batch {
     /// Counts an attempt at each of them, which is about to begin, as far as one can count: another replica says how many
     /// there were before.
     pub fn begin_attempt(&mut self) {
-        let count = |message: &mut Message| message.attempts = message.attempts.saturating_add(1);
-        count(&mut self.first);
-        self.more.iter_mut().for_each(count);
+        let begin = |message: &mut Message| {
+            message.attempts = message.attempts.saturating_add(1);
+            if let Some(way) = &mut message.way {
+                way.begin_attempt();
+            }
+        };
+        begin(&mut self.first);
+        self.more.iter_mut().for_each(begin);
     }
 }
 

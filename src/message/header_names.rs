@@ -24,6 +24,16 @@ pub mod http {
     /// The message's id, the same on every attempt (Standard Webhooks).
     pub const WEBHOOK_ID: &str = "webhook-id";
 
+    /// Which span of which trace the request is a part of (W3C Trace Context).
+    pub const TRACEPARENT: &str = "traceparent";
+    /// What tracing systems have to say about that trace (W3C Trace Context).
+    pub const TRACESTATE: &str = "tracestate";
+
+    /// Whether a header of this name is about a trace.
+    pub fn is_of_trace(name: &str) -> bool {
+        is_same(name, TRACEPARENT) || is_same(name, TRACESTATE)
+    }
+
     /// Whether broadcaster or HTTP itself sets the header of this name, so that an operator may not.
     pub fn is_set_by_us(name: &str) -> bool {
         const OURS: [&str; 5] = [ATTEMPT, SUBJECT, CONTENT_LENGTH, HOST, WEBHOOK_ID];
@@ -87,7 +97,7 @@ pub mod http {
     /// Whether the header of this name, which is in lower case, has a meaning to receivers that only a signature
     /// (Standard Webhooks), a trace (W3C Trace Context) or a CloudEvent in binary mode may give it.
     pub fn is_kept(name: &str) -> bool {
-        const KEPT: [&str; 4] = ["webhook-timestamp", "webhook-signature", "traceparent", "tracestate"];
+        const KEPT: [&str; 4] = ["webhook-timestamp", "webhook-signature", TRACEPARENT, TRACESTATE];
         KEPT.contains(&name) || name.starts_with(EVENT_PREFIX)
     }
 }

@@ -82,6 +82,11 @@ impl Headers {
         None
     }
 
+    /// All values of `name`, in any spelling of upper and lower case, in their order; without line breaks.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        self.lines().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
     /// How many lines can't be headers: without a colon, or with a name that is none. They are not among those of
     /// [`Headers::iter`].
     pub fn left_out(&self) -> usize {

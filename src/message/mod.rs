@@ -11,6 +11,7 @@ pub mod ledger;
 mod origin;
 pub mod outcome;
 pub mod reply;
+pub mod way;
 
 use std::{
     borrow::Cow,
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use uuid::Uuid;
 
-use self::{acknowledgement::AckHandle, outcome::Failure};
+use self::{acknowledgement::AckHandle, outcome::Failure, way::Way};
 pub use self::{header_block::HeaderBlock, headers::Headers};
 use crate::base::clock::Time;
 
@@ -52,6 +53,8 @@ pub struct Message {
     pub reply: Option<Box<str>>,
     /// Where it takes up room while it is under way; none when it is not.
     pub charged: Option<Charge>,
+    /// Its spans, on a route that is traced.
+    pub way: Option<Box<Way>>,
 }
 
 /// Which bound the memory of a message counts against while it is attempted: that of where it waited.
@@ -96,6 +99,7 @@ impl Message {
             ack: None,
             reply: None,
             charged: None,
+            way: None,
         }
     }
 
@@ -121,6 +125,7 @@ impl Message {
             + self.id.heap_size()
             + self.reply.as_ref().map_or(0, |reply| reply.len())
             + self.failed_attempt.as_ref().map_or(0, |failed_attempt| failed_attempt.cost())
+            + self.way.as_ref().map_or(0, |way| way.cost())
     }
 
     /// Lets go of the memory that the payload shares with others.

@@ -153,8 +153,10 @@ impl<D: Deliver + 'static> Pipeline<D> {
     }
 
     /// Leaves a batch in the middle of its attempt. Whether the webhook took it is not known.
-    pub(super) fn abandon(&self, batch: Batch) {
+    pub(super) fn abandon(&self, batch: Batch, began: Time) {
         self.end_attempt();
+        let now = self.clock.now();
+        batch.iter().for_each(|message| message.record_attempt(None, began, now));
         batch.for_each(|mut message| {
             self.schedule.borrow_mut().end(&message);
             message.charged = None;

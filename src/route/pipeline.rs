@@ -39,8 +39,10 @@ use crate::{
         Message,
         batch::Batch,
         outcome::{Attempt, Failure, Reason},
+        way::Way,
     },
     stats::{Load, RouteStats},
+    trace::Tracer,
 };
 
 /// What a pipeline is made of.
@@ -63,6 +65,8 @@ pub struct Parts<D> {
     pub health: Arc<WebhookHealth>,
     /// The figures of the route on this lane.
     pub stats: Arc<RouteStats>,
+    /// Makes the spans of its messages; none where it is not traced.
+    pub tracer: Option<Arc<Tracer>>,
     /// The clock of the process.
     pub clock: Clock,
 }
@@ -78,6 +82,7 @@ pub struct Pipeline<D> {
     health: Arc<WebhookHealth>,
     pub(super) stats: Arc<RouteStats>,
     load: Arc<Load>,
+    tracer: Option<Arc<Tracer>>,
     pub(super) clock: Clock,
 
     pub(super) tasks: TaskTracker,
@@ -116,6 +121,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             settle,
             health,
             stats,
+            tracer,
             clock,
         } = parts;
         let load = stats.loads.add();
@@ -129,6 +135,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             health,
             stats,
             load,
+            tracer,
             clock,
             tasks: TaskTracker::new(),
             workers: RefCell::default(),
@@ -151,11 +158,12 @@ impl<D: Deliver + 'static> Pipeline<D> {
 
     /// Takes a message from the source. [`Self::wake_workers`] is to be called after one or several: a source that
     /// reads many at once wakes the workers once.
-    pub fn offer(&self, message: Message) {
+    pub fn offer(&self, mut message: Message) {
         // Counted first: whatever happens next counts an outcome, and the tally must never show more ends than
         // beginnings.
         self.stats.received.add(1);
         let now = message.received;
+        self.trace(&mut message);
         if self.filter.as_ref().is_some_and(|filter| !filter.admits(&message, now, &self.stats)) {
             return self.settle.filtered(message, now);
         }
@@ -169,15 +177,23 @@ impl<D: Deliver + 'static> Pipeline<D> {
 
     /// Takes a message that another replica hands over, or gives it back where there is no room for it: it turns no
     /// other out.
-    pub fn take_over(self: &Rc<Self>, message: Message) -> Result<(), Message> {
+    pub fn take_over(self: &Rc<Self>, mut message: Message) -> Result<(), Message> {
         if self.aborted.get() || self.closing.get().is_some() {
             return Err(message);
         }
+        self.trace(&mut message);
         // Received only when it is admitted: one that is refused still belongs to the replica that offered it.
         self.schedule.borrow_mut().admit(message, self.clock.now())?;
         self.stats.received.add(1);
         self.wake_workers();
         Ok(())
+    }
+
+    /// Begins the span of a message that has come.
+    fn trace(&self, message: &mut Message) {
+        if let Some(tracer) = &self.tracer {
+            message.way = Some(Way::begin(tracer, &message.headers));
+        }
     }
 
     /// Wakes as many workers as there is work for now, and sets the alarm for what comes later.
@@ -237,6 +253,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.end_attempt();
         self.stats.request_duration.observe(now.since(began));
         self.durations.set(self.durations.get().and(now.since(began)));
+        batch.iter().for_each(|message| message.record_attempt(Some(attempt), began, now));
         match *attempt {
             Attempt::Delivered { status, odd, .. } => {
                 self.stats.requests.answered(status);
@@ -321,6 +338,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
                 id = %message.id,
                 attempt = message.attempts,
                 reason = %failure.label(),
+                trace_id = message.trace().map(tracing::field::display),
                 "attempt failed"
             );
         }

@@ -62,10 +62,11 @@ impl Settle {
 
     /// The webhook accepted `message` at `now`.
     #[inline]
-    pub fn delivered(&self, message: Message, now: Time) {
+    pub fn delivered(&self, mut message: Message, now: Time) {
         self.stats.count(Outcome::Delivered);
         self.stats.delivery_latency.observe(now.since(message.received));
         debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "delivered");
+        message.end_way(Outcome::Delivered, None, || now);
         if let Some(ack) = message.ack {
             ack.settle(AckKind::Ack);
         }
@@ -76,6 +77,7 @@ impl Settle {
         self.answer(&mut message, End::Filtered, None, now);
         self.stats.count(Outcome::Filtered);
         debug!(route = self.route.as_str(), id = %message.id, "filtered");
+        message.end_way(Outcome::Filtered, None, || now);
         if let Some(ack) = message.ack {
             ack.settle(AckKind::Ack);
         }
@@ -85,6 +87,7 @@ impl Settle {
     pub fn returned(&self, mut message: Message, delay: Duration) {
         self.stats.count(Outcome::Returned);
         debug!(route = self.route.as_str(), id = %message.id, ?delay, "given back");
+        message.end_way(Outcome::Returned, None, || self.clock.now());
         if let Some(ack) = message.ack.take() {
             ack.give_back(delay, message.attempts);
         }
@@ -92,8 +95,9 @@ impl Settle {
     }
 
     /// Another replica has taken `message` over.
-    pub fn handed_over(&self, message: Message) {
+    pub fn handed_over(&self, mut message: Message) {
         self.stats.count(Outcome::HandedOver);
+        message.end_way(Outcome::HandedOver, None, || self.clock.now());
         debug!(route = self.route.as_str(), id = %message.id, attempts = message.attempts, "handed over");
         drop(message);
     }
@@ -149,10 +153,12 @@ impl Settle {
                 reason = reason.label(),
                 last_failure = message.last_failure.map(|failure| failure.label()).as_deref(),
                 attempts = message.attempts,
+                trace_id = message.trace().map(tracing::field::display),
                 more_before = (unnamed > 0).then_some(unnamed),
                 "message dropped"
             );
         }
+        message.end_way(Outcome::Dropped, Some(reason), || now);
         if let Some(ack) = message.ack.take() {
             // To be dropped is the end that was decided for it: its stream must not deliver it again.
             ack.settle(AckKind::Term);

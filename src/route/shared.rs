@@ -50,6 +50,7 @@ use crate::{
         login::{Lack, Login},
     },
     message::ledger::Ledgers,
+    trace::Tracer,
 };
 
 /// A route with one set of settings. Other settings make another `Route` of the same name, which keeps the figures.
@@ -67,6 +68,7 @@ pub struct Route {
     pub endpoint: Endpoint,
     /// Where dead letters go; none where they are dropped.
     pub dead_letters: Option<dead_letter::Sender>,
+    tracer: Option<Arc<Tracer>>,
     filter: Option<Filter>,
     limit: Option<SharedLimit>,
     pause: Pause,
@@ -99,6 +101,7 @@ impl Route {
             stats,
             endpoint,
             dead_letters,
+            tracer: None,
             filter: settings.filter.clone().map(|filter| Filter::new(settings.name.clone(), filter)),
             limit: settings.rate_limit.map(SharedLimit::new),
             pause: Pause::default(),
@@ -111,6 +114,12 @@ impl Route {
             live: AtomicUsize::new(0),
             settings,
         }
+    }
+
+    /// The same, with spans of its messages where there is a `tracer`.
+    #[must_use]
+    pub fn traced_by(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer: tracer.map(Arc::new), ..self }
     }
 
     /// Goes on where `former` is, which has the same name: a webhook that fails, or asked to be left alone, does not get
@@ -252,6 +261,7 @@ impl Route {
             settle: settle.answering(answers),
             health: Arc::clone(&self.health),
             stats,
+            tracer: self.tracer.clone(),
             clock,
         })
     }

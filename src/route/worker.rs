@@ -108,7 +108,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
                         _ => {}
                     }
                 }
-                None => self.abandon(batch),
+                None => self.abandon(batch, began),
             }
         }
     }

@@ -200,7 +200,7 @@ fn every_key_that_is_described_exists() {
                 "auth.oauth2.parameters",
             ]
             .iter()
-            .any(|table| name == format!("routes.R.webhook.{table}"));
+            .any(|table| name == format!("routes.R.webhook.{table}") || name == format!("tracing.{table}"));
         assert!(
             is_key,
             "docs/configuration.md describes {name}, which config/broadcaster.toml does not have"

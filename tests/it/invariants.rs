@@ -84,13 +84,15 @@ fn libraries_stay_where_they_belong() {
     only("indicatif", &["cli/"]);
     only("tokio_socks", &["deliver/connect/proxy/socks.rs"]);
     only("prometheus_client", &["control/metrics/"]);
+    only("prost", &["otlp/"]);
 }
 
 /// Which of our modules a module may import: its own, and those named here. A message goes from the top to the bottom of
 /// `lib.rs`; what is used stands above its users in this table, so that there is no circle.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
-    ("message", &["base"]),
+    ("trace", &["base"]),
+    ("message", &["base", "trace"]),
     ("stats", &["base", "message"]),
     ("template", &["base", "message"]),
     ("expression", &["base", "message", "template"]),
@@ -98,11 +100,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("nats", &["base", "config", "message", "stats"]),
     ("dead_letter", &["base", "config", "message", "nats", "stats"]),
     ("deliver", &["base", "config", "message", "template"]),
-    ("route", &["base", "config", "dead_letter", "deliver", "expression", "message", "stats"]),
+    ("otlp", &["base", "config", "deliver", "trace"]),
+    ("route", &["base", "config", "dead_letter", "deliver", "expression", "message", "stats", "trace"]),
     ("source", &["base", "config", "deliver", "message", "nats", "route", "stats"]),
     ("handover", &["base", "config", "deliver", "message", "nats", "route"]),
     ("lane", &["base", "config", "deliver", "handover", "message", "nats", "route", "source", "stats"]),
-    ("control", &["base", "config", "dead_letter", "lane", "message", "nats", "route", "stats"]),
+    ("control", &["base", "config", "dead_letter", "lane", "message", "nats", "route", "stats", "trace"]),
     (
         "cli",
         &[
@@ -130,8 +133,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lane",
             "message",
             "nats",
+            "otlp",
             "route",
             "stats",
+            "trace",
         ],
     ),
 ];

@@ -42,3 +42,4 @@ mod signals;
 mod signing;
 mod supervisor;
 mod telemetry;
+mod tracing;

@@ -20,11 +20,11 @@ use crate::{
 };
 
 /// The headers of the operator.
-pub(super) struct OperatorHeaders {
+pub(in crate::config) struct OperatorHeaders {
     /// Those with a value, which stands in a file for some of them.
-    pub(super) values: HeaderMap,
+    pub(in crate::config) values: HeaderMap,
     /// The files of those.
-    pub(super) files: Vec<(HeaderName, PathBuf)>,
+    pub(in crate::config) files: Vec<(HeaderName, PathBuf)>,
     /// Those whose value is made for each message.
     pub(super) templates: Vec<(HeaderName, HeaderTemplate)>,
 }
@@ -48,9 +48,18 @@ const MADE: &str = "header_templates";
 
 /// Reads the tables of the webhook that is `at`.
 pub(super) fn read(at: &Section<'_>) -> Result<OperatorHeaders, Reported> {
+    read_tables(at, &[DIRECT, IN_FILES, MADE])
+}
+
+/// Reads the tables of what is `at` whose values are always the same.
+pub(in crate::config) fn read_fixed(at: &Section<'_>) -> Result<OperatorHeaders, Reported> {
+    read_tables(at, &[DIRECT, IN_FILES])
+}
+
+fn read_tables(at: &Section<'_>, tables: &[&'static str]) -> Result<OperatorHeaders, Reported> {
     let mut given = Vec::new();
     let mut result = Ok(());
-    for table in [DIRECT, IN_FILES, MADE] {
+    for &table in tables {
         let collected = at.section(table, |at| collect(at, table, &mut given));
         result = result.and(collected);
     }

@@ -11,7 +11,7 @@ mod dead_letter;
 mod egress;
 mod filter;
 mod forward;
-mod headers;
+pub(super) mod headers;
 mod jetstream;
 mod method;
 mod no_proxy;
@@ -28,7 +28,7 @@ mod statuses;
 mod stray;
 mod template_secrets;
 mod webhook;
-mod webhook_tls;
+pub(super) mod webhook_tls;
 mod webhook_url;
 
 use std::{num::NonZeroUsize, sync::Arc};

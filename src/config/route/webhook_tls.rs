@@ -80,7 +80,7 @@ impl Authorities {
     }
 }
 
-pub(super) fn read(at: &Section<'_>) -> Result<WebhookTls, Reported> {
+pub(in crate::config) fn read(at: &Section<'_>) -> Result<WebhookTls, Reported> {
     let ca = at.optional("ca_file", |value| files::named_by(value, files::authorities));
     let system_roots = at.or("system_roots", true, parse::switch);
     let client = client(at);

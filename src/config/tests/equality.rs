@@ -32,6 +32,25 @@ const SETTINGS: &[Setting] = &[
     ("runtime.threads", ["1", "2"], &[]),
     ("shutdown.grace", ["1s", "2s"], &[]),
     ("shutdown.hand_over", ["true", "false"], &[]),
+    ("tracing.endpoint", ["http://a", "http://b"], &[]),
+    ("tracing.sample", ["0.1", "0.2"], COLLECTOR),
+    ("tracing.timeout", ["1s", "2s"], COLLECTOR),
+    ("tracing.service_name", ["a", "b"], COLLECTOR),
+    ("tracing.headers.x-token", ["a", "b"], COLLECTOR),
+    ("tracing.headers_file.x-token", ["DIR/a", "DIR/b"], COLLECTOR),
+    ("tracing.tls.ca_file", ["DIR/a.pem", "DIR/b.pem"], COLLECTOR),
+    ("tracing.tls.system_roots", ["true", "false"], &[COLLECTOR[0], ("tracing.tls.ca_file", "DIR/a.pem")]),
+    (
+        "tracing.tls.cert_file",
+        ["DIR/a.pem", "DIR/same.pem"],
+        &[COLLECTOR[0], ("tracing.tls.key_file", "DIR/a.key")],
+    ),
+    (
+        "tracing.tls.key_file",
+        ["DIR/a.key", "DIR/same.key"],
+        &[COLLECTOR[0], ("tracing.tls.cert_file", "DIR/a.pem")],
+    ),
+    ("tracing.tls.dangerously_accept_any_certificate", ["false", "true"], COLLECTOR),
     ("routes.todos.subject", ["a", "b"], &[]),
     ("routes.todos.queue_group", ["a", "b"], &[]),
     ("routes.todos.filter", ["data.a", "data.b"], &[]),
@@ -187,6 +206,8 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.dead_letter.create", ["false", "true"], &[("routes.todos.dead_letter.stream", "A")]),
 ];
 
+const COLLECTOR: &[(&str, &str)] = &[("tracing.endpoint", "http://a")];
+
 const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")];
 
 const EVENTS: &[(&str, &str)] = &[("routes.todos.webhook.format", "cloudevents")];
@@ -222,6 +243,8 @@ const MASKED: &[&str] = &[
     "nats.password_file",
     "nats.token",
     "nats.token_file",
+    "tracing.headers.x-token",
+    "tracing.headers_file.x-token",
     "routes.todos.webhook.headers.x-token",
     "routes.todos.webhook.headers_file.x-token",
     "routes.todos.webhook.header_templates.x-token",

@@ -25,8 +25,10 @@ fn a_secret_on_the_command_line_is_said() {
             "s3cret",
             "BROADCASTER__ROUTES__TODOS__WEBHOOK__HEADERS__X-A, or routes.todos.webhook.headers_file.x-a",
         ),
+        ("tracing.headers.x-a", "s3cret", "BROADCASTER__TRACING__HEADERS__X-A, or tracing.headers_file.x-a"),
     ] {
-        let warnings = given(ROUTE).flag(key, value, "--flag").warnings();
+        let endpoint = if key.starts_with("tracing") { "[tracing]\nendpoint = \"http://a\"\n" } else { "" };
+        let warnings = given(&format!("{ROUTE}{endpoint}")).flag(key, value, "--flag").warnings();
         let expected = format!(
             "{key}: everybody on this machine can see the options of a process: set it by {instead} (in flag --flag)"
         );

@@ -74,12 +74,17 @@ fn is_about(found: &str, key: &str) -> bool {
     let table = key.rsplit_once('.').map_or("", |(table, _)| table);
     // What stands below it does not go without it.
     let table = table.split_inclusive(".oauth2").next().unwrap_or(table);
+    let table = if table.starts_with("tracing") { "tracing" } else { table };
     found.starts_with(table) || found == "runtime.threads"
 }
 
 fn keys() -> Vec<String> {
     let with_a_header = |key: String| {
-        if key.contains(".webhook.header") { vec![format!("{key}.x-a"), key] } else { vec![key] }
+        if key.contains(".webhook.header") || key.contains("tracing.header") {
+            vec![format!("{key}.x-a"), key]
+        } else {
+            vec![key]
+        }
     };
     every_key().into_iter().flat_map(with_a_header).collect()
 }

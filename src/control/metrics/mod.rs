@@ -13,14 +13,14 @@ use http::StatusCode;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{MetricType, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 use tokio::runtime::RuntimeMetrics;
 
 use self::rendering::Rendering;
 use super::server::{Page, Pages};
-use crate::{base::clock::Clock, lane::LaneStatus, nats::Connections, route::registry};
+use crate::{base::clock::Clock, lane::LaneStatus, nats::Connections, route::registry, trace::spans::Counts};
 
 /// The metrics page.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Observed {
     pub lanes: Vec<Arc<LaneStatus>>,
     /// The connections to NATS beside those of the lanes.
     pub connections: Arc<Connections>,
+    /// What became of spans; none where there are none.
+    pub spans: Option<Arc<Counts>>,
     /// The clock of the process.
     pub clock: Clock,
     /// The runtime that serves everything but the lanes.
@@ -47,11 +49,14 @@ pub struct Observed {
 impl Metrics {
     /// Collects from `observed` at each scrape.
     pub fn new(observed: Observed) -> Self {
-        let Observed { registry: routes, lanes, connections, clock, control } = observed;
+        let Observed { registry: routes, lanes, connections, spans, clock, control } = observed;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BuildInfo));
         registry.register_collector(Box::new(routes::Collected(routes, clock)));
         registry.register_collector(Box::new(Nats { lanes: lanes.clone(), connections }));
+        if let Some(spans) = spans {
+            registry.register_collector(Box::new(Spans(spans)));
+        }
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
         Self { registry, open: Rendering::default(), classic: Rendering::default() }
@@ -121,7 +126,6 @@ struct Nats {
 
 impl Collector for Nats {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        use prometheus_client::metrics::counter::ConstCounter;
         let others = self.connections.all();
         let lanes = || self.lanes.iter().map(|lane| lane.connection());
         let connected = lanes().all(|state| state.is_some_and(|state| state.is_connected()))
@@ -150,5 +154,19 @@ impl Collector for Nats {
             MetricType::Counter,
             &ConstCounter::new(cuts),
         )
+    }
+}
+
+#[derive(Debug)]
+struct Spans(Arc<Counts>);
+
+impl Collector for Spans {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Spans of messages and attempts, by what became of them";
+        let mut family = encoder.encode_descriptor("broadcaster_spans", help, None, MetricType::Counter)?;
+        for (result, count) in [("exported", self.0.exported()), ("dropped", self.0.dropped())] {
+            ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use super::Field;
 use crate::{
     config::Webhook,
-    message::{Headers, header_names::http as names},
+    message::{Headers, header_names::http as names, way::Way},
 };
 
 /// Which of them go with the requests of a route.
@@ -68,18 +68,31 @@ impl Forward {
         Self { allowed: webhook.forward.clone(), taken: webhook.sets_headers().map(Into::into).collect() }
     }
 
-    /// Adds those of `headers` that are allowed to `fields`, in their order, those of the same name too. Returns the name
-    /// of the first that is odd, and why.
+    /// Adds the headers about a trace to `fields`, where those of a publisher would be allowed: those of an attempt, of which
+    /// the publisher's span is only the forebear.
+    pub fn add_trace<'b>(&self, way: &'b Way, fields: &mut Vec<Field<'b>>) {
+        if self.allowed.allows(names::TRACEPARENT) {
+            fields.push((names::TRACEPARENT.into(), way.traceparent().into_bytes().into()));
+        }
+        if let Some(state) = way.state().filter(|_| self.allowed.allows(names::TRACESTATE)) {
+            fields.push((names::TRACESTATE.into(), state.as_bytes().into()));
+        }
+    }
+
+    /// Adds those of `headers` that are allowed to `fields`, in their order, those of the same name too; without those about
+    /// a trace where the request `has_trace` of its own. Returns the name of the first that is odd, and why.
     pub fn add<'b>(
         &self,
         headers: &'b Headers,
         events: EventHeaders,
+        has_trace: bool,
         fields: &mut Vec<Field<'b>>,
     ) -> Option<(&'b str, Oddity)> {
         let (mut bytes, mut count) = (0, 0);
         let mut odd = None;
         for (name, value) in headers.lines() {
-            if !self.allows(name, events) || self.is_kept_back(name) {
+            let is_allowed = self.allows(name, events) && !self.is_kept_back(name);
+            if !is_allowed || has_trace && names::is_of_trace(name) {
                 continue;
             }
             if name.len() > LONGEST_NAME || !names::is_token(name) {
@@ -149,7 +162,7 @@ mod tests {
         let headers = Headers::from_lines(lines.to_vec().into());
         let mut fields = Vec::new();
         let odd = forward
-            .add(&headers, EventHeaders::Allowed, &mut fields)
+            .add(&headers, EventHeaders::Allowed, false, &mut fields)
             .map(|(name, why)| (name.to_owned(), why));
         let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
         (fields.iter().map(|(name, value)| (name.to_string(), text(value))).collect(), odd)

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     base::clock::Time,
     config::Webhook,
-    message::{Headers, Id, batch::Batch, header_names::http as names, header_safe},
+    message::{Id, Message, batch::Batch, header_names::http as names, header_safe},
 };
 
 /// What all requests of a route have in common.
@@ -141,8 +141,11 @@ impl Template {
         if let Some(made) = &self.made_headers {
             made.add(message, began, &mut more)?;
         }
+        if let Some(way) = &message.way {
+            self.forward.add_trace(way, &mut more);
+        }
         if !message.headers.is_empty() {
-            self.forward(&message.headers, events, began, &mut more);
+            self.forward(message, events, began, &mut more);
         }
         let mut request = Request {
             began,
@@ -168,12 +171,13 @@ impl Template {
     /// Adds those of the publisher's headers that are allowed to `fields`.
     fn forward<'b>(
         &self,
-        headers: &'b Headers,
+        message: &'b Message,
         events: EventHeaders,
         now: Time,
         fields: &mut Vec<Field<'b>>,
     ) {
-        if let Some((name, why)) = self.forward.add(headers, events, fields) {
+        let has_trace = message.way.is_some();
+        if let Some((name, why)) = self.forward.add(&message.headers, events, has_trace, fields) {
             self.notices.odd_header(name, why, now);
         }
     }

@@ -145,6 +145,7 @@ fn parts(
         settle: Settle::new(route.clone(), Arc::clone(stats), None, clock),
         health: Arc::new(WebhookHealth::new(route)),
         stats: Arc::clone(stats),
+        tracer: None,
         clock,
     }
 }

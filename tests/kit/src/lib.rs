@@ -11,6 +11,7 @@
 use std::time::{Duration, Instant};
 
 pub mod background;
+pub mod collector;
 pub mod control_group;
 pub mod daemon;
 pub mod distance;

@@ -1,0 +1,9 @@
+//! Spans on their way to a collector: OTLP over HTTP, in protobuf
+//! (<https://opentelemetry.io/docs/specs/otlp/>).
+
+mod encode;
+mod exporter;
+mod messages;
+mod retry;
+
+pub use self::exporter::Exporter;
