@@ -28,7 +28,7 @@ pub use self::{
     outbox::Waiting,
     publisher::Publisher,
     publishing::Publishing,
-    queue::{LetterQueue, Sender, queue},
+    queue::{LetterQueue, Room, Sender, queue},
     store::{Cursor, Store, StoreError},
     stored::Stored,
 };

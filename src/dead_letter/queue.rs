@@ -8,12 +8,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Letter,
-    outbox::{Outbox, Waiting},
+    outbox::{Outbox, Place, Waiting},
     publisher::Publisher,
     queued::QueuedLetter,
     rounds::Rounds,
 };
-use crate::base::{clock::Clock, error_chain::ErrorChain};
+use crate::{
+    base::{clock::Clock, error_chain::ErrorChain},
+    message::Message,
+};
 
 /// By which a route's lanes put dead letters into its queue.
 #[derive(Clone, Debug)]
@@ -26,15 +29,11 @@ impl Sender {
     /// What may wait at most, but for one letter of any size.
     pub const BOUNDS: Waiting = Outbox::BOUNDS;
 
-    /// Hands `letter` over without waiting, or gives it back where too many are waiting already.
-    #[expect(clippy::result_large_err, reason = "the letter is moved either way")]
-    pub fn send(&self, mut letter: Letter) -> Result<(), Letter> {
-        let Some(place) = self.outbox.place(letter.message.cost()) else {
-            return Err(letter);
-        };
-        // One that found no room anywhere is still as it was read.
-        letter.message.detach();
-        self.waiting.try_send(QueuedLetter::new(letter, place)).map_err(|refused| refused.into_inner().letter)
+    /// Room for a letter about `message`; none where too many are waiting already. It never waits for any.
+    pub fn reserve(&self, message: &Message) -> Option<Room<'_>> {
+        let place = self.outbox.place(message.cost())?;
+        let permit = self.waiting.try_reserve().ok()?;
+        Some(Room { permit, place })
     }
 
     /// What waits to be published.
@@ -51,6 +50,22 @@ impl Sender {
     /// Returns when there is room for a letter, as far as can be told while others send too.
     pub async fn room(&self) {
         self.outbox.room().await;
+    }
+}
+
+/// Room for one letter. Whoever has it can tell others that the message is dead: it will not go anywhere else.
+#[derive(Debug)]
+pub struct Room<'s> {
+    permit: mpsc::Permit<'s, QueuedLetter>,
+    place: Place,
+}
+
+impl Room<'_> {
+    /// Puts `letter` there.
+    pub fn put(self, mut letter: Letter) {
+        // One that found no room anywhere else is still as it was read.
+        letter.message.detach();
+        self.permit.send(QueuedLetter::new(letter, self.place));
     }
 }
 
@@ -147,7 +162,7 @@ mod tests {
         let block = bytes::Bytes::from(vec![7; 64 * 1024]);
         let mut small = letter(&[]);
         small.message.payload = block.slice(..100);
-        assert!(sender.send(small).is_ok());
+        sender.reserve(&small.message).unwrap().put(small);
         let waiting = queue.fresh.try_recv().unwrap();
         assert_eq!(waiting.letter.message.payload, block.slice(..100));
         assert!(block.is_unique(), "the letter holds on to the block that it was read with");

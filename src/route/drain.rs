@@ -194,7 +194,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         while let Some(message) = self.take_left() {
             // Without room it is dropped, and counted.
             drop(timeout_at(patience, self.settle.room_for(&message)).await);
-            self.settle.dead(message, Reason::Shutdown, self.clock.now());
+            self.settle.dead(message, Reason::Shutdown, None, self.clock.now());
         }
         self.show_load();
     }

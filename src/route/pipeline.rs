@@ -168,7 +168,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             return self.settle.filtered(message, now);
         }
         self.schedule.borrow_mut().offer(message, |evicted| match self.overflow {
-            Overflow::DeadLetter => self.settle.dead(evicted, Reason::QueueFull, now),
+            Overflow::DeadLetter => self.settle.dead(evicted, Reason::QueueFull, None, now),
             Overflow::DropNewest | Overflow::DropOldest => {
                 self.settle.dropped(evicted, Reason::QueueFull, now);
             }
@@ -270,10 +270,9 @@ impl<D: Deliver + 'static> Pipeline<D> {
         let resolved =
             self.schedule.borrow_mut().resolve(batch, attempt, began, now, |verdict| match verdict {
                 Verdict::Delivered(message) => self.settle_taken(message, attempt, now),
-                Verdict::Dead(mut message, reason) => {
+                Verdict::Dead(message, reason) => {
                     rejected |= reason == Reason::Rejected;
-                    self.settle.answer(&mut message, End::Dead(reason), attempt.content(), now);
-                    self.settle.dead(message, reason, now);
+                    self.settle.dead(message, reason, attempt.content(), now);
                 }
                 Verdict::Return(message, delay) => self.settle.returned(message, delay),
                 Verdict::Retry(due) => self.set_alarm(due),

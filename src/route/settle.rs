@@ -102,26 +102,35 @@ impl Settle {
         drop(message);
     }
 
-    /// `message` will not be delivered: it becomes a dead letter, or is dropped where the route keeps none. What dies
-    /// only for want of room or time goes back to its stream, where that would deliver it again: there it is safe.
-    pub fn dead(&self, mut message: Message, reason: Reason, now: Time) {
+    /// `message` will not be delivered, after the webhook's answer with this `content` where there was one: it becomes a
+    /// dead letter, or is dropped where the route keeps none. What dies only for want of room or time goes back to its
+    /// stream, where that would deliver it again: there it is safe.
+    pub fn dead(&self, mut message: Message, reason: Reason, content: Option<&Content>, now: Time) {
         if reason.is_ours() && comes_back(&message, now) {
             return self.returned(message, RETURN);
         }
-        self.answer(&mut message, End::Dead(reason), None, now);
-        let Some(dead_letters) = &self.dead_letters else {
-            return self.dropped(message, reason, now);
-        };
-        debug!(route = self.route.as_str(), id = %message.id, reason = reason.label(), "dead");
-        let letter = Letter::new(message, reason, &self.route, Arc::clone(&self.stats), &self.clock);
-        if let Err(letter) = dead_letters.send(letter) {
-            // Dead letters come faster than NATS takes them, or NATS is away for too long. Waiting for room would hold
-            // up the messages that can be delivered.
-            if comes_back(&letter.message, now) {
-                return self.returned(letter.message, RETURN);
-            }
-            self.dropped(letter.message, reason, now);
+        if let Some(dead_letters) = &self.dead_letters {
+            let Some(room) = dead_letters.reserve(&message) else {
+                return self.without_letter(message, reason, content, now);
+            };
+            // Told only now: a message that found no room may have gone back to its stream.
+            self.answer(&mut message, End::Dead(reason), content, now);
+            debug!(route = self.route.as_str(), id = %message.id, reason = reason.label(), "dead");
+            room.put(Letter::new(message, reason, &self.route, Arc::clone(&self.stats), &self.clock));
+        } else {
+            self.answer(&mut message, End::Dead(reason), content, now);
+            self.dropped(message, reason, now);
         }
+    }
+
+    /// There is no room for a letter about `message`: letters come faster than NATS takes them, or NATS is away for too long.
+    /// Waiting for room would hold up the messages that can be delivered.
+    fn without_letter(&self, mut message: Message, reason: Reason, content: Option<&Content>, now: Time) {
+        if comes_back(&message, now) {
+            return self.returned(message, RETURN);
+        }
+        self.answer(&mut message, End::Dead(reason), content, now);
+        self.dropped(message, reason, now);
     }
 
     /// Returns when there is room for `message` among the dead letters; at once where the route keeps none, or where

@@ -62,7 +62,7 @@ impl Answers {
     /// reply gets one, once; who listens to answers gets those that there are.
     pub fn tell(&self, message: &mut Message, end: End, content: Option<&Content>, now: Time) {
         let reply = message.reply.take().filter(|_| self.settings.reply);
-        // What goes back to its stream has not come to its end.
+        // It was not the webhook's answer that has ended it.
         let is_last = !matches!(end, End::Dead(reason) if reason.is_ours());
         let listened = self.settings.publish.as_ref().filter(|_| content.is_some() && is_last);
         if let Some(subject) = &reply {

@@ -1,6 +1,7 @@
 //! A pipeline without a network: what its loops do with a schedule, workers that only wait, and time that is paused.
 
 mod draining;
+mod settling;
 mod working;
 
 use std::{
@@ -54,6 +55,8 @@ struct Hook {
     failures: Cell<usize>,
     /// Asks for a pause with each failure.
     retry_after: Cell<Option<Duration>>,
+    /// What every attempt comes to, where that is always the same.
+    answer: RefCell<Option<Attempt>>,
     workers: Cell<usize>,
 }
 
@@ -72,7 +75,9 @@ impl Deliver for Worker {
         hook.most_under_way.set(hook.most_under_way.get().max(hook.under_way.get()));
         sleep(LATENCY).await;
         hook.under_way.set(hook.under_way.get() - 1);
-        let attempt = if hook.failures.get() > 0 {
+        let attempt = if let Some(answer) = &*hook.answer.borrow() {
+            answer.clone()
+        } else if hook.failures.get() > 0 {
             hook.failures.set(hook.failures.get() - 1);
             Attempt::Failed {
                 failure: Failure::Status(503),

@@ -44,6 +44,10 @@ fn letter(payload: Vec<u8>, sequence: u64, ledger: &Ledger, stats: &Arc<RouteSta
     Letter::new(message, Reason::Rejected, &route, Arc::clone(stats), &Clock::start())
 }
 
+fn put(sender: &Sender, letter: Letter) {
+    sender.reserve(&letter.message).expect("there is room").put(letter);
+}
+
 /// What the stream is to be told of which sequence.
 fn said(ledger: &Ledger) -> Vec<(u64, AckKind)> {
     let mut said = Vec::new();
@@ -86,8 +90,8 @@ async fn it_is_acknowledged_when_the_letter_is_stored_and_given_back_when_that_c
     let nats = NatsServer::start().await;
     make_stream(&nats).await;
     let (tally, said) = outcome(&nats, CancellationToken::new(), |sender, ledger, stats| {
-        sender.send(letter(b"0".to_vec(), 1, ledger, stats)).unwrap();
-        sender.send(letter(vec![0; 1024 * 1024 + 1], 2, ledger, stats)).unwrap();
+        put(sender, letter(b"0".to_vec(), 1, ledger, stats));
+        put(sender, letter(vec![0; 1024 * 1024 + 1], 2, ledger, stats));
     })
     .await;
     assert_eq!(said, [(1, AckKind::Ack), (2, AckKind::Nak(Duration::from_secs(300)))]);
@@ -110,7 +114,7 @@ async fn what_is_not_confirmed_before_the_end_comes_back() {
         stop.cancel();
     };
     let running = outcome(&nats, give_up, |sender, ledger, stats| {
-        sender.send(letter(b"0".to_vec(), 1, ledger, stats)).unwrap();
+        put(sender, letter(b"0".to_vec(), 1, ledger, stats));
     });
     let ((tally, said), ()) = tokio::join!(running, stopping);
     assert_eq!(said, [(1, AckKind::Nak(Duration::from_secs(2)))]);
