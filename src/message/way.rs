@@ -94,8 +94,18 @@ impl Message {
     }
 
     /// Records the attempt from `begin` to `end`. None for one that was broken off: what came of it is not known.
+    #[inline]
     pub fn record_attempt(&self, attempt: Option<&Attempt>, begin: Time, end: Time) {
-        let Some(way) = self.way.as_deref().filter(|way| way.sampled) else { return };
+        // All that is done on a route that is not traced.
+        if let Some(way) = &self.way {
+            self.record(way, attempt, begin, end);
+        }
+    }
+
+    fn record(&self, way: &Way, attempt: Option<&Attempt>, begin: Time, end: Time) {
+        if !way.sampled {
+            return;
+        }
         let (status, error, cause) = match attempt {
             Some(Attempt::Delivered { status, .. }) => (Some(*status), None, None),
             Some(Attempt::Failed { failure, cause, content, .. }) => {
@@ -116,14 +126,23 @@ impl Message {
     }
 
     /// Ends its span, at `end`, and with it all that is recorded of it.
+    #[inline]
     pub fn end_way(&mut self, outcome: Outcome, reason: Option<Reason>, end: impl FnOnce() -> Time) {
-        let Some(way) = self.way.take().filter(|way| way.sampled) else { return };
+        if let Some(way) = self.way.take() {
+            self.record_way(&way, outcome, reason, end());
+        }
+    }
+
+    fn record_way(&self, way: &Way, outcome: Outcome, reason: Option<Reason>, end: Time) {
+        if !way.sampled {
+            return;
+        }
         let kind = Kind::Way { outcome: outcome.label(), attempts: self.attempts, size: self.payload.len() };
         let cause = self.failed_attempt.as_ref().and_then(|failed| failed.cause.clone());
         way.tracer.spans.record(Span {
             error: reason.map(|reason| reason.label().into()),
             cause: cause.filter(|_| reason.is_some()),
-            ..self.span(&way, kind, self.received, end())
+            ..self.span(way, kind, self.received, end)
         });
     }
 
