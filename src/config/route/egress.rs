@@ -61,6 +61,23 @@ impl Egress {
         special::purpose(address).filter(|_| !is_allowed(address) && !within.is_some_and(is_allowed))
     }
 
+    /// The address in `url`, where it has one that must not be connected to, and what that is kept for.
+    fn refused_literal(&self, url: &WebhookUrl) -> Option<(IpAddr, &'static str)> {
+        let address = match url.host() {
+            Host::Ipv4(address) => IpAddr::V4(*address),
+            Host::Ipv6(address) => IpAddr::V6(*address),
+            Host::Domain(_) => return None,
+        };
+        Some((address, self.refuses(address)?))
+    }
+
+    /// What is wrong with the variable that names the proxy by which `url` would be reached.
+    fn proxy_mistake(&self, url: &WebhookUrl) -> Option<String> {
+        let Proxying::Variables(variables) = &self.proxy else { return None };
+        let named = variables.proxy(url)?;
+        named.proxy.as_ref().err().map(|error| format!("{error} in {}", named.variable))
+    }
+
     /// The proxy by which `url` is reached; none where it is connected to.
     pub fn proxy(&self, url: &WebhookUrl) -> Option<&ProxyUrl> {
         match &self.proxy {
@@ -103,6 +120,26 @@ pub(super) fn read(
     Ok(egress)
 }
 
+/// Says so where `url` breaks the rules of `egress`. It stands in `key` of the table `at`; those of the webhook itself are
+/// checked where the rules are read.
+pub(super) fn check(at: &Section<'_>, egress: &Egress, key: &str, url: &WebhookUrl) {
+    if egress.https_only && url.server_name().is_none() {
+        at.report(key, "expected an address that begins with https, as egress.https_only says");
+    }
+    if !egress.ports.is_empty() && !egress.ports.contains(&url.port()) {
+        at.report(key, format!("expected one of the ports in egress.ports, not {}", url.port()));
+    }
+    if let Some((address, what)) = egress.refused_literal(url) {
+        let problem = format!(
+            "expected an address of the public internet, or its network in egress.allow: {address} is {what}"
+        );
+        at.report(key, problem);
+    }
+    if let Some(problem) = egress.proxy_mistake(url) {
+        at.report(key, problem);
+    }
+}
+
 /// What can be known of `url` before it is connected to.
 fn fits(at: &Section<'_>, egress: &Egress, url: &WebhookUrl) -> Result<(), Reported> {
     if egress.https_only && url.server_name().is_none() {
@@ -111,25 +148,15 @@ fn fits(at: &Section<'_>, egress: &Egress, url: &WebhookUrl) -> Result<(), Repor
     if !egress.ports.is_empty() && !egress.ports.contains(&url.port()) {
         at.report("ports", format!("expected the port of webhook.url, {}, among them", url.port()));
     }
-    let literal = match url.host() {
-        Host::Ipv4(address) => Some(IpAddr::V4(*address)),
-        Host::Ipv6(address) => Some(IpAddr::V6(*address)),
-        Host::Domain(_) => None,
-    };
-    if let Some((address, what)) = literal.and_then(|address| Some((address, egress.refuses(address)?))) {
+    if let Some((address, what)) = egress.refused_literal(url) {
         let problem = format!(
             "expected a webhook.url of the public internet, or its network in allow: {address} is {what}"
         );
         at.report("deny_private", problem);
     }
-    if let Proxying::Variables(variables) = &egress.proxy
-        && let Some(named) = variables.proxy(url)
-        && let Err(error) = &named.proxy
-    {
-        let problem = format!("{error} in {}, or \"none\" here", named.variable);
-        return Err(at.report("proxy", problem));
-    }
-    Ok(())
+    egress
+        .proxy_mistake(url)
+        .map_or(Ok(()), |problem| Err(at.report("proxy", format!("{problem}, or \"none\" here"))))
 }
 
 fn proxying(text: &str) -> Result<Proxying, String> {

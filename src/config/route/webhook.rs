@@ -101,6 +101,9 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
     let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
     let egress = at.section("egress", |at| egress::read(at, url.as_ref().ok(), proxies));
+    if let (Ok(Some(WebhookAuth::Oauth2(oauth2))), Ok(egress)) = (&auth, &egress) {
+        egress::check(at, egress, "auth.oauth2.token_url", &oauth2.token_url);
+    }
     let tls = at.section("tls", webhook_tls::read);
     let signing = at.optional_section("signing", signing::read);
     if let (Ok(headers), Ok(Some(signing))) = (&headers, &signing) {

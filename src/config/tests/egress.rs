@@ -5,6 +5,35 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use super::{Given, ROUTE, given};
 
 #[test]
+fn so_is_the_address_of_a_token_server() {
+    let at = |token_url: &str, egress: &str| {
+        given(&format!(
+            "[routes.todos.webhook]\nurl = \"https://8.8.8.8/\"\negress = {{ {egress} }}\n\
+             [routes.todos.webhook.auth.oauth2]\nclient_id = \"c\"\ntoken_url = \"{token_url}\"\n"
+        ))
+    };
+    for (url, egress, expected) in [
+        ("http://a/", "https_only = true", "expected an address that begins with https"),
+        ("https://a:444/", "ports = [443]", "expected one of the ports in egress.ports, not 444"),
+        ("https://10.2.0.1/", "deny_private = true", "expected an address of the public internet"),
+    ] {
+        let error = at(url, egress).error();
+        let key = "routes.todos.webhook.auth.oauth2.token_url";
+        assert!(error.starts_with(&format!("{key}: {expected}")), "{egress}: {error}");
+        assert!(error.ends_with("(in DIR/config.toml:6)"), "{error}");
+    }
+    let fine = "https_only = true, ports = [443, 8443], deny_private = true, allow = [\"10.1.0.0/16\"]";
+    for url in ["https://a/", "https://a:8443/token", "https://10.1.2.3/"] {
+        drop(at(url, fine).load());
+    }
+    let variable = at("http://a/", "").var("http_proxy", "ftp://proxy").error();
+    assert!(
+        variable.contains("auth.oauth2.token_url: ") && variable.contains(" in http_proxy"),
+        "{variable}"
+    );
+}
+
+#[test]
 fn an_address_that_egress_forbids_is_a_mistake() {
     let at = |url: &str, egress: &str| {
         given(&format!("[routes.todos.webhook]\nurl = \"{url}\"\negress = {{ {egress} }}\n"))
