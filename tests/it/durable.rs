@@ -90,13 +90,19 @@ fn assert_none_lost(hook: &Webhook, count: u64) -> usize {
 
 /// Waits until everything is acknowledged.
 async fn wait_acknowledged(stream: &stream::Stream) {
+    wait_unacknowledged(stream, 0).await;
+}
+
+/// Waits until the consumer has delivered everything, and so many of that are not acknowledged: the server hears of the others
+/// a moment after the webhook has them.
+async fn wait_unacknowledged(stream: &stream::Stream, count: usize) {
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
         let info = consumer_info(stream).await;
-        if info.num_ack_pending == 0 && info.num_pending == 0 {
+        if (info.num_ack_pending, info.num_pending) == (count, 0) {
             return;
         }
-        assert!(tokio::time::Instant::now() < end, "not acknowledged: {info:?}");
+        assert!(tokio::time::Instant::now() < end, "{count} were to be unacknowledged: {info:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -38,15 +38,7 @@ async fn a_message_that_never_fits_holds_up_no_other() {
     assert!(line.contains("queue.bytes is 1048576"), "{line}");
     hook.wait_for(|hook| hook.distinct() == 49, PATIENCE).await;
     daemon.ready(PATIENCE).await;
-    // The server hears of the other 49 a moment later.
-    let end = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let info = consumer_info(&stream).await;
-        if (info.num_ack_pending, info.num_pending) == (1, 0) {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < end, "more than one is unacknowledged: {info:?}");
-    }
+    wait_unacknowledged(&stream, 1).await;
     daemon.stop().await;
 }
 

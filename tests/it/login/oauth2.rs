@@ -2,26 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use testkit::{nats::NatsServer, stage::Stage, token_server::TokenServer};
+use testkit::{
+    nats::NatsServer,
+    stage::Stage,
+    token_server::{State, TokenServer},
+};
 
 use super::{Daemon, SOON, as_client, publisher};
 
 /// Waits until the webhook beside `server` has let `count` messages in.
 async fn delivered(server: &TokenServer, count: usize) {
-    let end = std::time::Instant::now() + SOON;
-    loop {
-        let state = server.state().await;
-        let distinct: BTreeSet<_> = state.delivered.iter().collect();
-        if distinct.len() == count {
-            return;
-        }
-        assert!(
-            std::time::Instant::now() < end,
-            "{} of {count} let in, {} refused",
-            distinct.len(),
-            state.unauthorized
-        );
-    }
+    let are_all = |state: &State| state.delivered.iter().collect::<BTreeSet<_>>().len() == count;
+    server.wait(are_all, SOON).await;
 }
 
 async fn stage(server: &TokenServer, client: &str) -> Stage {
@@ -117,7 +109,7 @@ async fn tokens_that_end_under_load_are_renewed_ahead() {
     let server = TokenServer::start(3);
     let mut stage = stage(&server, "by header").await;
     let steady = publisher(&stage.nats).await.steadily(300);
-    delivered_at_least(&server, 1800).await;
+    server.wait(|state| state.delivered.len() >= 1800, SOON).await;
     let count = steady.stop().await.count();
     delivered(&server, usize::try_from(count).unwrap()).await;
     let state = server.state().await;
@@ -126,13 +118,6 @@ async fn tokens_that_end_under_load_are_renewed_ahead() {
     // Six seconds, and one and a half for each.
     assert!(state.fetches <= 10, "{} fetches", state.fetches);
     assert_eq!(stage.close().await.delivered, count);
-}
-
-async fn delivered_at_least(server: &TokenServer, count: usize) {
-    let end = std::time::Instant::now() + SOON;
-    while server.state().await.delivered.len() < count {
-        assert!(std::time::Instant::now() < end, "fewer than {count} were let in");
-    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -68,6 +69,26 @@ impl TokenServer {
     /// What has come.
     pub async fn state(&self) -> State {
         self.control("state").await
+    }
+
+    /// What has come once `is_it` holds for it; a panic where it does not within `deadline`.
+    pub async fn wait(&self, is_it: impl Fn(&State) -> bool, deadline: Duration) -> State {
+        const LOOK: Duration = Duration::from_millis(20);
+        let end = Instant::now() + deadline;
+        loop {
+            let state = self.state().await;
+            if is_it(&state) {
+                return state;
+            }
+            assert!(
+                Instant::now() < end,
+                "{} let in, {} refused, {} fetches",
+                state.delivered.len(),
+                state.unauthorized,
+                state.fetches
+            );
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// From now on the webhook lets nobody in.
