@@ -34,7 +34,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let all: Vec<_> = (0..routes).map(|number| route(&registry, number)).collect();
         registry.publish(all, Duration::ZERO);
         let metrics = Metrics::new(Observed {
-            spans: None,
+            spans: Arc::default(),
             clock: Clock::start(),
             registry,
             lanes: (0..LANES).map(|_| Arc::<LaneStatus>::default()).collect(),

@@ -144,7 +144,7 @@ impl App {
             registry: Arc::clone(&registry),
             lanes: statuses.clone(),
             connections,
-            spans: exporter.as_ref().map(|exporter| exporter.spans().counts()),
+            spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
             control: Handle::current().metrics(),
         });
         drop(spawn_local(api.serve(Api::new(Arc::clone(&health)))));

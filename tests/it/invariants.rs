@@ -105,7 +105,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("source", &["base", "config", "deliver", "message", "nats", "route", "stats"]),
     ("handover", &["base", "config", "deliver", "message", "nats", "route"]),
     ("lane", &["base", "config", "deliver", "handover", "message", "nats", "route", "source", "stats"]),
-    ("control", &["base", "config", "dead_letter", "lane", "message", "nats", "route", "stats", "trace"]),
+    (
+        "control",
+        &["base", "config", "dead_letter", "deliver", "lane", "message", "nats", "route", "stats", "trace"],
+    ),
     (
         "cli",
         &[

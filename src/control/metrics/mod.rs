@@ -38,8 +38,8 @@ pub struct Observed {
     pub lanes: Vec<Arc<LaneStatus>>,
     /// The connections to NATS beside those of the lanes.
     pub connections: Arc<Connections>,
-    /// What became of spans; none where there are none.
-    pub spans: Option<Arc<Counts>>,
+    /// What became of spans.
+    pub spans: Arc<Counts>,
     /// The clock of the process.
     pub clock: Clock,
     /// The runtime that serves everything but the lanes.
@@ -54,9 +54,7 @@ impl Metrics {
         registry.register_collector(Box::new(BuildInfo));
         registry.register_collector(Box::new(routes::Collected(routes, clock)));
         registry.register_collector(Box::new(Nats { lanes: lanes.clone(), connections }));
-        if let Some(spans) = spans {
-            registry.register_collector(Box::new(Spans(spans)));
-        }
+        registry.register_collector(Box::new(Spans(spans)));
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
         Self { registry, open: Rendering::default(), classic: Rendering::default() }

@@ -12,6 +12,7 @@ use crate::{
     base::clock::{Clock, Time},
     config::{self, RouteName},
     dead_letter::Sender,
+    deliver::login::Login,
     message::outcome::{Failure, Outcome, Publication},
     route::{
         registry::{LaneStats, Registry},
@@ -71,6 +72,7 @@ impl Collector for Collected {
         routes.breaker(encoder)?;
         routes.live(encoder)?;
         routes.trouble(encoder, self.1.now())?;
+        routes.fetches(encoder)?;
         routes.lag(encoder)?;
         let help = "One attempt, from connecting to the last byte of the answer";
         routes.histogram(encoder, "broadcaster_request_duration_seconds", help, |s| &s.request_duration)?;
@@ -314,6 +316,21 @@ impl Routes {
                 let labels = [("route", route.name.as_str()), ("trouble", label)];
                 let value = ConstGauge::new(i64::from(present == Some(label)));
                 value.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fetches(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Requests for tokens to log in to the webhook with, by what came of them";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_token_fetches", help, None, MetricType::Counter)?;
+        for route in &self.0 {
+            let Some(running) = &route.route else { continue };
+            let fetches = running.endpoint.login.as_ref().map(Login::fetches).unwrap_or_default();
+            for (result, count) in [("fetched", fetches.fetched), ("failed", fetches.failed)] {
+                let labels = [("route", route.name.as_str()), ("result", result)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

@@ -1,7 +1,10 @@
 //! Has a token: fetches it, keeps it until its end is near, and fetches the next one. One task for all lanes of a route,
 //! so that there is one fetch at a time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use arc_swap::ArcSwapOption;
 use tokio::{sync::Notify, task::spawn_local, time::sleep_until};
@@ -9,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use super::{
-    Credential, Lack,
+    Credential, Fetches, Lack,
     oauth2::{Token, TokenServer},
     readiness::Readiness,
     renewal::Renewal,
@@ -35,6 +38,8 @@ struct Shared {
     state: Mutex<State>,
     /// Tells the task that the next fetch is due earlier.
     hurry: Notify,
+    fetched: AtomicU64,
+    failed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -69,6 +74,8 @@ impl Keeper {
             readiness: Readiness::default(),
             state: Mutex::new(state),
             hurry: Notify::new(),
+            fetched: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         });
         let task = spawn_local(Arc::clone(&shared).keep(server, clock));
         Self { shared, _task: AbortOnDropHandle::new(task) }
@@ -76,6 +83,11 @@ impl Keeper {
 
     pub(super) fn token(&self) -> Option<Arc<Credential>> {
         self.shared.token.load_full()
+    }
+
+    pub(super) fn fetches(&self) -> Fetches {
+        let Shared { fetched, failed, .. } = &*self.shared;
+        Fetches { fetched: fetched.load(Relaxed), failed: failed.load(Relaxed) }
     }
 
     pub(super) fn readiness(&self) -> Readiness {
@@ -133,6 +145,7 @@ impl Shared {
     }
 
     fn fetched(&self, token: Token, asked: Time) {
+        self.fetched.fetch_add(1, Relaxed);
         let mut state = self.lock();
         state.is_fetching = false;
         state.cause = None;
@@ -152,6 +165,7 @@ impl Shared {
     }
 
     fn failed(&self, fault: &Fault, now: Time) {
+        self.failed.fetch_add(1, Relaxed);
         let mut state = self.lock();
         state.is_fetching = false;
         state.cause.clone_from(&fault.cause);

@@ -65,6 +65,15 @@ pub struct Lack {
     pub cause: Option<Arc<str>>,
 }
 
+/// How often a token was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fetches {
+    /// With a token for an answer.
+    pub fetched: u64,
+    /// In vain.
+    pub failed: u64,
+}
+
 impl Login {
     /// That of `route`, where it has one. Tokens are fetched from now on, for as long as there is a clone of this: that
     /// needs a runtime that takes local tasks.
@@ -142,6 +151,14 @@ impl Login {
         match &*self.0 {
             Kind::Fetched(keeper) => Some(keeper.readiness()),
             Kind::Fixed(_) | Kind::InFile(_) | Kind::Signed(_) => None,
+        }
+    }
+
+    /// How often tokens were asked for.
+    pub fn fetches(&self) -> Fetches {
+        match &*self.0 {
+            Kind::Fetched(keeper) => keeper.fetches(),
+            Kind::Fixed(_) | Kind::InFile(_) | Kind::Signed(_) => Fetches::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use testkit::{
 };
 
 use super::{SOON, Stage};
+use crate::signing;
 
 const ID: &str = "AKIDEXAMPLE";
 const KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -64,4 +65,28 @@ async fn a_request_is_signed_as_botocore_signs_it_and_again_for_each_attempt() {
         assert!(stage.daemon.logs_containing(KEY).is_empty(), "the key is in the log");
         hook.answer([503, 204]);
     }
+}
+
+#[tokio::test]
+async fn a_request_that_is_signed_for_the_receiver_too_has_two_signatures_that_both_hold() {
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let hook = Webhook::answering([503, 204]);
+    let key = |key: &str| format!("BROADCASTER__ROUTES__DEFAULT__WEBHOOK__AUTH__AWS__{key}");
+    let mut stage = Stage::set(&hook.url(), |daemon| {
+        signing::signing(daemon.impatient(), &[("keys.k.secret", SECRET)])
+            .env(key("REGION"), "eu-central-1")
+            .env(key("SERVICE"), "execute-api")
+            .env(key("ACCESS_KEY_ID"), ID)
+            .env(key("SECRET_ACCESS_KEY"), KEY)
+    })
+    .await;
+    stage.publish("{\"title\": \"läuft\"}").await;
+    hook.wait_delivered(1, SOON).await;
+    let requests = hook.requests();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        assert_eq!(request.header("authorization"), signed(request, &hook.url()));
+        signing::Verifier::StandardRust.insist(request, SECRET);
+    }
+    assert_eq!(stage.close().await.delivered, 1);
 }

@@ -112,6 +112,47 @@ async fn what_is_no_token_is_told_and_bounded() {
 }
 
 #[tokio::test]
+async fn a_token_server_that_demands_a_certificate_is_shown_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let ca = authority.write_to(folder.path());
+    let (cert, key) = authority.issue(&["broadcaster"]).write_to(folder.path(), "client");
+    let demanding = authority.demanding(&authority.issue_loopback());
+    let (server, hook) = (Webhook::start_tls_as(demanding), Webhook::start());
+    server.answer(Reply::status(200).body(r#"{"access_token":"t","expires_in":600}"#));
+    let auth = |daemon: testkit::daemon::Daemon| {
+        let set = |daemon: testkit::daemon::Daemon, key: &str, value: &str| {
+            daemon.route(&format!("webhook.auth.oauth2.{key}"), value)
+        };
+        let daemon = set(daemon, "token_url", &server.url());
+        set(set(daemon, "client_id", "c"), "tls.ca_file", ca.to_str().unwrap())
+    };
+    let mut unknown = Stage::set(&hook.url(), auth).await;
+    let line = unknown.daemon.wait_log(LACKING, SOON).await;
+    assert!(line.contains("CertificateRequired"), "{line}");
+    let failed =
+        |metrics: &Metrics| metrics.value("broadcaster_token_fetches_total", &[("result", "failed")]) >= 1.0;
+    unknown.daemon.wait_metrics(failed, SOON).await;
+    assert_eq!(server.received(), 0, "it was asked by nobody that it knows");
+    unknown.daemon.kill();
+    let mut known = Stage::set(&hook.url(), |daemon| {
+        let tls = "webhook.auth.oauth2.tls";
+        auth(daemon)
+            .route(&format!("{tls}.cert_file"), cert.to_str().unwrap())
+            .route(&format!("{tls}.key_file"), key.to_str().unwrap())
+    })
+    .await;
+    known.publish("1").await;
+    hook.wait_delivered(1, SOON).await;
+    assert_eq!(hook.requests()[0].header("authorization"), "Bearer t");
+    let metrics = known.daemon.metrics().await;
+    let fetches = ["fetched", "failed"]
+        .map(|result| metrics.value("broadcaster_token_fetches_total", &[("result", result)]).to_string());
+    assert_eq!(fetches, ["1", "0"]);
+    assert_eq!(known.close().await.delivered, 1);
+}
+
+#[tokio::test]
 async fn a_token_server_is_trusted_by_its_own_authorities() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();

@@ -131,6 +131,12 @@ async fn everything_is_there_at_0_from_the_start() {
     for result in ["sent", "too_large", "disconnected", "full"] {
         assert_zero("broadcaster_answers_total", &[("result", result)]);
     }
+    for result in ["fetched", "failed"] {
+        assert_zero("broadcaster_token_fetches_total", &[("result", result)]);
+    }
+    for result in ["exported", "dropped"] {
+        assert_eq!(metrics.value("broadcaster_spans_total", &[("result", result)]).to_string(), "0");
+    }
     for code in CODES {
         assert_zero("broadcaster_webhook_requests_total", &[("code", code)]);
     }
