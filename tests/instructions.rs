@@ -29,20 +29,19 @@ const HEADER: &str = "\
 /// What is checked in.
 #[derive(Serialize, Deserialize)]
 struct Figure {
+    /// Over HTTP/1.1.
     instructions_per_message: u32,
+    /// Over HTTP/2, without TLS.
+    http2_instructions_per_message: u32,
     message_bytes: usize,
     toolchain: String,
 }
 
 impl Figure {
     async fn count() -> Self {
-        const FEW: usize = 8 * WAVE;
-        const MANY: usize = 40 * WAVE;
-        // What starting and stopping cost is the same for both.
-        let more = instructions(MANY).await - instructions(FEW).await;
-        let each = more / (MANY - FEW) as u64;
         Self {
-            instructions_per_message: u32::try_from(each).expect("it is a small number"),
+            instructions_per_message: each(Http::Http1).await,
+            http2_instructions_per_message: each(Http::Http2).await,
             message_bytes: MESSAGE_BYTES,
             toolchain: toolchain(),
         }
@@ -59,17 +58,37 @@ impl Figure {
     }
 }
 
+/// What is spoken to the webhook.
+#[derive(Clone, Copy, Debug)]
+enum Http {
+    Http1,
+    Http2,
+}
+
+/// The instructions that each message costs.
+async fn each(http: Http) -> u32 {
+    const FEW: usize = 8 * WAVE;
+    const MANY: usize = 40 * WAVE;
+    // What starting and stopping cost is the same for both.
+    let more = instructions(http, MANY).await - instructions(http, FEW).await;
+    u32::try_from(more / (MANY - FEW) as u64).expect("it is a small number")
+}
+
 /// The instructions of a daemon that delivers `messages`, from its start to its end.
-async fn instructions(messages: usize) -> u64 {
+async fn instructions(http: Http, messages: usize) -> u64 {
+    let (hook, version) = match http {
+        Http::Http1 => (Webhook::counting(), "1.1"),
+        Http::Http2 => (Webhook::counting_http2(), "2"),
+    };
     let binary = env::var_os("BROADCASTER").expect("BROADCASTER names the release build: use `make`");
     let nats = NatsServer::start().await;
-    let hook = Webhook::counting();
     let mut valgrind = Command::new(process::tool("valgrind", "VALGRIND"));
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary);
     let mut daemon = Daemon::run_by(valgrind)
         .env("NATS_URL", nats.url())
         .env("WEBHOOK_URL", hook.url())
         .env("BROADCASTER__RUNTIME__THREADS", "1")
+        .route("webhook.http", version)
         .spawn();
     // The daemon itself is not asked whether it is ready: its answers would count.
     nats.wait_subscriptions("todos.events", 1, PATIENCE).await;
@@ -100,20 +119,26 @@ fn toolchain() -> String {
 #[ignore = "counts the release build, which `make test` builds"]
 async fn a_message_costs_as_many_instructions_as_are_checked_in() {
     let (counted, known) = (Figure::count().await, Figure::read());
-    let (new, old) = (counted.instructions_per_message, known.instructions_per_message);
-    let change = 100.0 * (f64::from(new) / f64::from(old) - 1.0);
-    let difference = format!("{new} instructions per message, checked in are {old}: {change:+.1} %");
+    let figures = [
+        ("HTTP/1.1", counted.instructions_per_message, known.instructions_per_message),
+        ("HTTP/2", counted.http2_instructions_per_message, known.http2_instructions_per_message),
+    ];
+    let change = |new: u32, old: u32| 100.0 * (f64::from(new) / f64::from(old) - 1.0);
+    let differences = figures.map(|(http, new, old)| {
+        format!("{new} instructions per message over {http}, checked in are {old}: {:+.1} %", change(new, old))
+    });
+    let differences = differences.join("\n");
     if env::var_os("RENEW").is_some() {
         counted.write();
     } else {
         assert!(
-            change.abs() <= TOLERANCE,
-            "{difference}\n\
-             Where that is meant, renew the figure by `make instructions` and say why in the commit.\n\
-             The one in {FILE} is of {}; this is {}.",
+            figures.iter().all(|(_, new, old)| change(*new, *old).abs() <= TOLERANCE),
+            "{differences}\n\
+             Where that is meant, renew the figures by `make instructions` and say why in the commit.\n\
+             Those in {FILE} are of {}; this is {}.",
             known.toolchain,
             counted.toolchain,
         );
     }
-    println!("{difference}");
+    println!("{differences}");
 }

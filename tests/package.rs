@@ -46,6 +46,7 @@ const FILES: [&str; 53] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/flamegraph.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/glossary.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/hand-over.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/http2.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/kubernetes.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/login.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/messages.md",

@@ -50,8 +50,8 @@ pub use self::{
     route::{
         Algorithm, Answer, Attribute, Authorities, Aws, Basic, Body, BodyTemplate, Bounds, Breaker,
         CertifiedPair, ClientAuth, ClientIdentity, CloudEventMode, CloudEvents, Convention, DeadLetter,
-        DeliverPolicy, Egress, Encoding, Forward, HeaderTemplate, Jetstream, Method, NamedProxy, Oauth2,
-        Overflow, PUBLIC_PREFIX, Part, Pattern, ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError,
+        DeliverPolicy, Egress, Encoding, Forward, HeaderTemplate, HttpVersion, Jetstream, Method, NamedProxy,
+        Oauth2, Overflow, PUBLIC_PREFIX, Part, Pattern, ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError,
         ProxyVariables, Proxying, Queue, RateLimit, Retry, Route, SECRET_PREFIX, SYMMETRIC_PREFIX, Scheme,
         Signing, SigningKey, SigningSecret, Statuses, StatusesError, TargetTemplate, Webhook, WebhookAuth,
         WebhookTls, WebhookUrl, WebhookUrlError, header_in_file,

@@ -157,6 +157,7 @@ impl TomlWriter {
         self.section(&format!("{route}.webhook"));
         self.text("url", &webhook.url);
         self.text("method", webhook.method.as_str());
+        self.text("http", webhook.http.as_str());
         self.list("forward", webhook.forward.patterns());
         self.body(&webhook.body);
         self.duration("timeout", webhook.timeout);

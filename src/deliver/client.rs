@@ -1,6 +1,7 @@
-//! The client of one worker: at most one connection, kept as long as it is good, and one deadline for each attempt.
+//! The client of one worker: one deadline for each attempt, and how it is sent.
 //!
-//! There is no pool: each worker has at most one request under way, so it needs no connection of others and no lock.
+//! Over HTTP/1.1 each worker has a connection of its own, kept as long as it is good: with one request under way at
+//! most, it needs none of others. Over HTTP/2 all of a pipeline share a few (`h2/pool.rs`).
 
 use std::{
     future::poll_fn,
@@ -17,11 +18,12 @@ use super::{
     answer::Answer,
     connect::connector::Connector,
     endpoint::Endpoint,
-    fault::Fault,
+    fault::{ExchangeError, Fault},
     h1::{
-        connection::{Buffers, Exchange, ExchangeError, HttpConnection},
+        connection::{Buffers, Exchange, HttpConnection},
         head::HeadWriter,
     },
+    h2::pool::{Pool, Way},
     kept::Use,
     patience::Patience,
     request::{Request, Template},
@@ -33,15 +35,20 @@ use crate::{
         timer::Timer,
     },
     config::Webhook,
-    message::{batch::Batch, outcome::Attempt},
+    message::{
+        batch::Batch,
+        outcome::{Attempt, Failure},
+    },
 };
 
 /// The webhook of a route, as its workers on one lane share it.
 pub struct Target {
     template: Template,
     head: HeadWriter,
-    connector: Connector,
+    connector: Rc<Connector>,
     buffers: Rc<Buffers>,
+    /// The connections that are shared, where HTTP/2 may be spoken.
+    pool: Option<Rc<Pool>>,
     /// What is made of answers.
     usage: Option<Use>,
     timeout: Duration,
@@ -54,15 +61,13 @@ impl Target {
     /// The webhook as configured. `buffers` are those of the lane.
     pub fn new(webhook: &Webhook, endpoint: &Endpoint, buffers: Rc<Buffers>, clock: Clock) -> Self {
         let template = Template::new(webhook, endpoint);
+        let transport = endpoint.transport.clone();
+        let connector = Rc::new(Connector::new(&webhook.url, transport, webhook.connect_timeout, clock));
         Self {
+            pool: Pool::of(webhook, &template, &connector, clock).map(Rc::new),
             head: HeadWriter::new(&template),
             template,
-            connector: Connector::new(
-                &webhook.url,
-                endpoint.transport.clone(),
-                webhook.connect_timeout,
-                clock,
-            ),
+            connector,
             buffers,
             usage: None,
             timeout: webhook.timeout,
@@ -75,6 +80,9 @@ impl Target {
     /// The same, for a route that makes this `usage` of answers.
     #[must_use]
     pub fn using(self, usage: Option<Use>) -> Self {
+        if let Some(pool) = &self.pool {
+            pool.keep(usage.map(|usage| usage.limit));
+        }
         Self { usage, ..self }
     }
 }
@@ -114,9 +122,14 @@ struct Ended {
     at: Time,
 }
 
-/// A whole answer, and the connection that it came over.
+/// A whole answer, and the connection that it came over, where that was the worker's own.
 struct Answered {
     answer: Answer,
+    over: Option<Used>,
+}
+
+/// A connection of a worker, after an answer.
+struct Used {
     connection: HttpConnection<Stream>,
     opened: Time,
 }
@@ -143,6 +156,9 @@ impl Deliver for Client {
                     if let Poll::Ready(ended) = attempt.as_mut().poll(cx) {
                         return Poll::Ready(ended);
                     }
+                    if patience.is_watched() {
+                        return Poll::Pending;
+                    }
                     ready!(self.timer.poll_passed(cx, patience.wake_at()));
                     patience.time_passed();
                 }
@@ -160,7 +176,7 @@ impl Deliver for Client {
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(kept) = &mut self.kept else {
-            return Poll::Ready(());
+            return self.target.poll_idle();
         };
         let closed = kept.connection.poll_closed(cx).is_ready();
         if closed || self.target.connector.is_short() || self.timer.poll_passed(cx, kept.expires).is_ready() {
@@ -180,9 +196,9 @@ impl Target {
     ) -> Ended {
         match self.answer(kept, request, patience).await {
             Err(fault) => self.failed(fault),
-            Ok(Answered { answer, connection, opened }) => {
+            Ok(Answered { answer, over }) => {
                 let now = self.clock.now();
-                let kept = self.keep(connection, opened, &answer, now);
+                let kept = over.and_then(|used| self.keep(used, &answer, now));
                 let attempt = match self.template.login_fault(request, answer.status, now) {
                     Some(fault) => fault.into(),
                     None => {
@@ -195,14 +211,40 @@ impl Target {
         }
     }
 
+    /// Looks after the connections that are shared: each has somebody who does, but for a shortage.
+    fn poll_idle(&self) -> Poll<()> {
+        let Some(pool) = self.pool.as_ref().filter(|pool| !pool.is_empty()) else { return Poll::Ready(()) };
+        if self.connector.is_short() {
+            pool.close_idle();
+        }
+        Poll::Pending
+    }
+
     fn failed(&self, fault: Fault) -> Ended {
         Ended { attempt: fault.into(), kept: None, at: self.clock.now() }
     }
 
-    /// The answer to `request`, over `kept` where that is still good, else over a new connection.
+    /// The answer to `request`, over `kept` where there is one.
     async fn answer(
         &self,
         kept: Option<IdleConnection>,
+        request: &Request<'_>,
+        patience: &Patience,
+    ) -> Result<Answered, Fault> {
+        let Some(pool) = self.pool.as_ref().filter(|pool| kept.is_none() && pool.is_spoken()) else {
+            return self.answer_alone(kept, None, request, patience).await;
+        };
+        match pool.answer(request, patience).await? {
+            Way::Answered(answer) => Ok(Answered { answer, over: None }),
+            Way::Http1(stream) => self.answer_alone(None, stream, request, patience).await,
+        }
+    }
+
+    /// The answer to `request`, over `kept` where that is still good, else over a new connection, or the `opened` one.
+    async fn answer_alone(
+        &self,
+        kept: Option<IdleConnection>,
+        opened: Option<Stream>,
         request: &Request<'_>,
         patience: &Patience,
     ) -> Result<Answered, Fault> {
@@ -215,7 +257,7 @@ impl Target {
             let was_trial = patience.is_trial();
             patience.end_trial();
             match exchanged {
-                Ok(answer) => return Ok(Answered { answer, connection, opened }),
+                Ok(answer) => return Ok(Answered { answer, over: Some(Used { connection, opened }) }),
                 // The webhook closed the connection while it was idle. That is its right and no failure, and since
                 // nothing was sent, a second try over a new connection can't deliver twice.
                 Err(ExchangeError::NotSent(_)) => {}
@@ -229,13 +271,27 @@ impl Target {
                 }
             }
         }
+        let stream = match opened {
+            Some(stream) => stream,
+            // Boxed, because connecting is seldom and its state is large: else the future of each worker would be that
+            // large.
+            None => Box::pin(self.connector.connect()).await?,
+        };
+        if let (Some(pool), true) = (&self.pool, stream.speaks_http2()) {
+            // It did not when it was asked before.
+            pool.adopt(stream);
+            return match Box::pin(pool.answer(request, patience)).await? {
+                Way::Answered(answer) => Ok(Answered { answer, over: None }),
+                Way::Http1(_) => Err(Fault::new(
+                    Failure::Protocol,
+                    "the webhook speaks HTTP/2 one time, and HTTP/1.1 the next",
+                )),
+            };
+        }
         let opened = self.clock.now();
-        // Boxed, because connecting is seldom and its state is large: else the future of each worker would be that
-        // large.
-        let stream = Box::pin(self.connector.connect()).await?;
         let mut connection = HttpConnection::new(stream, Rc::clone(&self.buffers));
         match self.exchange(&mut connection, request, patience).await {
-            Ok(answer) => Ok(Answered { answer, connection, opened }),
+            Ok(answer) => Ok(Answered { answer, over: Some(Used { connection, opened }) }),
             // A new connection that is closed at once is a failure: trying again and again would be a loop.
             Err(
                 ExchangeError::NotSent(fault)
@@ -268,13 +324,8 @@ impl Target {
     }
 
     /// Keeps `connection` from `now` on for the next request, where another one can be sent over it.
-    fn keep(
-        &self,
-        connection: HttpConnection<Stream>,
-        opened: Time,
-        answer: &Answer,
-        now: Time,
-    ) -> Option<IdleConnection> {
+    fn keep(&self, used: Used, answer: &Answer, now: Time) -> Option<IdleConnection> {
+        let Used { connection, opened } = used;
         // We close it a second before the webhook does, so that no request meets the closing half-way: it would not be
         // known whether the webhook has taken it.
         let announced = answer.keep_alive.map(|timeout| timeout.saturating_sub(Duration::from_secs(1)));

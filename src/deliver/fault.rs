@@ -13,6 +13,19 @@ pub struct Fault {
     pub cause: Option<Arc<str>>,
 }
 
+/// Why a request has no answer, by what may have become of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExchangeError {
+    /// Nothing of it was sent, or the webhook says that it has done nothing with it: it can be sent again without being
+    /// delivered twice. It says why.
+    NotSent(Fault),
+    /// It was sent, but the other end has not acknowledged all of it, nor said anything, until the kernel gave the
+    /// connection up: most likely it has not arrived.
+    NotAcknowledged(Fault),
+    /// It, or a part of it, was sent: whether the webhook has taken it is not known.
+    Failed(Fault),
+}
+
 /// No cause is longer, in bytes: names in a certificate, say, are a stranger's, and there may be hundreds.
 const LONGEST: usize = 300;
 

@@ -25,6 +25,8 @@ pub struct Patience {
     /// When something changes, at the latest: not after the deadline.
     until: Cell<Time>,
     stage: Cell<Stage>,
+    /// Whether whoever is waited for wakes us when the time comes.
+    is_watched: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,8 @@ impl Patience {
     /// Patience for `timeout`, from `began` on.
     pub fn new(began: Time, timeout: Duration, clock: Clock) -> Self {
         let deadline = began + timeout;
-        Self { clock, timeout, deadline, until: Cell::new(deadline), stage: Cell::new(Stage::Waiting) }
+        let (until, stage) = (Cell::new(deadline), Cell::new(Stage::Waiting));
+        Self { clock, timeout, deadline, until, stage, is_watched: Cell::new(false) }
     }
 
     /// That the time is over, for the operator.
@@ -52,6 +55,15 @@ impl Patience {
     /// When to call [`Self::time_passed`]. It may change with each step of the attempt.
     pub(super) const fn wake_at(&self) -> Time {
         self.until.get()
+    }
+
+    /// Whether it is not for us to watch the time: the connection does it for all of its streams.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.get()
+    }
+
+    pub(super) fn set_watched(&self, is_watched: bool) {
+        self.is_watched.set(is_watched);
     }
 
     /// The time has come. What is waited for has to be asked once more.

@@ -70,7 +70,7 @@ pub enum Failure {
     Tls,
     /// The connection broke before the whole answer was there.
     Reset,
-    /// What came back was not HTTP/1.
+    /// What came back was not HTTP, or broke its rules.
     Protocol,
     /// We were short of something: descriptors, ports, memory. It tells nothing about the webhook.
     Local,

@@ -11,7 +11,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use broadcaster::base::clock::Clock;
-use broadcaster::deliver::h1::connection::{ExchangeError, HttpConnection};
+use broadcaster::deliver::fault::ExchangeError;
+use broadcaster::deliver::h1::connection::HttpConnection;
 use broadcaster::deliver::patience::Patience;
 use broadcaster::message::outcome::Failure;
 use bytes::Bytes;

@@ -16,6 +16,7 @@ mod fault;
 mod filter;
 mod forged;
 mod forging;
+mod h2;
 mod hand_over;
 mod http1;
 mod intake;

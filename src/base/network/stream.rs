@@ -66,6 +66,11 @@ impl Stream {
         }
     }
 
+    /// Whether it was agreed by TLS that HTTP/2 is spoken (ALPN, RFC 7301).
+    pub fn speaks_http2(&self) -> bool {
+        self.session().is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
+    }
+
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,

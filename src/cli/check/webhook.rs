@@ -7,7 +7,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use super::{certificate::Certificate, report::Line};
 use crate::{
     base::{clock::Clock, watched_file::WatchedFiles},
-    config::Webhook,
+    config::{HttpVersion, Webhook},
     deliver::{
         connect::{
             network::Network,
@@ -53,12 +53,16 @@ fn lines(webhook: &Webhook, way: &Way, now: SystemTime) -> Vec<Line> {
         lines.push(Line::fine(what, format_args!("{peer} answers within {took}")));
     }
     if let (Some(session), None) = (&way.session, &way.fault) {
-        lines.extend([tls(session, now), protocol(session.protocols)]);
+        lines.extend([tls(session, now), protocol(webhook.http, session.protocols)]);
     }
     if let Some(fault) = &way.fault {
         lines.push(failed(webhook, way, fault));
     } else if way.session.is_none() {
-        lines.push(Line::fine("webhook protocol", "HTTP/1.1, not encrypted"));
+        let words = match webhook.http {
+            HttpVersion::Http2 => "HTTP/2 without being asked (prior knowledge), not encrypted",
+            HttpVersion::Auto | HttpVersion::Http1 => "HTTP/1.1, not encrypted",
+        };
+        lines.push(Line::fine("webhook protocol", words));
     }
     lines
 }
@@ -94,21 +98,28 @@ fn tls(session: &Session, now: SystemTime) -> Line {
     }
 }
 
-fn protocol(protocols: Protocols) -> Line {
+fn protocol(wanted: HttpVersion, protocols: Protocols) -> Line {
     const WHAT: &str = "webhook protocol";
-    match protocols {
-        Protocols::Http1 => Line::fine(WHAT, "HTTP/1.1 (ALPN)"),
-        Protocols::Both => Line::fine(WHAT, "HTTP/1.1; HTTP/2 too (ALPN)"),
-        Protocols::Unsaid => Line::fine(WHAT, "HTTP/1.1 (it leaves that open: no ALPN)"),
-        Protocols::Http2 => Line::failed(
+    match (wanted, protocols) {
+        (HttpVersion::Http2, Protocols::Http1 | Protocols::Unsaid) => Line::failed(
             WHAT,
-            "it speaks HTTP/2 only, and broadcaster HTTP/1.1 (ALPN)",
-            "allow HTTP/1.1 there, or correct the port in webhook.url",
+            "it speaks HTTP/1.1, and webhook.http = \"2\" demands HTTP/2 (ALPN)",
+            "have it speak HTTP/2, or leave it to the webhook: webhook.http = \"auto\"",
         ),
-        Protocols::Unclear => Line::warning(
+        (HttpVersion::Http1, Protocols::Http2) => Line::failed(
+            WHAT,
+            "it speaks HTTP/2 only, and webhook.http = \"1.1\" wants HTTP/1.1 (ALPN)",
+            "leave it to the webhook: webhook.http = \"auto\"",
+        ),
+        (_, Protocols::Http1) => Line::fine(WHAT, "HTTP/1.1 (ALPN)"),
+        (HttpVersion::Http1, Protocols::Both) => Line::fine(WHAT, "HTTP/1.1; HTTP/2 too (ALPN)"),
+        (HttpVersion::Auto, Protocols::Both) => Line::fine(WHAT, "HTTP/2; HTTP/1.1 too (ALPN)"),
+        (_, Protocols::Both | Protocols::Http2) => Line::fine(WHAT, "HTTP/2 (ALPN)"),
+        (_, Protocols::Unsaid) => Line::fine(WHAT, "HTTP/1.1 (it leaves that open: no ALPN)"),
+        (_, Protocols::Unclear) => Line::warning(
             WHAT,
             "it takes connections as broadcaster makes them, and none that ask for the protocol (ALPN)",
-            "see whether it speaks HTTP/1.1",
+            "see whether it speaks the HTTP that the route wants",
         ),
     }
 }

@@ -12,6 +12,7 @@ mod egress;
 mod filter;
 mod forward;
 pub(super) mod headers;
+mod http_version;
 mod jetstream;
 mod method;
 mod no_proxy;
@@ -43,6 +44,7 @@ pub use self::{
     egress::{Egress, Proxying},
     forward::Forward,
     headers::{HeaderTemplate, header_in_file},
+    http_version::HttpVersion,
     jetstream::{DeliverPolicy, Jetstream},
     method::Method,
     placeholders::TargetTemplate,

@@ -5,8 +5,8 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
 use super::{
-    Body, CloudEventMode, Egress, Forward, HeaderTemplate, Method, ProxyVariables, Signing, WebhookAuth,
-    WebhookTls, WebhookUrl, WebhookUrlError, auth, body, egress, forward,
+    Body, CloudEventMode, Egress, Forward, HeaderTemplate, HttpVersion, Method, ProxyVariables, Signing,
+    WebhookAuth, WebhookTls, WebhookUrl, WebhookUrlError, auth, body, egress, forward,
     headers::{self, OperatorHeaders},
     signing, template_secrets, webhook_tls,
 };
@@ -29,6 +29,8 @@ pub struct Webhook {
     pub url: WebhookUrl,
     /// `method`: with what it is called. Default `POST`.
     pub method: Method,
+    /// `http`: which HTTP is spoken. Default `auto`.
+    pub http: HttpVersion,
     /// `forward`: which headers of the publisher go with requests. Default `ce-*`, `traceparent` and `tracestate`.
     pub forward: Forward,
     /// `headers`, and `headers_file` for values that stand in files: sent with every request. The values are secrets, and
@@ -81,6 +83,7 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     })
     .and_then(|url| url.ok_or_else(|| at.missing("url")));
     let method = at.or("method", Method::Post, parse::choice);
+    let http = at.or("http", HttpVersion::Auto, parse::choice);
     let forward = forward::read(at);
     let headers = headers::read(at);
     let secrets = template_secrets::read(at);
@@ -119,6 +122,7 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     Ok(Webhook {
         url: url?,
         method: method?,
+        http: http?,
         forward: forward?,
         headers: values,
         header_files: files,

@@ -65,6 +65,7 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.webhook.url", ["https://a/", "https://b/"], &[]),
     ("routes.todos.webhook.url_file", ["DIR/a.url", "DIR/b.url"], &[]),
     ("routes.todos.webhook.method", ["POST", "PUT"], &[]),
+    ("routes.todos.webhook.http", ["1.1", "2"], &[]),
     ("routes.todos.webhook.forward", ["ce-*", "x-*,ce-*"], &[]),
     ("routes.todos.webhook.headers.x-token", ["a", "b"], &[]),
     ("routes.todos.webhook.headers_file.x-token", ["DIR/a", "DIR/b"], &[]),

@@ -31,3 +31,8 @@ pub(in crate::deliver) fn of_stream(error: &io::Error) -> Fault {
         None => Fault::new(Failure::Reset, format_args!("the connection broke before an answer: {error}")),
     }
 }
+
+/// Whether the kernel says that it has sent something again and again, and the other end has not acknowledged it.
+pub(in crate::deliver) fn is_unheard(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable)
+}

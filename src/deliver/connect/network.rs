@@ -9,7 +9,7 @@ use url::Host;
 use super::{
     proxy::Proxy,
     shortage::Shortage,
-    tls::{Encryption, Trust},
+    tls::{Encryption, Offer, Trust},
 };
 use crate::{
     base::{
@@ -59,10 +59,10 @@ pub(super) enum Place {
 impl Network {
     /// How to get to `webhook`.
     pub fn transport(&self, webhook: &Webhook, files: &WatchedFiles) -> Transport {
-        self.transport_to(&webhook.url, &webhook.egress, &webhook.tls, files)
+        self.transport_offering(Offer::of(webhook.http), &webhook.url, &webhook.egress, &webhook.tls, files)
     }
 
-    /// How to get to `url` by the rules of `egress`, trusting whom `tls` says.
+    /// How to get to `url` by the rules of `egress`, trusting whom `tls` says. HTTP/1.1 is spoken there.
     pub fn transport_to(
         &self,
         url: &WebhookUrl,
@@ -70,20 +70,32 @@ impl Network {
         tls: &WebhookTls,
         files: &WatchedFiles,
     ) -> Transport {
-        let to =
-            |tls: &WebhookTls, name: &ServerName<'static>| (self.trust.encryption(tls, files), name.clone());
+        self.transport_offering(Offer::Nothing, url, egress, tls, files)
+    }
+
+    fn transport_offering(
+        &self,
+        offer: Offer,
+        url: &WebhookUrl,
+        egress: &Egress,
+        tls: &WebhookTls,
+        files: &WatchedFiles,
+    ) -> Transport {
+        let to = |tls: &WebhookTls, offer, name: &ServerName<'static>| {
+            (self.trust.encryption(tls, offer, files), name.clone())
+        };
         // Where a proxy connects, it is the proxy that has to know what it may connect to.
         let (place, proxy, guard) = match egress.proxy(url) {
             Some(proxy) => {
                 // It is somebody else than the webhook: it is always verified, and need not know who we are there.
                 let of_proxy = WebhookTls { client: None, accept_any: false, ..tls.clone() };
-                let tls = proxy.server_name().map(|name| to(&of_proxy, name));
+                let tls = proxy.server_name().map(|name| to(&of_proxy, Offer::Nothing, name));
                 (self.place(proxy.host()), Some(Arc::new(Proxy::new(proxy, tls))), None)
             }
             None => (self.place(url.host()), None, egress.deny_private.then(|| Arc::new(egress.clone()))),
         };
         let shortage = Arc::clone(&self.shortage);
-        Transport { place, proxy, guard, tls: url.server_name().map(|name| to(tls, name)), shortage }
+        Transport { place, proxy, guard, tls: url.server_name().map(|name| to(tls, offer, name)), shortage }
     }
 
     fn place(&self, host: &Host) -> Place {

@@ -13,16 +13,52 @@ use crate::{
         network::trust::{self, trusting, trusting_anybody},
         watched_file::{Watched, WatchedFiles},
     },
-    config::{Authorities, CertifiedPair, WebhookTls},
+    config::{Authorities, CertifiedPair, HttpVersion, WebhookTls},
 };
 
 /// The certificate authorities that every route trusts, read when the first route needs them.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
     roots: OnceLock<Arc<RootCertStore>>,
-    /// The configuration of all routes that trust nobody else. Shared, because some hundred authorities take a lot of
-    /// memory.
-    common: OnceLock<Arc<ClientConfig>>,
+    /// The configurations of all routes that trust nobody else, by what they offer. Shared, because some hundred
+    /// authorities take a lot of memory.
+    common: [OnceLock<Arc<ClientConfig>>; 3],
+}
+
+/// What a webhook is offered to speak (ALPN, RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// Nothing is said, which means HTTP/1.1.
+    Nothing,
+    /// HTTP/2, and HTTP/1.1.
+    Either,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Offer {
+    /// That of a webhook with this setting.
+    pub(super) const fn of(http: HttpVersion) -> Self {
+        match http {
+            HttpVersion::Auto => Self::Either,
+            HttpVersion::Http1 => Self::Nothing,
+            HttpVersion::Http2 => Self::Http2,
+        }
+    }
+
+    fn protocols(self) -> Vec<Vec<u8>> {
+        let protocols: &[&[u8]] = match self {
+            Self::Nothing => &[],
+            Self::Either => &[b"h2", b"http/1.1"],
+            Self::Http2 => &[b"h2"],
+        };
+        protocols.iter().map(|protocol| protocol.to_vec()).collect()
+    }
+
+    fn made(self, mut config: ClientConfig) -> Arc<ClientConfig> {
+        config.alpn_protocols = self.protocols();
+        Arc::new(config)
+    }
 }
 
 /// How connections are encrypted that are opened from now on.
@@ -41,6 +77,7 @@ pub(super) struct Renewed {
     roots: Option<Arc<RootCertStore>>,
     authorities: Option<Watched<Vec<CertificateDer<'static>>>>,
     client: Option<Watched<CertifiedPair>>,
+    offer: Offer,
     made: Mutex<Made>,
 }
 
@@ -60,11 +97,17 @@ struct Contents {
 impl Trust {
     /// How the connections of a route are encrypted that has these settings, and may trust others beside the common
     /// authorities, or instead of them.
-    pub(super) fn encryption(&self, tls: &WebhookTls, files: &WatchedFiles) -> Encryption {
+    pub(super) fn encryption(&self, tls: &WebhookTls, offer: Offer, files: &WatchedFiles) -> Encryption {
         let common = || Arc::clone(self.roots.get_or_init(|| Arc::new(system_roots())));
         if let WebhookTls { ca: None, client: None, accept_any: false, .. } = tls {
-            let made = || Arc::new(trusting(common(), &[]).with_no_client_auth());
-            return Encryption::Fixed(Arc::clone(self.common.get_or_init(made)));
+            let made = || offer.made(trusting(common(), &[]).with_no_client_auth());
+            let [nothing, either, http2] = &self.common;
+            let place = match offer {
+                Offer::Nothing => nothing,
+                Offer::Either => either,
+                Offer::Http2 => http2,
+            };
+            return Encryption::Fixed(Arc::clone(place.get_or_init(made)));
         }
         let roots = if tls.system_roots { common() } else { Arc::new(RootCertStore::empty()) };
         let roots = (!tls.accept_any).then_some(roots);
@@ -76,7 +119,7 @@ impl Trust {
             let read = move |cert_file: &_| CertifiedPair::read(cert_file, &key_file);
             files.watch(&client.cert_file, client.pair.clone(), read)
         });
-        Encryption::Renewed(Arc::new(Renewed::new(roots, authorities, client)))
+        Encryption::Renewed(Arc::new(Renewed::new(roots, authorities, client, offer)))
     }
 }
 
@@ -100,17 +143,18 @@ impl Renewed {
         roots: Option<Arc<RootCertStore>>,
         authorities: Option<Watched<Vec<CertificateDer<'static>>>>,
         client: Option<Watched<CertifiedPair>>,
+        offer: Offer,
     ) -> Self {
         let of = Contents::of(authorities.as_ref(), client.as_ref());
-        let config = of.config(roots.as_ref());
-        Self { roots, authorities, client, made: Mutex::new(Made { of, config }) }
+        let config = of.config(roots.as_ref(), offer);
+        Self { roots, authorities, client, offer, made: Mutex::new(Made { of, config }) }
     }
 
     fn config(&self) -> Arc<ClientConfig> {
         let of = Contents::of(self.authorities.as_ref(), self.client.as_ref());
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if !made.of.is_same(&of) {
-            *made = Made { config: of.config(self.roots.as_ref()), of };
+            *made = Made { config: of.config(self.roots.as_ref(), self.offer), of };
         }
         Arc::clone(&made.config)
     }
@@ -130,7 +174,7 @@ impl Contents {
             && self.client.as_ref().map(Arc::as_ptr) == other.client.as_ref().map(Arc::as_ptr)
     }
 
-    fn config(&self, roots: Option<&Arc<RootCertStore>>) -> Arc<ClientConfig> {
+    fn config(&self, roots: Option<&Arc<RootCertStore>>, offer: Offer) -> Arc<ClientConfig> {
         let named = self.authorities.as_deref().map(Vec::as_slice).unwrap_or_default();
         let builder = match roots {
             None => trusting_anybody(),
@@ -142,10 +186,10 @@ impl Contents {
             }
         };
         let Some(CertifiedPair { chain, key }) = self.client.as_deref() else {
-            return Arc::new(builder.with_no_client_auth());
+            return offer.made(builder.with_no_client_auth());
         };
         let shown = builder.clone().with_client_auth_cert(chain.clone(), key.clone_key());
-        Arc::new(shown.unwrap_or_else(|error| {
+        offer.made(shown.unwrap_or_else(|error| {
             // Whoever has read them has found that they belong together.
             error!(%error, "webhook.tls.cert_file can't be shown: connections are made without it");
             builder.with_no_client_auth()

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
 use super::{cause, connector::Connector, network::Transport, socket};
 use crate::{
     base::{clock::Clock, network::stream::Stream},
-    config::Webhook,
+    config::{HttpVersion, Webhook},
     deliver::fault::Fault,
     message::outcome::Failure,
 };
@@ -71,7 +71,7 @@ impl Way {
     pub async fn explore(webhook: &Webhook, transport: Transport, limit: Duration, clock: Clock) -> Self {
         let connector = Connector::new(&webhook.url, transport, limit, clock);
         let mut way = Self::default();
-        way.fault = way.follow(&connector, limit).await.err();
+        way.fault = way.follow(&connector, webhook.http, limit).await.err();
         if let (None, Some((peer, _)), Some(session)) = (&way.fault, way.peer, &mut way.session) {
             let choices = timeout(limit, protocols(&connector, peer, Instant::now() + limit)).await;
             session.protocols = choices.unwrap_or(Protocols::Unclear);
@@ -79,7 +79,12 @@ impl Way {
         way
     }
 
-    async fn follow(&mut self, connector: &Connector, limit: Duration) -> Result<(), Fault> {
+    async fn follow(
+        &mut self,
+        connector: &Connector,
+        http: HttpVersion,
+        limit: Duration,
+    ) -> Result<(), Fault> {
         let deadline = Instant::now() + limit;
         self.addresses = connector.addresses(deadline).await?;
         let began = Instant::now();
@@ -89,15 +94,17 @@ impl Way {
         let stream = connector.tunnel(tcp, deadline).await?;
         let stream = connector.secure(stream, deadline).await?;
         self.session = Session::of(&stream);
-        reconsidered(stream, took + SECOND_THOUGHTS).await
+        let speaks_first = stream.speaks_http2() || stream.session().is_none() && http == HttpVersion::Http2;
+        reconsidered(stream, took + SECOND_THOUGHTS, speaks_first).await
     }
 }
 
-/// Waits for a webhook that hangs up at once. Before a request it has nothing to say.
-async fn reconsidered(mut stream: Stream, patience: Duration) -> Result<(), Fault> {
+/// Waits for a webhook that hangs up at once. Before a request it has nothing to say, but for its settings in HTTP/2.
+async fn reconsidered(mut stream: Stream, patience: Duration, speaks_first: bool) -> Result<(), Fault> {
     match timeout(patience, stream.read(&mut [0; 16])).await {
         Err(_quiet) => Ok(()),
         Ok(Ok(0)) => Err(Fault::new(Failure::Reset, "the connection is closed as soon as it is open")),
+        Ok(Ok(_)) if speaks_first => Ok(()),
         Ok(Ok(_)) => {
             Err(Fault::new(Failure::Protocol, "what listens there speaks first, as no HTTP server does"))
         }

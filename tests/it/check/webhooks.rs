@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use testkit::{
@@ -96,32 +95,48 @@ async fn a_certificate_that_is_not_good_says_why() {
     found.assert("route plain", "webhook TLS", "failed", &["does not speak TLS"]);
 }
 
-/// A server that agrees on HTTP in the handshake, as those do that speak HTTP/2.
-fn agreeing(authority: &Authority, protocols: &[&str]) -> Webhook {
-    let mut config = (*authority.issue_loopback().server_config()).clone();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    Webhook::start_tls_as(Arc::new(config))
-}
-
 #[tokio::test]
-async fn the_protocol_is_what_the_server_agrees_on() {
+async fn the_protocol_is_what_the_server_agrees_on_and_the_route_wants() {
+    const PROTOCOL: &str = "webhook protocol";
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let ca = trusting(&authority.write_to(directory.path()));
+    let agreeing = |protocols: &[&str]| {
+        Webhook::start_tls_as(authority.issue_loopback().server_config_speaking(protocols))
+    };
     let servers = [
-        ("both", agreeing(&authority, &["h2", "http/1.1"]), "ok", "HTTP/2 too"),
-        ("old", agreeing(&authority, &["http/1.1"]), "ok", "HTTP/1.1 (ALPN)"),
-        ("unsaid", agreeing(&authority, &[]), "ok", "no ALPN"),
-        ("new", agreeing(&authority, &["h2"]), "failed", "HTTP/2 only"),
-        ("other", agreeing(&authority, &["mqtt"]), "warning", "none that ask for the protocol"),
+        ("both", agreeing(&["h2", "http/1.1"])),
+        ("old", agreeing(&["http/1.1"])),
+        ("unsaid", agreeing(&[])),
+        ("new", agreeing(&["h2"])),
+        ("other", agreeing(&["mqtt"])),
     ];
-    let urls: Vec<_> = servers.iter().map(|(_, hook, ..)| format!("https://{}", hook.address())).collect();
+    let urls: Vec<_> = servers.iter().map(|(_, hook)| format!("https://{}", hook.address())).collect();
     let webhooks: Vec<_> =
-        servers.iter().map(|(name, ..)| *name).zip(urls.iter().map(String::as_str)).collect();
-    let found = Found::of(&routes(&webhooks, &ca));
-    for (name, _, result, words) in &servers {
-        found.assert(&format!("route {name}"), "webhook protocol", result, &[words]);
+        servers.iter().map(|(name, _)| *name).zip(urls.iter().map(String::as_str)).collect();
+    let expected = [
+        ("auto", "both", PROTOCOL, "ok", "HTTP/2; HTTP/1.1 too"),
+        ("auto", "old", PROTOCOL, "ok", "HTTP/1.1 (ALPN)"),
+        ("auto", "unsaid", PROTOCOL, "ok", "no ALPN"),
+        ("auto", "new", PROTOCOL, "ok", "HTTP/2 (ALPN)"),
+        ("auto", "other", "webhook TLS", "failed", "NoApplicationProtocol"),
+        ("1.1", "both", PROTOCOL, "ok", "HTTP/1.1; HTTP/2 too"),
+        ("1.1", "new", PROTOCOL, "failed", "HTTP/2 only"),
+        ("1.1", "other", PROTOCOL, "warning", "none that ask for the protocol"),
+        ("2", "both", PROTOCOL, "ok", "HTTP/2 (ALPN)"),
+        ("2", "unsaid", PROTOCOL, "failed", "demands HTTP/2"),
+        ("2", "old", "webhook TLS", "failed", "NoApplicationProtocol"),
+    ];
+    for http in ["auto", "1.1", "2"] {
+        let found = Found::of(&routes(&webhooks, &format!("{ca}, http = {http:?}")));
+        for (_, name, what, result, words) in expected.iter().filter(|expected| expected.0 == http) {
+            found.assert(&format!("route {name}"), what, result, &[words]);
+        }
     }
+    let plain = Webhook::start();
+    let plain = format!("http://{}", plain.address());
+    let found = Found::of(&routes(&[("plain", &plain)], ", http = \"2\""));
+    found.assert("route plain", PROTOCOL, "ok", &["prior knowledge"]);
 }
 
 #[tokio::test]

@@ -123,6 +123,13 @@ impl TlsIdentity {
         self.configured(|builder| builder.with_no_client_auth())
     }
 
+    /// The same, which speaks these protocols where it is asked (ALPN), the first of them rather than the others.
+    pub fn server_config_speaking(&self, protocols: &[&str]) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.server_config());
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
     fn configured(
         &self,
         clients: impl FnOnce(

@@ -1,4 +1,4 @@
-//! A webhook that counts: a real HTTP/1.1 server on a thread of its own, told by the test how to behave.
+//! A webhook that counts: a real server of HTTP/1.1 or HTTP/2 on a thread of its own, told by the test how to behave.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -20,7 +20,7 @@ mod server;
 
 pub use behaviour::{Behaviour, Reply};
 use record::Record;
-use server::Order;
+use server::{Order, Speaks};
 
 /// How many requests [`Webhook::counting`] keeps whole.
 const KEPT_WHEN_COUNTING: usize = 1_000;
@@ -74,7 +74,7 @@ pub struct Webhook {
 impl Webhook {
     /// A webhook that answers 200.
     pub fn start() -> Self {
-        Self::new(Record::new(usize::MAX), None)
+        Self::new(Record::new(usize::MAX), Speaks::Http1)
     }
 
     /// A webhook that answers with these statuses, one after the other, and for ever with the last one.
@@ -86,7 +86,17 @@ impl Webhook {
 
     /// A webhook for many messages: it counts all requests and keeps only the last 1,000 whole.
     pub fn counting() -> Self {
-        Self::new(Record::new(KEPT_WHEN_COUNTING), None)
+        Self::new(Record::new(KEPT_WHEN_COUNTING), Speaks::Http1)
+    }
+
+    /// A webhook that speaks HTTP/2 without being asked (prior knowledge), and else is as [`Self::counting`].
+    pub fn counting_http2() -> Self {
+        Self::new(Record::new(KEPT_WHEN_COUNTING), Speaks::Http2)
+    }
+
+    /// A webhook that speaks HTTP/2 without being asked (prior knowledge).
+    pub fn start_http2() -> Self {
+        Self::new(Record::new(usize::MAX), Speaks::Http2)
     }
 
     /// An https webhook that shows this certificate.
@@ -96,17 +106,17 @@ impl Webhook {
 
     /// An https webhook with this configuration of TLS.
     pub fn start_tls_as(config: Arc<ServerConfig>) -> Self {
-        Self::new(Record::new(usize::MAX), Some(TlsAcceptor::from(config)))
+        Self::new(Record::new(usize::MAX), Speaks::Tls(TlsAcceptor::from(config)))
     }
 
-    fn new(record: Record, tls: Option<TlsAcceptor>) -> Self {
+    fn new(record: Record, speaks: Speaks) -> Self {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("the system has a free port");
         let address = listener.local_addr().expect("a listener has an address");
-        let scheme = if tls.is_some() { "https" } else { "http" };
+        let scheme = if matches!(speaks, Speaks::Tls(_)) { "https" } else { "http" };
         let record = Arc::new(Mutex::new(record));
         let (orders, received) = mpsc::channel(1);
         let shared = Arc::clone(&record);
-        let server = Background::run("webhook", move || server::run(listener, tls, shared, received));
+        let server = Background::run("webhook", move || server::run(listener, speaks, shared, received));
         Self { address, scheme, record, orders, _server: server }
     }
 

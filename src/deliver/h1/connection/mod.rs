@@ -21,7 +21,7 @@ use crate::{
     deliver::{
         answer::{self, Answer},
         connect::cause,
-        fault::Fault,
+        fault::{ExchangeError, Fault},
         patience::Patience,
     },
     message::outcome::Failure,
@@ -94,18 +94,6 @@ struct Receiving {
     early: bool,
     /// Whether nothing more will come.
     ended: bool,
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExchangeError {
-    /// Nothing of the request was sent: it can be sent again without being delivered twice. It says why.
-    NotSent(Fault),
-    /// It was sent, but the other end has not acknowledged all of it, nor said anything, until the kernel gave the
-    /// connection up: most likely it has not arrived.
-    NotAcknowledged(Fault),
-    /// The request, or a part of it, was sent: whether the webhook has taken it is not known.
-    Failed(Fault),
 }
 
 impl<'p, W: FnOnce(&mut Vec<u8>)> Exchange<'p, W> {
@@ -369,16 +357,13 @@ impl Receiving {
 
     /// The connection has ended without a status, by this error if it was one.
     fn lost(&self, error: Option<&io::Error>) -> ExchangeError {
-        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
         let Some(error) = error else {
             let within = if self.begun { "within the status line" } else { "without an answer" };
             let cause = format_args!("the webhook closed the connection {within}");
             return ExchangeError::Failed(Fault::new(Failure::Reset, cause));
         };
         let fault = cause::of_stream(error);
-        // What the kernel says of a connection when it has sent something again and again without an acknowledgement.
-        let unheard = matches!(error.kind(), TimedOut | HostUnreachable | NetworkUnreachable);
-        if unheard && !self.begun {
+        if cause::is_unheard(error) && !self.begun {
             ExchangeError::NotAcknowledged(fault)
         } else {
             ExchangeError::Failed(fault)

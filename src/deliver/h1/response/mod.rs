@@ -17,18 +17,12 @@ use self::{
     head::{Head, MOST_FIELDS},
     status_line::{NOT_CLEAR, StatusLine},
 };
-use crate::deliver::answer::{Answer, Excerpt};
+use crate::deliver::{
+    answer::Answer,
+    partial::{LARGEST_HEAD, MOST_INTERIM, Partial},
+};
 
-/// How large a head may be, in bytes. Every part of a response has a limit: a webhook must not be able to use up our
-/// memory.
-const LARGEST_HEAD: usize = 16 * 1024;
-/// How much of a body is read, in bytes. It says nothing that matters, but a connection can only be used again when the
-/// body was read to the end. For a longer one, a new connection costs less than reading on.
-const LARGEST_BODY: u64 = 64 * 1024;
 const SWITCHING_PROTOCOLS: u16 = 101;
-/// How many interim responses (1xx) are skipped. There is rarely more than one; without a limit they could go on for
-/// ever.
-const MOST_INTERIM: u8 = 8;
 
 /// What is on the wire is not a response, or not one with a clear status: why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +51,9 @@ pub struct ResponseReader {
     odd: Option<&'static str>,
     /// The status, where the head is not complete and its first line is.
     early: Option<u16>,
-    answer: Option<Answer>,
-    excerpt: Excerpt,
-    /// How much of a body is kept, in bytes, for a route that looks into answers.
-    keeps: Option<usize>,
+    partial: Partial,
     /// Whether the head allows another request over the connection.
     persistent: bool,
-    /// How many bytes of the body were read.
-    body: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,12 +88,12 @@ enum Step {
 impl ResponseReader {
     /// Reads a response for a route that looks into answers, and keeps bodies of so many bytes, where it does.
     pub fn keeping(keeps: Option<usize>) -> Self {
-        Self { keeps, ..Self::default() }
+        Self { partial: Partial::keeping(keeps), ..Self::default() }
     }
 
     /// Whether the body is of use to somebody.
     pub const fn keeps(&self) -> bool {
-        self.keeps.is_some()
+        self.partial.keeps()
     }
 
     /// Takes what it can from the front of `bytes`, which are all that was received and not taken yet. `ended` says
@@ -123,7 +112,7 @@ impl ResponseReader {
                 Step::Taken(count) => taken += count,
                 Step::Blocked if !ended => return Ok((taken, Progress::More)),
                 Step::Blocked => {
-                    self.note("the connection ended within the answer");
+                    self.partial.note("the connection ended within the answer");
                     return self.complete(bytes.len(), false);
                 }
                 Step::End(count) => {
@@ -131,7 +120,7 @@ impl ResponseReader {
                     if taken < bytes.len() {
                         // They belong to no request of ours: taken for the next answer, they would count a message as
                         // delivered that was not even sent.
-                        self.note("bytes behind the end of the answer");
+                        self.partial.note("bytes behind the end of the answer");
                     }
                     return self.complete(taken, self.persistent && !ended);
                 }
@@ -142,39 +131,21 @@ impl ResponseReader {
 
     /// The status of the final response, as soon as it is known.
     pub fn status(&self) -> Option<u16> {
-        self.answer.as_ref().map(|answer| answer.status).or(self.early)
+        self.partial.status().or(self.early)
     }
 
     /// What is known, where nobody waits for the rest.
     pub fn give_up(&mut self) -> Option<Answer> {
         let status = self.status()?;
-        self.answer.get_or_insert_with(|| Answer::new(status));
-        self.note("the answer did not end in time");
-        self.finished()
+        self.partial.answer.get_or_insert_with(|| Answer::new(status));
+        self.partial.note("the answer did not end in time");
+        self.partial.finish()
     }
 
     fn complete(&mut self, taken: usize, reusable: bool) -> Result<(usize, Progress), Malformed> {
-        let answer = self.finished().ok_or(Malformed("the connection ended before an answer"))?;
+        let answer = self.partial.finish().ok_or(Malformed("the connection ended before an answer"))?;
         let reusable = reusable && answer.odd.is_none();
         Ok((taken, Progress::Complete { answer, reusable }))
-    }
-
-    fn finished(&mut self) -> Option<Answer> {
-        let mut answer = self.answer.take()?;
-        if !answer.is_delivery() {
-            let excerpt = std::mem::take(&mut self.excerpt);
-            let encoding = answer.refusal.as_ref().and_then(|refusal| refusal.encoding.as_deref());
-            if let Some(text) = excerpt.into_text(encoding, self.body) {
-                answer.refusal().excerpt = Some(text);
-            }
-        }
-        Some(answer)
-    }
-
-    fn note(&mut self, odd: &'static str) {
-        if let Some(answer) = &mut self.answer {
-            answer.note(odd);
-        }
     }
 
     fn head(&mut self, bytes: &[u8], ended: bool) -> Result<Step, Malformed> {
@@ -231,7 +202,7 @@ impl ResponseReader {
             } else {
                 "the header is too large"
             });
-            self.answer = Some(head.answer);
+            self.partial.answer = Some(head.answer);
             return Ok(Step::GivenUp);
         };
         head.answer.note("an unusual status line");
@@ -241,7 +212,7 @@ impl ResponseReader {
     fn interim(&mut self, line: StatusLine, length: usize) -> Result<Step, Malformed> {
         if line.status == SWITCHING_PROTOCOLS {
             // We ask for no upgrade. What follows is not HTTP, whatever it is.
-            self.answer = Some(Answer::new(line.status));
+            self.partial.answer = Some(Answer::new(line.status));
             return Ok(Step::GivenUp);
         }
         self.interim += 1;
@@ -255,7 +226,7 @@ impl ResponseReader {
         head.answer.odd = head.answer.odd.or(self.odd);
         let is_known = head.answer.is_delivery() && head.answer.odd.is_some();
         self.persistent = head.persistent;
-        self.answer = Some(head.answer);
+        self.partial.answer = Some(head.answer);
         self.state = ReadState::Body(head.body);
         match head.body {
             // Nothing that follows matters: not the body of a delivery, and the connection ends anyway.
@@ -268,15 +239,15 @@ impl ResponseReader {
     fn length(&mut self, bytes: &[u8], left: u64) -> Step {
         let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let left = left - taken as u64;
-        self.count_body(bytes, taken);
+        let wanted = self.take_body(bytes, taken);
         self.state = ReadState::Body(Body::Length(left));
-        if left == 0 { Step::End(taken) } else { self.body_step(taken) }
+        if left == 0 { Step::End(taken) } else { body_step(taken, wanted) }
     }
 
     fn until_close(&mut self, bytes: &[u8], ended: bool) -> Step {
-        self.count_body(bytes, bytes.len());
+        let wanted = self.take_body(bytes, bytes.len());
         self.persistent = false;
-        if ended { Step::End(bytes.len()) } else { self.body_step(bytes.len()) }
+        if ended { Step::End(bytes.len()) } else { body_step(bytes.len(), wanted) }
     }
 
     fn chunked(&mut self, bytes: &[u8], mut chunked: Chunked) -> Step {
@@ -285,38 +256,27 @@ impl ResponseReader {
         match part {
             Ok(Part::Incomplete) => Step::Blocked,
             Ok(Part::Coding(taken)) => Step::Taken(taken),
-            Ok(Part::Data(taken)) => {
-                self.count_body(bytes, taken);
-                self.body_step(taken)
-            }
+            Ok(Part::Data(taken)) => body_step(taken, self.take_body(bytes, taken)),
             Ok(Part::End(taken)) => Step::End(taken),
             Err(BadChunk) => {
-                self.note("a malformed chunk");
+                self.partial.note("a malformed chunk");
                 Step::GivenUp
             }
         }
     }
 
-    fn body_step(&self, taken: usize) -> Step {
-        match taken {
-            // The status has said what matters: the answer stands, and only the connection is given up.
-            _ if self.body > LARGEST_BODY.max(self.keeps.unwrap_or_default() as u64) => Step::GivenUp,
-            0 => Step::Blocked,
-            _ => Step::Taken(taken),
-        }
+    /// The first `count` of `bytes` are part of the body. Returns whether more of it is wanted.
+    fn take_body(&mut self, bytes: &[u8], count: usize) -> bool {
+        self.partial.take_body(bytes.get(..count).unwrap_or_default())
     }
+}
 
-    /// The first `count` of `bytes` are part of the body. Of a refusal, the beginning is kept.
-    fn count_body(&mut self, bytes: &[u8], count: usize) {
-        self.body += count as u64;
-        if let Some((kept, limit)) =
-            self.answer.as_mut().and_then(|answer| answer.kept.as_mut()).zip(self.keeps)
-        {
-            kept.keep(bytes.get(..count).unwrap_or_default(), limit);
-        }
-        if self.answer.as_ref().is_some_and(|answer| !answer.is_delivery()) {
-            self.excerpt.keep(bytes.get(..count).unwrap_or_default());
-        }
+fn body_step(taken: usize, wanted: bool) -> Step {
+    match taken {
+        // The status has said what matters: the answer stands, and only the connection is given up.
+        _ if !wanted => Step::GivenUp,
+        0 => Step::Blocked,
+        _ => Step::Taken(taken),
     }
 }
 

@@ -56,7 +56,9 @@ impl StatusLine {
 fn not_http(bytes: &[u8]) -> Malformed {
     Malformed(match bytes {
         // A frame with settings is the first thing that a server of HTTP/2 says.
-        [b'H', b'T', b'T', b'P', b'/', b'2', ..] | [0, 0, _, 4, ..] => "the webhook speaks HTTP/2 only",
+        [b'H', b'T', b'T', b'P', b'/', b'2', ..] | [0, 0, _, 4, ..] => {
+            "the webhook speaks HTTP/2 only: webhook.http = \"2\""
+        }
         [0x15 | 0x16, 3, ..] => "the webhook answers with TLS: its URL has to begin with https",
         _ => "the answer does not begin as HTTP/1 does",
     })

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 server of a webhook of the kit, over TCP or TLS.
+//! The server of a webhook of the kit, over TCP or TLS.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -25,10 +25,19 @@ pub(super) enum Order {
     CloseConnections,
 }
 
+/// What is spoken over a connection.
+#[derive(Clone)]
+pub(super) enum Speaks {
+    Http1,
+    Http2,
+    /// What is agreed on by TLS, else HTTP/1.1.
+    Tls(TlsAcceptor),
+}
+
 /// Serves until it is dropped.
 pub(super) async fn run(
     listener: std::net::TcpListener,
-    tls: Option<TlsAcceptor>,
+    speaks: Speaks,
     record: Arc<Mutex<Record>>,
     mut orders: mpsc::Receiver<(Order, oneshot::Sender<()>)>,
 ) {
@@ -45,7 +54,7 @@ pub(super) async fn run(
             }
             stream = accept(listener.as_ref()) => {
                 let number = { let mut record = lock(&record); record.accepted += 1; record.accepted };
-                connections.spawn(connection(stream, number, tls.clone(), Arc::clone(&record)));
+                connections.spawn(connection(stream, number, speaks.clone(), Arc::clone(&record)));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -91,14 +100,18 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-async fn connection(stream: TcpStream, number: usize, tls: Option<TlsAcceptor>, record: Arc<Mutex<Record>>) {
+async fn connection(stream: TcpStream, number: usize, speaks: Speaks, record: Arc<Mutex<Record>>) {
     lock(&record).open += 1;
     let _open = OnDrop(|| lock(&record).open -= 1);
     stream.set_nodelay(true).ok();
     // How a connection ends is the client's affair: what it delivered before is counted already.
-    match tls {
-        None => serve(stream, number, &record).await.ok(),
-        Some(tls) => match tls.accept(stream).await {
+    match speaks {
+        Speaks::Http1 => serve(stream, number, &record).await.ok(),
+        Speaks::Http2 => serve_http2(stream, number, &record).await.ok(),
+        Speaks::Tls(tls) => match tls.accept(stream).await {
+            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                serve_http2(stream, number, &record).await.ok()
+            }
             Ok(stream) => serve(stream, number, &record).await.ok(),
             Err(_) => None,
         },
@@ -112,6 +125,20 @@ async fn serve(
 ) -> Result<(), hyper::Error> {
     let service = service_fn(|request| answer(request, connection, record));
     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+}
+
+async fn serve_http2(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    connection: usize,
+    record: &Arc<Mutex<Record>>,
+) -> Result<(), hyper::Error> {
+    let service = service_fn(|request| {
+        let record = Arc::clone(record);
+        async move { answer(request, connection, &record).await }
+    });
+    // One task for each stream, which outlives the connection by nothing that counts.
+    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    server.serve_connection(TokioIo::new(stream), service).await
 }
 
 async fn answer(
