@@ -142,6 +142,8 @@ install_nginx() {
 # It needs libraries that nothing else does, so unpacking it is not enough.
 install_haproxy() { apt haproxy haproxy; }
 
+install_nghttpd() { apt nghttpd nghttp2-server; }
+
 install_tinyproxy() { unpacked tinyproxy-bin usr/bin/tinyproxy; }
 
 install_microsocks() { unpacked microsocks usr/bin/microsocks; }
@@ -295,7 +297,7 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+tools=(nats nginx haproxy nghttpd tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

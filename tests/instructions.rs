@@ -125,7 +125,10 @@ async fn a_message_costs_as_many_instructions_as_are_checked_in() {
     ];
     let change = |new: u32, old: u32| 100.0 * (f64::from(new) / f64::from(old) - 1.0);
     let differences = figures.map(|(http, new, old)| {
-        format!("{new} instructions per message over {http}, checked in are {old}: {:+.1} %", change(new, old))
+        format!(
+            "{new} instructions per message over {http}, checked in are {old}: {:+.1} %",
+            change(new, old)
+        )
     });
     let differences = differences.join("\n");
     if env::var_os("RENEW").is_some() {

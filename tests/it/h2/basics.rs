@@ -10,11 +10,9 @@ use testkit::stage::Stage;
 use testkit::tls::Authority;
 use testkit::webhook::{Reply, Webhook};
 
-const SOON: Duration = Duration::from_secs(20);
+use super::http2;
 
-fn http2(daemon: Daemon) -> Daemon {
-    daemon.env("BROADCASTER__RUNTIME__THREADS", "1").impatient().route("webhook.http", "2")
-}
+const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn many_messages_share_one_connection() {

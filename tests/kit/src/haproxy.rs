@@ -29,6 +29,11 @@ impl Haproxy {
         Self::start(&format!("server webhook {server}")).await
     }
 
+    /// One that speaks HTTP/2 without being asked, and passes requests on to `server` over HTTP/1.1.
+    pub async fn http2_before(server: SocketAddr) -> Self {
+        Self::configured(" proto h2", &format!("server webhook {server}")).await
+    }
+
     /// One that takes connections with TLS, shows this certificate, and passes on to `server` what comes by them.
     pub async fn encrypting(identity: &TlsIdentity, server: SocketAddr) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");

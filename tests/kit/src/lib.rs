@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod distance;
 pub mod haproxy;
 pub mod http;
+pub mod http2_server;
 pub mod metrics;
 pub mod names;
 pub mod namespace;

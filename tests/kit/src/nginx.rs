@@ -41,6 +41,14 @@ impl Nginx {
         Self::configured(directory, " ssl", &server, "return 200;").await
     }
 
+    /// One that speaks HTTP/2 without being asked, and passes requests on to `server` over HTTP/1.1. `more` is in nginx's
+    /// words.
+    pub async fn http2_before(server: SocketAddr, more: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let pass = format!("proxy_pass http://{server}; client_max_body_size 2m;");
+        Self::configured(directory, " http2", more, &pass).await
+    }
+
     async fn configured(directory: TempDir, listen: &str, server: &str, location: &str) -> Self {
         // It can't tell which port it was given: one that was free a moment ago.
         let free = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("the system has a free port");

@@ -150,6 +150,11 @@ impl Webhook {
         self.order(Order::CloseConnections).await;
     }
 
+    /// Of HTTP/2: says goodbye on each connection (GOAWAY), and closes it when what is under way is answered.
+    pub async fn say_goodbye(&self) {
+        self.order(Order::SayGoodbye).await;
+    }
+
     async fn order(&self, order: Order) {
         let (done, obeyed) = oneshot::channel();
         self.orders.send((order, done)).await.expect("the webhook runs");

@@ -219,14 +219,15 @@ impl Connection {
             return;
         }
         stream.partial.answer = Some(head.answer);
-        let odd = odd.or_else(|| (!head.is_sound).then_some("a header that can't be read (HPACK)"));
+        let is_sound = head.is_sound || odd.is_some();
+        let odd = odd.or_else(|| (!is_sound).then_some("a header that can't be read (HPACK)"));
         if end || odd.is_some() {
             stream.answered(odd);
         }
         // Also where the answer goes on: a refusal counts, and the rest of it has its own time.
         self.touched.push(id);
         self.progress();
-        if !head.is_sound {
+        if !is_sound {
             // Whatever it thinks of our table, it thinks so of the next one, too.
             self.drain(Code::COMPRESSION_ERROR);
         }

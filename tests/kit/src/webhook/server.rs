@@ -1,6 +1,7 @@
 //! The server of a webhook of the kit, over TCP or TLS.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -23,6 +24,8 @@ pub(super) enum Order {
     Down,
     Up,
     CloseConnections,
+    /// Of HTTP/2: says goodbye on each connection, and closes it when what is under way is answered.
+    SayGoodbye,
 }
 
 /// What is spoken over a connection.
@@ -45,16 +48,21 @@ pub(super) async fn run(
     let address = listener.local_addr().expect("a listener has an address");
     let mut listener = Some(TcpListener::from_std(listener).expect("a listener can be registered"));
     let mut connections = JoinSet::new();
+    let (goodbye, _) = watch::channel(());
     loop {
         tokio::select! {
             Some((order, done)) = orders.recv() => {
                 obey(&order, address, &mut listener, &mut connections).await;
+                if matches!(order, Order::SayGoodbye) {
+                    goodbye.send_replace(());
+                }
                 // Nobody waits any more when the test was cancelled.
                 done.send(()).ok();
             }
             stream = accept(listener.as_ref()) => {
                 let number = { let mut record = lock(&record); record.accepted += 1; record.accepted };
-                connections.spawn(connection(stream, number, speaks.clone(), Arc::clone(&record)));
+                let speaks = speaks.clone();
+                connections.spawn(connection(stream, number, speaks, Arc::clone(&record), goodbye.subscribe()));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -74,6 +82,7 @@ async fn obey(
         }
         Order::Up => *listener = Some(TcpListener::bind(address).await.expect("the port is still free")),
         Order::CloseConnections => connections.shutdown().await,
+        Order::SayGoodbye => {}
     }
 }
 
@@ -100,17 +109,23 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-async fn connection(stream: TcpStream, number: usize, speaks: Speaks, record: Arc<Mutex<Record>>) {
+async fn connection(
+    stream: TcpStream,
+    number: usize,
+    speaks: Speaks,
+    record: Arc<Mutex<Record>>,
+    goodbye: watch::Receiver<()>,
+) {
     lock(&record).open += 1;
     let _open = OnDrop(|| lock(&record).open -= 1);
     stream.set_nodelay(true).ok();
     // How a connection ends is the client's affair: what it delivered before is counted already.
     match speaks {
         Speaks::Http1 => serve(stream, number, &record).await.ok(),
-        Speaks::Http2 => serve_http2(stream, number, &record).await.ok(),
+        Speaks::Http2 => serve_http2(stream, number, &record, goodbye).await.ok(),
         Speaks::Tls(tls) => match tls.accept(stream).await {
             Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                serve_http2(stream, number, &record).await.ok()
+                serve_http2(stream, number, &record, goodbye).await.ok()
             }
             Ok(stream) => serve(stream, number, &record).await.ok(),
             Err(_) => None,
@@ -131,6 +146,7 @@ async fn serve_http2(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     connection: usize,
     record: &Arc<Mutex<Record>>,
+    mut goodbye: watch::Receiver<()>,
 ) -> Result<(), hyper::Error> {
     let service = service_fn(|request| {
         let record = Arc::clone(record);
@@ -138,7 +154,13 @@ async fn serve_http2(
     });
     // One task for each stream, which outlives the connection by nothing that counts.
     let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    server.serve_connection(TokioIo::new(stream), service).await
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            Ok(()) = goodbye.changed() => connection.as_mut().graceful_shutdown(),
+        }
+    }
 }
 
 async fn answer(

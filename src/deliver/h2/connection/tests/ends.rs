@@ -88,6 +88,7 @@ fn a_header_that_is_too_large_leaves_the_status() {
     }
     connection.receive(&frame_of(kind::CONTINUATION, flag::END_HEADERS, id, b""));
     connection.receive(&headers(other, OK, true));
+    assert!(connection.can_open());
     let answer = outcome(&mut connection, id).unwrap().unwrap();
     assert_eq!((answer.status, answer.odd), (200, Some("the header is too large")));
     assert_eq!(outcome(&mut connection, other).unwrap().unwrap().odd, None);
