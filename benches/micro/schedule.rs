@@ -34,7 +34,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             breaker: Breaker::new(route.breaker.as_ref()),
         },
         Policy::from(&route.retry),
-        SlowStart::new(FIRST, 64),
+        SlowStart::new(FIRST, 64).into(),
     );
     let mut message = Some(sample::message());
 

@@ -19,7 +19,7 @@ pub(super) fn settle_in() {
 /// Warns where there may not be enough descriptors for all connections that `config` allows on this many lanes.
 pub(super) fn warn_of_too_few_descriptors(config: &Config, lanes: usize) {
     let limit = descriptors::limit();
-    let webhooks: u64 = config.routes.iter().map(|route| count(route.webhook.concurrency.get())).sum();
+    let webhooks: u64 = config.routes.iter().map(|route| count(route.webhook.concurrency.most().get())).sum();
     let others = count(lanes).saturating_mul(OF_A_LANE).saturating_add(OF_THE_REST);
     if webhooks.saturating_add(others) > descriptors::free_of(limit) {
         warn!(

@@ -3,8 +3,8 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Body, BodyTemplate, Bounds, Breaker, CloudEvents, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls,
-    Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Tracing, Webhook, WebhookAuth,
+    Body, BodyTemplate, Bounds, Breaker, CloudEvents, Concurrency, Config, Jetstream, MASK, Nats, NatsAuth,
+    NatsTls, Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Tracing, Webhook, WebhookAuth,
     WebhookTls, parse::Choice,
 };
 
@@ -165,6 +165,10 @@ impl TomlWriter {
         self.duration("idle_timeout", webhook.idle_timeout);
         self.duration("max_connection_age", webhook.max_connection_age);
         self.bare("concurrency", webhook.concurrency);
+        if let Concurrency::Adaptive { min, max } = webhook.concurrency {
+            self.bare("min_concurrency", min);
+            self.bare("max_concurrency", max);
+        }
         if !webhook.headers.is_empty() {
             self.section(&format!("{route}.webhook.headers"));
         }

@@ -356,9 +356,9 @@ impl<D: Deliver + 'static> Pipeline<D> {
         Rc::clone(&self.under_way)
     }
 
-    /// How many attempts may be under way.
-    pub const fn concurrency(&self) -> usize {
-        self.concurrency
+    /// How many attempts may be under way, as far as is known now.
+    pub fn concurrency(&self) -> usize {
+        self.schedule.borrow().concurrency()
     }
 
     /// Whether nothing waits for its first attempt, and nothing is attempted.

@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::SystemTime,
 };
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
     schedule::{
         Schedule,
         breaker::Breaker,
+        concurrency::{AdaptiveLimit, Window},
         gate::{Gate as _, Gates},
         login::LoginGate,
         pace::Pace,
@@ -42,7 +44,7 @@ use super::{
 };
 use crate::{
     base::clock::{Clock, Time},
-    config::{self, Bounds, RouteName},
+    config::{self, Bounds, Concurrency, RouteName},
     dead_letter,
     deliver::{
         Deliver,
@@ -71,6 +73,8 @@ pub struct Route {
     tracer: Option<Arc<Tracer>>,
     filter: Option<Filter>,
     limit: Option<SharedLimit>,
+    /// How many attempts may be under way, where that follows the webhook.
+    adaptive: Option<AdaptiveLimit>,
     pause: Pause,
     pace: Pace,
     queue_bytes: Arc<Pool>,
@@ -104,6 +108,7 @@ impl Route {
             tracer: None,
             filter: settings.filter.clone().map(|filter| Filter::new(settings.name.clone(), filter)),
             limit: settings.rate_limit.map(SharedLimit::new),
+            adaptive: adaptive_limit(settings.webhook.concurrency),
             pause: Pause::default(),
             pace: Pace::default(),
             queue_bytes: Pool::new(settings.queue.bounds.bytes, lanes),
@@ -144,6 +149,9 @@ impl Route {
             self.pause = former.pause.clone();
             self.pace = former.pace.clone();
             self.health = Arc::clone(&former.health);
+            if settings.webhook.concurrency == before.webhook.concurrency {
+                self.adaptive.clone_from(&former.adaptive);
+            }
             if settings.breaker == before.breaker {
                 self.breaker = former.breaker.successor();
             }
@@ -154,6 +162,12 @@ impl Route {
     /// What metrics, logs and the configuration call it.
     pub const fn name(&self) -> &RouteName {
         &self.settings.name
+    }
+
+    /// How many attempts may be under way now, over all lanes.
+    pub fn concurrency_limit(&self) -> usize {
+        let fixed = self.settings.webhook.concurrency.most().get();
+        self.adaptive.as_ref().map_or(fixed, AdaptiveLimit::limit)
     }
 
     /// What is wrong with its webhook at `now`, so that its messages wait.
@@ -249,11 +263,18 @@ impl Route {
             .as_ref()
             .map(|answer| Answers::new(settings.name.clone(), answer.clone(), out, Arc::clone(&stats)));
         let settle = Settle::new(settings.name.clone(), Arc::clone(&stats), self.dead_letters.clone(), clock);
-        let concurrency = self.part(settings.webhook.concurrency, lane).get();
-        let start = SlowStart::new(self.part(slow_start::FIRST, lane), concurrency);
+        let concurrency = self.part(settings.webhook.concurrency.most(), lane).get();
+        let window = match &self.adaptive {
+            None => SlowStart::new(self.part(slow_start::FIRST, lane), concurrency).into(),
+            Some(limit) => {
+                let wall = clock.wall(Time::START).duration_since(SystemTime::UNIX_EPOCH);
+                let share = limit.share(self.sources.len(), self.rank(lane), wall.unwrap_or_default());
+                Window::Adaptive(share)
+            }
+        };
         Pipeline::start(Parts {
             filter: self.filter.clone(),
-            schedule: Schedule::new(queue, retries, gates, Policy::from(&settings.retry), start),
+            schedule: Schedule::new(queue, retries, gates, Policy::from(&settings.retry), window),
             overflow: settings.queue.overflow,
             concurrency,
             under_way,
@@ -276,9 +297,16 @@ impl Route {
 fn most_lanes(settings: &config::Route) -> usize {
     const FEWEST_WORKERS: usize = 16;
     const FEWEST_MESSAGES: usize = 256;
-    let workers = settings.webhook.concurrency.get() / FEWEST_WORKERS;
+    let workers = settings.webhook.concurrency.most().get() / FEWEST_WORKERS;
     let messages = settings.queue.bounds.messages.min(settings.retry.bounds.messages).get() / FEWEST_MESSAGES;
     workers.min(messages).max(1)
+}
+
+fn adaptive_limit(concurrency: Concurrency) -> Option<AdaptiveLimit> {
+    match concurrency {
+        Concurrency::Fixed(_) => None,
+        Concurrency::Adaptive { min, max } => Some(AdaptiveLimit::new(min, max)),
+    }
 }
 
 /// Where the lanes of a route begin: elsewhere for another route, so that small ones are not all on the same lane.
@@ -349,7 +377,8 @@ mod tests {
     #[test]
     fn the_lanes_of_a_route_divide_all_it_has() {
         let route = route("a", &[("webhook.concurrency", "35"), ("queue.messages", "1001")], 4);
-        let (workers, messages) = (route.settings.webhook.concurrency, route.settings.queue.bounds.messages);
+        let (workers, messages) =
+            (route.settings.webhook.concurrency.most(), route.settings.queue.bounds.messages);
         let lanes = lanes_of(&route, 4);
         let sum = |whole| lanes.iter().map(|lane| route.part(whole, *lane).get()).sum::<usize>();
         assert_eq!((lanes.len(), sum(workers), sum(messages)), (2, 35, 1001));

@@ -115,7 +115,7 @@ impl Replay {
             store,
             selected,
             target: Rc::new(Target::new(&to.webhook, &endpoint, Rc::default(), clock)),
-            concurrency: to.webhook.concurrency.get(),
+            concurrency: to.webhook.concurrency.modest().get(),
             policy: Policy::from(&retry),
             gate: endpoint.login.as_ref().and_then(Login::readiness).map(LoginGate::new),
             login: endpoint.login,

@@ -7,6 +7,7 @@ mod body;
 mod breaker;
 mod checks;
 mod cloud_events;
+mod concurrency;
 mod dead_letter;
 mod egress;
 mod filter;
@@ -40,6 +41,7 @@ pub use self::{
     body::{Body, BodyTemplate},
     breaker::Breaker,
     cloud_events::{Attribute, CloudEventMode, CloudEvents},
+    concurrency::Concurrency,
     dead_letter::DeadLetter,
     egress::{Egress, Proxying},
     forward::Forward,
@@ -162,7 +164,7 @@ fn read(
     let rate_limit = at.optional_section("rate_limit", rate_limit::read);
     let breaker = at.section("breaker", breaker::read);
     let divided = [
-        webhook.as_ref().ok().map(|webhook| ("webhook.concurrency", webhook.concurrency)),
+        webhook.as_ref().ok().map(|webhook| (webhook.concurrency.key_of_most(), webhook.concurrency.most())),
         queue.as_ref().ok().map(|queue| ("queue.messages", queue.bounds.messages)),
         retry.as_ref().ok().map(|retry| ("retry.messages", retry.bounds.messages)),
     ];

@@ -1,12 +1,12 @@
 //! `[routes.NAME.webhook]`: the address that messages are posted to, and how.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
 use super::{
-    Body, CloudEventMode, Egress, Forward, HeaderTemplate, HttpVersion, Method, ProxyVariables, Signing,
-    WebhookAuth, WebhookTls, WebhookUrl, WebhookUrlError, auth, body, egress, forward,
+    Body, CloudEventMode, Concurrency, Egress, Forward, HeaderTemplate, HttpVersion, Method, ProxyVariables,
+    Signing, WebhookAuth, WebhookTls, WebhookUrl, WebhookUrlError, auth, body, concurrency, egress, forward,
     headers::{self, OperatorHeaders},
     signing, template_secrets, webhook_tls,
 };
@@ -17,8 +17,6 @@ use crate::{
     },
     template::Secrets,
 };
-
-const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 
 /// `[routes.NAME.webhook]`: the address that messages are posted to, and how.
 ///
@@ -56,8 +54,8 @@ pub struct Webhook {
     pub idle_timeout: Duration,
     /// `max_connection_age`: after this a connection is replaced, so that changes of DNS are seen. Default `5m`.
     pub max_connection_age: Duration,
-    /// `concurrency`: how many requests at the same time, 1 to 10,000, over all threads of this process. Default 64.
-    pub concurrency: NonZeroUsize,
+    /// `concurrency`, and what belongs to it: how many requests at the same time, over all threads of this process.
+    pub concurrency: Concurrency,
     /// `[routes.NAME.webhook.egress]`: where requests may go, and by which way.
     pub egress: Egress,
     /// `[routes.NAME.webhook.tls]`: whom the webhook has to be, and whom it sees.
@@ -102,7 +100,7 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     }
     let idle_timeout = at.or("idle_timeout", Duration::from_secs(50), parse::duration);
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
-    let concurrency = at.or("concurrency", CONCURRENCY, parse::count(10_000));
+    let concurrency = concurrency::read(at);
     let egress = at.section("egress", |at| egress::read(at, url.as_ref().ok(), proxies));
     if let (Ok(Some(WebhookAuth::Oauth2(oauth2))), Ok(egress)) = (&auth, &egress) {
         egress::check(at, egress, "auth.oauth2.token_url", &oauth2.token_url);

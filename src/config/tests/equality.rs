@@ -135,6 +135,8 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.webhook.idle_timeout", ["1s", "2s"], &[]),
     ("routes.todos.webhook.max_connection_age", ["1s", "2s"], &[]),
     ("routes.todos.webhook.concurrency", ["1", "2"], &[]),
+    ("routes.todos.webhook.min_concurrency", ["1", "2"], ADAPTIVE),
+    ("routes.todos.webhook.max_concurrency", ["400", "500"], ADAPTIVE),
     ("routes.todos.webhook.tls.ca_file", ["DIR/a.pem", "DIR/b.pem"], &[]),
     (
         "routes.todos.webhook.tls.system_roots",
@@ -211,6 +213,7 @@ const COLLECTOR: &[(&str, &str)] = &[("tracing.endpoint", "http://a")];
 
 const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")];
 
+const ADAPTIVE: &[(&str, &str)] = &[("routes.todos.webhook.concurrency", "adaptive")];
 const EVENTS: &[(&str, &str)] = &[("routes.todos.webhook.format", "cloudevents")];
 const USER: &[(&str, &str)] = &[("routes.todos.webhook.auth.basic.user", "x")];
 

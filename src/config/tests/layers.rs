@@ -45,7 +45,7 @@ fn layers_add_to_a_table() {
         .load();
     let webhook = &config.routes[0].webhook;
     assert_eq!(webhook.timeout, Duration::from_secs(20));
-    assert_eq!(webhook.concurrency.get(), 7);
+    assert_eq!(webhook.concurrency.most().get(), 7);
     assert_eq!(webhook.headers["x-token"], "0123");
 }
 

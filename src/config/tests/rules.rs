@@ -28,7 +28,7 @@ fn all_mistakes_are_reported_at_once() {
              BROADCASTER__ROUTES__A__WEBHOOK__URL",
             "routes.a.webhook.timeout: expected a duration from 1ms to 24h such as \"10s\", not \"0s\" (in \
              DIR/config.toml:13)",
-            "routes.a.webhook.concurrency: expected a whole number from 1 to 10000, not true (in DIR/config.toml:14)",
+            "routes.a.webhook.concurrency: expected a whole number from 1 to 10000 or \"adaptive\", not true (in DIR/config.toml:14)",
             "colour: unknown key, expected one of log, server, nats, runtime, shutdown, tracing, routes (in DIR/config.toml:1)",
         ]
     );
@@ -229,6 +229,10 @@ fn threads_have_enough_to_divide() {
         "runtime.threads: expected no more threads than routes.todos.webhook.concurrency, which they divide between \
          them: 4 are more than 3 (in DIR/config.toml:5)"
     );
+    given(&format!("{ROUTE}concurrency = \"adaptive\"\n[runtime]\nthreads = 4\n")).load();
+    let few = format!("{ROUTE}concurrency = \"adaptive\"\nmax_concurrency = 3\n[runtime]\nthreads = 4\n");
+    let error = given(&few).error();
+    assert!(error.contains("than routes.todos.webhook.max_concurrency, which they divide"), "{error}");
     let errors = given(&format!(
         "{ROUTE}[routes.todos]\nqueue.messages = 1\nretry.messages = 1\n[runtime]\nthreads = 2\n"
     ))

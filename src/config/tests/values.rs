@@ -1,9 +1,11 @@
 //! What each kind of value accepts.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use super::{ROUTE, URL, given};
-use crate::config::{Body, PublishSubject, QueueGroup, RouteName, Statuses, Subject, Threads, WebhookUrl};
+use crate::config::{
+    Body, Concurrency, PublishSubject, QueueGroup, RouteName, Statuses, Subject, Threads, WebhookUrl,
+};
 
 #[test]
 fn subjects_are_tokens_with_whole_wildcards() {
@@ -138,6 +140,8 @@ fn ranges_are_kept() {
         ("webhook.concurrency", "10001", false),
         ("webhook.concurrency", "1.5", false),
         ("webhook.concurrency", "\"64\"", true),
+        ("webhook.concurrency", "\"adaptive\"", true),
+        ("webhook.concurrency", "\"auto\"", false),
         ("queue.messages", "1", true),
         ("queue.bytes", "65536", true),
         ("queue.bytes", "\"64KiB\"", true),
@@ -203,6 +207,42 @@ fn a_grace_of_zero_is_allowed() {
 fn burst_is_as_per_second_by_default() {
     let config = given(&format!("{ROUTE}[routes.todos.rate_limit]\nper_second = 7\n")).load();
     assert_eq!(config.routes[0].rate_limit.as_ref().unwrap().burst.get(), 7);
+}
+
+#[test]
+fn an_adaptive_concurrency_has_bounds() {
+    let concurrency = |keys: &str| given(&format!("{ROUTE}{keys}")).load().routes[0].webhook.concurrency;
+    let bounds = |min, max| {
+        let number = |n| NonZeroUsize::new(n).unwrap();
+        Concurrency::Adaptive { min: number(min), max: number(max) }
+    };
+    let adaptive = "concurrency = \"adaptive\"\n";
+    assert_eq!(concurrency(adaptive), bounds(1, 500));
+    assert_eq!(concurrency(&format!("{adaptive}min_concurrency = 9\nmax_concurrency = 9")), bounds(9, 9));
+    let key = "routes.todos.webhook";
+    for (keys, expected) in [
+        ("min_concurrency = 5", "min_concurrency: expected concurrency = \"adaptive\" with it"),
+        (
+            "concurrency = 5\nmax_concurrency = 5",
+            "max_concurrency: expected concurrency = \"adaptive\" with it",
+        ),
+        (
+            "concurrency = \"adaptive\"\nmin_concurrency = 501",
+            "min_concurrency: expected min_concurrency up to max_concurrency: 501 is more than 500",
+        ),
+        (
+            "concurrency = \"adaptive\"\nmax_concurrency = 10001",
+            "max_concurrency: expected a whole number from 1 to 10000",
+        ),
+    ] {
+        let error = given(&format!("{ROUTE}{keys}")).error();
+        assert!(error.starts_with(&format!("{key}.{expected}")), "{keys}: {error}");
+    }
+    let printed = given(&format!("{ROUTE}{adaptive}")).load().to_toml();
+    assert!(
+        printed.contains("concurrency = \"adaptive\"\nmin_concurrency = 1\nmax_concurrency = 500\n"),
+        "{printed}"
+    );
 }
 
 #[test]

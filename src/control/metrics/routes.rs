@@ -68,6 +68,7 @@ impl Collector for Collected {
         routes.requests(encoder)?;
         routes.load(encoder)?;
         routes.bounds(encoder)?;
+        routes.concurrency(encoder)?;
         routes.letters(encoder)?;
         routes.breaker(encoder)?;
         routes.live(encoder)?;
@@ -207,6 +208,18 @@ impl Routes {
                 let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
                 value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
             }
+        }
+        Ok(())
+    }
+
+    fn concurrency(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "How many attempts may be under way, which an adaptive route changes";
+        let mut family =
+            encoder.encode_descriptor("broadcaster_concurrency_limit", help, None, MetricType::Gauge)?;
+        for route in &self.0 {
+            let Some(running) = &route.route else { continue };
+            let value = ConstGauge::new(i64::try_from(running.concurrency_limit()).unwrap_or(i64::MAX));
+            value.encode(family.encode_family(&[("route", route.name.as_str())])?)?;
         }
         Ok(())
     }

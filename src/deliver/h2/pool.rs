@@ -110,7 +110,7 @@ impl Pool {
         Some(Self {
             head: HeadWriter::new(template, is_encrypted),
             connector: Rc::clone(connector),
-            concurrency: webhook.concurrency.get(),
+            concurrency: webhook.concurrency.most().get(),
             keeps: Cell::new(None),
             limits: Limits { idle: webhook.idle_timeout, age: webhook.max_connection_age, silence },
             connect_timeout: webhook.connect_timeout,

@@ -216,7 +216,10 @@ impl<'b> Request<'b> {
 
     /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The
     /// length of the body is left to the wire format.
-    #[expect(clippy::inline_always, reason = "so that names that are always sent are known where they are written")]
+    #[expect(
+        clippy::inline_always,
+        reason = "so that names that are always sent are known where they are written"
+    )]
     #[inline(always)]
     pub fn each_field(&self, mut put: impl FnMut(&str, &[u8])) {
         if let Some(content_type) = &self.content_type {

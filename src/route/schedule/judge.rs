@@ -22,6 +22,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A message that was put off so often while others were taken is not put off for its route's rate.
 const SELECTIVE: u32 = 2;
 
+/// How long a route waits that makes fewer attempts at a time from then on, where the webhook does not say.
+const FEWER_WAIT: Duration = Duration::from_millis(100);
+
 /// A failed attempt at a message, as it is judged.
 pub(super) struct Failing {
     pub(super) failure: Failure,
@@ -56,6 +59,11 @@ impl Ruling {
     }
 }
 
+/// Whether a webhook that fails like this may be one that has too much to do.
+const fn is_overload(failure: Failure) -> bool {
+    matches!(failure, Failure::Timeout | Failure::Status(503 | 504))
+}
+
 impl Schedule {
     /// Decides who pays for a failed attempt, and how long its message waits; and tells the gates.
     pub(super) fn judge(&mut self, message: &Message, failed: &Failing) -> (Ruling, Option<Change>) {
@@ -74,7 +82,7 @@ impl Schedule {
             }
             Fault::Message => {
                 self.gates.pace.delivered(began, now);
-                self.start.delivered();
+                self.window.rejected();
                 self.proof = self.proof.max(began);
                 // Only what was asked for with the message is about the message.
                 let asked = asked.filter(|_| failure == Failure::AskedAgain).unwrap_or_default();
@@ -83,6 +91,9 @@ impl Schedule {
             }
             Fault::Between | Fault::Down | Fault::Refused | Fault::Gone => {
                 self.gates.pace.told_nothing(began);
+                if is_overload(failure) {
+                    self.window.refused(began, now);
+                }
                 let before = self.comparable(failed, fault);
                 let failed = Failed { fault, began, ended: now, before, proof: self.proof };
                 let (blame, change) = self.gates.breaker.failed(&failed);
@@ -107,7 +118,13 @@ impl Schedule {
         if put_off >= SELECTIVE {
             self.gates.pace.is_selective(now);
         }
-        match self.gates.pace.throttled(began, now, asked) {
+        // Fewer at a time are tried first. Once the rate is limited, it is that which was too much.
+        let wait = if !self.gates.pace.is_limited() && self.window.refused(began, now) {
+            Some(asked.unwrap_or(FEWER_WAIT))
+        } else {
+            self.gates.pace.throttled(began, now, asked)
+        };
+        match wait {
             Some(wait) => {
                 // The webhook asks everybody to wait, not only this message (RFC 9110, section 10.2.3).
                 self.gates.pause.extend(now + wait);

@@ -5,6 +5,7 @@
 //! one place, [`Schedule::resolve`].
 
 pub mod breaker;
+pub mod concurrency;
 pub mod fault;
 pub mod gate;
 mod judge;
@@ -21,12 +22,12 @@ pub mod slow_start;
 use std::time::Duration;
 
 use breaker::{BreakerState, Change};
+use concurrency::Window;
 use gate::{Gate as _, Gates};
 use judge::Failing;
 use policy::Policy;
 use queue::Queue;
 use retry_queue::RetryQueue;
-use slow_start::SlowStart;
 
 use crate::{
     base::clock::Time,
@@ -44,7 +45,7 @@ pub struct Schedule {
     retries: RetryQueue,
     gates: Gates,
     policy: Policy,
-    start: SlowStart,
+    window: Window,
     /// When the latest attempt began that was delivered.
     proof: Time,
     /// Counts the attempts that were begun while both new messages and retries waited, for [`RETRY_EVERY`].
@@ -116,9 +117,9 @@ impl Schedule {
         retries: RetryQueue,
         gates: Gates,
         policy: Policy,
-        start: SlowStart,
+        window: Window,
     ) -> Self {
-        Self { queue, retries, gates, policy, start, proof: Time::START, turns: 0, is_ending: false }
+        Self { queue, retries, gates, policy, window, proof: Time::START, turns: 0, is_ending: false }
     }
 
     /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
@@ -163,6 +164,7 @@ impl Schedule {
                 // Counted when it begins and not when it ends: one that is broken off may have reached the webhook.
                 let mut batch = Batch::from(message);
                 batch.begin_attempt();
+                self.window.begun();
                 Pick::Attempt(batch)
             }
             None => Pick::Idle,
@@ -228,13 +230,18 @@ impl Schedule {
     }
 
     /// How many attempts may be under way.
-    pub const fn window(&self) -> usize {
-        self.start.window()
+    pub fn window(&self) -> usize {
+        self.window.size()
+    }
+
+    /// How many attempts may be under way, as far as is known now, once there is no slow start any more.
+    pub fn concurrency(&self) -> usize {
+        self.window.full()
     }
 
     /// Takes note that more attempts could begin at `now` than the window allows. When that is to be looked at again.
     pub fn widen(&mut self, now: Time) -> Option<Time> {
-        self.start.wanted(now)
+        self.window.wanted(now)
     }
 
     /// Decides what follows an attempt at `batch` that began at `began` and ended at `now`, and tells `settle` what
@@ -247,13 +254,14 @@ impl Schedule {
         now: Time,
         mut settle: impl FnMut(Verdict),
     ) -> Resolved {
+        self.window.ended();
         let Attempt::Failed { failure, retry_after, ref excerpt, ref cause, .. } = *attempt else {
             let before = batch.first().failed_attempt.as_ref().map(|failed| failed.at);
             batch.for_each(|message| {
                 self.end(&message);
                 settle(Verdict::Delivered(message));
             });
-            self.start.delivered();
+            self.window.delivered(began, now);
             self.proof = self.proof.max(began);
             self.gates.pace.delivered(began, now);
             return Resolved { change: self.gates.breaker.succeeded(began, now, before), wait: None };

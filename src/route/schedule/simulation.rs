@@ -17,7 +17,7 @@ use super::{
     login::LoginGate,
     pace::Pace,
     pause::Pause,
-    slow_start::FIRST,
+    slow_start::{FIRST, SlowStart},
     testing::{bounds, message, retry},
     *,
 };
@@ -78,7 +78,7 @@ impl Simulation {
                 breaker,
             },
             Policy::from(&retry),
-            SlowStart::new(FIRST, CONCURRENCY),
+            SlowStart::new(FIRST, CONCURRENCY).into(),
         );
         let arrivals = webhook.arrivals.iter().enumerate();
         let events = arrivals.map(|(number, at)| Reverse((*at, Event::Arrival(number)))).collect();

@@ -32,6 +32,11 @@ impl SlowStart {
         self.window
     }
 
+    /// How many may be in the end.
+    pub const fn full(&self) -> usize {
+        self.full
+    }
+
     /// Takes note of a delivery. Each one makes room for one more, so the window doubles with each round trip.
     pub const fn delivered(&mut self) {
         if self.window < self.full {

@@ -8,6 +8,7 @@ use super::{
     pace::Pace,
     pause::Pause,
     rate_limit::{Limiter, SharedLimit},
+    slow_start::SlowStart,
     testing::{at, bounds, down, message, names, retry},
     *,
 };
@@ -30,7 +31,7 @@ fn schedule_with(breaker: Breaker, limit: Option<u32>) -> Schedule {
         RetryQueue::new(bounds(2, 1 << 20)),
         Gates { login: None, pause: Pause::default(), limit, pace: Pace::default(), breaker },
         Policy::from(&retry()),
-        SlowStart::new(NonZeroUsize::MAX, 64),
+        SlowStart::new(NonZeroUsize::MAX, 64).into(),
     )
 }
 

@@ -141,7 +141,7 @@ fn parts(
             retries,
             gates,
             Policy::from(&retry()),
-            SlowStart::new(NonZeroUsize::MAX, concurrency),
+            SlowStart::new(NonZeroUsize::MAX, concurrency).into(),
         ),
         overflow: Overflow::DropNewest,
         concurrency,

@@ -292,7 +292,7 @@ fn sizes(
             "queue.bytes is {room}, and messages may have up to {largest} bytes: one with more is never taken"
         )));
     }
-    let concurrency = route.webhook.concurrency.get() as u64;
+    let concurrency = route.webhook.concurrency.most().get() as u64;
     if let Ok(limit) = u64::try_from(config.max_ack_pending)
         && limit > 0
         && limit < concurrency

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use broadcaster::config::Concurrency;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,7 +126,7 @@ async fn a_successor_on_fewer_lanes_gets_what_the_others_have() {
     wrong.wait_for(|hook| hook.received() >= 20, SOON).await;
     let mut one = settings.set("a", "webhook.url", &right.url()).config();
     // As when a file says so: flags that can't be divided are refused.
-    one.routes[0].webhook.concurrency = std::num::NonZeroUsize::MIN;
+    one.routes[0].webhook.concurrency = Concurrency::Fixed(std::num::NonZeroUsize::MIN);
     live.handle.apply(one).await.expect("it can be applied");
     right.wait_delivered(500, SOON).await;
     right.assert_exactly_once(0..500);
