@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testkit::process;
 
 /// Every file, with its mode; all belong to root.
-const FILES: [&str; 54] = [
+const FILES: [&str; 55] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",
@@ -34,6 +34,7 @@ const FILES: [&str; 54] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/config/examples/telegram.toml",
     "-rw-r--r-- ./usr/share/doc/broadcaster/copyright",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/answers.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/batches.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/bodies.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/check.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/comparison.md",

@@ -25,7 +25,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     });
 
     let troubled = Breaker::new(Some(&config));
-    let failed = Failed { fault: Fault::Down, began: now, ended: now, before: None, proof: Time::START };
+    let failed = Failed {
+        fault: Fault::Down,
+        began: now,
+        ended: now,
+        before: None,
+        is_part: false,
+        proof: Time::START,
+    };
     troubled.failed(&failed);
     group.bench_function("after a failure", |bencher| {
         bencher.iter(|| {

@@ -6,6 +6,7 @@
 //! is set back or forward by an operator or by NTP moves no retry.
 
 use std::{
+    fmt::Display,
     ops::Add,
     time::{Duration, SystemTime},
 };
@@ -106,7 +107,12 @@ impl Clock {
 
 /// `time` to the millisecond, in UTC and as RFC 3339 has it.
 pub fn rfc3339(time: SystemTime) -> String {
+    timestamp(time).to_string()
+}
+
+/// The same, to be written where it belongs.
+pub fn timestamp(time: SystemTime) -> impl Display {
     // The library panics for times before 1970 and after the year 9999.
     let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-    humantime::format_rfc3339_millis(time.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
+    humantime::format_rfc3339_millis(time.clamp(SystemTime::UNIX_EPOCH, last))
 }

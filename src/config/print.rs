@@ -3,9 +3,9 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Body, BodyTemplate, Bounds, Breaker, CloudEvents, Concurrency, Config, Jetstream, MASK, Nats, NatsAuth,
-    NatsTls, Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Tracing, Webhook, WebhookAuth,
-    WebhookTls, parse::Choice,
+    Batch, Body, BodyTemplate, Bounds, Breaker, CloudEvents, Concurrency, Config, Jetstream, MASK, Nats,
+    NatsAuth, NatsTls, Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Tracing, Webhook,
+    WebhookAuth, WebhookTls, parse::Choice,
 };
 
 impl Config {
@@ -126,6 +126,7 @@ impl TomlWriter {
             self.jetstream(&name, jetstream);
         }
         self.webhook(&name, &route.webhook);
+        self.batch(&name, &route.batch);
         self.queue(&name, &route.queue);
         self.retry(&name, &route.retry);
         if let Some(limit) = &route.rate_limit {
@@ -325,6 +326,14 @@ impl TomlWriter {
             self.text(&toml::Value::from(name.as_str()).to_string(), MASK);
         }
         self.tls(&format!("{section}.tls"), &oauth2.tls);
+    }
+
+    fn batch(&mut self, route: &str, batch: &Batch) {
+        self.section(&format!("{route}.batch"));
+        self.bare("max_messages", batch.max_messages);
+        self.text("max_bytes", size(batch.max_bytes));
+        self.duration("max_wait", batch.max_wait);
+        self.text("format", batch.format.word());
     }
 
     fn queue(&mut self, route: &str, queue: &Queue) {

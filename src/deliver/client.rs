@@ -18,6 +18,7 @@ use super::{
     answer::Answer,
     connect::connector::Connector,
     endpoint::Endpoint,
+    entries,
     fault::{ExchangeError, Fault},
     h1::{
         connection::{Buffers, Exchange, HttpConnection},
@@ -34,7 +35,7 @@ use crate::{
         network::stream::Stream,
         timer::Timer,
     },
-    config::Webhook,
+    config::{self, Webhook},
     message::{
         batch::Batch,
         outcome::{Attempt, Failure},
@@ -51,6 +52,8 @@ pub struct Target {
     pool: Option<Rc<Pool>>,
     /// What is made of answers.
     usage: Option<Use>,
+    /// Whether there may be a verdict in them for each message of a batch.
+    reads_entries: bool,
     timeout: Duration,
     idle_timeout: Duration,
     max_age: Duration,
@@ -70,6 +73,7 @@ impl Target {
             connector,
             buffers,
             usage: None,
+            reads_entries: false,
             timeout: webhook.timeout,
             idle_timeout: webhook.idle_timeout,
             max_age: webhook.max_connection_age,
@@ -83,7 +87,13 @@ impl Target {
         if let Some(pool) = &self.pool {
             pool.keep(usage.map(|usage| usage.limit));
         }
-        Self { usage, ..self }
+        Self { usage, reads_entries: false, ..self }
+    }
+
+    /// The same, for a route with such batches.
+    #[must_use]
+    pub fn batching(self, batch: &config::Batch) -> Self {
+        Self { template: self.template.batching(batch), reads_entries: batch.is_on(), ..self }
     }
 }
 
@@ -171,7 +181,11 @@ impl Deliver for Client {
             .await
         };
         self.kept = ended.kept;
-        (ended.attempt, ended.at)
+        let mut attempt = ended.attempt;
+        if self.target.reads_entries {
+            entries::read(&mut attempt, batch);
+        }
+        (attempt, ended.at)
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -76,6 +76,6 @@ impl Kept {
     pub(super) fn into_content(self, status: u16, odd: Option<&'static str>) -> Content {
         let left_out = if self.is_too_long { Some("it is longer than answer.limit") } else { odd };
         let body = if left_out.is_some() { Vec::new() } else { self.body };
-        Content { status, content_type: self.content_type, body, left_out }
+        Content { status, content_type: self.content_type, body, left_out, verdicts: Vec::new() }
     }
 }

@@ -6,6 +6,7 @@ mod body;
 mod client;
 pub mod connect;
 pub mod endpoint;
+mod entries;
 pub mod fault;
 pub mod h1;
 pub mod h2;

@@ -60,7 +60,8 @@ impl Verdict {
         Self::new(word.as_str().ok_or(NoVerdict)?, after.transpose()?).map(Some)
     }
 
-    fn new(word: &str, after: Option<Duration>) -> Result<Self, NoVerdict> {
+    /// That of a word, and a time where one is given.
+    pub(super) fn new(word: &str, after: Option<Duration>) -> Result<Self, NoVerdict> {
         let is = |other: &str| word.eq_ignore_ascii_case(other);
         if is("retry") {
             Ok(Self::Retry(after))
@@ -73,7 +74,7 @@ impl Verdict {
 }
 
 /// A time to wait, in seconds as in `Retry-After`, or with a unit as in the configuration.
-fn seconds(text: &str) -> Option<Duration> {
+pub(super) fn seconds(text: &str) -> Option<Duration> {
     let text = text.trim_matches('"');
     let with_unit = || humantime::parse_duration(text).ok();
     answer::wait_in_seconds(text).or_else(with_unit)

@@ -161,7 +161,8 @@ impl Lane {
     fn start(&self, route: &Arc<Route>, status: &Arc<SourceStatus>) -> Running {
         let settings = &route.settings;
         let target = Target::new(&settings.webhook, &route.endpoint, Rc::clone(&self.buffers), self.clock);
-        let target = Rc::new(target.using(settings.answer.as_ref().map(Use::of)));
+        let target = target.using(settings.answer.as_ref().map(Use::of)).batching(&settings.batch);
+        let target = Rc::new(target);
         let client = Box::new(move || Client::new(Rc::clone(&target)));
         let under_way = self.under_way(settings);
         let out = Rc::new(self.connection.clone());

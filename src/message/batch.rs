@@ -2,8 +2,8 @@
 
 use super::Message;
 
-/// The messages that one request carries: one at least, and today exactly one. The first is stored in place, so that a
-/// single message costs what it would cost without a batch around it.
+/// The messages that one request carries: one at least, and on a route without batches exactly one. The first is stored in
+/// place, so that a single message costs what it would cost without a batch around it.
 #[derive(Debug)]
 pub struct Batch {
     first: Message,
@@ -15,6 +15,17 @@ impl Batch {
     /// A batch of `first` and those that follow it.
     pub const fn new(first: Message, more: Vec<Message>) -> Self {
         Self { first, more }
+    }
+
+    /// A batch of these; none where there are none.
+    pub fn of(messages: Vec<Message>) -> Option<Self> {
+        let mut messages = messages.into_iter();
+        Some(Self { first: messages.next()?, more: messages.collect() })
+    }
+
+    /// The first message, and a batch of the others where there are any.
+    pub fn split_first(self) -> (Message, Option<Self>) {
+        (self.first, Self::of(self.more))
     }
 
     /// The first message.
@@ -39,6 +50,20 @@ impl Batch {
         self.more.into_iter().for_each(take);
     }
 
+    /// Two batches of half as many, where there is more than one message: the first half is never the smaller one.
+    pub fn halves(mut self) -> (Self, Option<Self>) {
+        let first_half = self.count().div_ceil(2);
+        let second = Self::of(self.more.split_off(first_half - 1));
+        (self, second)
+    }
+
+    /// Takes back what [`Self::begin_attempt`] counted, of an attempt that no message pays for.
+    pub fn take_back_attempt(&mut self) {
+        let take_back = |message: &mut Message| message.attempts = message.attempts.saturating_sub(1);
+        take_back(&mut self.first);
+        self.more.iter_mut().for_each(take_back);
+    }
+
     /// Counts an attempt at each of them, which is about to begin, as far as one can count: another replica says how many
     /// there were before.
     pub fn begin_attempt(&mut self) {
@@ -56,5 +81,37 @@ impl Batch {
 impl From<Message> for Batch {
     fn from(message: Message) -> Self {
         Self::new(message, Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::clock::Time,
+        message::{Headers, Id},
+    };
+
+    fn batch(count: usize) -> Batch {
+        let message = |number: usize| {
+            let payload = number.to_string().into();
+            Message::new(Id::fresh(), "a".into(), Headers::default(), payload, Time::START)
+        };
+        Batch::new(message(0), (1..count).map(message).collect())
+    }
+
+    fn names(batch: &Batch) -> Vec<String> {
+        batch.iter().map(|message| String::from_utf8_lossy(&message.payload).into_owned()).collect()
+    }
+
+    #[test]
+    fn halves_have_the_messages_in_their_order() {
+        let (first, second) = batch(5).halves();
+        assert_eq!(names(&first), ["0", "1", "2"]);
+        assert_eq!(names(&second.unwrap()), ["3", "4"]);
+        let (first, second) = batch(2).halves();
+        assert_eq!((names(&first), names(&second.unwrap())), (vec!["0".into()], vec!["1".into()]));
+        let (first, second) = batch(1).halves();
+        assert_eq!((first.count(), second.is_none()), (1, true));
     }
 }

@@ -9,6 +9,8 @@ pub mod http {
     pub const VERDICT: &str = "webhook-delivery";
     /// Which attempt at this message it is, from 1.
     pub const ATTEMPT: &str = "broadcaster-attempt";
+    /// How many messages are in a batch.
+    pub const COUNT: &str = "broadcaster-count";
     /// What the message was published to.
     pub const SUBJECT: &str = "broadcaster-subject";
     /// What the body is.
@@ -36,7 +38,7 @@ pub mod http {
 
     /// Whether broadcaster or HTTP itself sets the header of this name, so that an operator may not.
     pub fn is_set_by_us(name: &str) -> bool {
-        const OURS: [&str; 5] = [ATTEMPT, SUBJECT, CONTENT_LENGTH, HOST, WEBHOOK_ID];
+        const OURS: [&str; 6] = [ATTEMPT, COUNT, SUBJECT, CONTENT_LENGTH, HOST, WEBHOOK_ID];
         /// These are about a connection and not about a request (RFC 9110, section 7.6.1), or, as `expect`, ask for an
         /// exchange that the client does not take part in.
         const CONNECTION: [&str; 8] = [

@@ -16,6 +16,7 @@ pub mod way;
 use std::{
     borrow::Cow,
     fmt,
+    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -78,6 +79,9 @@ pub struct FailedAttempt {
     pub failures: u32,
     /// How often the webhook asked to come later with this message although it had taken others since the last time.
     pub put_off: u32,
+    /// With how many it may be in one request at the most, as those failed together of which it was one; none where all
+    /// may be.
+    pub together: Option<NonZeroUsize>,
     /// How the webhook's answer began, made safe for a header.
     pub excerpt: Option<Arc<str>>,
     /// Why it failed, in words: see [`outcome::Attempt::Failed`].
@@ -126,6 +130,12 @@ impl Message {
             + self.reply.as_ref().map_or(0, |reply| reply.len())
             + self.failed_attempt.as_ref().map_or(0, |failed_attempt| failed_attempt.cost())
             + self.way.as_ref().map_or(0, |way| way.cost())
+    }
+
+    /// With how many it may be in one request at the most, itself counted.
+    pub fn company(&self) -> usize {
+        let failed = self.failed_attempt.as_ref();
+        failed.and_then(|failed| failed.together).map_or(usize::MAX, NonZeroUsize::get)
     }
 
     /// Lets go of the memory that the payload shares with others.

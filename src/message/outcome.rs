@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::answer::Content;
+use super::answer::{Content, EntryVerdict};
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,11 @@ impl Attempt {
     pub fn content(&self) -> Option<&Content> {
         let (Self::Delivered { content, .. } | Self::Failed { content, .. }) = self;
         content.as_deref()
+    }
+
+    /// What the answer says of each message of a batch; empty where it says nothing of any.
+    pub fn verdicts(&self) -> &[Option<EntryVerdict>] {
+        self.content().map_or(&[], |content| &content.verdicts)
     }
 }
 

@@ -167,7 +167,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         let schedule = self.schedule.borrow();
-        self.left.borrow().is_empty() && schedule.retries().is_empty() && schedule.queue().is_empty()
+        self.left.borrow().is_empty() && schedule.is_empty()
     }
 
     /// Takes out one of the messages that are left, after an [abort](Self::abort). The caller owes an end to it:

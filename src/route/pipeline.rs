@@ -25,7 +25,7 @@ use super::{
     capacity::{Capacity, LowWater},
     drain::{Closing, Durations},
     filter::Filter,
-    schedule::{Outlook, Pick, Schedule, Verdict, breaker::Change},
+    schedule::{Outlook, Pick, Resolved, Schedule, Verdict, breaker::Change},
     settle::Settle,
     under_way::UnderWay,
     webhook_health::WebhookHealth,
@@ -44,6 +44,9 @@ use crate::{
     stats::{Load, RouteStats},
     trace::Tracer,
 };
+
+/// What a message was rejected with, and why, where the webhook says so.
+type Rejection = (Failure, Option<Arc<str>>);
 
 /// What a pipeline is made of.
 pub struct Parts<D> {
@@ -266,19 +269,23 @@ impl<D: Deliver + 'static> Pipeline<D> {
                 self.tell_failure(&batch, failure);
             }
         }
-        let mut rejected = false;
+        let mut rejected = None;
         let resolved =
             self.schedule.borrow_mut().resolve(batch, attempt, began, now, |verdict| match verdict {
                 Verdict::Delivered(message) => self.settle_taken(message, attempt, now),
+                Verdict::Unwanted(message) => self.settle.filtered(message, now),
                 Verdict::Dead(message, reason) => {
-                    rejected |= reason == Reason::Rejected;
+                    if reason == Reason::Rejected {
+                        let cause = message.failed_attempt.as_ref().and_then(|failed| failed.cause.clone());
+                        rejected = message.last_failure.map(|failure| (failure, cause));
+                    }
                     self.settle.dead(message, reason, attempt.content(), now);
                 }
                 Verdict::Return(message, delay) => self.settle.returned(message, delay),
                 Verdict::Retry(due) => self.set_alarm(due),
             });
         self.show_load();
-        self.note(attempt, rejected, resolved.wait, now);
+        self.note(attempt, rejected, &resolved, now);
         // Only now that the schedule is not borrowed any more: waking workers asks it what there is to do.
         self.follow(resolved.change, now);
         self.low_water.observe_end();
@@ -310,9 +317,9 @@ impl<D: Deliver + 'static> Pipeline<D> {
     }
 
     /// Tells the webhook's health what came of an attempt.
-    fn note(&self, attempt: &Attempt, rejected: bool, wait: Option<Duration>, now: Time) {
+    fn note(&self, attempt: &Attempt, rejected: Option<Rejection>, resolved: &Resolved, now: Time) {
         let (health, is_slowed) = (&self.health, || self.schedule.borrow().is_slowed());
-        match (attempt, wait) {
+        match (attempt, resolved.wait) {
             (Attempt::Delivered { .. } | Attempt::Failed { failure: Failure::AskedAgain, .. }, _) => {
                 health.succeeded(now, is_slowed);
             }
@@ -320,13 +327,15 @@ impl<D: Deliver + 'static> Pipeline<D> {
             (Attempt::Failed { failure: Failure::Unsendable, cause, .. }, _) => {
                 health.rejected(Failure::Unsendable, cause.as_ref(), now);
             }
+            // Nobody knows yet which message is to blame, but the webhook it is not.
+            (Attempt::Failed { .. }, _) if resolved.is_halved => health.succeeded(now, is_slowed),
             (Attempt::Failed { failure, .. }, Some(wait)) => health.throttled(*failure, wait, now),
-            (Attempt::Failed { failure, cause, .. }, None) if rejected => {
-                // It was read and judged: the webhook works.
-                health.succeeded(now, is_slowed);
-                health.rejected(*failure, cause.as_ref(), now);
-            }
+            // It was read and judged: the webhook works.
+            (Attempt::Failed { .. }, None) if rejected.is_some() => health.succeeded(now, is_slowed),
             (Attempt::Failed { failure, cause, .. }, None) => health.failed(*failure, cause.as_ref(), now),
+        }
+        if let Some((failure, cause)) = rejected {
+            health.rejected(failure, cause.as_ref(), now);
         }
     }
 
@@ -363,7 +372,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
 
     /// Whether nothing waits for its first attempt, and nothing is attempted.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.get() == 0 && self.schedule.borrow().queue().is_empty()
+        self.in_flight.get() == 0 && self.schedule.borrow().is_idle()
     }
 
     /// How much room there is for more.

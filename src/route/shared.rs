@@ -23,6 +23,7 @@ use super::{
     registry::LaneStats,
     schedule::{
         Schedule,
+        batching::Batching,
         breaker::Breaker,
         concurrency::{AdaptiveLimit, Window},
         gate::{Gate as _, Gates},
@@ -272,9 +273,10 @@ impl Route {
                 Window::Adaptive(share)
             }
         };
+        let schedule = Schedule::new(queue, retries, gates, Policy::from(&settings.retry), window);
         Pipeline::start(Parts {
             filter: self.filter.clone(),
-            schedule: Schedule::new(queue, retries, gates, Policy::from(&settings.retry), window),
+            schedule: schedule.batching(Batching::from(&settings.batch)),
             overflow: settings.queue.overflow,
             concurrency,
             under_way,

@@ -3,6 +3,7 @@
 mod answers;
 mod apply;
 mod bad_input;
+mod batches;
 mod bodies;
 mod breaker;
 mod check;

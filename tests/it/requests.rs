@@ -1,5 +1,5 @@
 //! What of a message gets into its request beside the body: the publisher's headers, the address, headers that are made, events.
 
 mod addresses;
-mod cloud_events;
+pub(crate) mod cloud_events;
 mod forwarding;

@@ -114,7 +114,8 @@ impl Replay {
         let replay = Self {
             store,
             selected,
-            target: Rc::new(Target::new(&to.webhook, &endpoint, Rc::default(), clock)),
+            // Each goes alone, in a body like that of a batch.
+            target: Rc::new(Target::new(&to.webhook, &endpoint, Rc::default(), clock).batching(&to.batch)),
             concurrency: to.webhook.concurrency.modest().get(),
             policy: Policy::from(&retry),
             gate: endpoint.login.as_ref().and_then(Login::readiness).map(LoginGate::new),

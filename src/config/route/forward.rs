@@ -38,6 +38,11 @@ impl Forward {
         Self(DEFAULT.into_iter().map(parts).collect())
     }
 
+    /// Whether it is what goes where the operator sets nothing.
+    pub(super) fn is_usual(&self) -> bool {
+        *self == Self::usual()
+    }
+
     /// Whether a header of this name goes with them, in whatever case it is written. What NATS commands goes only where it
     /// is meant: a pattern has to begin with `Nats-`.
     pub fn allows(&self, name: &str) -> bool {

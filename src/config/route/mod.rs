@@ -3,6 +3,7 @@
 
 mod answer;
 mod auth;
+mod batch;
 mod body;
 mod breaker;
 mod checks;
@@ -38,6 +39,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 pub use self::{
     answer::Answer,
     auth::{Aws, Basic, ClientAuth, Oauth2, WebhookAuth},
+    batch::{Batch, BatchFormat},
     body::{Body, BodyTemplate},
     breaker::Breaker,
     cloud_events::{Attribute, CloudEventMode, CloudEvents},
@@ -91,6 +93,8 @@ pub struct Route {
     pub jetstream: Option<Jetstream>,
     /// `[routes.NAME.webhook]`: the address that messages are posted to, and how.
     pub webhook: Webhook,
+    /// `[routes.NAME.batch]`: how many messages go together into one request. Default: each has one of its own.
+    pub batch: Batch,
     /// `[routes.NAME.queue]`: how much may wait for its first attempt.
     pub queue: Queue,
     /// `[routes.NAME.retry]`: what happens after an attempt that failed.
@@ -159,6 +163,16 @@ fn read(
         at.optional("queue_group", parse::name).map(|group| group.unwrap_or_else(default_group));
     let filter = filter::read(at);
     let webhook = at.section("webhook", |at| webhook::read(at, proxies));
+    let batch = at.section("batch", batch::read);
+    if let Ok(batch) = &batch {
+        batch::check(
+            at,
+            batch,
+            webhook.as_ref().ok(),
+            answer.as_ref().ok().and_then(Option::as_ref),
+            jetstream.as_ref().ok().and_then(Option::as_ref),
+        );
+    }
     let queue = at.section("queue", queue::read);
     let retry = at.section("retry", retry::read);
     let rate_limit = at.optional_section("rate_limit", rate_limit::read);
@@ -182,6 +196,7 @@ fn read(
         filter: filter?,
         jetstream: jetstream?,
         webhook: webhook?,
+        batch: batch?,
         queue: queue?,
         retry: retry?,
         rate_limit: rate_limit?,

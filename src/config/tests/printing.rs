@@ -2,6 +2,7 @@
 
 use super::{ROUTE, given};
 
+/// What is in effect where only the address is set.
 const DEFAULTS: &str = r#"[log]
 level = "info"
 format = "text"
@@ -49,6 +50,12 @@ https_only = false
 [routes.todos.webhook.tls]
 system_roots = true
 dangerously_accept_any_certificate = false
+
+[routes.todos.batch]
+max_messages = 1
+max_bytes = "1MiB"
+max_wait = "0s"
+format = "json"
 
 [routes.todos.queue]
 messages = 65536

@@ -1,12 +1,10 @@
 //! Events: a message as CloudEvents 1.0 has it, in either mode of its HTTP binding.
 
-use std::{borrow::Cow, fmt::Display};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Display};
 
-use data_encoding::BASE64;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Serialize;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Made, envelope};
+use super::{Made, json};
 use crate::{
     base::clock::Time,
     config::{Attribute, CloudEventMode, CloudEvents},
@@ -17,6 +15,9 @@ use crate::{
     message::{Headers, Message, header_names::http as names, outcome::Failure},
     template::Text,
 };
+
+/// The attributes of an event, but what its data are.
+type Attributes = Vec<(&'static str, String)>;
 
 /// How events are made of messages.
 #[derive(Debug)]
@@ -33,10 +34,15 @@ const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// Whether a message with these headers is an event already, as its publisher made it (NATS binding, section 3).
 fn is_event(headers: &Headers) -> bool {
-    const ANY: &[u8] = b"application/cloudevents";
     let has = |name: &str| headers.get_bytes(name).is_some_and(|value| !value.is_empty());
+    is_structured(headers) || names::EVENT.iter().all(|name| has(name))
+}
+
+/// Whether all of an event, or of several, is in the payload.
+fn is_structured(headers: &Headers) -> bool {
+    const ANY: &[u8] = b"application/cloudevents";
     let kind = headers.get_bytes(names::CONTENT_TYPE).and_then(|kind| kind.get(..ANY.len()));
-    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(ANY)) || names::EVENT.iter().all(|name| has(name))
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(ANY))
 }
 
 impl EventMaker {
@@ -57,6 +63,52 @@ impl EventMaker {
         if is_event(&message.headers) {
             return Ok(Made { events: EventHeaders::All, ..Made::payload(message, payload_type) });
         }
+        let (attributes, data_type) = self.attributes(message, payload_type, began)?;
+        let made = match self.mode {
+            CloudEventMode::Binary => {
+                let fields = attributes.iter().map(|(name, value)| field(name, value)).collect();
+                Made { fields, ..Made::payload(message, payload_type) }
+            }
+            CloudEventMode::Structured => {
+                let mut body = Vec::with_capacity(NAMES + message.payload.len());
+                structured(&mut body, &attributes, &data_type, &message.payload);
+                Made::body(body, STRUCTURED.as_bytes())
+            }
+        };
+        let content_type = if self.mode == CloudEventMode::Binary { data_type } else { made.content_type };
+        Ok(Made { content_type, events: EventHeaders::None, ..made })
+    }
+
+    /// Appends the event for `message` to `body`, in structured mode whatever mode it came in.
+    pub(super) fn append(&self, body: &mut Vec<u8>, message: &Message, began: Time) -> Result<(), Fault> {
+        let headers = &message.headers;
+        let given = headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
+        if is_structured(headers) {
+            let event = json::json(&message.payload).filter(|event| event.trim_start().starts_with('{'));
+            let event = event.ok_or_else(|| {
+                Fault::new(Failure::Unsendable, "no CloudEvent: the publisher's is no object of JSON")
+            })?;
+            body.extend_from_slice(event.as_bytes());
+            return Ok(());
+        }
+        let payload_type = given.unwrap_or(b"application/json");
+        if is_event(headers) {
+            let attributes: Vec<_> = of_headers(headers).into_iter().collect();
+            structured(body, &attributes, payload_type, &message.payload);
+            return Ok(());
+        }
+        let (attributes, data_type) = self.attributes(message, payload_type, began)?;
+        structured(body, &attributes, &data_type, &message.payload);
+        Ok(())
+    }
+
+    /// The attributes of the event for `message`, and what its data are.
+    fn attributes<'b>(
+        &self,
+        message: &Message,
+        payload_type: &'b [u8],
+        began: Time,
+    ) -> Result<(Attributes, Cow<'b, [u8]>), Fault> {
         let mut data_type = Cow::Borrowed(payload_type);
         let mut attributes = vec![("specversion", VERSION.to_owned())];
         for (attribute, template) in &self.attributes {
@@ -70,17 +122,7 @@ impl EventMaker {
                 _ => attributes.push((attribute.name(), value)),
             }
         }
-        let made = match self.mode {
-            CloudEventMode::Binary => {
-                let fields = attributes.iter().map(|(name, value)| field(name, value)).collect();
-                Made { fields, ..Made::payload(message, payload_type) }
-            }
-            CloudEventMode::Structured => {
-                Made::body(structured(&attributes, &data_type, &message.payload), STRUCTURED.as_bytes())
-            }
-        };
-        let content_type = if self.mode == CloudEventMode::Binary { data_type } else { made.content_type };
-        Ok(Made { content_type, events: EventHeaders::None, ..made })
+        Ok((attributes, data_type))
     }
 }
 
@@ -90,39 +132,62 @@ fn field(name: &str, value: &str) -> Field<'static> {
     (format!("{}{name}", names::EVENT_PREFIX).into(), value.into_bytes().into())
 }
 
-fn structured(attributes: &[(&str, String)], data_type: &[u8], payload: &[u8]) -> Vec<u8> {
-    const NAMES: usize = 160;
-    let mut body = Vec::with_capacity(NAMES + payload.len());
-    let data_type = String::from_utf8_lossy(data_type);
-    for (name, value) in attributes {
-        member(&mut body, name, value);
+/// The attributes of an event that came in binary mode. Names of attributes have letters and digits only.
+fn of_headers(headers: &Headers) -> BTreeMap<String, String> {
+    const OF_DATA: [&str; 3] = ["data", "data_base64", "datacontenttype"];
+    let mut attributes = BTreeMap::new();
+    for (name, value) in headers.iter() {
+        let name = name.to_ascii_lowercase();
+        let Some(attribute) = name.strip_prefix(names::EVENT_PREFIX) else { continue };
+        let is_name = !attribute.is_empty() && attribute.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if is_name && !OF_DATA.contains(&attribute) {
+            let value = percent_decode_str(&value).decode_utf8_lossy().into_owned();
+            attributes.entry(attribute.to_owned()).or_insert(value);
+        }
     }
-    member(&mut body, "datacontenttype", &data_type);
+    attributes
+}
+
+/// What the names in an event take, in bytes, about.
+const NAMES: usize = 160;
+
+/// Appends an event in structured mode.
+fn structured(
+    body: &mut Vec<u8>,
+    attributes: &[(impl AsRef<str>, String)],
+    data_type: &[u8],
+    payload: &[u8],
+) {
+    let data_type = String::from_utf8_lossy(data_type);
+    body.push(b'{');
+    for (name, value) in attributes {
+        member(body, name.as_ref(), value);
+    }
+    member(body, "datacontenttype", &data_type);
     // JSON event format, section 3.1: data of JSON stand as they are, other text is a string, and the rest is encoded.
     let text = str::from_utf8(payload).ok();
-    match (is_json(&data_type), envelope::json(payload), text) {
+    match (is_json(&data_type), json::json(payload), text) {
         _ if payload.is_empty() => {}
         (true, Some(json), _) => {
             body.extend_from_slice(b",\"data\":");
             body.extend_from_slice(json.as_bytes());
         }
-        (false, _, Some(text)) => member(&mut body, "data", text),
-        _ => member(&mut body, "data_base64", &BASE64.encode(payload)),
+        (false, _, Some(text)) => member(body, "data", text),
+        _ => {
+            body.extend_from_slice(b",\"data_base64\":");
+            json::put_base64(body, payload);
+        }
     }
     body.push(b'}');
-    body
 }
 
 fn member(body: &mut Vec<u8>, name: &str, value: &str) {
-    body.push(if body.is_empty() { b'{' } else { b',' });
-    put(body, name);
+    if body.last() != Some(&b'{') {
+        body.push(b',');
+    }
+    json::put(body, name);
     body.push(b':');
-    put(body, value);
-}
-
-fn put(body: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    let written = serde_json::to_writer(body, value);
-    debug_assert!(written.is_ok(), "a text can always be written: {written:?}");
+    json::put(body, value);
 }
 
 fn is_json(content_type: &str) -> bool {

@@ -2,44 +2,48 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use data_encoding::BASE64;
-use serde::{Serialize, de::IgnoredAny};
+use serde::Serialize;
 
+use super::json::{self, Shown};
 use crate::{
-    base::clock::{Time, rfc3339},
+    base::clock::{Time, timestamp},
     message::{Headers, Message},
 };
 
 /// The envelope of `message`, at an attempt that begins at `began`.
-///
-/// It is written field by field, so that a payload that is JSON stands in it byte for byte: read and written again, its
-/// numbers would be others.
 pub(super) fn make(message: &Message, began: Time) -> Vec<u8> {
     const NAMES: usize = 192;
     let mut envelope = Vec::with_capacity(NAMES + message.subject.len() + message.payload.len());
-    field(&mut envelope, b"{\"id\":", &message.id.to_string());
-    field(&mut envelope, b",\"subject\":", &*message.subject);
-    field(&mut envelope, b",\"time\":", &rfc3339(message.taken(began)));
-    if let Some(ack) = &message.ack {
-        field(&mut envelope, b",\"stream\":", ack.stream());
-        field(&mut envelope, b",\"sequence\":", &ack.sequence());
-    }
-    field(&mut envelope, b",\"headers\":", &values(&message.headers));
-    match json(&message.payload) {
-        Some(data) => {
-            envelope.extend_from_slice(b",\"data\":");
-            envelope.extend_from_slice(data.as_bytes());
-        }
-        None => field(&mut envelope, b",\"data_base64\":", &BASE64.encode(&message.payload)),
-    }
-    envelope.push(b'}');
+    append(&mut envelope, message, began);
     envelope
 }
 
-fn field(envelope: &mut Vec<u8>, name: &[u8], value: &(impl Serialize + ?Sized)) {
-    envelope.extend_from_slice(name);
-    let written = serde_json::to_writer(&mut *envelope, value);
-    debug_assert!(written.is_ok(), "texts, numbers and lists of them can always be written: {written:?}");
+/// The same, appended to `body`.
+pub(super) fn append(body: &mut Vec<u8>, message: &Message, began: Time) {
+    field(body, b"{\"id\":", &Shown(&message.id));
+    field(body, b",\"subject\":", &*message.subject);
+    field(body, b",\"time\":", &Shown(timestamp(message.taken(began))));
+    if let Some(ack) = &message.ack {
+        field(body, b",\"stream\":", ack.stream());
+        field(body, b",\"sequence\":", &ack.sequence());
+    }
+    field(body, b",\"headers\":", &values(&message.headers));
+    match json::json(&message.payload) {
+        Some(data) => {
+            body.extend_from_slice(b",\"data\":");
+            body.extend_from_slice(data.as_bytes());
+        }
+        None => {
+            body.extend_from_slice(b",\"data_base64\":");
+            json::put_base64(body, &message.payload);
+        }
+    }
+    body.push(b'}');
+}
+
+fn field(body: &mut Vec<u8>, name: &[u8], value: &(impl Serialize + ?Sized)) {
+    body.extend_from_slice(name);
+    json::put(body, value);
 }
 
 /// All values of each header. Names are in lower case: publishers spell them as they like.
@@ -49,12 +53,6 @@ fn values(headers: &Headers) -> BTreeMap<String, Vec<Cow<'_, str>>> {
         values.entry(name.to_ascii_lowercase()).or_default().push(value);
     }
     values
-}
-
-/// The payload, where it is JSON.
-pub(super) fn json(payload: &[u8]) -> Option<&str> {
-    let text = str::from_utf8(payload).ok()?;
-    serde_json::from_str::<IgnoredAny>(text).ok().map(|_| text)
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 
 mod cloud_event;
 mod envelope;
+mod frame;
+mod json;
 mod templated;
 
 use std::borrow::Cow;
 
+pub(super) use self::frame::Frame;
 use self::{cloud_event::EventMaker, templated::Templated};
 use super::{
     fault::Fault,

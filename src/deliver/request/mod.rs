@@ -5,6 +5,7 @@
 mod address;
 pub mod forward;
 mod made_headers;
+mod many;
 
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
@@ -17,7 +18,7 @@ use self::{
     made_headers::MadeHeaders,
 };
 use super::{
-    body::{Format, Made},
+    body::{Format, Frame, Made},
     endpoint::Endpoint,
     fault::Fault,
     login::{Credential, Login},
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     base::clock::Time,
-    config::Webhook,
+    config::{self, Webhook},
     message::{Id, Message, batch::Batch, header_names::http as names, header_safe},
 };
 
@@ -52,6 +53,8 @@ pub struct Template {
     notices: Notices,
     /// How bodies are made, where they are not payloads.
     format: Option<Format>,
+    /// How messages stand together in a body; none where each has a request of its own.
+    frame: Option<Frame>,
     signer: Option<Arc<Signer>>,
     /// What the webhook is logged in to with, where that may change.
     login: Option<Login>,
@@ -68,7 +71,8 @@ pub struct Request<'b> {
     pub body: Cow<'b, [u8]>,
     content_type: Option<Cow<'b, [u8]>>,
     id: IdText<'b>,
-    subject: Cow<'b, str>,
+    /// None where the messages of a batch have several.
+    subject: Option<Cow<'b, str>>,
     attempt: u32,
     /// What only some messages, or the requests of some routes, have.
     more: Vec<Field<'b>>,
@@ -84,7 +88,7 @@ pub type Field<'b> = (Cow<'b, str>, Cow<'b, [u8]>);
 enum IdText<'b> {
     Given(&'b str),
     Made([u8; Hyphenated::LENGTH]),
-    Escaped(String),
+    Text(String),
 }
 
 const USER_AGENT: &str = concat!("broadcaster/", env!("CARGO_PKG_VERSION"));
@@ -115,9 +119,16 @@ impl Template {
             forward: Forward::to(webhook),
             notices: endpoint.notices.clone(),
             format: Format::of(&webhook.body),
+            frame: None,
             signer: endpoint.signer.clone(),
             login: login.filter(|_| header.is_none()).cloned(),
         }
+    }
+
+    /// The same, of batches as these settings have them.
+    #[must_use]
+    pub fn batching(self, batch: &config::Batch) -> Self {
+        Self { frame: Frame::of(batch), ..self }
     }
 
     /// Prepares the request of the attempt at `batch` that begins at `began`. The content type is the operator's, else
@@ -130,8 +141,23 @@ impl Template {
     /// [`Failure::Unsendable`]: crate::message::outcome::Failure::Unsendable
     #[inline]
     pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
-        debug_assert_eq!(batch.count(), 1, "one message is one body");
-        let message = batch.first();
+        let mut request = match self.frame {
+            None => self.one(batch.first(), began)?,
+            Some(frame) => self.many(frame, batch, began)?,
+        };
+        // Last, when all is in its place that may be signed.
+        if let Some(signer) = &self.signer {
+            request.sign(signer, SystemTime::now())?;
+        }
+        if let Some(login) = &self.login {
+            self.log_in(login, &mut request)?;
+        }
+        Ok(request)
+    }
+
+    /// The request for `message` alone.
+    #[inline]
+    fn one<'b>(&'b self, message: &'b Message, began: Time) -> Result<Request<'b>, Fault> {
         let given = message.headers.get_bytes(names::CONTENT_TYPE).filter(|given| is_content_type(given));
         let payload_type = given.unwrap_or(b"application/json");
         let Made { body, content_type, fields: mut more, events } = match &self.format {
@@ -147,25 +173,17 @@ impl Template {
         if !message.headers.is_empty() {
             self.forward(message, events, began, &mut more);
         }
-        let mut request = Request {
+        Ok(Request {
             began,
             target: self.address.as_ref().map(|address| address.target(message, began)).transpose()?,
             body,
             content_type: (!self.sets_content_type).then_some(content_type),
             id: IdText::from(&message.id),
-            subject: header_safe(&message.subject),
+            subject: Some(header_safe(&message.subject)),
             attempt: message.attempts,
             more,
             credential: None,
-        };
-        // Last, when all is in its place that may be signed.
-        if let Some(signer) = &self.signer {
-            request.sign(signer, SystemTime::now())?;
-        }
-        if let Some(login) = &self.login {
-            self.log_in(login, &mut request)?;
-        }
-        Ok(request)
+        })
     }
 
     /// Adds those of the publisher's headers that are allowed to `fields`.
@@ -207,7 +225,7 @@ impl Template {
 impl<'b> Request<'b> {
     fn sign(&mut self, signer: &'b Signer, now: SystemTime) -> Result<(), Fault> {
         if let Some(escaped) = signer.escaped(self.id.as_bytes()) {
-            self.id = IdText::Escaped(escaped);
+            self.id = IdText::Text(escaped);
         }
         let fields = signer.sign(self.id.as_bytes(), &self.body, now)?;
         self.more.extend(fields.into_iter().flatten());
@@ -229,7 +247,9 @@ impl<'b> Request<'b> {
             put(names::AUTHORIZATION, credential.header.as_bytes());
         }
         put(names::WEBHOOK_ID, self.id.as_bytes());
-        put(names::SUBJECT, self.subject.as_bytes());
+        if let Some(subject) = &self.subject {
+            put(names::SUBJECT, subject.as_bytes());
+        }
         put(names::ATTEMPT, itoa::Buffer::new().format(self.attempt).as_bytes());
         self.more.iter().for_each(|(name, value)| put(name, value));
     }
@@ -253,7 +273,7 @@ impl IdText<'_> {
         match self {
             Self::Given(id) => id.as_bytes(),
             Self::Made(text) => text,
-            Self::Escaped(id) => id.as_bytes(),
+            Self::Text(id) => id.as_bytes(),
         }
     }
 }

@@ -45,7 +45,8 @@ fn message(subject: &str, id: &str) -> Message {
 }
 
 fn content(status: u16, content_type: &[u8], body: &[u8]) -> Content {
-    Content { status, content_type: Some(content_type.into()), body: body.to_owned(), left_out: None }
+    let content_type = Some(content_type.into());
+    Content { status, content_type, body: body.to_owned(), ..Content::default() }
 }
 
 /// The names and values of the headers that were published.

@@ -20,7 +20,7 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A message that was put off so often while others were taken is not put off for its route's rate.
-const SELECTIVE: u32 = 2;
+pub(super) const SELECTIVE: u32 = 2;
 
 /// How long a route waits that makes fewer attempts at a time from then on, where the webhook does not say.
 const FEWER_WAIT: Duration = Duration::from_millis(100);
@@ -48,8 +48,18 @@ pub(super) struct Ruling {
 }
 
 impl Ruling {
+    /// Whether the message pays.
+    pub(super) const fn is_paid(&self) -> bool {
+        self.required.is_some()
+    }
+
+    /// The same for those that pay nothing.
+    pub(super) const fn as_free(&self) -> Self {
+        Self { required: None, ..*self }
+    }
+
     /// The message pays nothing.
-    const fn free(delay: Duration) -> Self {
+    pub(super) const fn free(delay: Duration) -> Self {
         Self { required: None, delay, wait: None, put_off: 0 }
     }
 
@@ -94,8 +104,9 @@ impl Schedule {
                 if is_overload(failure) {
                     self.window.refused(began, now);
                 }
+                let is_part = before.together.is_some_and(|together| together.get() > 1);
                 let before = self.comparable(failed, fault);
-                let failed = Failed { fault, began, ended: now, before, proof: self.proof };
+                let failed = Failed { fault, began, ended: now, before, is_part, proof: self.proof };
                 let (blame, change) = self.gates.breaker.failed(&failed);
                 let ruling = match blame {
                     Blame::Message { required } if fault != Fault::Between => {

@@ -4,10 +4,12 @@
 //! that, and tells the time; so every decision can be tested with literal times. What follows an attempt is decided in
 //! one place, [`Schedule::resolve`].
 
+pub mod batching;
 pub mod breaker;
 pub mod concurrency;
 pub mod fault;
 pub mod gate;
+mod halves;
 mod judge;
 pub mod login;
 pub mod pace;
@@ -18,12 +20,16 @@ pub mod rate_limit;
 pub mod retry_queue;
 pub mod share;
 pub mod slow_start;
+mod together;
+mod turn;
 
 use std::time::Duration;
 
-use breaker::{BreakerState, Change};
+use batching::Batching;
+use breaker::Change;
 use concurrency::Window;
 use gate::{Gate as _, Gates};
+use halves::Halves;
 use judge::Failing;
 use policy::Policy;
 use queue::Queue;
@@ -43,21 +49,19 @@ use crate::{
 pub struct Schedule {
     queue: Queue,
     retries: RetryQueue,
+    /// Of batches that were refused, those to be attempted next.
+    halves: Halves,
+    batching: Batching,
     gates: Gates,
     policy: Policy,
     window: Window,
     /// When the latest attempt began that was delivered.
     proof: Time,
-    /// Counts the attempts that were begun while both new messages and retries waited, for [`RETRY_EVERY`].
+    /// Counts the attempts that were begun while both new messages and retries waited, for [`turn`].
     turns: u32,
     /// Whether the route comes to its end: what fails now would not have been attempted yet, and pays nothing.
     is_ending: bool,
 }
-
-/// While the breaker is not closed or the pace is limited, one attempt of so many is that of a retry, else every second
-/// one: both get their turn always, but among those that have failed before are those that always do. In a ramp, half
-/// of the attempts would be theirs, and would open the breaker of a good webhook again.
-const RETRY_EVERY: u32 = 4;
 
 /// What a worker should do now.
 #[derive(Debug)]
@@ -88,6 +92,8 @@ pub enum Verdict {
     Retry(Time),
     /// It goes back to its stream, to be delivered again after this time.
     Return(Message, Duration),
+    /// The receiver says that it does not want it.
+    Unwanted(Message),
     /// It will not be delivered.
     Dead(Message, Reason),
 }
@@ -99,6 +105,9 @@ pub struct Resolved {
     pub change: Option<Change>,
     /// How long the route waits because the webhook wants less, where it does.
     pub wait: Option<Duration>,
+    /// Whether messages were attempted together of which only some may be to blame: the webhook works, and parts of the
+    /// batch are attempted again.
+    pub is_halved: bool,
 }
 
 /// A message that waits, on its way out of a schedule.
@@ -119,7 +128,24 @@ impl Schedule {
         policy: Policy,
         window: Window,
     ) -> Self {
-        Self { queue, retries, gates, policy, window, proof: Time::START, turns: 0, is_ending: false }
+        Self {
+            queue,
+            retries,
+            halves: Halves::new(),
+            batching: Batching::OFF,
+            gates,
+            policy,
+            window,
+            proof: Time::START,
+            turns: 0,
+            is_ending: false,
+        }
+    }
+
+    /// The same, where messages go together.
+    #[must_use]
+    pub fn batching(self, batching: Batching) -> Self {
+        Self { batching, ..self }
     }
 
     /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
@@ -160,9 +186,8 @@ impl Schedule {
             return Pick::Wait(ask_again);
         }
         match self.take(now) {
-            Some(message) => {
+            Some(mut batch) => {
                 // Counted when it begins and not when it ends: one that is broken off may have reached the webhook.
-                let mut batch = Batch::from(message);
                 batch.begin_attempt();
                 self.window.begun();
                 Pick::Attempt(batch)
@@ -171,16 +196,8 @@ impl Schedule {
         }
     }
 
-    fn take(&mut self, now: Time) -> Option<Message> {
-        if self.queue.is_empty() || self.retries.is_empty() {
-            return self.retries.begin(now).or_else(|| self.queue.begin());
-        }
-        let troubled = self.gates.breaker.state() != BreakerState::Closed || self.gates.pace.is_limited();
-        let every = if troubled { RETRY_EVERY } else { 2 };
-        // Those that wait for longer come first, where nothing speaks against them.
-        let is_retrys = self.turns % every == if troubled { every - 1 } else { 0 };
-        self.turns = self.turns.wrapping_add(1);
-        if is_retrys { self.retries.begin(now).or_else(|| self.queue.begin()) } else { self.queue.begin() }
+    fn take(&mut self, now: Time) -> Option<Batch> {
+        if self.batching.is_off() { self.take_one(now).map(Batch::from) } else { self.take_together(now) }
     }
 
     /// Takes note that `message`, in which nothing was changed since, is under way no more. A retry that has failed again
@@ -196,7 +213,13 @@ impl Schedule {
     /// When there will be something to attempt, if nothing new comes in, as far as is known at `now`: not after it when
     /// there is now.
     pub fn next_due(&self, now: Time) -> Option<Time> {
-        let due = if self.queue.is_empty() { self.retries.next_due()? } else { Time::START };
+        let due = if !self.batching.is_off() {
+            self.next_batch_due()?
+        } else if self.queue.is_empty() {
+            self.retries.next_due()?
+        } else {
+            Time::START
+        };
         Some(due.max(self.gates.opens(now)))
     }
 
@@ -207,8 +230,8 @@ impl Schedule {
                 // How many retries are due could only be told by going through them. One worker is enough to begin with:
                 // each attempt that begins asks this again.
                 let retry_is_due = self.retries.next_due().is_some_and(|due| due <= now);
-                let messages = self.queue.len() + usize::from(retry_is_due);
-                match messages.min(self.gates.capacity(now)) {
+                let batches = if self.batching.is_off() { self.queue.len() } else { self.ready_batches(now) };
+                match (batches + usize::from(retry_is_due)).min(self.gates.capacity(now)) {
                     // Another lane has just taken what the gates had for this one. Nobody else sets the alarm.
                     0 => Outlook::Look(self.next_due(now)),
                     workers => Outlook::Work(workers),
@@ -255,6 +278,22 @@ impl Schedule {
         mut settle: impl FnMut(Verdict),
     ) -> Resolved {
         self.window.ended();
+        if attempt.verdicts().is_empty() {
+            self.resolve_all(batch, attempt, began, now, &mut settle)
+        } else {
+            self.resolve_each(batch, attempt, began, now, &mut settle)
+        }
+    }
+
+    /// The same where all messages of `batch` have the same outcome.
+    fn resolve_all(
+        &mut self,
+        batch: Batch,
+        attempt: &Attempt,
+        began: Time,
+        now: Time,
+        settle: &mut impl FnMut(Verdict),
+    ) -> Resolved {
         let Attempt::Failed { failure, retry_after, ref excerpt, ref cause, .. } = *attempt else {
             let before = batch.first().failed_attempt.as_ref().map(|failed| failed.at);
             batch.for_each(|message| {
@@ -264,8 +303,12 @@ impl Schedule {
             self.window.delivered(began, now);
             self.proof = self.proof.max(began);
             self.gates.pace.delivered(began, now);
-            return Resolved { change: self.gates.breaker.succeeded(began, now, before), wait: None };
+            let change = self.gates.breaker.succeeded(began, now, before);
+            return Resolved { change, ..Resolved::default() };
         };
+        if batch.count() > 1 {
+            return self.failed_together(batch, attempt, began, now, settle);
+        }
         let mut resolved = Resolved::default();
         batch.for_each(|mut message| {
             self.end(&message);
@@ -279,7 +322,8 @@ impl Schedule {
             message.last_failure = Some(failure);
             let (excerpt, cause) = (excerpt.clone(), cause.clone());
             let (put_off, due) = (ruling.put_off, now + ruling.delay);
-            let attempt = FailedAttempt { at: now, due, failures, put_off, excerpt, cause };
+            let together = failed.before.together;
+            let attempt = FailedAttempt { at: now, due, failures, put_off, together, excerpt, cause };
             message.failed_attempt = Some(Box::new(attempt));
             settle(self.follow(message, &ruling, failure, now));
         });
@@ -305,6 +349,9 @@ impl Schedule {
 
     /// Takes any message out without a look at gates or due times, when none of them will be attempted here.
     pub fn pop_any(&mut self) -> Option<Waiting> {
+        if let Some(message) = self.pop_half() {
+            return Some(Waiting { message, due: None });
+        }
         // Retries first, as they are older: where not everything finds room elsewhere, the oldest should.
         let retry = self.retries.pop().map(|(message, due)| Waiting { message, due: Some(due) });
         retry.or_else(|| Some(Waiting { message: self.queue.pop()?, due: None }))
@@ -312,6 +359,11 @@ impl Schedule {
 
     /// Takes any message out that there may be room for in `successor`.
     pub fn pop_for(&mut self, successor: &Self) -> Option<Waiting> {
+        if successor.queue.has_room()
+            && let Some(message) = self.pop_half()
+        {
+            return Some(Waiting { message, due: None });
+        }
         if successor.retries.has_room()
             && let Some((message, due)) = self.retries.pop()
         {
@@ -319,6 +371,16 @@ impl Schedule {
         }
         let message = if successor.queue.has_room() { self.queue.pop()? } else { return None };
         Some(Waiting { message, due: None })
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.retries.is_empty() && self.halves.is_empty()
+    }
+
+    /// Whether nothing waits that may be attempted as soon as there is a worker.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.halves.is_empty()
     }
 
     /// The queue of messages that were never tried.

@@ -39,13 +39,15 @@ pub struct Queue {
     room: Room,
     /// How many bytes of those in use are those of messages under way.
     under_way: usize,
+    /// How long the payloads are that wait, in bytes.
+    payloads: usize,
     overflow: Overflow,
 }
 
 impl Queue {
     /// An empty queue.
     pub fn new(room: impl Into<Room>, overflow: Overflow) -> Self {
-        Self { messages: VecDeque::new(), room: room.into(), under_way: 0, overflow }
+        Self { messages: VecDeque::new(), room: room.into(), under_way: 0, payloads: 0, overflow }
     }
 
     /// Appends `message`. What does not fit, it or the oldest ones, goes to `evict`.
@@ -85,6 +87,7 @@ impl Queue {
         // What waits here, or for a webhook, may wait for long. It must not keep more memory alive than it is charged
         // with.
         message.detach();
+        self.payloads += message.payload.len();
         self.messages.push_back(message);
     }
 
@@ -103,6 +106,16 @@ impl Queue {
         Some(message)
     }
 
+    /// The message that [`Self::begin`] would take.
+    pub(super) fn first(&self) -> Option<&Message> {
+        self.messages.front()
+    }
+
+    /// How long the payloads are that wait, in bytes.
+    pub(super) const fn payloads(&self) -> usize {
+        self.payloads
+    }
+
     /// What was begun, and takes so much, is under way no more.
     pub(super) fn end(&mut self, cost: usize) {
         self.under_way -= cost;
@@ -111,6 +124,7 @@ impl Queue {
 
     fn pop_front(&mut self) -> Option<Message> {
         let message = self.messages.pop_front()?;
+        self.payloads -= message.payload.len();
         if self.messages.is_empty() && self.messages.capacity() > KEPT_CAPACITY {
             self.messages.shrink_to(KEPT_CAPACITY);
         }

@@ -97,6 +97,11 @@ impl RetryQueue {
         Some(message)
     }
 
+    /// The message that [`Self::begin`] would take at `now`.
+    pub(super) fn first(&self, now: Time) -> Option<&Message> {
+        self.waiting.peek().filter(|entry| entry.due <= now).map(|entry| &*entry.message)
+    }
+
     /// What was begun, and takes so much, is under way no more.
     pub(super) fn end(&mut self, cost: usize) {
         self.under_way -= 1;

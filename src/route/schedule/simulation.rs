@@ -1,6 +1,7 @@
 //! The rules about whose fault a failure is, against thousands of webhooks that chance makes up, in time that is only
 //! reckoned. Each has a number that makes it again.
 
+mod batches;
 mod webhook;
 
 use std::{
@@ -18,7 +19,7 @@ use super::{
     pace::Pace,
     pause::Pause,
     slow_start::{FIRST, SlowStart},
-    testing::{bounds, message, retry},
+    testing::{at, bounds, message, retry},
     *,
 };
 use crate::{
@@ -31,8 +32,20 @@ use crate::{
 struct Record {
     delivered: HashMap<usize, Time>,
     dead: HashMap<usize, Reason>,
-    /// When each request began, and for which message.
-    requests: Vec<(Time, usize)>,
+    /// When each request began, and for which messages.
+    requests: Vec<(Time, Vec<usize>)>,
+}
+
+impl Record {
+    fn delivered(&mut self, number: usize, now: Time) {
+        let ended = self.dead.contains_key(&number) || self.delivered.insert(number, now).is_some();
+        assert!(!ended, "message {number} has ended twice");
+    }
+
+    fn dead(&mut self, number: usize, reason: Reason) {
+        let ended = self.delivered.contains_key(&number) || self.dead.insert(number, reason).is_some();
+        assert!(!ended, "message {number} has ended twice");
+    }
 }
 
 /// Things that happen at a time.
@@ -59,7 +72,7 @@ const ATTEMPTS: u32 = 4;
 const CONCURRENCY: usize = 64;
 
 impl Simulation {
-    fn new(webhook: Webhook, breaker: Option<&config::Breaker>) -> Self {
+    fn new(webhook: Webhook, breaker: Option<&config::Breaker>, batching: Batching) -> Self {
         let retry = Retry {
             attempts: NonZeroU32::new(ATTEMPTS).unwrap(),
             bounds: bounds(100_000, usize::MAX),
@@ -79,7 +92,8 @@ impl Simulation {
             },
             Policy::from(&retry),
             SlowStart::new(FIRST, CONCURRENCY).into(),
-        );
+        )
+        .batching(batching);
         let arrivals = webhook.arrivals.iter().enumerate();
         let events = arrivals.map(|(number, at)| Reverse((*at, Event::Arrival(number)))).collect();
         let (under_way, record) = (HashMap::new(), Record::default());
@@ -93,7 +107,8 @@ impl Simulation {
             }
             match event {
                 Event::Arrival(number) => {
-                    self.schedule.offer(message(number), |_| panic!("there is room"));
+                    let message = Message { received: now, ..message(number) };
+                    self.schedule.offer(message, |_| panic!("there is room"));
                 }
                 Event::End(attempt) => self.end(attempt, now),
                 Event::Look if self.alarm != Some(now) => continue,
@@ -124,9 +139,9 @@ impl Simulation {
                 Pick::Idle => return,
                 Pick::Wait(until) => return self.set_alarm(until),
                 Pick::Attempt(batch) => {
-                    let number = number(batch.first());
-                    let Answer { attempt, after } = self.webhook.answer(number, now);
-                    self.record.requests.push((now, number));
+                    let numbers: Vec<_> = batch.iter().map(number).collect();
+                    let Answer { attempt, after } = self.webhook.answer(&numbers, now);
+                    self.record.requests.push((now, numbers));
                     self.begun += 1;
                     self.under_way.insert(self.begun, (batch, attempt, now));
                     self.events.push(Reverse((now + after, Event::End(self.begun))));
@@ -140,8 +155,9 @@ impl Simulation {
         let mut due = Vec::new();
         let record = &mut self.record;
         self.schedule.resolve(batch, &attempt, began, now, |verdict| match verdict {
-            Verdict::Delivered(message) => drop(record.delivered.insert(number(&message), now)),
-            Verdict::Dead(message, reason) => drop(record.dead.insert(number(&message), reason)),
+            Verdict::Delivered(message) => record.delivered(number(&message), now),
+            Verdict::Dead(message, reason) => record.dead(number(&message), reason),
+            Verdict::Unwanted(_) => panic!("nobody says so"),
             Verdict::Retry(at) => due.push(at),
             Verdict::Return(..) => panic!("it came from no stream"),
         });
@@ -197,8 +213,8 @@ fn check(webhook: &Webhook, record: &Record) -> Result<(), Problem> {
             _ => {}
         }
     }
-    if let Some((at, number)) = record.requests.iter().find(|(at, _)| !webhook.has_login(*at)) {
-        return broken(format!("message {number} was attempted at {at:?} with nothing to log in with"));
+    if let Some((at, numbers)) = record.requests.iter().find(|(at, _)| !webhook.has_login(*at)) {
+        return broken(format!("{numbers:?} was attempted at {at:?} with nothing to log in with"));
     }
     held_up(webhook, record).and_then(|()| stampede(webhook, record)).map_err(Problem::Odd)
 }
@@ -246,7 +262,7 @@ fn simulate(seed: u64, breaker: Option<&config::Breaker>) -> Result<(), Problem>
 }
 
 fn examine(seed: u64, webhook: Webhook, breaker: Option<&config::Breaker>) -> Result<(), Problem> {
-    let (webhook, record) = Simulation::new(webhook, breaker).run();
+    let (webhook, record) = Simulation::new(webhook, breaker, Batching::OFF).run();
     check(&webhook, &record).map_err(|problem| match problem {
         Problem::Broken(what) => Problem::Broken(format!("webhook {seed}: {what}: {webhook:?}")),
         Problem::Odd(what) => Problem::Odd(format!("webhook {seed}: {what}")),

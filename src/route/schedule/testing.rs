@@ -34,7 +34,7 @@ pub(crate) fn bounds(messages: usize, bytes: usize) -> Bounds {
 
 /// A connection error of a message that never failed before, from an attempt that took no time.
 pub(crate) const fn down(now: Time) -> Failed {
-    Failed { fault: Fault::Down, began: now, ended: now, before: None, proof: Time::START }
+    Failed { fault: Fault::Down, began: now, ended: now, before: None, is_part: false, proof: Time::START }
 }
 
 /// The defaults, without jitter.

@@ -1,9 +1,11 @@
 //! What a schedule decides, told literal times: which message is next, and what follows an attempt.
 
+mod batches;
+
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::{
-    breaker::Breaker,
+    breaker::{Breaker, BreakerState},
     login::LoginGate,
     pace::Pace,
     pause::Pause,
@@ -298,29 +300,6 @@ fn a_long_wait_is_left_to_the_stream_that_a_message_came_from() {
     assert!(matches!(after(6, ack()), Verdict::Retry(due) if due == at(116)));
     assert!(matches!(after(7, ack()), Verdict::Return(_, delay) if delay == Duration::from_secs(32)));
     assert!(matches!(after(7, None), Verdict::Retry(due) if due == at(132)));
-}
-
-#[test]
-fn each_message_of_a_batch_gets_a_verdict_of_its_own() {
-    let mut schedule = schedule(None);
-    let mut worn_out = message(1);
-    worn_out.attempts = 8;
-    let batch = |first: Message, more: Message| Batch::new(first, vec![more]);
-    let mut verdicts = Vec::new();
-    schedule
-        .resolve(batch(message(0), worn_out), &status(503), at(1), at(1), |verdict| verdicts.push(verdict));
-    let [Verdict::Retry(_), Verdict::Dead(dead, Reason::AttemptsExhausted)] = &verdicts[..] else {
-        panic!("{verdicts:?}");
-    };
-    assert_eq!(&dead.payload[..], b"1");
-
-    let mut delivered = Vec::new();
-    let outcome = Attempt::delivered(204);
-    schedule.resolve(batch(message(2), message(3)), &outcome, at(2), at(2), |verdict| match verdict {
-        Verdict::Delivered(message) => delivered.push(message),
-        other => panic!("{other:?}"),
-    });
-    assert_eq!(names(&delivered), ["2", "3"]);
 }
 
 #[test]

@@ -26,7 +26,13 @@ impl Publish for Told {
 
 /// A refusal of a message, as a route sees it that publishes answers.
 fn refusal() -> Attempt {
-    let content = Content { status: 422, content_type: None, body: b"no".to_vec(), left_out: None };
+    let content = Content {
+        status: 422,
+        content_type: None,
+        body: b"no".to_vec(),
+        left_out: None,
+        verdicts: Vec::new(),
+    };
     let Attempt::Failed { failure, retry_after, excerpt, cause, .. } = Attempt::failed(Failure::Status(422))
     else {
         unreachable!("a failure is one")

@@ -162,11 +162,12 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         limits: RequestLimits,
     ) -> Result<Self, Trouble> {
         let now = common.clock.now();
+        let batch = feed.route.settings.batch.max_messages.get();
         let taker = Rc::new(Taker {
             feed: feed.clone(),
             acks: Rc::clone(acks),
             subject: feed.route.settings.subject.as_str().into(),
-            credit: RefCell::new(Credit::new(Prefetch::MOST.min(limits.messages))),
+            credit: RefCell::new(Credit::new(Prefetch::most(batch).min(limits.messages))),
             heard: Cell::new(now),
             ended: RefCell::default(),
             news: Notify::new(),
@@ -182,7 +183,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
             attached,
             next: api.next_subject(),
             limits,
-            prefetch: Prefetch::new(feed.pipeline.concurrency()),
+            prefetch: Prefetch::new(feed.pipeline.concurrency(), batch),
             is_short_of_bytes: false,
             asked: now,
             connection_changed: connection.state().changes(),

@@ -17,13 +17,18 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// An official SDK, as a receiver.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Sdk {
+pub(crate) enum Sdk {
     Python,
     /// It leaves percent-encoded what is so in headers, against the HTTP binding, and takes bodies for text.
     Node,
 }
 
 impl Sdk {
+    /// The events that are in the batch of this request.
+    pub(crate) fn receive_batch(self, request: &Received) -> Vec<Value> {
+        self.receive(std::slice::from_ref(request))
+    }
+
     /// The events that these requests are.
     fn receive(self, requests: &[Received]) -> Vec<Value> {
         let (tool, variable, script) = match self {

@@ -84,7 +84,7 @@ impl Row {
     /// Counts a failure. False where its message is in the row already.
     fn add(&mut self, failed: &Failed) -> bool {
         let again = self.messages > 0 && failed.before.is_some_and(|before| before >= self.since);
-        if again {
+        if again && !failed.is_part {
             return false;
         }
         if self.messages == 0 {

@@ -85,6 +85,8 @@ pub struct Failed {
     pub ended: Time,
     /// When its message failed the last time before.
     pub before: Option<Time>,
+    /// Whether it is a part of a batch that failed as a whole then, and so tells something new.
+    pub is_part: bool,
     /// When the latest attempt began that was delivered, as far as this lane knows.
     pub proof: Time,
 }

@@ -26,11 +26,11 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    fn one_of<T: Copy>(&mut self, items: &[T]) -> T {
+    pub(super) fn one_of<T: Copy>(&mut self, items: &[T]) -> T {
         items[usize::try_from(self.below(items.len() as u64)).unwrap()]
     }
 
@@ -199,7 +199,8 @@ impl Webhook {
         (matches!(condition, Condition::Up) && self.poison.is_empty() && !lacks).then_some(from)
     }
 
-    pub(super) fn answer(&mut self, number: usize, now: Time) -> Answer {
+    /// What it answers to a request with these messages. One that it has something against decides for all of them.
+    pub(super) fn answer(&mut self, numbers: &[usize], now: Time) -> Answer {
         let status = |status| Attempt::failed(Failure::Status(status));
         let mut after = self.latency;
         let attempt = match self.condition(now) {
@@ -223,7 +224,7 @@ impl Webhook {
                     cause: None,
                 }
             }
-            _ => match self.poison(number) {
+            _ => match numbers.iter().find_map(|number| self.poison(*number)) {
                 None => {
                     self.taken = Some(now);
                     Attempt::delivered(200)
