@@ -24,6 +24,8 @@ const FLOOD: usize = 1_000_000;
 const AROUND_OUTAGE: usize = 10;
 /// Many connections.
 const MANY: usize = 1_024;
+/// Many streams.
+const STREAMS: usize = 256;
 /// What the pod of the manifests has, in thousandths of a core.
 const POD: u32 = 100;
 /// Steady paces for it, in messages a second.
@@ -63,6 +65,7 @@ pub(crate) struct Load {
     pub(crate) shape: Shape,
     pub(crate) pace: Pace,
     pub(crate) tls: bool,
+    pub(crate) wire: Wire,
     /// Whether the messages are put into a stream first, and come from there.
     pub(crate) durable: bool,
     /// How long the receiver takes.
@@ -71,6 +74,17 @@ pub(crate) struct Load {
     pub(crate) outage: Option<(Duration, Duration)>,
     /// The most CPU time that the daemon may have, in thousandths of a core.
     pub(crate) quota: Option<u32>,
+}
+
+/// How messages get to the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// Each in a request of its own, one after the other on each connection.
+    Http1,
+    /// Each in a request of its own, many of them at the same time on a connection.
+    Http2,
+    /// Many in a request, as a JSON array.
+    Batches,
 }
 
 impl Case {
@@ -96,6 +110,7 @@ impl Case {
             shape,
             pace: Pace::Window(10_000.max(4 * concurrency)),
             tls: false,
+            wire: Wire::Http1,
             durable: false,
             slowness: Duration::ZERO,
             outage: None,
@@ -127,14 +142,43 @@ impl Case {
                 cases.extend(beside_burst("connections", Shape { concurrency: MANY, ..shape }));
                 cases
             }
+            Scenario::Http2 => {
+                let at = |concurrency| Load {
+                    wire: Wire::Http2,
+                    shape: Shape { concurrency, ..shape },
+                    pace: Pace::Window(10_000.max(4 * concurrency)),
+                    ..load.clone()
+                };
+                let tls = Load { tls: true, ..at(STREAMS) };
+                let durable = Load { durable: true, pace: Pace::Flood, ..at(STREAMS) };
+                let beside_floor = |name, load| case(name, messages, Some("floor"), Kind::Daemon(load));
+                vec![
+                    case("floor", messages, None, floor(false)),
+                    beside_floor("HTTP/2", at(STREAMS)),
+                    beside_floor("HTTP/2, 64", at(concurrency)),
+                    beside_floor("HTTP/2, 10,000", at(10_000)),
+                    beside_floor("HTTP/2 over TLS", tls),
+                    beside_floor("durable HTTP/2", durable),
+                ]
+            }
+            Scenario::Batches => {
+                let load = Load { wire: Wire::Batches, ..load };
+                let floor = case("floor", messages, None, floor(false));
+                vec![floor, case("batches", messages, Some("floor"), Kind::Daemon(load))]
+            }
             Scenario::Durable => {
-                let load = Load { durable: true, pace: Pace::Flood, ..load.clone() };
+                let load = Load { durable: true, pace: Pace::Flood, ..load };
                 vec![burst, case("durable", messages, Some("burst"), Kind::Daemon(load))]
             }
             Scenario::Latency => {
                 let load = Load { pace: Pace::Steady(rate), ..load };
-                let relay = case("bare loop", PACED * rate, None, Kind::Relay { rate });
-                vec![relay, case("latency", PACED * rate, Some("bare loop"), Kind::Daemon(load))]
+                let http2 = Load { wire: Wire::Http2, ..load };
+                let paced = |name, yardstick, kind| case(name, PACED * rate, yardstick, kind);
+                vec![
+                    paced("bare loop", None, Kind::Relay { rate }),
+                    paced("latency", Some("bare loop"), Kind::Daemon(load)),
+                    paced("HTTP/2 latency", Some("latency"), Kind::Daemon(http2)),
+                ]
             }
             Scenario::Slow => {
                 let load = Load { slowness: SLOWNESS, ..load };
@@ -254,7 +298,8 @@ impl Case {
         }
         let process = daemon::process(relay.id());
         let (before, cpu) = (receiver.delivered(), crate::machine::cpu_time(&process));
-        let publisher = Publisher { client, subjects: vec![SUBJECT.to_owned()], size: options.size, start };
+        let publisher =
+            Publisher { client, subjects: vec![SUBJECT.to_owned()], size: options.size, start: Some(start) };
         let began = Instant::now();
         let arrived = async || receiver.delivered() - before;
         publisher.publish(0..self.messages, Pace::Steady(rate), arrived, progress).await;

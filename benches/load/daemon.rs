@@ -15,7 +15,7 @@ use testkit::{
 use tokio::time::sleep;
 
 use crate::{
-    case::{Load, PATIENCE},
+    case::{Load, PATIENCE, Wire},
     figures::{Sample, float},
     machine::{Processors, cpu_time, peak_rss},
     options::Options,
@@ -63,6 +63,17 @@ impl Shape {
     }
 }
 
+impl Wire {
+    /// What the webhook's settings say of it.
+    const fn settings(self) -> &'static str {
+        match self {
+            Self::Http1 => "http = \"1.1\"\n",
+            Self::Http2 => "http = \"2\"\n",
+            Self::Batches => "http = \"1.1\"\n[routes.r0.batch]\nmax_messages = 100\n",
+        }
+    }
+}
+
 /// The process with this id.
 pub(crate) fn process(id: u32) -> Process {
     Process::new(i32::try_from(id).expect("a process id is positive")).expect("it runs")
@@ -86,10 +97,18 @@ pub(crate) async fn run(
     let webhook =
         options.webhook.clone().or_else(|| receiver.as_ref().map(Receiver::url)).expect("one of them");
     let ca_file = receiver.as_ref().and_then(Receiver::ca_file);
-    let extra = ca_file.map_or_else(String::new, |file| format!("tls.ca_file = {file:?}"));
+    let mut extra = load.wire.settings().to_owned();
+    if let Some(file) = ca_file {
+        writeln!(extra, "tls.ca_file = {file:?}").expect("memory takes everything");
+    }
     let client = async_nats::connect(&nats).await.expect("NATS is there");
-    let publisher =
-        Publisher { client: client.clone(), subjects: load.shape.subjects(), size: options.size, start };
+    let publisher = Publisher {
+        client: client.clone(),
+        subjects: load.shape.subjects(),
+        size: options.size,
+        // A number alone is JSON, which can stand in an array.
+        start: (load.wire != Wire::Batches).then_some(start),
+    };
     if load.durable {
         fill_stream(client, &publisher, messages, progress).await;
     }

@@ -44,8 +44,24 @@ impl Goal {
         let figure = |name: &str, figure: fn(&Sample) -> Option<f64>| figure(medians.get(name)?);
         let cpu = |sample: &Sample| sample.cpu;
         let goals = [
-            ("CPU per message, of the floor", "×", AtMost(1.25), ratio("burst", "floor", cpu)),
+            ("CPU per message, of the floor", "×", AtMost(1.2), ratio("burst", "floor", cpu)),
             ("CPU per message over TLS, of the TLS floor", "×", AtMost(1.25), ratio("TLS", "TLS floor", cpu)),
+            ("over HTTP/2, of the floor", "×", AtMost(0.45), ratio("HTTP/2", "floor", cpu)),
+            ("over HTTP/2 and TLS, of the floor", "×", AtMost(0.55), ratio("HTTP/2 over TLS", "floor", cpu)),
+            ("durable over HTTP/2, of the floor", "×", AtMost(0.6), ratio("durable HTTP/2", "floor", cpu)),
+            (
+                "latency p99 over HTTP/2, of HTTP/1.1's",
+                "×",
+                AtMost(1.1),
+                ratio("HTTP/2 latency", "latency", |sample| Some(sample.latency?[1])),
+            ),
+            (
+                "peak memory with 10,000 requests at the same time over HTTP/2",
+                "MiB",
+                AtMost(24.0),
+                figure("HTTP/2, 10,000", |sample| Some(sample.peak)),
+            ),
+            ("in batches of 100, of the floor", "×", AtMost(0.2), ratio("batches", "floor", cpu)),
             (
                 "messages/s with twice the lanes, of one",
                 "×",

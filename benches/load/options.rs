@@ -74,6 +74,10 @@ pub(crate) enum Scenario {
     Routes,
     /// The same over 1,024 connections
     Connections,
+    /// The same over HTTP/2, also over TLS, out of a stream, and with more and fewer requests at the same time
+    Http2,
+    /// The same with a hundred messages in each request
+    Batches,
     /// Out of a stream, with acknowledgements (durable mode)
     Durable,
     /// At a steady pace: the time from publishing to receiving
@@ -99,7 +103,17 @@ impl Scenario {
     /// Whether it is only for the built-in receiver: because that has to do as it is told, or because nobody would like
     /// to have it done to theirs.
     const fn is_for_the_built_in_receiver(self) -> bool {
-        matches!(self, Self::Million | Self::Tls | Self::Slow | Self::Outage | Self::Flood | Self::Standing)
+        matches!(
+            self,
+            Self::Million
+                | Self::Tls
+                | Self::Http2
+                | Self::Batches
+                | Self::Slow
+                | Self::Outage
+                | Self::Flood
+                | Self::Standing
+        )
     }
 }
 

@@ -25,7 +25,8 @@ pub(crate) struct Publisher {
     pub(crate) client: Client,
     pub(crate) subjects: Vec<String>,
     pub(crate) size: usize,
-    pub(crate) start: Instant,
+    /// Since when the time of a publication is counted; none where messages don't say it.
+    pub(crate) start: Option<Instant>,
 }
 
 impl Publisher {
@@ -58,7 +59,10 @@ impl Publisher {
                 Pace::Window(_) | Pace::Flood => {}
             }
             let subject = self.subjects[number % self.subjects.len()].clone();
-            let mut body = format!("{number} {} ", self.start.elapsed().as_nanos());
+            let mut body = match self.start {
+                Some(start) => format!("{number} {} ", start.elapsed().as_nanos()),
+                None => format!("{number} "),
+            };
             body.extend(iter::repeat_n(' ', self.size.saturating_sub(body.len())));
             self.client.publish(subject, body.into()).await.expect("NATS takes it");
             if let Pace::Steady(_) = pace {

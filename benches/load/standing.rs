@@ -38,7 +38,7 @@ pub(crate) async fn run(options: &Options, processors: &Processors, progress: &P
     let daemon = processors.apart(1, daemon.start_ready()).await;
     let idle = daemon.rss_kib();
     let client = nats.client().await;
-    let publisher = Publisher { client, subjects: shape.subjects(), size: options.size, start };
+    let publisher = Publisher { client, subjects: shape.subjects(), size: options.size, start: Some(start) };
     let waiting = async || {
         let metrics = daemon.metrics().await;
         let waiting = metrics.sum("broadcaster_retry_queue_messages", &[]);
