@@ -7,34 +7,20 @@ use std::{
 };
 
 use broadcaster::base::clock::Time;
+use testkit::dice::Dice;
 
 use super::forging::Forging;
 
-/// Numbers that look like chance, and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    /// One of `sides` numbers from 0 on.
-    fn roll(&mut self, sides: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).expect("there are few sides")
-    }
-
-    /// Some of `pieces`, and now and then any byte.
-    fn text(&mut self, pieces: &[&str], most: usize) -> Vec<u8> {
-        let mut text = Vec::new();
-        for _ in 0..self.roll(most) {
-            match self.roll(12) {
-                0 => text.push(u8::try_from(self.roll(256)).expect("it is a byte")),
-                _ => text.extend_from_slice(pieces[self.roll(pieces.len())].as_bytes()),
-            }
+/// Some of `PIECES`, and now and then any byte.
+fn text(dice: &mut Dice, most: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    for _ in 0..dice.roll(most) {
+        match dice.roll(12) {
+            0 => text.push(dice.byte()),
+            _ => text.extend_from_slice(dice.one_of(PIECES).as_bytes()),
         }
-        text
     }
+    text
 }
 
 /// What has a meaning in an address, in a head, or in a log.
@@ -126,18 +112,18 @@ const NAMES: &[&str] = &[
 ];
 
 fn forged(dice: &mut Dice) -> Vec<u8> {
-    let mut subject = dice.text(PIECES, 8);
+    let mut subject = text(dice, 8);
     subject.truncate(255);
     let mut headers = Vec::new();
     for _ in 0..dice.roll(10) {
-        headers.extend_from_slice(NAMES[dice.roll(NAMES.len())].as_bytes());
+        headers.extend_from_slice(dice.one_of(NAMES).as_bytes());
         headers.extend_from_slice(if dice.roll(20) == 0 { b"" } else { b": " });
-        headers.extend(dice.text(PIECES, 6));
+        headers.extend(text(dice, 6));
         headers.extend_from_slice(if dice.roll(20) == 0 { b"\n" } else { b"\r\n" });
     }
     headers.resize(headers.len().next_multiple_of(4).min(4 * 255), b'\n');
     let lengths = [subject.len(), headers.len() / 4].map(|length| u8::try_from(length).expect("it fits"));
-    [&lengths[..], &subject, &headers, &dice.text(PIECES, 12)].concat()
+    [&lengths[..], &subject, &headers, &text(dice, 12)].concat()
 }
 
 /// The log, as its lines stand in it.
@@ -158,7 +144,7 @@ impl Write for Log {
 fn a_forged_message_changes_no_address_no_header_of_ours_and_no_line_of_the_log() {
     let seed = std::env::var("FORGED_SEED").map_or(7, |seed| seed.parse().expect("FORGED_SEED is a number"));
     eprintln!("FORGED_SEED={seed}");
-    let (mut dice, routes, log) = (Dice(seed), Forging::new(), Log::default());
+    let (mut dice, routes, log) = (Dice::new(seed), Forging::new(), Log::default());
     let lines = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone()).finish();
     tracing::subscriber::with_default(subscriber, || {

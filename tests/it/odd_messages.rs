@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
 use testkit::daemon::{Daemon, Running};
+use testkit::dice::Dice;
 use testkit::nats::NatsServer;
 use testkit::tally::Numbers;
 use testkit::webhook::Webhook;
@@ -131,25 +132,6 @@ fn known() -> Vec<Odd> {
     known
 }
 
-/// Numbers that look like chance, and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    /// One of `sides` numbers from 0 on.
-    fn roll(&mut self, sides: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).expect("there are few sides")
-    }
-
-    fn one_of<'a>(&mut self, pieces: &[&'a [u8]]) -> &'a [u8] {
-        pieces[self.roll(pieces.len())]
-    }
-}
-
 /// Odd headers by chance: of pieces that have a meaning somewhere, and of any bytes.
 ///
 /// The names that are commands to a stream are not among them: a message that it refuses can't be delivered.
@@ -200,7 +182,7 @@ fn by_chance(dice: &mut Dice) -> Odd {
     let mut block = dice.one_of(STARTS).to_vec();
     if dice.roll(4) == 0 {
         for _ in 0..dice.roll(60) {
-            block.push(u8::try_from(dice.roll(256)).expect("it is a byte"));
+            block.push(dice.byte());
         }
     } else {
         for _ in 0..dice.roll(16) {
@@ -216,7 +198,7 @@ fn messages() -> Vec<Odd> {
     const COUNT: usize = 2_000;
     let seed = std::env::var("ODD_SEED").map_or(12, |seed| seed.parse().expect("ODD_SEED is a number"));
     eprintln!("ODD_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let known = known();
     let by_chance: Vec<_> = (known.len()..COUNT).map(|_| by_chance(&mut dice)).collect();
     let mut messages = Vec::new();

@@ -7,6 +7,7 @@ use broadcaster::{
     message::{Headers, Id, Message},
     template::{Place, Source},
 };
+use testkit::dice::Dice;
 
 use super::SOON;
 use crate::rendering;
@@ -55,25 +56,12 @@ const PIECES: [&[u8]; 40] = [
     b"\"a\": 1",
 ];
 
-/// A generator of numbers that are always the same (`SplitMix64`).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from(mixed % limit as u64).expect("it is below a usize")
-    }
-}
-
 #[test]
 fn no_message_breaks_out_of_its_place() {
-    let mut numbers = Numbers(7);
+    let mut dice = Dice::new(7);
     for _ in 0..2_000 {
-        let pieces = numbers.below(24);
-        let input: Vec<u8> = (0..pieces).flat_map(|_| PIECES[numbers.below(PIECES.len())]).copied().collect();
+        let pieces = dice.roll(24);
+        let input: Vec<u8> = (0..pieces).flat_map(|_| dice.one_of(&PIECES)).copied().collect();
         rendering::check(&input);
     }
 }

@@ -29,22 +29,14 @@ async fn code(authority: &Authority, identity: Option<&TlsIdentity>, more: &str)
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let ca = authority.write_to(directory.path());
     let nginx = Nginx::demanding(&authority.issue_loopback(), &authority.pem(), more).await;
-    let mut stage = Stage::set(&nginx.https_url(), |daemon| {
-        let daemon = daemon.without_breaker().route("retry.attempts", "1");
-        match identity {
-            None => daemon.route("webhook.tls.ca_file", ca.to_str().expect("the path is text")),
-            Some(identity) => {
-                identity.write_to(directory.path(), "client");
-                showing(daemon, directory.path(), "client")
-            }
+    let described = |daemon: Daemon| match identity {
+        None => daemon.route("webhook.tls.ca_file", ca.to_str().expect("the path is text")),
+        Some(identity) => {
+            identity.write_to(directory.path(), "client");
+            showing(daemon, directory.path(), "client")
         }
-    })
-    .await;
-    stage.publish("0").await;
-    stage.wait_processed(1).await;
-    let codes = stage.codes().await;
-    stage.close().await;
-    codes.into_keys().collect::<Vec<_>>().join(",")
+    };
+    Stage::one_attempt(&nginx.https_url(), described).await
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ pub mod background;
 pub mod collector;
 pub mod control_group;
 pub mod daemon;
+pub mod dice;
 pub mod distance;
 pub mod haproxy;
 pub mod http;

@@ -28,6 +28,17 @@ impl Stage {
         Self { nats, client, daemon }
     }
 
+    /// What one attempt comes to, by status or reason, at `webhook_url` and by a daemon that is `described` further.
+    pub async fn one_attempt(webhook_url: &str, described: impl FnOnce(Daemon) -> Daemon) -> String {
+        let once = |daemon: Daemon| described(daemon).without_breaker().route("retry.attempts", "1");
+        let mut stage = Self::set(webhook_url, once).await;
+        stage.publish("0").await;
+        stage.wait_processed(1).await;
+        let codes = stage.codes().await;
+        stage.close().await;
+        codes.into_keys().collect::<Vec<_>>().join(",")
+    }
+
     /// Publishes one message without headers.
     pub async fn publish(&self, payload: impl Into<bytes::Bytes>) {
         let published = self.client.publish("todos.events", payload.into()).await;
