@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{
     pki_types::CertificateDer,
 };
 
-use super::verifier::{Anybody, Verifier};
+use super::verifier::{Verifier, Whom};
 
 /// The certificate authorities that the system trusts, and what is odd about them.
 #[derive(Debug)]
@@ -44,11 +44,13 @@ pub fn trusting(
     named: &[CertificateDer<'static>],
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let (provider, builder) = usual();
+    let algorithms = provider.signature_verification_algorithms;
     let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider).build();
     match usual {
-        Ok(usual) if !named.is_empty() => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier { usual, named: named.to_vec() })),
+        Ok(usual) if !named.is_empty() => {
+            let whom = Whom::Known { usual, named: named.to_vec() };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier { whom, algorithms }))
+        }
         // Also where there is nobody to trust: the library trusts nobody then.
         _ => builder.with_root_certificates(roots),
     }
@@ -57,8 +59,10 @@ pub fn trusting(
 /// A configuration that takes any certificate: it encrypts, and knows nobody.
 pub fn trusting_anybody() -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let (provider, builder) = usual();
-    let verifier = Anybody(provider.signature_verification_algorithms);
-    builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    let algorithms = provider.signature_verification_algorithms;
+    builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier { whom: Whom::Anybody, algorithms }))
 }
 
 /// The provider is named here and not taken from the process: rustls panics where two are compiled in and none is chosen.

@@ -14,12 +14,21 @@ use tokio_rustls::rustls::{
     server::ParsedCertificate,
 };
 
-/// Takes what the library takes, and a certificate that an operator has named itself: a server's own, which nobody has
-/// signed but itself. The library finds that it is an authority's, or that it knows no authority for it.
+/// Takes the certificates of `whom`. That whoever shows one has its key is verified by the library in either case.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub(super) usual: Arc<WebPkiServerVerifier>,
-    pub(super) named: Vec<CertificateDer<'static>>,
+    pub(super) whom: Whom,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Whose certificates are good.
+#[derive(Debug)]
+pub(super) enum Whom {
+    /// Those that the library takes, and those that an operator has named itself: a server's own, which nobody has signed but
+    /// itself. The library finds of such a one that it is an authority's, or that it knows no authority for it.
+    Known { usual: Arc<WebPkiServerVerifier>, named: Vec<CertificateDer<'static>> },
+    /// Everybody's.
+    Anybody,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -31,15 +40,15 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let usual = self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match usual {
+        let Whom::Known { usual, named } = &self.whom else { return Ok(ServerCertVerified::assertion()) };
+        match usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // The library looks at the dates before it looks for whoever has signed, and has nothing against them. The
             // name is still to be looked at.
-            Err(error) if is_about_the_issuer(&error) && self.named.contains(end_entity) => {
+            Err(error) if is_about_the_issuer(&error) && named.contains(end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
-            usual => usual,
+            verified => verified,
         }
     }
 
@@ -49,7 +58,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls12_signature(message, cert, signed)
+        verify_tls12_signature(message, cert, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -58,50 +67,11 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls13_signature(message, cert, signed)
+        verify_tls13_signature(message, cert, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
-    }
-}
-
-/// Takes any certificate. That whoever shows it has its key is verified as ever.
-#[derive(Debug)]
-pub(super) struct Anybody(pub(super) WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
