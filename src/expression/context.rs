@@ -19,7 +19,6 @@ use crate::{
     template::{self, HeaderValues},
 };
 
-/// The names that there are.
 const ALL: [&str; 9] =
     ["subject", "tokens", "headers", "id", "data", "is_json", "text", "stream", "sequence"];
 
@@ -59,7 +58,7 @@ impl Names {
     }
 }
 
-/// A message, as an expression sees it.
+/// What an expression can ask of a message. Its JSON is read only when it is asked for.
 #[derive(Debug, Default)]
 pub(super) struct Context {
     subject: Arc<str>,
@@ -95,7 +94,7 @@ impl Context {
         context
     }
 
-    /// That of no message at all.
+    /// For finding mistakes in an expression before there is a message.
     pub(super) fn empty() -> Self {
         Self::default()
     }

@@ -49,7 +49,7 @@ pub struct ExpressionError {
 pub struct Unclear(String);
 
 impl Expression {
-    /// Reads `text`.
+    /// Compiles an expression, and finds what is wrong with it before there is a message.
     ///
     /// # Errors
     /// What is no expression, and names, filters, tests and functions that there are not.
@@ -84,7 +84,7 @@ impl Expression {
         }
     }
 
-    /// As it was written.
+    /// The text of the expression, as the operator wrote it.
     pub fn as_str(&self) -> &str {
         &self.text
     }

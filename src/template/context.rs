@@ -35,7 +35,7 @@ pub(super) struct Context {
 pub(crate) struct HeaderValues(pub(crate) Headers);
 
 impl Variables {
-    /// Those among `names`.
+    /// The variables that are among `names`: only what a template uses is made for it.
     pub(super) fn among(names: &HashSet<&str>) -> Self {
         Self(VARIABLES.map(|variable| names.contains(variable)))
     }

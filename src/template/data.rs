@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 /// that it takes as text.
 const MOST_VALUES: usize = 100_000;
 
-/// The values in `payload`.
+/// Reads `payload` as JSON, for templates and expressions.
 ///
 /// # Errors
 /// Why it can't be read, for an operator.
@@ -25,7 +25,7 @@ pub(crate) fn read(payload: &[u8]) -> Result<Value, String> {
     }
 }
 
-/// Reads values, as many as are left.
+/// Reads values until there are more than are allowed.
 #[derive(Clone, Copy)]
 struct Values<'l> {
     left: &'l Cell<usize>,

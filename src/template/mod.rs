@@ -46,13 +46,13 @@ pub struct Text {
     one_at_a_time: PhantomData<Cell<()>>,
 }
 
-/// What is wrong with a template.
+/// A mistake in a template, found without a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}, in line {line}")]
 pub struct Mistake {
     /// The line of the template, from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// The mistake in words for the operator.
     pub problem: String,
 }
 
@@ -72,7 +72,7 @@ impl Source {
         Ok(Self { text: text.into(), place, secrets: Secrets::default() })
     }
 
-    /// The same with secrets that it may use.
+    /// A template that may also use `secrets`.
     ///
     /// # Errors
     /// It uses another one.
@@ -87,7 +87,7 @@ impl Source {
         }
     }
 
-    /// As it was written.
+    /// The text of the template, as the operator wrote it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -130,7 +130,6 @@ impl Text {
         Ok(Self { environment, cursor, used, secrets, place, one_at_a_time: PhantomData })
     }
 
-    /// The names of the secrets that it uses.
     fn secrets_by_name(&self) -> Vec<String> {
         let Ok(template) = self.environment.get_template(NAME) else { return Vec::new() };
         let used = template.undeclared_variables(true);

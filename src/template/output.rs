@@ -15,7 +15,7 @@ pub(super) struct Cursor {
     writes: AtomicU32,
 }
 
-/// What a value would be written into.
+/// Where in a body the output stands: a value is written in another way within a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Within {
     /// Between the values of JSON, or anywhere in other text.
@@ -50,7 +50,6 @@ impl Cursor {
     }
 }
 
-/// The text that is being made.
 pub(super) struct Output<'c> {
     text: Vec<u8>,
     limit: usize,

@@ -31,14 +31,14 @@ const LONGEST_VALUE: usize = 4 << 10;
 
 /// How much work a template may do: an instruction is 1, and so is every 64 bytes that it moves.
 const FUEL_OF_BODY: u64 = 200_000;
-/// The same where no body is made.
+/// For headers and addresses, which are shorter.
 const FUEL_OF_VALUE: u64 = 10_000;
 
 /// All but what RFC 3986 never gives a meaning (section 2.3).
 pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Place {
-    /// That of a body with this content type.
+    /// Where a value stands in a body with this content type, and so how it is written.
     pub fn of_body(content_type: &str) -> Self {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {

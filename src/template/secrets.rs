@@ -9,7 +9,7 @@ use minijinja::value::{Value, ValueKind};
 pub struct Secrets(Value);
 
 impl Secrets {
-    /// Their names, sorted.
+    /// The names, sorted; they are no secrets.
     pub fn names(&self) -> Vec<String> {
         let names = self.0.try_iter().into_iter().flatten().map(|name| name.to_string());
         let mut names: Vec<_> = names.collect();
@@ -17,7 +17,7 @@ impl Secrets {
         names
     }
 
-    /// Whether there is one of this name.
+    /// Whether a template may ask for a secret of this name.
     pub fn has(&self, name: &str) -> bool {
         self.0.get_attr(name).is_ok_and(|value| value.kind() == ValueKind::String)
     }

@@ -7,10 +7,8 @@ use minijinja::{Environment, ErrorKind};
 
 use super::{Mistake, place::Place};
 
-/// A piece of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece<'t> {
-    /// What stands in the text as it is written.
     Text(&'t str),
     /// What is between `{{` and `}}`, or `{%` and `%}`.
     Tag(&'t str),

@@ -84,7 +84,7 @@ fn bearer(at: &Section<'_>) -> Result<SecretText, Reported> {
 }
 
 impl Basic {
-    /// The header with this password.
+    /// The value of `Authorization` for this password (RFC 7617).
     pub fn header(&self, password: &str) -> HeaderValue {
         let login = BASE64.encode(format!("{}:{password}", self.user).as_bytes());
         sensitive(HeaderValue::try_from(format!("Basic {login}")).expect("Base64 is visible ASCII"))
@@ -108,7 +108,7 @@ impl WebhookAuth {
         }
     }
 
-    /// The header with `token`.
+    /// The value of `Authorization` for `token` (RFC 6750).
     ///
     /// # Errors
     /// It can't stand in a header. The error does not show it.

@@ -28,7 +28,7 @@ pub enum Body {
     CloudEvents(CloudEvents),
 }
 
-/// The template of bodies.
+/// `template` or `template_file`, and what its bodies are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyTemplate {
     /// `template`, or what stands in `template_file`.
@@ -39,7 +39,6 @@ pub struct BodyTemplate {
     pub content_type: HeaderValue,
 }
 
-/// The words for [`Body`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Raw,
@@ -58,7 +57,7 @@ impl Choice for Format {
 }
 
 impl Body {
-    /// The word for it.
+    /// The value of `format` that stands for it.
     pub fn word(&self) -> &'static str {
         let format = match self {
             Self::Raw => Format::Raw,
@@ -111,7 +110,6 @@ pub(super) fn read(at: &Section<'_>, secrets: Option<&Secrets>) -> Result<Body, 
     }
 }
 
-/// A text of any number of lines.
 fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) if !text.is_empty() => Ok(text.clone()),

@@ -11,11 +11,10 @@ use crate::config::{
 /// What a route is compared with the others by, each part of it that was right: so a mistake anywhere else in a route
 /// hides none between routes.
 pub(super) struct Outline {
-    /// The path of the route's table.
+    /// Where mistakes about it are reported: the path of its table.
     pub(super) path: String,
-    /// What the route receives.
     pub(super) subject: Option<Subject>,
-    /// What it shares messages through.
+    /// Among whom NATS divides its messages.
     pub(super) source: Option<Source>,
     /// What the route publishes to, each with its key.
     pub(super) publishes: Vec<(&'static str, PublishSubject)>,
@@ -103,7 +102,6 @@ impl<'o> BySource<'o> {
     }
 }
 
-/// Routes by what they receive.
 #[derive(Default)]
 struct BySubject<'o> {
     all: Vec<&'o Outline>,

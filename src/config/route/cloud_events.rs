@@ -58,12 +58,12 @@ impl Attribute {
         (Self::DataSchema, "dataschema", None),
     ];
 
-    /// The name of it, which is that of its key.
+    /// The name of the attribute, and of the key that sets it.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(attribute, ..)| *attribute == self).map_or("", |(_, name, _)| name)
     }
 
-    /// Whether there is no event without it.
+    /// Whether the specification requires it (CloudEvents 1.0, "Required attributes").
     pub const fn is_required(self) -> bool {
         matches!(self, Self::Id | Self::Source | Self::Type)
     }
@@ -74,7 +74,6 @@ impl Choice for CloudEventMode {
         &[("binary", Self::Binary), ("structured", Self::Structured)];
 }
 
-/// Reads the section.
 pub(super) fn read(at: &Section<'_>) -> Result<CloudEvents, Reported> {
     let mode = at.or("mode", CloudEventMode::Binary, parse::choice);
     let attributes = Attribute::ALL.map(|(attribute, key, default)| {

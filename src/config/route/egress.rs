@@ -33,9 +33,9 @@ pub struct Egress {
 /// Whether there is a proxy before a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proxying {
-    /// There is none: `"none"`.
+    /// `proxy = "none"`: the webhook is connected to, whatever the variables say.
     Direct,
-    /// This one. A secret where it has a login.
+    /// `proxy` names it. A secret where it has a login.
     By(ProxyUrl),
     /// What the variables say, each of another address.
     Variables(Arc<ProxyVariables>),

@@ -33,10 +33,9 @@ pub(in crate::config) struct OperatorHeaders {
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeaderTemplate(Source);
 
-/// A header as it was written.
+/// A header that is still to be read: a later layer may replace it.
 struct Given<'r> {
     header: HeaderName,
-    /// The path of its key.
     key: String,
     entry: &'r Entry,
     table: &'static str,
@@ -73,7 +72,6 @@ fn read_tables(at: &Section<'_>, tables: &[&'static str]) -> Result<OperatorHead
 }
 
 impl OperatorHeaders {
-    /// The names of all of them.
     pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.values.keys().chain(self.templates.iter().map(|(name, _)| name))
     }
@@ -99,7 +97,7 @@ impl OperatorHeaders {
 }
 
 impl HeaderTemplate {
-    /// The template.
+    /// The template of the value, compiled for a header.
     pub const fn source(&self) -> &Source {
         &self.0
     }

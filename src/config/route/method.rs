@@ -14,7 +14,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// As the request line has it.
+    /// The method in upper case, as the request line has it.
     pub fn as_str(self) -> &'static str {
         self.word()
     }

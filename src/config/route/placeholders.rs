@@ -15,7 +15,7 @@ pub(super) struct Placeholders {
 /// Path and query that are made for each message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetTemplate {
-    /// The template.
+    /// What makes path and query, compiled for an address.
     pub source: Source,
     /// Whether the operator's path ends with a slash, and so with an empty part.
     pub ends_with_slash: bool,
@@ -40,7 +40,7 @@ const ODD: &AsciiSet = &CONTROLS
     .add(b'}');
 
 impl Placeholders {
-    /// The address without them.
+    /// Puts a word in the place of each placeholder, so that the address can be parsed.
     pub(super) fn take_out(address: &str) -> Result<(String, Self), WebhookUrlError> {
         let mut word = "placeholder".to_owned();
         while address.contains(&word) {

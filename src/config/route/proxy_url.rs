@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::webhook_url::server_name;
 use crate::config::{MASK, Secret};
 
-/// How one speaks to a proxy.
+/// The protocol by which a proxy is asked for a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyScheme {
     /// `http`: HTTP's CONNECT.
@@ -20,7 +20,7 @@ pub enum ProxyScheme {
     Socks5,
 }
 
-/// Who we are to a proxy.
+/// User and password in the address of a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyLogin {
     /// Not a secret by itself, but shown nowhere all the same.
@@ -61,7 +61,7 @@ pub enum ProxyUrlError {
 }
 
 impl ProxyUrl {
-    /// How one speaks to it.
+    /// The protocol by which it is asked for a tunnel.
     pub const fn scheme(&self) -> ProxyScheme {
         self.scheme
     }
@@ -76,7 +76,7 @@ impl ProxyUrl {
         self.port
     }
 
-    /// Who we are there, if it wants to know.
+    /// The login in the address; none where it has none.
     pub const fn login(&self) -> Option<&ProxyLogin> {
         self.login.as_ref()
     }

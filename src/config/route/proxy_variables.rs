@@ -17,7 +17,7 @@ pub struct ProxyVariables {
 pub struct NamedProxy {
     /// The name of the variable.
     pub variable: &'static str,
-    /// What it names.
+    /// Its value; the error where that is no address of a proxy.
     pub proxy: Result<ProxyUrl, ProxyUrlError>,
 }
 

@@ -9,7 +9,6 @@ use crate::config::{PublishSubject, Subject, reader::Section};
 /// A part of all subjects that is kept for something.
 #[derive(Clone)]
 struct Reserved {
-    /// Its subjects, as a pattern.
     subjects: Cow<'static, str>,
     what: &'static str,
     /// One of its subjects that really occurs: a pattern that matches it covers what is going on there.
@@ -94,7 +93,6 @@ fn publish(at: &Section<'_>, all: &[Reserved], key: String, published: &PublishS
     }
 }
 
-/// What a subject is wholly kept for.
 fn kept<'r>(all: &'r [Reserved], subject: &str) -> Option<(&'r str, &'static str)> {
     let [jetstream, events] = JETSTREAM;
     let reserved = all.iter().find(|reserved| is_within(subject, &reserved.subjects));

@@ -33,7 +33,7 @@ impl Statuses {
         self.items.iter().map(String::as_str)
     }
 
-    /// Reads a set from its items.
+    /// The set that items such as `429`, `5xx` and `!501` describe; those with `!` take others out.
     ///
     /// # Errors
     /// The first item that is no status which could be retried.

@@ -84,7 +84,6 @@ impl Stray {
     }
 }
 
-/// What is set in a table and below it.
 fn settings(table: &Table, path: &str) -> Vec<(String, Place)> {
     let below = |(key, entry): (&String, &Entry)| match &entry.value {
         Value::Table(table) => settings(table, &format!("{path}{key}.")),

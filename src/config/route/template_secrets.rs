@@ -11,9 +11,7 @@ use crate::{
     template::Secrets,
 };
 
-/// A secret as it was written.
 struct Given<'r> {
-    /// The path of its key.
     key: String,
     entry: &'r Entry,
     from_file: bool,

@@ -25,9 +25,9 @@ pub struct WebhookTls {
 /// Certificates in a file, as they were when the configuration was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorities {
-    /// The file, PEM.
+    /// Where they stand, as PEM.
     pub file: PathBuf,
-    /// What is in it; never empty.
+    /// Never empty.
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
@@ -58,7 +58,7 @@ impl Clone for CertifiedPair {
 }
 
 impl CertifiedPair {
-    /// What is in the two files now.
+    /// Reads both files again.
     ///
     /// # Errors
     /// Why one can't be read, or what is wrong with what they hold.

@@ -19,7 +19,7 @@ pub struct WebhookUrl {
     host: Host,
     port: u16,
     authority: String,
-    /// With a word for each placeholder.
+    /// Where there are placeholders, each has a word that stands for it.
     path_and_query: PathAndQuery,
     template: Option<TargetTemplate>,
 }

@@ -16,32 +16,28 @@ use super::{
 };
 use crate::{base::clock::Time, config::Body, message::Message};
 
-/// How bodies are made, on one lane.
+/// What makes the bodies of a route's requests, where they are not the payloads. One for each lane.
 #[derive(Debug)]
 pub(super) enum Format {
     /// What there is to know of the message, as JSON.
     Envelope,
-    /// What the operator's template says.
     Template(Box<Templated>),
-    /// An event (CloudEvents).
     CloudEvents(EventMaker),
 }
 
-/// What is made of a message.
+/// A body, and what of the request follows from it.
 #[derive(Debug)]
 pub(super) struct Made<'b> {
-    /// The body.
     pub(super) body: Cow<'b, [u8]>,
-    /// What the body is.
+    /// Where the operator sets none.
     pub(super) content_type: Cow<'b, [u8]>,
-    /// The fields that belong to it.
+    /// Such as the attributes of an event in binary mode.
     pub(super) fields: Vec<Field<'b>>,
     /// Which of the publisher's headers belong to it.
     pub(super) events: EventHeaders,
 }
 
 impl<'b> Made<'b> {
-    /// The payload, of this type.
     pub(super) fn payload(message: &'b Message, payload_type: &'b [u8]) -> Self {
         Self::body(&*message.payload, payload_type)
     }

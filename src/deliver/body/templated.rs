@@ -10,7 +10,6 @@ use crate::{
     template::Text,
 };
 
-/// A template, and what it makes.
 #[derive(Debug)]
 pub(in crate::deliver) struct Templated {
     text: Text,

@@ -15,7 +15,6 @@ pub(super) fn of_trouble(trouble: Trouble, theirs: Failure) -> Fault {
     Fault::new(if trouble.is_ours { Failure::Local } else { theirs }, trouble.words)
 }
 
-/// Why there is no TLS with `host`.
 pub(super) fn of_handshake(host: &str, error: &io::Error) -> Fault {
     Fault::new(Failure::Tls, format_args!("TLS with {host}: {}", cause::of_handshake(error, CA_SETTING)))
 }

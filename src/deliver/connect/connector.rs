@@ -174,12 +174,12 @@ impl Connector {
         Err(Fault::new(Failure::Connect, words))
     }
 
-    /// The port that is connected to.
+    /// The port that is dialed: the proxy's, where there is one.
     fn first_port(&self) -> u16 {
         self.proxy.as_ref().map_or(self.port, |proxy| proxy.port())
     }
 
-    /// Who is connected to, for a cause.
+    /// Who is dialed, in the words of a cause.
     fn first_name(&self) -> Cow<'_, str> {
         match &self.proxy {
             Some(proxy) => format!("the proxy {}", proxy.name()).into(),

@@ -20,7 +20,7 @@ use crate::{
     config::{Egress, Webhook, WebhookTls, WebhookUrl},
 };
 
-/// The network as the process sees it.
+/// What is known of the network, once for all routes: names, authorities, shortages.
 #[derive(Debug, Default)]
 pub struct Network {
     resolver: Resolver,
@@ -33,7 +33,7 @@ pub struct Network {
 pub struct Transport {
     /// What is connected to: the webhook, or the proxy before it.
     pub(super) place: Place,
-    /// The proxy that is at that place.
+    /// The proxy, where it is that.
     pub(super) proxy: Option<Arc<Proxy>>,
     /// What may not be connected to; none where anything may.
     pub(super) guard: Option<Arc<Egress>>,
@@ -49,7 +49,7 @@ impl Transport {
     }
 }
 
-/// Where something is.
+/// The host that is dialed: an address, or a name to look up.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     Address(std::net::IpAddr),
@@ -57,7 +57,7 @@ pub(super) enum Place {
 }
 
 impl Network {
-    /// How to get to `webhook`.
+    /// The way to the address of `webhook`, by its own settings of `egress` and `tls`.
     pub fn transport(&self, webhook: &Webhook, files: &WatchedFiles) -> Transport {
         self.transport_offering(Offer::of(webhook.http), &webhook.url, &webhook.egress, &webhook.tls, files)
     }

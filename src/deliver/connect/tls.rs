@@ -64,13 +64,12 @@ impl Offer {
 /// How connections are encrypted that are opened from now on.
 #[derive(Clone, Debug)]
 pub(super) enum Encryption {
-    /// As ever.
+    /// Names no files, and so never changes.
     Fixed(Arc<ClientConfig>),
-    /// As its files have it.
+    /// Follows the files of authorities and of the client's certificate.
     Renewed(Arc<Renewed>),
 }
 
-/// A configuration that follows its files.
 #[derive(Debug)]
 pub(super) struct Renewed {
     /// Authorities that are trusted beside those of the file; none where anybody is.
@@ -124,12 +123,11 @@ impl Trust {
 }
 
 impl Encryption {
-    /// For a connection that is opened now.
+    /// What encrypts a connection that is opened now; those that are open keep what they began with.
     pub(super) fn connector(&self) -> TlsConnector {
         self.config().into()
     }
 
-    /// The configuration of now.
     pub(super) fn config(&self) -> Arc<ClientConfig> {
         match self {
             Self::Fixed(config) => Arc::clone(config),

@@ -35,14 +35,14 @@ pub struct Way {
     pub peer: Option<(SocketAddr, Duration)>,
     /// What was agreed on by TLS, where the webhook is https.
     pub session: Option<Session>,
-    /// Why one gets no further.
+    /// Why the stage after those that are told of failed; none where all went well.
     pub fault: Option<Fault>,
 }
 
-/// What a handshake has shown.
+/// What a TLS handshake with the webhook has agreed on.
 #[derive(Debug)]
 pub struct Session {
-    /// Such as `TLS 1.3`.
+    /// The version of the protocol, such as `TLS 1.3`.
     pub version: &'static str,
     /// The webhook's own certificate, which has been found to be good.
     pub certificate: Option<CertificateDer<'static>>,
@@ -142,7 +142,7 @@ async fn protocols(connector: &Connector, peer: SocketAddr, deadline: Instant) -
     }
 }
 
-/// What a server makes of an offer.
+/// Which of the protocols that were offered a server chooses (ALPN, RFC 7301).
 enum Choice {
     One(Vec<u8>),
     Nothing,

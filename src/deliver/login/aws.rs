@@ -34,7 +34,7 @@ pub struct Signer {
     origin: String,
 }
 
-/// A header of a signed request.
+/// Name and value of a header that belongs to the signature.
 pub type Header = (&'static str, String);
 
 impl Signer {
@@ -105,7 +105,7 @@ impl Signer {
     }
 }
 
-/// The names as AWS's documents have them.
+/// The usual case of a name, which the signer gives in lower case: some receivers look for that.
 fn in_usual_case(name: &str) -> &'static str {
     const NAMES: [&str; 4] = ["Authorization", "X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Security-Token"];
     NAMES.into_iter().find(|usual| usual.eq_ignore_ascii_case(name)).unwrap_or("X-Amz-Unknown")

@@ -53,13 +53,13 @@ struct State {
     told: Told,
 }
 
-/// What the log was told.
+/// What the log was told last, so that each change is said once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Fine,
     /// That the token can't be renewed.
     Unrenewed,
-    /// That there is none.
+    /// That there is no token.
     Lacking,
 }
 

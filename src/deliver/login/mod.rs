@@ -33,18 +33,18 @@ pub struct Login(Arc<Kind>);
 
 #[derive(Debug)]
 enum Kind {
-    /// The same for all requests.
+    /// Stands in the configuration, and so is the same for all requests.
     Fixed(HeaderValue),
     InFile(Watched<Credential>),
     Fetched(Keeper),
-    /// Another one for each request.
+    /// A signature of the request (AWS).
     Signed(Signer),
 }
 
 /// What one request logs in with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// The value of the header.
+    /// The value of `Authorization`.
     pub header: HeaderValue,
     /// Tells a token that was fetched from those before it; 0 for all others.
     number: u64,
@@ -65,12 +65,12 @@ pub struct Lack {
     pub cause: Option<Arc<str>>,
 }
 
-/// How often a token was asked for.
+/// Requests for tokens since the route was configured so, by what came of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fetches {
-    /// With a token for an answer.
+    /// Those that were answered with a token.
     pub fetched: u64,
-    /// In vain.
+    /// Those that were not.
     pub failed: u64,
 }
 

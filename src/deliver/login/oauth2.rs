@@ -34,10 +34,10 @@ pub struct TokenServer {
 /// How long a fetch may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A token, ready to be sent.
+/// An access token (RFC 6749, section 5.1).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Token {
-    /// The header with it.
+    /// The value of `Authorization` that it is sent as.
     pub header: HeaderValue,
     /// How long it lives from when it was asked for, where the server says so.
     pub life: Option<Duration>,

@@ -12,18 +12,18 @@ use crate::base::clock::Time;
 pub struct Readiness(Arc<AtomicU64>);
 
 impl Readiness {
-    /// Whether there is something at `now`.
+    /// Whether there is something to log in with at `now`.
     #[inline]
     pub fn is_given(&self, now: Time) -> bool {
         self.0.load(Relaxed) > now.as_nanos()
     }
 
-    /// There is something until this time.
+    /// Has it be given until this time.
     pub fn set(&self, until: Time) {
         self.0.store(until.as_nanos(), Relaxed);
     }
 
-    /// There is nothing.
+    /// Has it be given no more: what there was is not good any longer.
     pub fn take_away(&self) {
         self.set(Time::START);
     }

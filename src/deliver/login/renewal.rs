@@ -25,7 +25,6 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Renewal {
-    /// When the next fetch is due.
     due: Time,
     /// How many have failed since the last one that did not.
     failures: u32,
@@ -57,7 +56,6 @@ impl Renewal {
         asked + life.map_or(Duration::MAX, last_moment)
     }
 
-    /// A fetch has failed at `now`.
     pub(super) fn failed(&mut self, now: Time) {
         self.failures = self.failures.saturating_add(1);
         self.due = now + SHORTEST + self.backoff.delay(self.failures);

@@ -7,7 +7,7 @@ use crate::{
     config::{Secret, SecretFile, SecretText},
 };
 
-/// A secret as it is at present.
+/// A secret that may stand in a file, which is read again when it changes.
 #[derive(Debug)]
 pub(super) enum KeptSecret {
     Inline(Arc<Secret>),

@@ -21,7 +21,7 @@ pub struct Forward {
 /// Which headers go that make a message an event in binary mode (CloudEvents).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventHeaders {
-    /// Those that are allowed.
+    /// As all others: where the operator allows them.
     Allowed,
     /// All: it is the publisher's event that is delivered.
     All,
@@ -41,7 +41,7 @@ pub enum Oddity {
 }
 
 impl Oddity {
-    /// What the log says.
+    /// What the log says behind "a header of a publisher is ".
     pub const fn words(self) -> &'static str {
         match self {
             Self::Name => "left out: its name can't be one in HTTP",
@@ -63,7 +63,7 @@ const MOST_FIELDS: usize = 64;
 const UNSAFE: &AsciiSet = &CONTROLS.remove(b'\t');
 
 impl Forward {
-    /// Those that `webhook` gets.
+    /// Which of them the settings of `webhook` let through.
     pub fn to(webhook: &Webhook) -> Self {
         Self { allowed: webhook.forward.clone(), taken: webhook.sets_headers().map(Into::into).collect() }
     }
@@ -126,7 +126,6 @@ impl Forward {
     }
 }
 
-/// A value that can stand in a header.
 struct Safe<'b> {
     bytes: Cow<'b, [u8]>,
     is_encoded: bool,

@@ -13,7 +13,7 @@ use crate::{
     template::Text,
 };
 
-/// The headers of one route.
+/// The operator's headers whose values are not the same for all requests of a route.
 #[derive(Debug)]
 pub(super) struct MadeHeaders {
     files: Vec<(Box<str>, Watched<HeaderValue>)>,

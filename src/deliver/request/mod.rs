@@ -34,7 +34,7 @@ use crate::{
 /// What all requests of a route have in common.
 #[derive(Debug)]
 pub struct Template {
-    /// The method.
+    /// The method, in upper case as the request line has it.
     pub method: &'static str,
     /// Path and query of the webhook's URL, as the request line has them, where no message has others.
     pub target: Box<str>,
@@ -60,14 +60,14 @@ pub struct Template {
     login: Option<Login>,
 }
 
-/// The request of one attempt.
+/// The fields and the body of one attempt, from which a wire format makes bytes as often as it has to.
 #[derive(Debug)]
 pub struct Request<'b> {
-    /// When the attempt began.
+    /// When the attempt began: its deadline counts from then.
     pub began: Time,
     /// Path and query, where they are not those of all requests.
     pub target: Option<String>,
-    /// The body, byte for byte.
+    /// The body as it is sent. The payload, where none is made, is not copied.
     pub body: Cow<'b, [u8]>,
     content_type: Option<Cow<'b, [u8]>>,
     id: IdText<'b>,

@@ -13,7 +13,6 @@ use crate::{
 /// What stands before a signature with Ed25519 (Standard Webhooks, "Signature scheme").
 const ASYMMETRIC_PREFIX: &str = "v1a,";
 
-/// All keys of a webhook.
 #[derive(Debug)]
 pub(super) struct Keys(Box<[Key]>);
 
@@ -23,7 +22,6 @@ struct Key {
     place: Place,
 }
 
-/// Where the secret stands.
 #[derive(Debug)]
 enum Place {
     Settings(Prepared),

@@ -23,7 +23,7 @@ pub struct Signer {
     keys: Keys,
 }
 
-/// The fields of a signature.
+/// A signature has one field, or two where the time stands in another than the signature itself.
 pub(super) type Fields<'s> = [Option<Field<'s>>; 2];
 
 impl Signer {

@@ -19,20 +19,20 @@ use crate::{
     stats::RouteStats,
 };
 
-/// A way out to NATS.
+/// By what answers are published: a connection to NATS, or a list in tests.
 pub trait Publish {
     /// Publishes a message, which may be lost all the same; it never waits.
     fn publish(&self, subject: &str, headers: &HeaderBlock, body: &[u8]) -> Publication;
 }
 
-/// Why a message is answered.
+/// The end of a message that is told to whoever waits for it or listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It was delivered.
+    /// The webhook has taken it.
     Delivered,
-    /// It is not wanted.
+    /// A filter does not want it, or the webhook said to drop it.
     Filtered,
-    /// It will not be delivered.
+    /// It will not be delivered, for this reason.
     Dead(Reason),
 }
 

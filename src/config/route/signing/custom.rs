@@ -92,7 +92,6 @@ fn lead(value: &Value) -> Result<Pattern, String> {
     if lead.has(&Part::Body) { Err("expected no {body} in it".to_owned()) } else { Ok(lead) }
 }
 
-/// What may stand in a header's value.
 fn text(value: &Value) -> Result<Cow<'static, str>, String> {
     let text = parse::text(value)?;
     let is_good = text.is_ascii() && HeaderValue::from_str(&text).is_ok();

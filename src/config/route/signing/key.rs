@@ -12,10 +12,10 @@ use crate::config::{
     tree::Value,
 };
 
-/// A key, and for how long it is used.
+/// A key to sign with. With several, each signs, so that a receiver can change to the next in its own time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SigningKey {
-    /// The name: for people.
+    /// The name of its table; the receiver never sees it.
     pub name: String,
     /// `secret` or `secret_file`: the secret.
     pub secret: SigningSecret,
@@ -26,7 +26,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Whether it is used at `now`.
+    /// Whether `until` has not passed at `now`.
     pub fn is_used(&self, now: SystemTime) -> bool {
         self.until.is_none_or(|until| now < until)
     }

@@ -6,10 +6,10 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pattern(Vec<Part>);
 
-/// A part of a pattern.
+/// A placeholder of a pattern, or the text between two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// This text.
+    /// Text that is signed as it is written.
     Text(Box<str>),
     /// The message's id, as `webhook-id` has it.
     Id,
@@ -19,7 +19,7 @@ pub enum Part {
     Body,
 }
 
-/// What is no pattern.
+/// Why a text is no pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected ASCII text with {{id}}, {{timestamp}} and {{body}}, each once at most, as the only braces")]
 pub struct PatternError;
@@ -28,12 +28,12 @@ const PLACEHOLDERS: [(&str, Part); 3] =
     [("{id}", Part::Id), ("{timestamp}", Part::Timestamp), ("{body}", Part::Body)];
 
 impl Pattern {
-    /// Its parts, in their order.
+    /// The parts, in the order in which they are signed.
     pub fn parts(&self) -> &[Part] {
         &self.0
     }
 
-    /// Whether it has this placeholder.
+    /// Whether `placeholder` is among its parts.
     pub fn has(&self, placeholder: &Part) -> bool {
         self.0.contains(placeholder)
     }

@@ -31,16 +31,14 @@ pub(super) struct Proxy {
     tls: Option<(Encryption, ServerName<'static>)>,
 }
 
-/// How it is asked.
 #[derive(Debug)]
 enum Protocol {
-    /// By CONNECT, with this login.
+    /// HTTP's CONNECT (RFC 9110, section 9.3.6).
     Connect(Option<ProxyLogin>),
-    /// By SOCKS 5, with this login.
+    /// SOCKS 5 (RFC 1928), with a login by RFC 1929.
     Socks5(Option<ProxyLogin>),
 }
 
-/// Where a tunnel is to lead.
 #[derive(Clone, Copy)]
 pub(super) struct Destination<'a> {
     pub(super) host: &'a Host,
@@ -63,7 +61,6 @@ impl Proxy {
         &self.name
     }
 
-    /// Its port.
     pub(super) const fn port(&self) -> u16 {
         self.port
     }
@@ -91,13 +88,12 @@ impl Proxy {
         }
     }
 
-    /// That the proxy is in trouble.
+    /// A failure that is the proxy's, and so neither the webhook's nor the message's.
     pub(super) fn fault(&self, words: impl std::fmt::Display) -> Fault {
         Fault::new(Failure::Proxy, format_args!("the proxy {}: {words}", self.name))
     }
 }
 
-/// Why there is no tunnel.
 enum Refusal {
     /// The proxy is in trouble, or does not want us.
     OfProxy(String),
@@ -120,7 +116,6 @@ impl std::fmt::Display for Destination<'_> {
     }
 }
 
-/// Both parts of a login as they are sent.
 fn exposed(login: &ProxyLogin) -> (&str, &str) {
     (login.user.expose_secret(), login.password.expose_secret())
 }

@@ -6,7 +6,6 @@ use url::Host;
 use super::{Destination, Refusal, exposed};
 use crate::{base::network::stream::Stream, config::ProxyLogin};
 
-/// Asks for a tunnel to `to`.
 pub(super) async fn ask(
     stream: &mut Stream,
     to: Destination<'_>,
