@@ -1,6 +1,8 @@
 //! HTTP/2: the client against servers of all kinds, and against what no server should do.
 
 mod basics;
+mod chance;
+mod equality;
 mod goodbyes;
 mod raw;
 mod servers;

@@ -27,6 +27,7 @@ mod kit;
 mod load;
 mod login;
 mod memory;
+mod multiplexing;
 mod nats_auth;
 mod nats_faults;
 mod nats_reach;

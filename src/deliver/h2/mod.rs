@@ -13,7 +13,7 @@ mod driver;
 mod exchange;
 mod frame;
 pub mod head;
-mod hpack;
+pub mod hpack;
 mod link;
 pub(super) mod pool;
 mod response;

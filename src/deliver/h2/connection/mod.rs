@@ -158,11 +158,7 @@ impl Connection {
 
     /// Sends a request, whose fields are what `write_head` appends, as far as it may; [`Self::send`] sends the rest. The
     /// number of its stream; none where none can be opened.
-    pub(super) fn open(
-        &mut self,
-        write_head: impl FnOnce(&mut Encoder, &mut Vec<u8>),
-        body: &[u8],
-    ) -> Option<u32> {
+    pub fn open(&mut self, write_head: impl FnOnce(&mut Encoder, &mut Vec<u8>), body: &[u8]) -> Option<u32> {
         let id = if self.can_open() { self.free_number() } else { return None };
         let Some(id) = id else {
             // All numbers are used up: another connection has them again.
@@ -213,7 +209,7 @@ impl Connection {
     }
 
     /// What has come of a stream, where something has: then it is closed.
-    pub(super) fn outcome(&mut self, id: u32, patience: &Patience) -> Option<Result<Answer, ExchangeError>> {
+    pub fn outcome(&mut self, id: u32, patience: &Patience) -> Option<Result<Answer, ExchangeError>> {
         let position = self.position();
         let Some(stream) = self.stream(id) else {
             return Some(Err(ExchangeError::Failed(Failure::Reset.into())));
@@ -228,7 +224,7 @@ impl Connection {
     }
 
     /// Closes a stream, whatever has come of it.
-    pub(super) fn close(&mut self, id: u32) {
+    pub fn close(&mut self, id: u32) {
         let place = self.place(id);
         let Some(stream) =
             self.streams.get_mut(place).and_then(|place| place.take_if(|stream| stream.id == id))
@@ -305,7 +301,7 @@ impl Connection {
 
     /// The connection has ended: nothing can be sent or received any more. `is_unheard` says that the other end has not
     /// even acknowledged what was sent.
-    pub(super) fn lost(&mut self, fault: Fault, is_unheard: bool) {
+    pub fn lost(&mut self, fault: Fault, is_unheard: bool) {
         if self.is_over {
             return;
         }

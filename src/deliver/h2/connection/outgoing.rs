@@ -80,7 +80,7 @@ impl Connection {
     }
 
     /// Sends what is left of the body of a stream, as far as the windows allow.
-    pub(in super::super) fn send(&mut self, id: u32, body: &[u8]) {
+    pub fn send(&mut self, id: u32, body: &[u8]) {
         let place = self.place(id);
         let Some(Some(stream)) = self.streams.get_mut(place) else { return };
         stream.wants = false;

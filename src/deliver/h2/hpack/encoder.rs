@@ -42,7 +42,7 @@ pub(in super::super) struct Beginning {
 
 /// The encoder of one connection.
 #[derive(Debug)]
-pub(in super::super) struct Encoder {
+pub struct Encoder {
     /// How large the table is, which the peer can make smaller.
     size: usize,
     /// Whether the peer has to be told of that.

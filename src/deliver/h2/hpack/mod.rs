@@ -2,7 +2,7 @@
 //! few fields of the answers.
 
 pub(super) mod decoder;
-pub(super) mod encoder;
+pub mod encoder;
 mod huffman;
 mod integer;
 mod static_table;
