@@ -2,6 +2,7 @@
 
 mod basics;
 mod chance;
+mod connections;
 mod equality;
 mod goodbyes;
 mod raw;
