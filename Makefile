@@ -1,6 +1,6 @@
 # One entry for people and for CI. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo check test suite shipped configurations instructions lint build package rules tools bench clean
+.PHONY: help demo check test suite shipped configurations instructions adaptive lint build package rules tools bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ configurations:
 instructions: build ## renew tests/instructions.toml: what a message costs the daemon, which `make test` compares
 	@tests/install-tools.sh nats valgrind
 	env RENEW=1 $(count)
+
+adaptive: ## renew the figures of docs/adaptive.md, which are of a simulation
+	cargo test --locked --lib -- --ignored write_the_figures
 
 lint: ## formatting, clippy, rustdoc, dependencies, scripts, Dockerfile and workflows, every warning an error
 	@$(step) 'tools for checks' tests/install-tools.sh hadolint actionlint shellcheck cargo-deny

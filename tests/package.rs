@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testkit::process;
 
 /// Every file, with its mode; all belong to root.
-const FILES: [&str; 55] = [
+const FILES: [&str; 59] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",
@@ -33,6 +33,10 @@ const FILES: [&str; 55] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/config/examples/teams.toml",
     "-rw-r--r-- ./usr/share/doc/broadcaster/config/examples/telegram.toml",
     "-rw-r--r-- ./usr/share/doc/broadcaster/copyright",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/adaptive-refusals.svg",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/adaptive-replicas.svg",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/adaptive-steps.svg",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/adaptive.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/answers.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/batches.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/bodies.md",

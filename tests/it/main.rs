@@ -1,5 +1,6 @@
 //! The tests of broadcaster as a whole: real parts, counted from outside.
 
+mod adaptive;
 mod answers;
 mod apply;
 mod bad_input;

@@ -2,7 +2,7 @@
 //! reckoned. Each has a number that makes it again.
 
 mod batches;
-mod webhook;
+pub(super) mod webhook;
 
 use std::{
     cmp::Reverse,

@@ -41,6 +41,8 @@ const LARGEST_CUT: f64 = 0.5;
 /// as the line, for all who share a webhook, whatever they have: only so they come to the same.
 const SMALL_STEPS: u32 = 4;
 const LARGEST_STEP: f64 = 0.25;
+/// Latencies that fall by less than this (as a logarithm) in a trial have not fallen.
+const NO_DIFFERENCE: f64 = 0.05;
 /// How much of the limit is left in a trial.
 const TRIAL: f64 = 0.5;
 /// Trials come at multiples of this time, and of so many latencies.
@@ -88,8 +90,8 @@ enum Stage {
     Clear,
     /// In the last round, or in one before, they did. One alone may be a hiccup.
     Suspected { last: bool },
-    /// The limit is lowered for a trial; this is what it was.
-    Trial { limit: f64 },
+    /// The limit is lowered for a trial; this is what it was, and the latency (as a logarithm).
+    Trial { limit: f64, mean: f64 },
 }
 
 /// What the webhook has refused.
@@ -139,12 +141,15 @@ impl Controller {
         self.round.merge(tally);
         let is_due = matches!(self.stage, Stage::Suspected { .. }) && now >= self.next_trial;
         if is_due && self.round.limited && self.limit > self.min {
-            self.try_less(now, seconds(self.round.mean()));
+            self.try_less(now, self.round.mean());
         } else if self.round_is_over(now) {
             let round = std::mem::take(&mut self.round);
             self.since = now;
             match self.stage {
-                Stage::Trial { limit } => self.learn(limit, &round, now, wall),
+                Stage::Trial { limit, mean } => {
+                    self.limit = limit;
+                    self.learn(mean, &round, now, wall);
+                }
                 _ => self.follow(&round, now),
             }
         }
@@ -178,7 +183,7 @@ impl Controller {
         self.raises = 0;
         match self.stage {
             Stage::Rising if round.limited && self.limit > self.min => {
-                self.try_less(now, seconds(mean));
+                self.try_less(now, mean);
             }
             Stage::Suspected { last: true } => {
                 let part = (allowed(base) - mean).exp().max(LARGEST_CUT);
@@ -191,21 +196,25 @@ impl Controller {
         }
     }
 
-    /// Lowers the limit, to see how long the webhook takes without a line. What is there already takes about `latency`.
-    fn try_less(&mut self, now: Time, latency: Duration) {
-        self.stage = Stage::Trial { limit: self.limit };
+    /// Lowers the limit, to see how long the webhook takes without a line. What is there already takes about as long as
+    /// this `mean`.
+    fn try_less(&mut self, now: Time, mean: f64) {
+        self.stage = Stage::Trial { limit: self.limit, mean };
         self.limit = (self.limit * TRIAL).max(self.min);
         self.round = Tally::default();
-        self.since = now + latency.max(SHORTEST);
+        self.since = now + seconds(mean).max(SHORTEST);
     }
 
-    /// The trial is over: its `round` says how long the webhook takes without a line.
-    fn learn(&mut self, limit: f64, round: &Tally, now: Time, wall: Duration) {
+    /// The trial is over: its `round` says how long the webhook takes without a line, where it took `before` with one.
+    fn learn(&mut self, before: f64, round: &Tally, now: Time, wall: Duration) {
         let latency = round.mean();
         // Where it may be chance that it differs from what was known, that counts too.
         let known = self.base.filter(|base| (base - latency).abs() <= NO_CHANCE * round.error());
-        self.base = Some(known.map_or(latency, |base| base + (latency - base) * NEWS));
-        self.limit = limit;
+        let learned = known.map_or(latency, |base| base + (latency - base) * NEWS);
+        // Where it is shorter than before there is a line. What others have in it may still be there, so that it says
+        // nothing of a webhook that has become slower.
+        let has_line = before - latency > NO_DIFFERENCE;
+        self.base = Some(if has_line { learned.min(self.base.unwrap_or(learned)) } else { learned });
         self.raises = 0;
         self.stage = Stage::Clear;
         self.next_trial = trial_after(now, wall, latency.exp());
@@ -292,3 +301,6 @@ fn trial_after(now: Time, wall: Duration, latency: f64) -> Time {
     let passed = (wall + now.since_start()).as_nanos() % every.as_nanos();
     now + (every - Duration::from_nanos(u64::try_from(passed).unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests;

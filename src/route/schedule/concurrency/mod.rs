@@ -224,3 +224,45 @@ impl Drop for Share {
         self.shared.under_way.fetch_sub(self.under_way, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod simulation;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(min: usize, max: usize) -> AdaptiveLimit {
+        let number = |n| NonZeroUsize::new(n).unwrap();
+        AdaptiveLimit::new(number(min), number(max))
+    }
+
+    #[test]
+    fn the_lanes_have_all_of_it_and_one_at_least() {
+        let sizes = |limit: &AdaptiveLimit, lanes: usize| -> Vec<usize> {
+            (0..lanes).map(|rank| limit.share(lanes, rank, Duration::ZERO).size()).collect()
+        };
+        assert_eq!(sizes(&limit(10, 10), 4), [3, 3, 2, 2]);
+        assert_eq!(sizes(&limit(2, 2), 4), [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn lanes_count_together() {
+        let at = |ms| Time::from_start(Duration::from_millis(ms));
+        let limit = limit(1, 100);
+        let mut lanes = [0, 1].map(|rank| limit.share(2, rank, Duration::ZERO));
+        for lane in &mut lanes {
+            lane.tally.limited = true;
+            (0..2).for_each(|_| lane.begun());
+        }
+        assert_eq!(limit.0.under_way.load(Relaxed), 4);
+        for lane in &mut lanes {
+            (0..2).for_each(|_| lane.ended());
+            (0..2).for_each(|_| lane.delivered(at(10), at(60)));
+        }
+        assert_eq!(limit.limit(), 8, "twice two deliveries are a round");
+        lanes[0].begun();
+        drop(lanes);
+        assert_eq!(limit.0.under_way.load(Relaxed), 0, "what a lane leaves is not under way any more");
+    }
+}

@@ -11,14 +11,14 @@ use crate::{
 /// A sequence of numbers that looks like chance, and is the same for the same seed
 /// (splitmix64, <https://prng.di.unimi.it/splitmix64.c>).
 #[derive(Clone, Debug)]
-pub(super) struct Chance(u64);
+pub(in crate::route::schedule) struct Chance(u64);
 
 impl Chance {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(in crate::route::schedule) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    fn next(&mut self) -> u64 {
+    pub(in crate::route::schedule) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
