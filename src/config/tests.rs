@@ -7,6 +7,7 @@ mod equality;
 mod exposed;
 mod fuzz;
 mod layers;
+mod mistakes;
 mod printing;
 mod rules;
 mod secrets;
