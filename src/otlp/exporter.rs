@@ -4,10 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
-    header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
-};
+use http::{Response, header::RETRY_AFTER};
 use prost::Message as _;
 use tokio::{
     sync::mpsc,
@@ -18,14 +15,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
+    collector::{Collector, cause},
     encode::Encoder,
     messages::ExportTraceServiceResponse,
     retry::{Retry, Verdict},
 };
 use crate::{
-    base::{clock::Clock, watched_file::Watched},
+    base::clock::Clock,
     config::Tracing,
-    deliver::{answer, endpoint::Surroundings, fault::Fault, post::Poster},
+    deliver::{answer, endpoint::Surroundings, fault::Fault},
     trace::{
         span::Span,
         spans::{Counts, Spans},
@@ -50,19 +48,12 @@ impl Exporter {
     pub fn start(settings: &Tracing, surroundings: &Surroundings, clock: Clock) -> Self {
         let (spans, queue) = Spans::queue();
         let stop = CancellationToken::new();
-        let Surroundings { network, files } = surroundings;
-        let url = settings.endpoint.traces();
-        let transport = network.transport_to(url, &settings.egress, &settings.tls, files);
         let task = Task {
             queue,
             stop: stop.clone(),
             counts: spans.counts(),
             encoder: Encoder::new(&settings.service_name, clock),
-            poster: Poster::new(url, transport, settings.timeout, clock),
-            // A path of an address is one of a request.
-            target: url.path_and_query().parse().unwrap_or_default(),
-            headers: settings.headers.clone(),
-            header_files: surroundings.header_files(&settings.headers, &settings.header_files),
+            collector: Collector::new(settings, surroundings, clock),
             retry: Retry::new(),
             trouble: None,
             clock,
@@ -91,10 +82,7 @@ struct Task {
     stop: CancellationToken,
     counts: Arc<Counts>,
     encoder: Encoder,
-    poster: Poster,
-    target: Uri,
-    headers: HeaderMap,
-    header_files: Vec<(HeaderName, Watched<HeaderValue>)>,
+    collector: Collector,
     retry: Retry,
     /// What the log was told of last, until spans are exported again.
     trouble: Option<String>,
@@ -142,7 +130,7 @@ impl Task {
                 () = sleep_until(self.clock.instant(self.retry.opens())) => {}
                 () = self.stop.cancelled() => {}
             }
-            let answered = self.post(body.clone()).await;
+            let answered = self.collector.post(body.clone()).await;
             let verdict = answered.as_ref().map_or(Verdict::Later(Duration::ZERO), verdict);
             match verdict {
                 Verdict::Exported => return self.exported(batch, answered.ok()),
@@ -160,21 +148,6 @@ impl Task {
                 }
             }
         }
-    }
-
-    async fn post(&self, body: Bytes) -> Result<Response<Bytes>, Fault> {
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        request.uri_mut().clone_from(&self.target);
-        let headers = request.headers_mut();
-        headers
-            .insert(USER_AGENT, HeaderValue::from_static(concat!("broadcaster/", env!("CARGO_PKG_VERSION"))));
-        headers.extend(self.headers.clone());
-        for (name, file) in &self.header_files {
-            headers.insert(name, HeaderValue::clone(&file.current()));
-        }
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        self.poster.post(request).await
     }
 
     /// The collector has taken `batch`, but for what it says of it.
@@ -197,8 +170,7 @@ impl Task {
     fn tell(&mut self, answered: &Result<Response<Bytes>, Fault>) {
         let cause = match answered {
             Ok(answer) => format!("the collector answers {}", answer.status().as_u16()),
-            // The words are those for webhooks, whose settings stand elsewhere.
-            Err(fault) => fault.cause.as_deref().unwrap_or_default().replace("webhook.tls.", "tracing.tls."),
+            Err(fault) => cause(fault),
         };
         if self.trouble.is_none() {
             warn!(cause, "spans can't be exported, those that find no room are dropped");

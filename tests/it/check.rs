@@ -1,6 +1,7 @@
 //! `broadcaster check --connect`: what it says of each thing that is as it should be, or is not; and that it takes and
 //! sends nothing.
 
+mod collector;
 mod egress;
 mod nats;
 mod webhooks;

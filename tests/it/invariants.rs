@@ -120,6 +120,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "handover",
             "message",
             "nats",
+            "otlp",
             "route",
             "source",
         ],

@@ -1,11 +1,12 @@
 //! `broadcaster check`: the configuration as it would be used, and whether it would work.
 //!
 //! `--connect` goes wherever the daemon would go, with what the daemon goes there with, and takes and sends nothing but a
-//! request for a token.
+//! request for a token, and one that exports no spans.
 //! Every wait is bounded. What is found is judged where it is found; a [`Report`] is put together of it.
 
 mod api;
 mod certificate;
+mod collector;
 mod letters;
 mod login;
 mod needs;
@@ -39,6 +40,10 @@ const AT_A_TIME: usize = 64;
 pub async fn connect(config: &Config, clock: Clock) -> Report {
     let ((servers, sources), webhooks) = tokio::join!(nats(config, clock), webhooks(config, clock));
     let mut sections = vec![Section { title: "NATS".to_owned(), lines: servers }];
+    if let Some(tracing) = &config.tracing {
+        let lines = vec![collector::check(tracing, clock).await];
+        sections.push(Section { title: "tracing".to_owned(), lines });
+    }
     for ((route, source), webhook) in config.routes.iter().zip(sources).zip(webhooks) {
         let notices = route.notices().into_iter().map(|notice| Line::notice("messages", notice));
         let lines = source.into_iter().chain(notices).chain(webhook).collect();
