@@ -40,8 +40,8 @@ struct Figure {
 impl Figure {
     async fn count() -> Self {
         Self {
-            instructions_per_message: each(Http::Http1).await,
-            http2_instructions_per_message: each(Http::Http2).await,
+            instructions_per_message: each(Http::Http1, 1).await,
+            http2_instructions_per_message: each(Http::Http2, 1).await,
             message_bytes: MESSAGE_BYTES,
             toolchain: toolchain(),
         }
@@ -65,17 +65,17 @@ enum Http {
     Http2,
 }
 
-/// The instructions that each message costs.
-async fn each(http: Http) -> u32 {
+/// The instructions that each message costs which goes with others, so many in each request.
+async fn each(http: Http, batch: usize) -> u32 {
     const FEW: usize = 8 * WAVE;
     const MANY: usize = 40 * WAVE;
     // What starting and stopping cost is the same for both.
-    let more = instructions(http, MANY).await - instructions(http, FEW).await;
+    let more = instructions(http, MANY, batch).await - instructions(http, FEW, batch).await;
     u32::try_from(more / (MANY - FEW) as u64).expect("it is a small number")
 }
 
-/// The instructions of a daemon that delivers `messages`, from its start to its end.
-async fn instructions(http: Http, messages: usize) -> u64 {
+/// The instructions of a daemon that delivers `messages`, so many in each request, from its start to its end.
+async fn instructions(http: Http, messages: usize, batch: usize) -> u64 {
     let (hook, version) = match http {
         Http::Http1 => (Webhook::counting(), "1.1"),
         Http::Http2 => (Webhook::counting_http2(), "2"),
@@ -89,18 +89,21 @@ async fn instructions(http: Http, messages: usize) -> u64 {
         .env("WEBHOOK_URL", hook.url())
         .env("BROADCASTER__RUNTIME__THREADS", "1")
         .route("webhook.http", version)
+        .route("batch.max_messages", &batch.to_string())
+        // Longer than a wave takes to come in: each batch is full.
+        .route("batch.max_wait", "1m")
         .spawn();
     // The daemon itself is not asked whether it is ready: its answers would count.
     nats.wait_subscriptions("todos.events", 1, PATIENCE).await;
     let client = nats.client().await;
     for number in 0..messages {
         if number % WAVE == 0 {
-            hook.wait_for(|hook| hook.delivered() == number, PATIENCE).await;
+            hook.wait_for(|hook| hook.delivered() == number / batch, PATIENCE).await;
         }
         let body = format!("{number:<MESSAGE_BYTES$}").into();
         client.publish("todos.events", body).await.expect("NATS takes it");
     }
-    hook.wait_delivered(messages, PATIENCE).await;
+    hook.wait_for(|hook| hook.delivered() == messages / batch, PATIENCE).await;
     let account = daemon.stop().await;
     assert_eq!(account.delivered, messages as u64, "{account:?}");
     let collected = daemon.logs_containing("Collected : ").pop();
@@ -144,4 +147,15 @@ async fn a_message_costs_as_many_instructions_as_are_checked_in() {
         );
     }
     println!("{differences}");
+}
+
+#[tokio::test]
+#[ignore = "counts the release build, which `make test` builds"]
+async fn a_message_among_many_costs_a_fifth_of_one_alone_at_the_most() {
+    /// A wave is two of them.
+    const BATCH: usize = WAVE / 2;
+    let (together, alone) = (each(Http::Http1, BATCH).await, Figure::read().instructions_per_message);
+    let figures = format!("{together} instructions per message in batches of {BATCH}, {alone} alone");
+    assert!(5 * together <= alone, "{figures}");
+    println!("{figures}");
 }

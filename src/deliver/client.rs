@@ -52,8 +52,8 @@ pub struct Target {
     pool: Option<Rc<Pool>>,
     /// What is made of answers.
     usage: Option<Use>,
-    /// Whether there may be a verdict in them for each message of a batch.
-    reads_entries: bool,
+    /// Whether requests have batches.
+    has_batches: bool,
     timeout: Duration,
     idle_timeout: Duration,
     max_age: Duration,
@@ -73,7 +73,7 @@ impl Target {
             connector,
             buffers,
             usage: None,
-            reads_entries: false,
+            has_batches: false,
             timeout: webhook.timeout,
             idle_timeout: webhook.idle_timeout,
             max_age: webhook.max_connection_age,
@@ -87,13 +87,13 @@ impl Target {
         if let Some(pool) = &self.pool {
             pool.keep(usage.map(|usage| usage.limit));
         }
-        Self { usage, reads_entries: false, ..self }
+        Self { usage, ..self }
     }
 
     /// The same, for a route with such batches.
     #[must_use]
     pub fn batching(self, batch: &config::Batch) -> Self {
-        Self { template: self.template.batching(batch), reads_entries: batch.is_on(), ..self }
+        Self { template: self.template.batching(batch), has_batches: batch.is_on(), ..self }
     }
 }
 
@@ -182,7 +182,7 @@ impl Deliver for Client {
         };
         self.kept = ended.kept;
         let mut attempt = ended.attempt;
-        if self.target.reads_entries {
+        if self.target.has_batches && self.target.usage.is_some_and(|usage| usage.verdict) {
             entries::read(&mut attempt, batch);
         }
         (attempt, ended.at)

@@ -34,6 +34,7 @@ use judge::Failing;
 use policy::Policy;
 use queue::Queue;
 use retry_queue::RetryQueue;
+use together::{Joint, Words};
 
 use crate::{
     base::clock::Time,
@@ -307,7 +308,9 @@ impl Schedule {
             return Resolved { change, ..Resolved::default() };
         };
         if batch.count() > 1 {
-            return self.failed_together(batch, attempt, began, now, settle);
+            let words = Words { excerpt: excerpt.as_ref(), cause: cause.as_ref() };
+            let joint = Joint { failure, asked: retry_after, words, began, now };
+            return self.failed_together(batch, &joint, settle);
         }
         let mut resolved = Resolved::default();
         batch.for_each(|mut message| {

@@ -2,7 +2,7 @@
 //! several nobody knows which one it was; so what fails for a message is halved until that one stands alone. Where a
 //! receiver says of each message what it thinks of it, that counts.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use super::{
     Resolved, Schedule, Verdict,
@@ -22,11 +22,27 @@ use crate::{
 /// A batch that was put off so often is put off for one of its messages, perhaps.
 const PUT_OFF: u32 = 3;
 
-/// A failure that several messages share.
-struct Shared<'a> {
-    attempt: &'a Attempt,
+/// A failed attempt at several messages.
+pub(super) struct Joint<'a> {
+    pub(super) failure: Failure,
+    pub(super) asked: Option<Duration>,
+    pub(super) words: Words<'a>,
+    pub(super) began: Time,
+    pub(super) now: Time,
+}
+
+/// What is known of a failure beside what it is: the beginning of the answer, and the cause.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Words<'a> {
+    pub(super) excerpt: Option<&'a Arc<str>>,
+    pub(super) cause: Option<&'a Arc<str>>,
+}
+
+/// How messages fail that pay nothing for it.
+struct Unpaid<'a> {
     failure: Failure,
-    /// Who pays, which is none of them, and how long they wait.
+    words: Words<'a>,
+    /// How long they wait.
     ruling: Ruling,
     /// With how many each may be in one request from now on, where it may not be with all.
     together: Option<NonZeroUsize>,
@@ -38,14 +54,10 @@ impl Schedule {
     pub(super) fn failed_together(
         &mut self,
         mut batch: Batch,
-        attempt: &Attempt,
-        began: Time,
-        now: Time,
+        joint: &Joint<'_>,
         settle: &mut impl FnMut(Verdict),
     ) -> Resolved {
-        let Attempt::Failed { failure, retry_after: asked, .. } = *attempt else {
-            return Resolved::default();
-        };
+        let Joint { failure, asked, words, began, now } = *joint;
         // The one that has failed before for the longest time is the one to be suspected.
         let suspect = batch.iter().filter(|message| message.failed_attempt.is_some());
         let suspect = suspect.min_by_key(|message| message.failed_attempt.as_ref().map(|failed| failed.at));
@@ -66,8 +78,8 @@ impl Schedule {
         }
         let is_suspect = is_blamed || ruling.put_off >= SELECTIVE || self.is_stuck(failure, asked, failures);
         let together = NonZeroUsize::new(batch.count().div_ceil(2)).filter(|_| is_suspect);
-        let shared = Shared { attempt, failure, ruling: ruling.as_free(), together, now };
-        batch.for_each(|message| settle(self.wait_again(message, &shared)));
+        let unpaid = Unpaid { failure, words, ruling: ruling.as_free(), together, now };
+        batch.for_each(|message| settle(self.wait_again(message, &unpaid)));
         resolved
     }
 
@@ -83,22 +95,18 @@ impl Schedule {
     }
 
     /// `message`, which has failed with others, waits for its next attempt and pays nothing.
-    fn wait_again(&mut self, mut message: Message, shared: &Shared<'_>) -> Verdict {
-        let Shared { attempt, failure, ref ruling, together, now } = *shared;
+    fn wait_again(&mut self, mut message: Message, unpaid: &Unpaid<'_>) -> Verdict {
+        let Unpaid { failure, words, ref ruling, together, now } = *unpaid;
         self.end(&message);
         let before = message.failed_attempt.take().map(|before| *before).unwrap_or_default();
-        let (excerpt, cause) = match attempt {
-            Attempt::Failed { excerpt, cause, .. } => (excerpt.clone(), cause.clone()),
-            Attempt::Delivered { .. } => (None, None),
-        };
         let failed = FailedAttempt {
             at: now,
             due: now + ruling.delay,
             failures: before.failures.saturating_add(1),
             put_off: ruling.put_off,
             together: together.or(before.together),
-            excerpt,
-            cause,
+            excerpt: words.excerpt.cloned(),
+            cause: words.cause.cloned(),
         };
         message.last_failure = Some(failure);
         message.failed_attempt = Some(Box::new(failed));
@@ -232,7 +240,7 @@ impl Schedule {
         // The next time it goes alone, and may pay: but for a limit to the rate nobody ever does.
         let is_limited = self.policy.fault(failure, after) == Fault::Throttled;
         let together = NonZeroUsize::new(1).filter(|_| !is_limited);
-        let attempt = Attempt::Failed { failure, retry_after: after, excerpt: None, cause, content: None };
-        self.wait_again(message, &Shared { attempt: &attempt, failure, ruling, together, now })
+        let words = Words { cause: cause.as_ref(), ..Words::default() };
+        self.wait_again(message, &Unpaid { failure, words, ruling, together, now })
     }
 }

@@ -149,8 +149,14 @@ async fn no_answer_is_fatal_however_hostile_it_is() {
 async fn nobody_reads_verdicts_without_the_setting() {
     let hook = Webhook::start();
     hook.answer(Reply::status(200).body("{\"entries\": [{\"index\": 0, \"verdict\": \"drop\"}]}"));
-    let mut stage = Stage::set(&hook.url(), |daemon| batched(daemon, 2, "20s")).await;
-    publish(&stage, 2).await;
-    stage.wait_processed(2).await;
-    assert_eq!(stage.close().await.delivered, 2);
+    for setting in [None, Some(("answer.limit", "128KiB"))] {
+        let mut stage = Stage::set(&hook.url(), |daemon| {
+            let daemon = batched(daemon, 2, "20s");
+            setting.into_iter().fold(daemon, |daemon, (key, value)| daemon.route(key, value))
+        })
+        .await;
+        publish(&stage, 2).await;
+        stage.wait_processed(2).await;
+        assert_eq!(stage.close().await.delivered, 2);
+    }
 }

@@ -6,7 +6,13 @@ use super::{
     webhook::{Chance, Webhook},
     *,
 };
-use crate::{config::BatchFormat, message::outcome::Failure};
+use crate::{
+    config::BatchFormat,
+    message::{
+        answer::{Content, EntryVerdict},
+        outcome::Failure,
+    },
+};
 
 fn batching(max_messages: usize, max_wait: Duration) -> Batching {
     let max_messages = NonZeroUsize::new(max_messages).unwrap();
@@ -184,6 +190,55 @@ fn whatever_a_webhook_has_against_some_the_others_are_taken() {
                 Some(Some(500 | 403)) => assert!(!is_delivered, "seed {seed}: {number}"),
                 Some(_) => assert!(is_dead, "seed {seed}: {number} did not die of {culprits:?}"),
             }
+        }
+    }
+}
+
+/// An answer that says this of each message.
+fn each(status: u16, verdicts: Vec<Option<EntryVerdict>>) -> Attempt {
+    let content = Some(Box::new(Content { status, verdicts, ..Content::default() }));
+    if status < 300 {
+        return Attempt::Delivered { status, odd: None, unwanted: false, content };
+    }
+    let failure = Failure::Status(status);
+    Attempt::Failed { failure, retry_after: None, excerpt: None, cause: None, content }
+}
+
+/// Receivers that say of some messages what they think of them: of the culprits that they refuse them, in the entries or for
+/// the whole, and of each other one now and then that it is to come again.
+#[test]
+fn whatever_a_webhook_says_of_each_message_only_culprits_die() {
+    let failed =
+        |status| Some(EntryVerdict::Failed { failure: Failure::Status(status), after: None, cause: None });
+    for seed in 0..3_000 {
+        let mut chance = Chance::new(seed);
+        let count = 1 + usize::try_from(chance.below(120)).unwrap();
+        let most = chance.one_of(&[2, 3, 16, 100]);
+        let culprits: Vec<_> = (0..count).filter(|_| chance.below(10) == 0).collect();
+        let mut put_off: HashMap<usize, u32> = HashMap::new();
+        let trial = Trial::run(count, batching(most, Duration::ZERO), |numbers| {
+            let refuses_all = numbers.iter().any(|number| culprits.contains(number)) && chance.below(3) == 0;
+            let verdicts = numbers.iter().map(|number| {
+                if culprits.contains(number) {
+                    return if refuses_all { None } else { failed(422) };
+                }
+                let before = put_off.entry(*number).or_default();
+                match chance.below(10) {
+                    0..3 if *before < 2 => {
+                        *before += 1;
+                        failed(chance.one_of(&[503, 429, 408]))
+                    }
+                    0..6 => Some(EntryVerdict::Taken),
+                    _ => None,
+                }
+            });
+            each(if refuses_all { 422 } else { 207 }, verdicts.collect())
+        });
+        for number in 0..count {
+            let is_culprit = culprits.contains(&number);
+            assert_eq!(trial.record.dead.contains_key(&number), is_culprit, "seed {seed}: {number} died");
+            let is_delivered = trial.record.delivered.contains_key(&number);
+            assert_eq!(is_delivered, !is_culprit, "seed {seed}: {number} is delivered");
         }
     }
 }
