@@ -272,7 +272,10 @@ install_runc() { apt runc runc; }
 
 install_shellcheck() { apt shellcheck shellcheck; }
 
-tools=(nats nginx haproxy nghttpd tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc)
+# A decoder of compressed bodies.
+install_zstd() { apt zstd zstd; }
+
+tools=(nats nginx haproxy nghttpd tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc zstd)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -190,6 +190,11 @@ impl TomlWriter {
                 self.text(attribute.name(), source.as_str());
             }
         }
+        if let Some(compression) = &webhook.compression {
+            self.section(&format!("{route}.webhook.compression"));
+            self.text("encoding", compression.encoding.word());
+            self.bare("min", compression.min);
+        }
         let secrets = webhook.secrets.names();
         if !secrets.is_empty() {
             self.section(&format!("{route}.webhook.secrets"));

@@ -1,6 +1,7 @@
 //! One test per rule; where the words matter, the whole error is compared.
 
 mod auth;
+mod batches;
 mod credentials;
 mod egress;
 mod equality;

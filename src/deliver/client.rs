@@ -217,7 +217,7 @@ impl Target {
                     Some(fault) => fault.into(),
                     None => {
                         let target = request.target.as_deref().unwrap_or(&self.template.target);
-                        answer.attempt(target, self.usage.as_ref())
+                        request.explain(answer.attempt(target, self.usage.as_ref()))
                     }
                 };
                 Ended { attempt, kept, at: now }

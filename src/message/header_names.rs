@@ -15,6 +15,8 @@ pub mod http {
     pub const SUBJECT: &str = "broadcaster-subject";
     /// What the body is.
     pub const CONTENT_TYPE: &str = "Content-Type";
+    /// How the body is compressed.
+    pub const CONTENT_ENCODING: &str = "Content-Encoding";
     /// What the request logs in with.
     pub const AUTHORIZATION: &str = "Authorization";
     /// How long the body is, in bytes.

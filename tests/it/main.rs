@@ -9,6 +9,7 @@ mod bodies;
 mod breaker;
 mod check;
 mod cli;
+mod compression;
 mod dead_letters;
 mod delivery;
 mod documents;

@@ -8,6 +8,7 @@ mod body;
 mod breaker;
 mod checks;
 mod cloud_events;
+mod compression;
 mod concurrency;
 mod dead_letter;
 mod egress;
@@ -43,6 +44,7 @@ pub use self::{
     body::{Body, BodyTemplate},
     breaker::Breaker,
     cloud_events::{Attribute, CloudEventMode, CloudEvents},
+    compression::{Compression, ContentCoding},
     concurrency::Concurrency,
     dead_letter::DeadLetter,
     egress::{Egress, Proxying},

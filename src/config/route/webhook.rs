@@ -2,11 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 
 use super::{
-    Body, CloudEventMode, Concurrency, Egress, Forward, HeaderTemplate, HttpVersion, Method, ProxyVariables,
-    Signing, WebhookAuth, WebhookTls, WebhookUrl, WebhookUrlError, auth, body, concurrency, egress, forward,
+    Body, CloudEventMode, Compression, Concurrency, Egress, Forward, HeaderTemplate, HttpVersion, Method,
+    ProxyVariables, Signing, WebhookAuth, WebhookTls, WebhookUrl, WebhookUrlError, auth, body, compression,
+    concurrency, egress, forward,
     headers::{self, OperatorHeaders},
     signing, template_secrets, webhook_tls,
 };
@@ -40,6 +44,8 @@ pub struct Webhook {
     pub header_templates: Vec<(HeaderName, HeaderTemplate)>,
     /// `format`, and what belongs to it: what the bodies of requests are. Default: the payload.
     pub body: Body,
+    /// `[routes.NAME.webhook.compression]`: how bodies are compressed. Default: not at all.
+    pub compression: Option<Compression>,
     /// `[routes.NAME.webhook.auth]`: what broadcaster logs in with. Default: nothing.
     pub auth: Option<WebhookAuth>,
     /// `secrets`, and `secrets_file` for those that stand in files: what the template may use and nobody may see. Default:
@@ -86,10 +92,11 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     let headers = headers::read(at);
     let secrets = template_secrets::read(at);
     let body = body::read(at, secrets.as_ref().ok());
+    let compression = at.optional_section("compression", compression::read);
     let auth = at.optional_section("auth", auth::read);
     if let Ok(headers) = &headers {
-        let body = body.as_ref().ok();
-        headers_beside(at, headers, body, auth.as_ref().ok().and_then(Option::as_ref));
+        let auth = auth.as_ref().ok().and_then(Option::as_ref);
+        headers_beside(at, headers, body.as_ref().ok(), matches!(compression, Ok(Some(_))), auth);
     }
     let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
     // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
@@ -126,6 +133,7 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
         header_files: files,
         header_templates: templates,
         body: body?,
+        compression: compression?,
         auth: auth?,
         secrets: secrets?,
         timeout: timeout?,
@@ -139,11 +147,12 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
     })
 }
 
-/// Says so where the operator sets a header that the body or the login sets too.
+/// Says so where the operator sets a header that the body, what compresses it or the login sets too.
 fn headers_beside(
     at: &Section<'_>,
     headers: &OperatorHeaders,
     body: Option<&Body>,
+    is_compressed: bool,
     auth: Option<&WebhookAuth>,
 ) {
     let sets = |wanted: &str| headers.names().any(|name| *name == *wanted);
@@ -160,6 +169,9 @@ fn headers_beside(
             );
         }
         _ => {}
+    }
+    if is_compressed && sets(CONTENT_ENCODING.as_str()) {
+        at.report("compression", "expected no header content-encoding beside it, which it sets");
     }
     if let Some(name) = auth.and_then(|auth| auth.headers().iter().find(|name| sets(name))) {
         at.report("auth", format!("expected no header {name} in webhook.headers beside it: both log in"));

@@ -86,6 +86,12 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.webhook.cloudevents.time", ["{{ time }}", "{{ data.at }}"], EVENTS),
     ("routes.todos.webhook.cloudevents.datacontenttype", ["text/a", "text/b"], EVENTS),
     ("routes.todos.webhook.cloudevents.dataschema", ["urn:a", "urn:b"], EVENTS),
+    ("routes.todos.webhook.compression.encoding", ["gzip", "zstd"], &[]),
+    (
+        "routes.todos.webhook.compression.min",
+        ["1KiB", "2KiB"],
+        &[("routes.todos.webhook.compression.encoding", "gzip")],
+    ),
     (
         "routes.todos.webhook.auth.basic.user",
         ["a", "b"],

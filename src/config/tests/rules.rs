@@ -17,46 +17,6 @@ fn a_filter_that_is_none_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_batch_has_nothing_that_only_one_message_has() {
-    let set = |lines: &str| lines.lines().map(|line| format!("routes.todos.{line}\n")).collect::<String>();
-    let batched = |more: &str| given(&format!("{URL}{}{}", set("batch.max_messages = 10"), set(more)));
-    for (more, key, problem) in [
-        ("answer.reply = true", "answer.reply", "expected false beside batch.max_messages"),
-        ("answer.publish = \"x\"", "answer.publish", "expected none beside batch.max_messages"),
-        ("webhook.forward = [\"x-a\"]", "webhook.forward", "expected [] beside batch.max_messages"),
-        ("webhook.header_templates.x-a = \"{{ id }}\"", "webhook.header_templates.x-a", "expected none"),
-        ("webhook.format = \"cloudevents\"", "webhook.cloudevents.mode", "expected \"structured\""),
-        ("batch.format = \"cloudevents\"", "batch.format", "expected webhook.format = \"cloudevents\""),
-        (
-            "webhook.format = \"template\"\nwebhook.template = \"x\"\nwebhook.content_type = \"text/plain\"",
-            "webhook.content_type",
-            "expected a type of JSON",
-        ),
-        (
-            "jetstream = { stream = \"A\", max_ack_pending = 9 }",
-            "batch.max_messages",
-            "expected no more than jetstream.max_ack_pending, which is 9",
-        ),
-    ] {
-        let error = batched(more).error();
-        assert!(error.starts_with(&format!("routes.todos.{key}: {problem}")), "{error}");
-        assert!(
-            error.contains("in DIR/config.toml") || key == "webhook.cloudevents.mode",
-            "no place: {error}"
-        );
-    }
-    let address = "routes.todos.webhook.url = \"https://a/{{ id }}\"\nroutes.todos.batch.max_messages = 2\n";
-    assert!(given(address).error().starts_with("routes.todos.webhook.url: expected no {{ }}"));
-    batched("webhook.forward = []\nanswer.verdict = true").load();
-    let alone = "batch.max_messages = 1\nanswer.reply = true\nwebhook.forward = [\"x-a\"]";
-    given(&format!("{URL}{}", set(alone))).load();
-    for wait in ["61s", "-1s", "1"] {
-        let error = given(&format!("{URL}routes.todos.batch.max_wait = \"{wait}\"\n")).error();
-        assert!(error.contains("expected a duration from 0s to 1m"), "{error}");
-    }
-}
-
-#[test]
 fn answers_go_nowhere_where_they_would_come_back_or_be_commands() {
     let answering = |answer: &str| {
         let other = "[routes.b]\nsubject = \"b.>\"\nwebhook.url = \"http://b\"\n";

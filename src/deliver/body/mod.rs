@@ -4,12 +4,13 @@ mod cloud_event;
 mod envelope;
 mod frame;
 mod json;
+mod packed;
 mod templated;
 
 use std::borrow::Cow;
 
-pub(super) use self::frame::Frame;
 use self::{cloud_event::EventMaker, templated::Templated};
+pub(super) use self::{frame::Frame, packed::Packer};
 use super::{
     fault::Fault,
     request::{Field, forward::EventHeaders},

@@ -36,6 +36,7 @@ impl Template {
             target: None,
             body: body.into(),
             content_type: (!self.sets_content_type).then(|| frame.content_type().into()),
+            encoding: None,
             id: id(batch),
             subject: is_same.then(|| super::header_safe(subject)),
             attempt: batch.iter().map(|message| message.attempts).max().unwrap_or_default(),

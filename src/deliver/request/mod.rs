@@ -6,6 +6,7 @@ mod address;
 pub mod forward;
 mod made_headers;
 mod many;
+mod packing;
 
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
@@ -18,7 +19,7 @@ use self::{
     made_headers::MadeHeaders,
 };
 use super::{
-    body::{Format, Frame, Made},
+    body::{Format, Frame, Made, Packer},
     endpoint::Endpoint,
     fault::Fault,
     login::{Credential, Login},
@@ -55,6 +56,8 @@ pub struct Template {
     format: Option<Format>,
     /// How messages stand together in a body; none where each has a request of its own.
     frame: Option<Frame>,
+    /// Compresses bodies, where that is wanted.
+    packer: Option<Packer>,
     signer: Option<Arc<Signer>>,
     /// What the webhook is logged in to with, where that may change.
     login: Option<Login>,
@@ -70,6 +73,8 @@ pub struct Request<'b> {
     /// The body as it is sent. The payload, where none is made, is not copied.
     pub body: Cow<'b, [u8]>,
     content_type: Option<Cow<'b, [u8]>>,
+    /// How the body is compressed, where it is.
+    encoding: Option<&'static str>,
     id: IdText<'b>,
     /// None where the messages of a batch have several.
     subject: Option<Cow<'b, str>>,
@@ -120,6 +125,7 @@ impl Template {
             notices: endpoint.notices.clone(),
             format: Format::of(&webhook.body),
             frame: None,
+            packer: webhook.compression.map(Packer::new),
             signer: endpoint.signer.clone(),
             login: login.filter(|_| header.is_none()).cloned(),
         }
@@ -145,9 +151,13 @@ impl Template {
             None => self.one(batch.first(), began)?,
             Some(frame) => self.many(frame, batch, began)?,
         };
-        // Last, when all is in its place that may be signed.
+        // When all is in its place that may be signed, and before the body is compressed: most receivers have it
+        // decompressed before anything of theirs gets to see it.
         if let Some(signer) = &self.signer {
             request.sign(signer, SystemTime::now())?;
+        }
+        if let Some(packer) = &self.packer {
+            request.pack(packer);
         }
         if let Some(login) = &self.login {
             self.log_in(login, &mut request)?;
@@ -178,6 +188,7 @@ impl Template {
             target: self.address.as_ref().map(|address| address.target(message, began)).transpose()?,
             body,
             content_type: (!self.sets_content_type).then_some(content_type),
+            encoding: None,
             id: IdText::from(&message.id),
             subject: Some(header_safe(&message.subject)),
             attempt: message.attempts,
