@@ -18,12 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How many messages are under way at the same time.
 const OUTSTANDING: usize = 500;
 
-/// The allocations of a lane that delivers `messages`, from its start to its end.
-fn allocations(messages: usize) -> u64 {
+/// The allocations of a lane that delivers `messages`, so many in each request, from its start to its end.
+fn allocations(messages: usize, batch: usize) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let nats = runtime.block_on(NatsServer::start());
     let hook = Webhook::counting();
-    let env = [("WEBHOOK_URL", hook.url()), ("NATS_URL", nats.url())];
+    let env = [
+        ("WEBHOOK_URL", hook.url()),
+        ("NATS_URL", nats.url()),
+        ("BROADCASTER__ROUTES__DEFAULT__BATCH__MAX_MESSAGES", batch.to_string()),
+        ("BROADCASTER__ROUTES__DEFAULT__BATCH__MAX_WAIT", "1m".to_owned()),
+    ];
     let env = env.map(|(name, value)| (name.into(), value.into())).to_vec();
     let config = config::load(Sources { env, ..Sources::default() }).expect("a good configuration");
     let registry = Arc::new(Registry::new(1));
@@ -48,12 +53,12 @@ fn allocations(messages: usize) -> u64 {
             let client = nats.client().await;
             for number in 0..messages {
                 if number % 50 == 0 {
-                    hook.wait_for(|hook| number - hook.delivered() < OUTSTANDING, PATIENCE).await;
+                    hook.wait_for(|hook| number - batch * hook.delivered() < OUTSTANDING, PATIENCE).await;
                 }
                 let body = format!("{number:<256}").into();
                 client.publish("todos.events", body).await.expect("NATS takes it");
             }
-            hook.wait_delivered(messages, PATIENCE).await;
+            hook.wait_for(|hook| batch * hook.delivered() == messages, PATIENCE).await;
             registry.close(Duration::ZERO);
         });
     });
@@ -63,16 +68,23 @@ fn allocations(messages: usize) -> u64 {
     counted.count_total
 }
 
-#[test]
-fn a_message_costs_two_allocations() {
+/// The allocations of one message among so many in each request.
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
+fn per_message(batch: usize) -> f64 {
     const FEW: usize = 5_000;
     const MANY: usize = 25_000;
     // What starting and stopping cost is the same for both.
-    let more = allocations(MANY) - allocations(FEW);
-    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    let each = more as f64 / (MANY - FEW) as f64;
-    println!("{each:.2} allocations for each message");
+    let more = allocations(MANY, batch) - allocations(FEW, batch);
+    more as f64 / (MANY - FEW) as f64
+}
+
+#[test]
+fn a_message_costs_two_allocations() {
     // Its subject, in the NATS client, and its copy of the payload, which lets go of the block that it was read with.
-    // The blocks themselves are shared by many.
-    assert!(each <= 2.5, "{each:.2} allocations for each message");
+    // The blocks themselves are shared by many. A batch makes nothing for each of its messages.
+    for batch in [1, 100] {
+        let each = per_message(batch);
+        println!("{each:.2} allocations for each message, {batch} in each request");
+        assert!(each <= 2.5, "{each:.2} allocations for each message, {batch} in each request");
+    }
 }

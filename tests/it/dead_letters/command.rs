@@ -97,6 +97,19 @@ async fn without_a_stream_the_command_says_what_is_missing() {
 }
 
 #[tokio::test]
+async fn a_replay_to_a_route_with_batches_delivers_each_in_a_body_of_one() {
+    let hook = Webhook::answering([422]);
+    let nats = graveyard(&hook.url(), 3).await;
+    hook.answer(200);
+    let batches = ["--set", "routes.default.batch.max_messages=10"];
+    let replay = [&["replay", "--all", "--json"][..], &batches].concat();
+    assert_eq!(summary(&command(&nats, &hook.url(), &replay)), [3, 0, 0]);
+    let mut bodies = hook.bodies().split_off(3);
+    bodies.sort();
+    assert_eq!(bodies, ["[0]", "[1]", "[2]"]);
+}
+
+#[tokio::test]
 async fn a_replay_delivers_as_the_daemon_does_and_removes_what_was_delivered() {
     let hook = Webhook::answering([400]);
     let mut stage = testkit::stage::Stage::set(&hook.url(), super::kept).await;
