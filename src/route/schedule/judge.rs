@@ -130,10 +130,12 @@ impl Schedule {
             self.gates.pace.is_selective(now);
         }
         // Fewer at a time are tried first. Once the rate is limited, it is that which was too much.
-        let wait = if !self.gates.pace.is_limited() && self.window.refused(began, now) {
+        let pace = &self.gates.pace;
+        let is_about_number = !pace.is_limited() && !pace.is_about_messages(now);
+        let wait = if is_about_number && self.window.refused(began, now) {
             Some(asked.unwrap_or(FEWER_WAIT))
         } else {
-            self.gates.pace.throttled(began, now, asked)
+            pace.throttled(began, now, asked)
         };
         match wait {
             Some(wait) => {

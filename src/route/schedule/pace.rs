@@ -43,6 +43,11 @@ impl Pace {
         self.0.lock().has_decided_since(began)
     }
 
+    /// Whether "less" is taken at `now` to be about single messages, and not about how many there are.
+    pub fn is_about_messages(&self, now: Time) -> bool {
+        self.0.lock().is_about_messages(now)
+    }
+
     /// Takes note that one message is always told to come later, while others are taken: that is no limit to the rate,
     /// and slowing down for it would only hold up the others.
     pub fn is_selective(&self, now: Time) {

@@ -7,7 +7,7 @@ pub(super) mod webhook;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use webhook::{Answer, Chance, Condition, Poison, Webhook};
 
 use super::{
     breaker::Breaker,
+    concurrency::{AdaptiveLimit, Window},
     login::LoginGate,
     pace::Pace,
     pause::Pause,
@@ -72,7 +73,7 @@ const ATTEMPTS: u32 = 4;
 const CONCURRENCY: usize = 64;
 
 impl Simulation {
-    fn new(webhook: Webhook, breaker: Option<&config::Breaker>, batching: Batching) -> Self {
+    fn new(webhook: Webhook, breaker: Option<&config::Breaker>, window: Window, batching: Batching) -> Self {
         let retry = Retry {
             attempts: NonZeroU32::new(ATTEMPTS).unwrap(),
             bounds: bounds(100_000, usize::MAX),
@@ -91,7 +92,7 @@ impl Simulation {
                 breaker,
             },
             Policy::from(&retry),
-            SlowStart::new(FIRST, CONCURRENCY).into(),
+            window,
         )
         .batching(batching);
         let arrivals = webhook.arrivals.iter().enumerate();
@@ -258,11 +259,20 @@ fn held_up(webhook: &Webhook, record: &Record) -> Result<(), String> {
 }
 
 fn simulate(seed: u64, breaker: Option<&config::Breaker>) -> Result<(), Problem> {
-    examine(seed, Webhook::made_by(Chance::new(seed)), breaker)
+    examine(seed, Webhook::made_by(Chance::new(seed)), breaker, fixed())
 }
 
-fn examine(seed: u64, webhook: Webhook, breaker: Option<&config::Breaker>) -> Result<(), Problem> {
-    let (webhook, record) = Simulation::new(webhook, breaker, Batching::OFF).run();
+fn fixed() -> Window {
+    SlowStart::new(FIRST, CONCURRENCY).into()
+}
+
+fn examine(
+    seed: u64,
+    webhook: Webhook,
+    breaker: Option<&config::Breaker>,
+    window: Window,
+) -> Result<(), Problem> {
+    let (webhook, record) = Simulation::new(webhook, breaker, window, Batching::OFF).run();
     check(&webhook, &record).map_err(|problem| match problem {
         Problem::Broken(what) => Problem::Broken(format!("webhook {seed}: {what}: {webhook:?}")),
         Problem::Odd(what) => Problem::Odd(format!("webhook {seed}: {what}")),
@@ -283,11 +293,27 @@ fn ten_thousand_webhooks_get_what_is_promised() {
 }
 
 #[test]
+fn an_adaptive_limit_keeps_what_is_promised() {
+    let mut odd = Vec::new();
+    for seed in 0..3_000 {
+        let limit = AdaptiveLimit::new(NonZeroUsize::MIN, NonZeroUsize::new(CONCURRENCY).unwrap());
+        let window = Window::Adaptive(limit.share(1, 0, Duration::ZERO));
+        let webhook = Webhook::made_by(Chance::new(seed));
+        match examine(seed, webhook, Some(&config::Breaker::default()), window) {
+            Ok(()) => {}
+            Err(Problem::Broken(problem)) => panic!("{problem}"),
+            Err(Problem::Odd(problem)) => odd.push(problem),
+        }
+    }
+    assert!(odd.len() <= 15, "{} {}", odd.len(), odd.join("\n"));
+}
+
+#[test]
 fn nobody_pays_while_there_is_nothing_to_log_in_with() {
     let mut odd = Vec::new();
     for seed in 0..500 {
         let webhook = Webhook::made_by(Chance::new(seed)).with_lacks_made_by(Chance::new(seed + 1_000_000));
-        match examine(seed, webhook, Some(&config::Breaker::default())) {
+        match examine(seed, webhook, Some(&config::Breaker::default()), fixed()) {
             Ok(()) => {}
             Err(Problem::Broken(problem)) => panic!("{problem}"),
             Err(Problem::Odd(problem)) => odd.push(problem),

@@ -1,9 +1,9 @@
 //! The rules of an adaptive limit, told the time, for one caller at a time.
 //!
 //! It goes in rounds, each of about as many deliveries as there may be attempts under way. A round in which latencies
-//! are those of a webhook where nobody stands in line raises the limit, if it was used: by a step that doubles each
-//! time. One in which they are longer lowers it, by as much as they are longer. What remains is a small line at the
-//! webhook, of the same length for each replica, so that all come to the same share.
+//! are those of a webhook where nobody stands in line raises the limit, if it was used. One in which they are longer
+//! lowers it, by as much as they are longer. What remains is a small line at the webhook, to which each replica adds as
+//! much as any other that has the same limit, so that all come to the same share.
 //!
 //! The latency without a line is not known, and changes. So the limit is halved for a moment now and then, where requests
 //! seem to stand in line, and what is measured then counts. All replicas do that at the same time by the clock on the
@@ -55,10 +55,9 @@ const BELOW_CEILING: f64 = 0.95;
 const FIRST_HOLD: Duration = Duration::from_secs(10);
 const LONGEST_HOLD: Duration = Duration::from_secs(320);
 const ABOUT: f64 = 0.2;
-/// A webhook that refuses so many times in a row, each no longer than this after the last, does not mind how many come
-/// at a time, but how many come a second.
+/// A webhook that refuses so many times, each time before it has taken as many as there may be under way, does not mind
+/// how many come at a time, but how many come a second.
 const STRIKES: u32 = 4;
-const IN_A_ROW: Duration = Duration::from_secs(3);
 
 /// The limit of a route, for one caller at a time.
 #[derive(Clone, Debug)]
@@ -73,15 +72,16 @@ pub(super) struct Controller {
     round: Tally,
     /// When the round began: attempts from before say nothing of the present limit.
     since: Time,
-    /// How far the search has come.
     stage: Stage,
     /// When the next trial is, where there is a reason for one.
     next_trial: Time,
     ceiling: Option<Ceiling>,
-    /// Whether anything was taken since the webhook last refused something.
-    taken: bool,
+    /// How many deliveries there were since the webhook last refused something.
+    taken: u32,
+    strikes: u32,
 }
 
+/// How far the search has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
     /// It was never too high.
@@ -101,7 +101,6 @@ struct Ceiling {
     at: f64,
     from: Time,
     hold: Duration,
-    strikes: u32,
 }
 
 impl Controller {
@@ -120,7 +119,8 @@ impl Controller {
             stage: Stage::Rising,
             next_trial: Time::START,
             ceiling: None,
-            taken: false,
+            taken: 0,
+            strikes: 0,
         }
     }
 
@@ -137,10 +137,10 @@ impl Controller {
 
     /// Takes note of deliveries that began after [`Self::since`]. At the start of time the clock on the wall said `wall`.
     pub(super) fn delivered(&mut self, tally: &Tally, now: Time, wall: Duration) {
-        self.taken = true;
+        self.taken = self.taken.saturating_add(tally.count());
         self.round.merge(tally);
         let is_due = matches!(self.stage, Stage::Suspected { .. }) && now >= self.next_trial;
-        if is_due && self.round.limited && self.limit > self.min {
+        if is_due && self.round.limited && self.round.count() > 0 {
             self.try_less(now, self.round.mean());
         } else if self.round_is_over(now) {
             let round = std::mem::take(&mut self.round);
@@ -182,9 +182,7 @@ impl Controller {
         }
         self.raises = 0;
         match self.stage {
-            Stage::Rising if round.limited && self.limit > self.min => {
-                self.try_less(now, mean);
-            }
+            Stage::Rising if round.limited => self.try_less(now, mean),
             Stage::Suspected { last: true } => {
                 let part = (allowed(base) - mean).exp().max(LARGEST_CUT);
                 let cut = self.limit * part + self.line();
@@ -255,29 +253,32 @@ impl Controller {
     /// Takes note that the webhook had too much with so many `under_way`, by an attempt that began at `began`. Whether
     /// fewer at a time may be what it wants.
     pub(super) fn refused(&mut self, began: Time, now: Time, under_way: usize) -> bool {
-        // One that takes nothing is not full but down, and that is the business of others.
-        if began < self.since || !self.taken {
-            return self.ceiling.is_none_or(|ceiling| ceiling.strikes < STRIKES);
+        if began >= self.since {
+            self.strikes =
+                if f64::from(self.taken) < self.limit { self.strikes.saturating_add(1) } else { 1 };
+            // One that takes nothing is not full but down, and that is the business of others.
+            if std::mem::take(&mut self.taken) > 0 || self.strikes < STRIKES {
+                self.fall(now, under_way);
+            }
+            self.round = Tally::default();
+            self.since = now;
         }
+        self.strikes < STRIKES
+    }
+
+    /// Goes below what was too much, for a while.
+    fn fall(&mut self, now: Time, under_way: usize) {
         let at = (under_way as f64 - 1.0).clamp(self.min, self.limit.max(self.min));
-        let mut ceiling = Ceiling { at, from: now, hold: FIRST_HOLD, strikes: 1 };
-        if let Some(former) = self.ceiling {
-            if (former.at - at).abs() <= ABOUT * former.at.max(at) {
-                ceiling.hold = (former.hold * 2).min(LONGEST_HOLD);
-            }
-            if now.since(former.from) < IN_A_ROW {
-                ceiling.strikes = former.strikes + 1;
-                ceiling.hold = former.hold;
-            }
-        }
+        let is_about = |former: &Ceiling| (former.at - at).abs() <= ABOUT * former.at.max(at);
+        let hold = match self.ceiling.filter(is_about) {
+            Some(former) if self.strikes == 1 => (former.hold * 2).min(LONGEST_HOLD),
+            Some(former) => former.hold,
+            None => FIRST_HOLD,
+        };
+        self.ceiling = Some(Ceiling { at, from: now, hold });
         self.limit = (at * FALL).max(self.min);
         self.raises = 0;
         self.stage = Stage::Clear;
-        self.round = Tally::default();
-        self.since = now;
-        self.taken = false;
-        self.ceiling = Some(ceiling);
-        ceiling.strikes < STRIKES
     }
 }
 

@@ -54,7 +54,7 @@ impl Window {
         }
     }
 
-    /// Takes note that an attempt has ended, of which one of the others tells more.
+    /// Takes note that an attempt has ended. What came of it is told afterwards.
     pub fn ended(&mut self) {
         if let Self::Adaptive(share) = self {
             share.ended();

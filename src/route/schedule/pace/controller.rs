@@ -121,8 +121,12 @@ impl Controller {
         began < self.decided
     }
 
+    pub(super) fn is_about_messages(&self, now: Time) -> bool {
+        now < self.selective_until
+    }
+
     pub(super) fn throttled(&mut self, began: Time, now: Time, asked: Option<Duration>) -> Option<Duration> {
-        if now < self.selective_until {
+        if self.is_about_messages(now) {
             return None;
         }
         if self.has_decided_since(began) {

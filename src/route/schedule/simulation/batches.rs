@@ -23,7 +23,8 @@ fn batching(max_messages: usize, max_wait: Duration) -> Batching {
 /// What is promised of every webhook, and of batches: a message that has nothing wrong with it is not to pay for one that
 /// has.
 fn examine(seed: u64, webhook: Webhook, batching: Batching) -> Result<(), Problem> {
-    let (webhook, record) = Simulation::new(webhook, Some(&config::Breaker::default()), batching).run();
+    let breaker = config::Breaker::default();
+    let (webhook, record) = Simulation::new(webhook, Some(&breaker), fixed(), batching).run();
     check(&webhook, &record).map_err(|problem| match problem {
         Problem::Broken(what) => Problem::Broken(format!("webhook {seed}: {what}: {webhook:?}")),
         Problem::Odd(what) => Problem::Odd(format!("webhook {seed}: {what}")),
