@@ -208,21 +208,33 @@ impl Target {
         request: &Request<'_>,
         patience: &Patience,
     ) -> Ended {
-        match self.answer(kept, request, patience).await {
-            Err(fault) => self.failed(fault),
-            Ok(Answered { answer, over }) => {
-                let now = self.clock.now();
-                let kept = over.and_then(|used| self.keep(used, &answer, now));
-                let attempt = match self.template.login_fault(request, answer.status, now) {
-                    Some(fault) => fault.into(),
-                    None => {
-                        let target = request.target.as_deref().unwrap_or(&self.template.target);
-                        request.explain(answer.attempt(target, self.usage.as_ref()))
-                    }
-                };
-                Ended { attempt, kept, at: now }
+        let mut opened = None;
+        // A worker that has a connection of its own uses it, whatever is spoken elsewhere.
+        if let Some(pool) = self.pool.as_ref().filter(|pool| kept.is_none() && pool.is_spoken()) {
+            match pool.answer(request, patience).await {
+                Ok(Way::Answered(answer)) => return self.ended(request, answer, None),
+                Ok(Way::Http1(stream)) => opened = stream,
+                Err(fault) => return self.failed(fault),
             }
         }
+        match self.answer(kept, opened, request, patience).await {
+            Ok(Answered { answer, over }) => self.ended(request, answer, over),
+            Err(fault) => self.failed(fault),
+        }
+    }
+
+    /// What `answer` to `request` means, and whether the connection that it came over is kept.
+    fn ended(&self, request: &Request<'_>, answer: Answer, over: Option<Used>) -> Ended {
+        let now = self.clock.now();
+        let kept = over.and_then(|used| self.keep(used, &answer, now));
+        let attempt = match self.template.login_fault(request, answer.status, now) {
+            Some(fault) => fault.into(),
+            None => {
+                let target = request.target.as_deref().unwrap_or(&self.template.target);
+                request.explain(answer.attempt(target, self.usage.as_ref()))
+            }
+        };
+        Ended { attempt, kept, at: now }
     }
 
     /// Looks after the connections that are shared: each has somebody who does, but for a shortage.
@@ -238,24 +250,8 @@ impl Target {
         Ended { attempt: fault.into(), kept: None, at: self.clock.now() }
     }
 
-    /// The answer to `request`, over `kept` where there is one.
-    async fn answer(
-        &self,
-        kept: Option<IdleConnection>,
-        request: &Request<'_>,
-        patience: &Patience,
-    ) -> Result<Answered, Fault> {
-        let Some(pool) = self.pool.as_ref().filter(|pool| kept.is_none() && pool.is_spoken()) else {
-            return self.answer_alone(kept, None, request, patience).await;
-        };
-        match pool.answer(request, patience).await? {
-            Way::Answered(answer) => Ok(Answered { answer, over: None }),
-            Way::Http1(stream) => self.answer_alone(None, stream, request, patience).await,
-        }
-    }
-
     /// The answer to `request`, over `kept` where that is still good, else over a new connection, or the `opened` one.
-    async fn answer_alone(
+    async fn answer(
         &self,
         kept: Option<IdleConnection>,
         opened: Option<Stream>,

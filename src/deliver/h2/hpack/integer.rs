@@ -22,14 +22,22 @@ pub(super) fn read(bytes: &[u8], bits: u32) -> Option<(usize, &[u8])> {
 }
 
 /// Appends `number` with a prefix of `bits`; `first` has the bits before it.
+#[inline]
 pub(super) fn put(out: &mut Vec<u8>, first: u8, bits: u32, number: usize) {
     let most = (1_usize << bits) - 1;
-    let low = |number: usize| u8::try_from(number & 0x7f).unwrap_or_default();
     if number < most {
         return out.push(first | low(number));
     }
-    out.push(first | low(most & 0x7f) | if bits == 8 { 0x80 } else { 0 });
-    let mut rest = number - most;
+    put_long(out, first | low(most), number - most);
+}
+
+/// The lowest seven bits.
+fn low(number: usize) -> u8 {
+    u8::try_from(number & 0x7f).unwrap_or_default()
+}
+
+fn put_long(out: &mut Vec<u8>, first: u8, mut rest: usize) {
+    out.push(first);
     while rest >= 0x80 {
         out.push(low(rest) | 0x80);
         rest >>= 7;
