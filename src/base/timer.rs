@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::time::{Sleep, sleep_until};
@@ -21,13 +21,15 @@ pub(crate) struct Timer {
     sleep: Pin<Box<Sleep>>,
     /// When it fires: not after the deadline that was asked for last.
     fires: Time,
+    /// Whom it wakes then.
+    wakes: Option<Waker>,
 }
 
 impl Timer {
     /// A timer that was not asked for anything yet.
     pub(crate) fn new(clock: Clock) -> Self {
         let fires = clock.now();
-        Self { clock, sleep: Box::pin(sleep_until(clock.instant(fires))), fires }
+        Self { clock, sleep: Box::pin(sleep_until(clock.instant(fires))), fires, wakes: None }
     }
 
     /// Ready when `deadline` has passed. Whoever stops asking may still be woken once, at the deadline asked for
@@ -36,6 +38,11 @@ impl Timer {
         if self.fires > deadline {
             self.set(deadline);
         }
+        // It is asked for each message, mostly by the same task, and nothing has changed.
+        let is_known = self.wakes.as_ref().is_some_and(|wakes| wakes.will_wake(cx.waker()));
+        if is_known && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
         // A loop: a timer that was set on has to be polled again, or nothing would wake the task.
         while self.sleep.as_mut().poll(cx).is_ready() {
             if self.fires >= deadline || self.clock.now() >= deadline {
@@ -43,11 +50,12 @@ impl Timer {
             }
             self.set(deadline);
         }
+        self.wakes = Some(cx.waker().clone());
         Poll::Pending
     }
 
     fn set(&mut self, deadline: Time) {
-        self.fires = deadline;
+        (self.fires, self.wakes) = (deadline, None);
         self.sleep.as_mut().reset(self.clock.instant(deadline));
     }
 }

@@ -224,6 +224,7 @@ impl Target {
     }
 
     /// What `answer` to `request` means, and whether the connection that it came over is kept.
+    #[inline]
     fn ended(&self, request: &Request<'_>, answer: Answer, over: Option<Used>) -> Ended {
         let now = self.clock.now();
         let kept = over.and_then(|used| self.keep(used, &answer, now));

@@ -67,6 +67,7 @@ impl Partial {
     }
 
     /// The answer with what was read of its body.
+    #[inline]
     pub(super) fn finish(&mut self) -> Option<Answer> {
         let mut answer = self.answer.take()?;
         if !answer.is_delivery() {

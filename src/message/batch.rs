@@ -39,6 +39,7 @@ impl Batch {
     }
 
     /// The messages, in the order in which the request has them.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &Message> {
         std::iter::once(&self.first).chain(&self.more)
     }
@@ -66,6 +67,7 @@ impl Batch {
 
     /// Counts an attempt at each of them, which is about to begin, as far as one can count: another replica says how many
     /// there were before.
+    #[inline]
     pub fn begin_attempt(&mut self) {
         let begin = |message: &mut Message| {
             message.attempts = message.attempts.saturating_add(1);

@@ -118,6 +118,7 @@ impl Message {
 
     /// The memory that keeping this message takes, in bytes: what the bounds are charged with. It has to be the same
     /// when the message goes into a queue and when it comes out.
+    #[inline]
     pub fn cost(&self) -> usize {
         /// What the allocator and the slack of a growing queue add, about.
         const OVERHEAD: usize = 64;
@@ -144,6 +145,7 @@ impl Message {
     /// message that it had to hold. Whoever keeps the slice keeps the block, and the bounds would count a hundredth of the
     /// memory that is really taken. Nothing tells how large the block is, so a large payload is copied too: reading and
     /// posting it cost far more.
+    #[inline]
     pub fn detach(&mut self) {
         self.payload = Bytes::copy_from_slice(&self.payload);
         self.headers.detach();

@@ -147,10 +147,20 @@ impl Template {
     /// [`Failure::Unsendable`]: crate::message::outcome::Failure::Unsendable
     #[inline]
     pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
-        let mut request = match self.frame {
-            None => self.one(batch.first(), began)?,
-            Some(frame) => self.many(frame, batch, began)?,
+        let mut prepared = match self.frame {
+            None => self.one(batch.first(), began),
+            Some(frame) => self.many(frame, batch, began),
         };
+        // Changed where it is: it is large, and this is done for each message.
+        if let Ok(request) = &mut prepared {
+            self.complete(request)?;
+        }
+        prepared
+    }
+
+    /// Does what is about all of a request.
+    #[inline]
+    fn complete<'b>(&'b self, request: &mut Request<'b>) -> Result<(), Fault> {
         // When all is in its place that may be signed, and before the body is compressed: most receivers have it
         // decompressed before anything of theirs gets to see it.
         if let Some(signer) = &self.signer {
@@ -160,9 +170,9 @@ impl Template {
             request.pack(packer);
         }
         if let Some(login) = &self.login {
-            self.log_in(login, &mut request)?;
+            self.log_in(login, request)?;
         }
-        Ok(request)
+        Ok(())
     }
 
     /// The request for `message` alone.
@@ -233,6 +243,18 @@ impl Template {
     }
 }
 
+/// What the fields of a request are written to.
+pub trait FieldSink {
+    /// Takes the next field.
+    fn put(&mut self, name: &str, value: &[u8]);
+}
+
+impl<F: FnMut(&str, &[u8])> FieldSink for F {
+    fn put(&mut self, name: &str, value: &[u8]) {
+        self(name, value);
+    }
+}
+
 impl<'b> Request<'b> {
     fn sign(&mut self, signer: &'b Signer, now: SystemTime) -> Result<(), Fault> {
         if let Some(escaped) = signer.escaped(self.id.as_bytes()) {
@@ -243,26 +265,22 @@ impl<'b> Request<'b> {
         Ok(())
     }
 
-    /// Calls `put` with each field that is not the same for all requests, in the order in which they are sent. The
+    /// Puts each field into `out` that is not the same for all requests, in the order in which they are sent. The
     /// length of the body is left to the wire format.
-    #[expect(
-        clippy::inline_always,
-        reason = "so that names that are always sent are known where they are written"
-    )]
-    #[inline(always)]
-    pub fn each_field(&self, mut put: impl FnMut(&str, &[u8])) {
+    #[inline]
+    pub fn each_field(&self, out: &mut impl FieldSink) {
         if let Some(content_type) = &self.content_type {
-            put(names::CONTENT_TYPE, content_type);
+            out.put(names::CONTENT_TYPE, content_type);
         }
         if let Some(credential) = &self.credential {
-            put(names::AUTHORIZATION, credential.header.as_bytes());
+            out.put(names::AUTHORIZATION, credential.header.as_bytes());
         }
-        put(names::WEBHOOK_ID, self.id.as_bytes());
+        out.put(names::WEBHOOK_ID, self.id.as_bytes());
         if let Some(subject) = &self.subject {
-            put(names::SUBJECT, subject.as_bytes());
+            out.put(names::SUBJECT, subject.as_bytes());
         }
-        put(names::ATTEMPT, itoa::Buffer::new().format(self.attempt).as_bytes());
-        self.more.iter().for_each(|(name, value)| put(name, value));
+        out.put(names::ATTEMPT, itoa::Buffer::new().format(self.attempt).as_bytes());
+        self.more.iter().for_each(|(name, value)| out.put(name, value));
     }
 }
 

@@ -150,6 +150,7 @@ impl Schedule {
     }
 
     /// Takes `message` into the queue. What does not fit, it or older ones, goes to `evict`.
+    #[inline]
     pub fn offer(&mut self, message: Message, evict: impl FnMut(Message)) {
         self.queue.push(message, evict);
     }
@@ -175,6 +176,7 @@ impl Schedule {
     }
 
     /// What a free worker should do at `now`. Every attempt passes the gates here, that of a retry too.
+    #[inline]
     pub fn pick(&mut self, now: Time) -> Pick {
         // First whether there is a message at all: passing the gates takes a permit of the rate limit or a probe of the
         // breaker, which can't be given back.
@@ -186,23 +188,29 @@ impl Schedule {
         if let Err(ask_again) = self.gates.admit(now) {
             return Pick::Wait(ask_again);
         }
-        match self.take(now) {
-            Some(mut batch) => {
-                // Counted when it begins and not when it ends: one that is broken off may have reached the webhook.
-                batch.begin_attempt();
-                self.window.begun();
-                Pick::Attempt(batch)
-            }
+        let mut pick = self.take(now);
+        if let Pick::Attempt(batch) = &mut pick {
+            // Counted when it begins and not when it ends: one that is broken off may have reached the webhook.
+            batch.begin_attempt();
+            self.window.begun();
+        }
+        pick
+    }
+
+    #[inline]
+    fn take(&mut self, now: Time) -> Pick {
+        if !self.batching.is_off() {
+            return self.take_together(now).map_or(Pick::Idle, Pick::Attempt);
+        }
+        match self.take_one(now) {
+            Some(message) => Pick::Attempt(Batch::from(message)),
             None => Pick::Idle,
         }
     }
 
-    fn take(&mut self, now: Time) -> Option<Batch> {
-        if self.batching.is_off() { self.take_one(now).map(Batch::from) } else { self.take_together(now) }
-    }
-
     /// Takes note that `message`, in which nothing was changed since, is under way no more. A retry that has failed again
     /// is [pushed](RetryQueue::push) before anything else is: it gets its place back.
+    #[inline]
     pub fn end(&mut self, message: &Message) {
         match message.charged {
             Some(Charge::Queue) => self.queue.end(message.cost()),
@@ -270,6 +278,7 @@ impl Schedule {
 
     /// Decides what follows an attempt at `batch` that began at `began` and ended at `now`, and tells `settle` what
     /// becomes of each of its messages.
+    #[inline]
     pub fn resolve(
         &mut self,
         batch: Batch,
@@ -287,6 +296,7 @@ impl Schedule {
     }
 
     /// The same where all messages of `batch` have the same outcome.
+    #[inline]
     fn resolve_all(
         &mut self,
         batch: Batch,

@@ -51,6 +51,7 @@ impl Queue {
     }
 
     /// Appends `message`. What does not fit, it or the oldest ones, goes to `evict`.
+    #[inline]
     pub fn push(&mut self, message: Message, mut evict: impl FnMut(Message)) {
         let cost = message.cost();
         let mut fits = self.take_room(cost);
@@ -83,6 +84,7 @@ impl Queue {
         cost <= waiting + self.room.bytes.left()
     }
 
+    #[inline]
     fn append(&mut self, mut message: Message) {
         // What waits here, or for a webhook, may wait for long. It must not keep more memory alive than it is charged
         // with.
@@ -99,6 +101,7 @@ impl Queue {
     }
 
     /// Takes the oldest message for an attempt. It is charged as before until the attempt ends.
+    #[inline]
     pub fn begin(&mut self) -> Option<Message> {
         let mut message = self.pop_front()?;
         message.charged = Some(Charge::Queue);
@@ -117,11 +120,13 @@ impl Queue {
     }
 
     /// What was begun, and takes so much, is under way no more.
+    #[inline]
     pub(super) fn end(&mut self, cost: usize) {
         self.under_way -= cost;
         self.room.bytes.give_back(cost);
     }
 
+    #[inline]
     fn pop_front(&mut self) -> Option<Message> {
         let message = self.messages.pop_front()?;
         self.payloads -= message.payload.len();

@@ -10,6 +10,7 @@ const RETRY_EVERY: u32 = 4;
 
 impl Schedule {
     /// The next message, where each goes alone and one may be attempted at `now`.
+    #[inline]
     pub(super) fn take_one(&mut self, now: Time) -> Option<Message> {
         if self.queue.is_empty() || self.retries.is_empty() {
             return self.retries.begin(now).or_else(|| self.queue.begin());

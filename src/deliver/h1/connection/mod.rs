@@ -235,6 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
     }
 
     /// Sends what is left of head and payload, as far as the socket takes it.
+    #[inline]
     fn send<W: FnOnce(&mut Vec<u8>)>(&mut self, cx: &mut Context<'_>, sending: &mut Sending<'_, W>) {
         if sending.out || sending.broken.is_some() {
             return;
