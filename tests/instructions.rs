@@ -105,7 +105,8 @@ async fn instructions(http: Http, messages: usize, batch: usize) -> u64 {
         if number % WAVE == 0 {
             hook.wait_for(|hook| hook.delivered() == number / batch, PATIENCE).await;
         }
-        let body = format!("{number:<MESSAGE_BYTES$}").into();
+        let begin = format!("{{\"n\":{number},\"title\":\"");
+        let body = format!("{begin:x<width$}\"}}", width = MESSAGE_BYTES - 2).into();
         client.publish("todos.events", body).await.expect("NATS takes it");
     }
     hook.wait_for(|hook| hook.delivered() == messages / batch, PATIENCE).await;

@@ -106,7 +106,6 @@ pub(crate) async fn run(
         client: client.clone(),
         subjects: load.shape.subjects(),
         size: options.size,
-        // A number alone is JSON, which can stand in an array.
         start: (load.wire != Wire::Batches).then_some(start),
     };
     if load.durable {

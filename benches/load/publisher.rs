@@ -1,4 +1,4 @@
-//! The publisher. A message's body is its number, the time of its publication, and blanks.
+//! The publisher. A message's body is its number, the time of its publication, and blanks; or JSON with its number.
 
 use std::{
     iter, thread,
@@ -25,7 +25,7 @@ pub(crate) struct Publisher {
     pub(crate) client: Client,
     pub(crate) subjects: Vec<String>,
     pub(crate) size: usize,
-    /// Since when the time of a publication is counted; none where messages don't say it.
+    /// Since when the time of a publication is counted; none where messages are JSON, which can stand in an array.
     pub(crate) start: Option<Instant>,
 }
 
@@ -59,11 +59,10 @@ impl Publisher {
                 Pace::Window(_) | Pace::Flood => {}
             }
             let subject = self.subjects[number % self.subjects.len()].clone();
-            let mut body = match self.start {
-                Some(start) => format!("{number} {} ", start.elapsed().as_nanos()),
-                None => format!("{number} "),
+            let body = match self.start {
+                Some(start) => padded(format!("{number} {} ", start.elapsed().as_nanos()), ' ', self.size),
+                None => padded(format!("{{\"n\":{number},\"title\":\""), 'x', self.size - 2) + "\"}",
             };
-            body.extend(iter::repeat_n(' ', self.size.saturating_sub(body.len())));
             self.client.publish(subject, body.into()).await.expect("NATS takes it");
             if let Pace::Steady(_) = pace {
                 self.client.flush().await.expect("NATS is there");
@@ -71,6 +70,12 @@ impl Publisher {
         }
         self.client.flush().await.expect("NATS is there");
     }
+}
+
+/// `text` with as many of `filler` behind it as make it so many bytes.
+fn padded(mut text: String, filler: char, size: usize) -> String {
+    text.extend(iter::repeat_n(filler, size.saturating_sub(text.len())));
+    text
 }
 
 /// The runtime's timers are good for milliseconds only.

@@ -183,10 +183,9 @@ impl Bodies {
         let mut record = self.record.lock().expect("no holder panics");
         if let Manner::Accept(_) = record.manner {
             match body {
-                [b'[', messages @ .., b']'] => {
-                    messages
-                        .split(|byte| *byte == b',')
-                        .for_each(|message| record.add(message.trim_ascii_start(), now));
+                [b'[', .., b']'] => {
+                    let text = str::from_utf8(body).expect("messages are JSON");
+                    text.match_indices("{\"n\":").for_each(|(at, _)| record.add(&body[at..], now));
                 }
                 message => record.add(message, now),
             }

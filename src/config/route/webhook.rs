@@ -98,13 +98,7 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
         let auth = auth.as_ref().ok().and_then(Option::as_ref);
         headers_beside(at, headers, body.as_ref().ok(), matches!(compression, Ok(Some(_))), auth);
     }
-    let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
-    // Whoever lowers only `timeout` gets a `connect_timeout` that fits. A `timeout` that is wrong is reported once.
-    let limit = timeout.unwrap_or(Duration::MAX);
-    let connect_timeout = at.or("connect_timeout", Duration::from_secs(5).min(limit), parse::duration);
-    if connect_timeout.is_ok_and(|connect| connect > limit) {
-        at.report("connect_timeout", "expected no more than timeout, which it is a part of");
-    }
+    let (timeout, connect_timeout) = timeouts(at);
     let idle_timeout = at.or("idle_timeout", Duration::from_secs(50), parse::duration);
     let max_connection_age = at.or("max_connection_age", Duration::from_secs(5 * 60), parse::duration);
     let concurrency = concurrency::read(at);
@@ -145,6 +139,18 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<We
         tls: tls?,
         signing: signing?,
     })
+}
+
+/// How long an attempt may take, and the connection as a part of that. Whoever lowers only `timeout` gets a
+/// `connect_timeout` that fits; a `timeout` that is wrong is reported once.
+fn timeouts(at: &Section<'_>) -> (Result<Duration, Reported>, Result<Duration, Reported>) {
+    let timeout = at.or("timeout", Duration::from_secs(30), parse::duration);
+    let limit = timeout.unwrap_or(Duration::MAX);
+    let connect_timeout = at.or("connect_timeout", Duration::from_secs(5).min(limit), parse::duration);
+    if connect_timeout.is_ok_and(|connect| connect > limit) {
+        at.report("connect_timeout", "expected no more than timeout, which it is a part of");
+    }
+    (timeout, connect_timeout)
 }
 
 /// Says so where the operator sets a header that the body, what compresses it or the login sets too.

@@ -82,6 +82,7 @@ async fn goes_on_after_the_consumer_was_deleted(policy: &str) {
     fill(nats.client().await, 1_500..1_600).await;
     hook.wait_for(|hook| hook.distinct() == 1_600, PATIENCE).await;
     wait_acknowledged(&stream).await;
+    daemon.wait_log("after sequence", PATIENCE).await;
     let made = daemon.wait_log("consumer made", PATIENCE).await;
     assert!(made.contains("begins"), "{made}");
     assert!(
