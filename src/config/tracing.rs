@@ -11,8 +11,7 @@ use super::{
     tree::Value,
 };
 
-/// `[tracing]`: where the spans of messages and attempts go, and of how many there are any. There are none without this
-/// section.
+/// `[tracing]`: where the spans of messages and attempts go, and of how many there are any. Without it there are none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tracing {
     /// `tracing.endpoint`: the collector. Required.

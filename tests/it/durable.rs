@@ -89,7 +89,7 @@ fn assert_none_lost(hook: &Webhook, count: u64) -> usize {
 }
 
 /// Waits until everything is acknowledged.
-async fn wait_acknowledged(stream: &stream::Stream) {
+pub(crate) async fn wait_acknowledged(stream: &stream::Stream) {
     wait_unacknowledged(stream, 0).await;
 }
 

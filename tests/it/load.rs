@@ -186,6 +186,7 @@ async fn an_outage_keeps_the_bounds_in_bytes_and_the_account_adds_up() {
     let mut outage = Outage::begin(bounds, |daemon| daemon.env(THREADS, "4")).await;
     outage.endure().await;
     let (account, _) = outage.recover().await;
+    // What fills one of the two bounds at least, of messages that are charged with some 540 bytes each.
     assert!((700..2_200).contains(&account.delivered), "{account:?}");
     assert_eq!(account.delivered + account.dropped, account.received, "{account:?}");
 }

@@ -27,7 +27,7 @@ pub struct WebhookTls {
 pub struct Authorities {
     /// Where they stand, as PEM.
     pub file: PathBuf,
-    /// Never empty.
+    /// What stands there, one at least: with none, no webhook could be trusted.
     pub certificates: Vec<CertificateDer<'static>>,
 }
 

@@ -51,7 +51,7 @@ impl HeadWriter {
     }
 }
 
-/// Fields as lines.
+/// Writes each field as a line of the head.
 struct Lines<'o>(&'o mut Vec<u8>);
 
 impl FieldSink for Lines<'_> {

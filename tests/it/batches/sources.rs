@@ -1,20 +1,8 @@
 //! Batches out of a stream.
 
 use super::*;
-use crate::durable::{durable, stream_of};
+use crate::durable::{durable, stream_of, wait_acknowledged};
 use testkit::nats::NatsServer;
-
-async fn wait_acknowledged(stream: &async_nats::jetstream::stream::Stream) {
-    let end = Instant::now() + SOON;
-    loop {
-        let info = stream.consumer_info("broadcaster-default").await.expect("the daemon has made it");
-        if info.num_ack_pending == 0 && info.num_pending == 0 {
-            return;
-        }
-        assert!(Instant::now() < end, "not acknowledged: {info:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 #[tokio::test]
 async fn what_is_in_the_stream_comes_in_full_batches_and_is_acknowledged_one_by_one() {

@@ -64,7 +64,7 @@ pub struct Connection {
     peer: Peer,
     /// No more streams are opened, and when all are done, the connection ends: with this code.
     draining: Option<Code>,
-    /// It has ended.
+    /// Whether nothing can be sent or received any more.
     is_over: bool,
     /// Why, where that was not in order.
     fault: Option<Fault>,
