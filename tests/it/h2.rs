@@ -7,6 +7,7 @@ mod equality;
 mod goodbyes;
 mod raw;
 mod servers;
+mod ways;
 
 use testkit::daemon::Daemon;
 
