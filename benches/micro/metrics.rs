@@ -5,10 +5,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use broadcaster::{
     base::clock::Clock,
     config::Route as Settings,
-    control::{
-        metrics::{Metrics, Observed},
-        server::Pages as _,
-    },
+    control::metrics::{Metrics, Observed},
     deliver::endpoint::Surroundings,
     lane::LaneStatus,
     message::outcome::Outcome,
@@ -44,7 +41,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(routes));
         for (format, accept) in [("OpenMetrics", Some("application/openmetrics-text")), ("classic", None)] {
             group.bench_function(BenchmarkId::new(format!("scrape, {format}"), routes), |bencher| {
-                bencher.iter(|| metrics.page("/metrics", accept).expect("the page is there"));
+                bencher.iter(|| metrics.page(accept));
             });
         }
     }

@@ -147,7 +147,7 @@ impl App {
             spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
             control: Handle::current().metrics(),
         });
-        drop(spawn_local(api.serve(Api::new(Arc::clone(&health)))));
+        drop(spawn_local(api.serve(Api::new(&health))));
         drop(spawn_local(metrics.serve(page)));
 
         drop(spawn_local(announce::connected(statuses.clone())));

@@ -1,4 +1,4 @@
-//! Looking at the process and steering it: the two HTTP servers, health, metrics, signals, systemd and the log.
+//! Looking at the process and steering it: the two HTTP servers, what they answer, health, metrics, signals, systemd and the log.
 
 pub mod api;
 pub mod health;

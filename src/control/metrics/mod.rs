@@ -9,7 +9,7 @@ mod runtime;
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{Method, StatusCode, header::ACCEPT};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -19,7 +19,7 @@ use prometheus_client::{
 use tokio::runtime::RuntimeMetrics;
 
 use self::rendering::Rendering;
-use super::server::{Page, Pages};
+use super::server::{self, Answer, Handler, Head, Problem, ProblemKind, Reply};
 use crate::{base::clock::Clock, lane::LaneStatus, nats::Connections, route::registry, trace::spans::Counts};
 
 /// The metrics page.
@@ -69,14 +69,9 @@ impl Metrics {
         }
         page
     }
-}
 
-impl Pages for Metrics {
     /// OpenMetrics for those who ask for it, as Prometheus does; the older text format for everybody else.
-    fn page(&self, path: &str, accept: Option<&str>) -> Option<Page> {
-        if path != "/metrics" {
-            return None;
-        }
+    pub fn page(&self, accept: Option<&str>) -> Answer {
         let is_open = accept.is_some_and(|types| types.contains("application/openmetrics-text"));
         let format = if is_open { &self.open } else { &self.classic };
         let render = || {
@@ -88,7 +83,17 @@ impl Pages for Metrics {
         } else {
             "text/plain; version=0.0.4; charset=utf-8"
         };
-        Some(Page { status: StatusCode::OK, content_type, body: format.get(render) })
+        server::answer(StatusCode::OK, content_type, format.get(render))
+    }
+}
+
+impl Handler for Metrics {
+    fn handle(&self, head: &Head) -> Reply {
+        Reply::Now(match (head.path(), head.method()) {
+            ("/metrics", &Method::GET | &Method::HEAD) => self.page(head.header(ACCEPT)),
+            ("/metrics", _) => Problem::method_not_allowed("GET, HEAD").into(),
+            _ => Problem::new(ProblemKind::NotFound, "there are only metrics here, at /metrics").into(),
+        })
     }
 }
 

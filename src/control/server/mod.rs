@@ -1,30 +1,34 @@
-//! The two small HTTP servers: the API on one port, the metrics on another. They answer `GET` and `HEAD`, read no
-//! bodies, and bound what a client may take of time, memory and connections.
+//! The two small HTTP servers: the API on one port, the metrics on another. They bound what a client may take of time,
+//! memory and connections, and how much is worked on at the same time; what a handler answers at once is answered whatever
+//! others do.
 
+mod answer;
+mod exchange;
 mod listener;
 mod places;
+mod problem;
 mod watched;
 
-use std::{cell::Cell, convert::Infallible, future::ready, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::Cell, convert::Infallible, io, net::SocketAddr, rc::Rc, time::Duration};
 
-use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE},
-};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     select,
     task::{AbortHandle, spawn_local, yield_now},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tracing::{debug, info, warn};
 
+pub use self::{
+    answer::{Answer, Body, answer, json},
+    exchange::{Handler, Head, LARGEST_BODY, Reply, Work},
+    problem::{Problem, ProblemKind},
+};
 use self::{
+    exchange::Desk,
     places::{Phase, Place, Places, Stage},
     watched::Watched,
 };
@@ -62,23 +66,6 @@ pub struct Server {
     listener: TcpListener,
 }
 
-/// What a server answers to `GET path`: the body and its type, or `None` where there is nothing at that path.
-pub trait Pages: 'static {
-    /// The page at `path`, for a client that accepts `accept`.
-    fn page(&self, path: &str, accept: Option<&str>) -> Option<Page>;
-}
-
-/// An answer to a request.
-#[derive(Debug)]
-pub struct Page {
-    /// The status; for a page that is there, 200 most often.
-    pub status: StatusCode,
-    /// The `Content-Type`.
-    pub content_type: &'static str,
-    /// The body, which is left out in the answer to `HEAD`. Answers may share it.
-    pub body: Bytes,
-}
-
 impl Server {
     /// Takes the port; `name` is the key of its setting in `[server]`. Needs a runtime.
     pub fn bind(name: &'static str, address: SocketAddr) -> Result<Self, BindError> {
@@ -94,10 +81,10 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Answers with `pages`, for as long as it is polled.
-    pub async fn serve(self, pages: impl Pages) {
-        let pages = Rc::new(pages);
-        let places = Rc::new(Places::new(capacity()));
+    /// Answers as `handler` says, for as long as it is polled.
+    pub async fn serve(self, handler: impl Handler) {
+        let desk = Rc::new(Desk::new(handler, Places::new(capacity())));
+        let places = &desk.places;
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut accepts: u64 = 0;
@@ -111,12 +98,11 @@ impl Server {
                 }
             };
             match accepted {
-                Ok((stream, _peer)) => {
+                Ok((stream, peer)) => {
                     accepts += 1;
                     let stage = Rc::new(Cell::new(Stage::begin(Phase::Idle)));
-                    places.admit(Rc::clone(&stage), |place| {
-                        converse(Watched::new(stream, stage), place, Rc::clone(&places), Rc::clone(&pages))
-                    });
+                    let client = Client { stream, peer, stage: Rc::clone(&stage) };
+                    places.admit(stage, |place| converse(client, place, Rc::clone(&desk)));
                     if accepts.is_multiple_of(AT_ONCE) {
                         yield_now().await;
                     }
@@ -145,13 +131,22 @@ fn capacity() -> usize {
     descriptors.map_or(CONNECTIONS, |most| (most / DESCRIPTORS).clamp(1, CONNECTIONS))
 }
 
-/// Answers what is asked over a connection; where many have come, that is one question. Nobody waits for it at a stop: no answer is worth a delay of the end.
-fn converse(connection: Watched, place: Place, places: Rc<Places>, pages: Rc<impl Pages>) -> AbortHandle {
-    let is_crowded = places.is_crowded();
+/// A connection that was accepted.
+struct Client {
+    stream: TcpStream,
+    peer: SocketAddr,
+    stage: Rc<Cell<Stage>>,
+}
+
+/// Answers what is asked over a connection; where many have come, that is one question. Nobody waits for it at a stop: no
+/// answer is worth a delay of the end.
+fn converse(client: Client, place: Place, desk: Rc<Desk<impl Handler>>) -> AbortHandle {
+    let Client { stream, peer, stage } = client;
+    let is_crowded = desk.places.is_crowded();
+    let connection = Watched::new(stream, Rc::clone(&stage));
     let service = service_fn(move |request| {
-        let page = respond(&*pages, &request);
-        places.make_room_for_an_answer(page.body.len());
-        ready(Ok::<_, Infallible>(answer(page)))
+        let (desk, stage) = (Rc::clone(&desk), Rc::clone(&stage));
+        async move { Ok::<_, Infallible>(desk.answer(request, peer, &stage).await) }
     });
     let task = spawn_local(async move {
         let _place = place;
@@ -167,31 +162,4 @@ fn converse(connection: Watched, place: Place, places: Rc<Places>, pages: Rc<imp
         }
     });
     task.abort_handle()
-}
-
-fn respond(pages: &impl Pages, request: &Request<Incoming>) -> Page {
-    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    match pages.page(request.uri().path(), accept) {
-        None => text(StatusCode::NOT_FOUND, "not found\n"),
-        Some(_) if !is_read => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"),
-        Some(page) if *request.method() == Method::HEAD => Page { body: Bytes::new(), ..page },
-        Some(page) => page,
-    }
-}
-
-fn answer(page: Page) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(page.body));
-    *response.status_mut() = page.status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if page.status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
-    response
-}
-
-fn text(status: StatusCode, body: &'static str) -> Page {
-    Page { status, content_type: "text/plain; charset=utf-8", body: Bytes::from_static(body.as_bytes()) }
 }

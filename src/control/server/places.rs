@@ -25,8 +25,12 @@ pub(super) enum Phase {
     Idle,
     /// It has begun to ask.
     Asking,
+    /// Its question is worked on.
+    Waiting,
     /// It has not read all of its answer.
     Reading,
+    /// It reads an answer that goes on. This phase begins again whenever all is read that there was.
+    Streaming,
 }
 
 impl Phase {
@@ -36,7 +40,9 @@ impl Phase {
             // Longer than scrapers pause.
             Self::Idle => 75,
             Self::Asking => 5,
-            Self::Reading => 30,
+            // Longer than anybody waits for the work.
+            Self::Waiting => 60,
+            Self::Reading | Self::Streaming => 30,
         })
     }
 }
@@ -149,6 +155,13 @@ impl Places {
         }
     }
 
+    /// Whether one more client may follow what happens: some places are for the others.
+    pub(super) fn has_room_for_a_stream(&self) -> bool {
+        let taken = self.taken.borrow();
+        let streams = taken.values().filter(|connection| connection.stage.get().phase == Phase::Streaming);
+        streams.count() < self.most * 2 / 3
+    }
+
     /// Closes the connections that are too slow.
     pub(super) fn close_overdue(&self, now: Instant) {
         self.taken.borrow_mut().retain(|_, connection| {
@@ -224,15 +237,39 @@ mod tests {
     }
 
     #[test]
+    fn streams_leave_places_for_others() {
+        runtime::local().unwrap().block_on(async {
+            let places = Rc::new(Places::new(6));
+            let mut clients = Vec::new();
+            for _ in 0..4 {
+                assert!(places.has_room_for_a_stream());
+                clients.push(come(&places).await);
+                clients.last().unwrap().0.set(Stage::begin(Phase::Streaming));
+            }
+            assert!(!places.has_room_for_a_stream());
+            clients[0].1.abort();
+            yield_now().await;
+            assert!(places.has_room_for_a_stream());
+        });
+    }
+
+    #[test]
     fn a_phase_has_a_time_and_large_answers_a_number() {
         runtime::local().unwrap().block_on(async {
             let places = Rc::new(Places::new(100));
             let (mut clients, begin) = (Vec::new(), Instant::now());
-            for phase in [Phase::Idle, Phase::Asking, Phase::Reading] {
+            for phase in [Phase::Idle, Phase::Asking, Phase::Waiting, Phase::Reading, Phase::Streaming] {
                 clients.push(come(&places).await);
                 clients.last().unwrap().0.set(Stage { phase, since: begin });
             }
-            for (seconds, left) in [(4, vec![0, 1, 2]), (5, vec![0, 2]), (30, vec![0]), (75, vec![])] {
+            let times = [
+                (4, vec![0, 1, 2, 3, 4]),
+                (5, vec![0, 2, 3, 4]),
+                (30, vec![0, 2]),
+                (60, vec![0]),
+                (75, vec![]),
+            ];
+            for (seconds, left) in times {
                 places.close_overdue(begin + Duration::from_secs(seconds));
                 yield_now().await;
                 assert_eq!(here(&clients), left, "after {seconds} s");

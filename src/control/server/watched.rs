@@ -41,6 +41,13 @@ impl Watched {
             self.stage.set(Stage::begin(phase));
         }
     }
+
+    /// Something is being written: an answer, or more of one that goes on.
+    fn writes(&self) {
+        if self.stage.get().phase != Phase::Streaming {
+            self.enter(Phase::Reading);
+        }
+    }
 }
 
 impl AsyncRead for Watched {
@@ -62,7 +69,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.enter(Phase::Reading);
+        self.writes();
         self.stream().poll_write(cx, bytes)
     }
 
@@ -71,7 +78,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.enter(Phase::Reading);
+        self.writes();
         self.stream().poll_write_vectored(cx, slices)
     }
 
@@ -81,8 +88,10 @@ impl AsyncWrite for Watched {
 
     /// Everything is written when the writer of a connection asks for this.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stage.get().phase == Phase::Reading {
-            self.enter(Phase::Idle);
+        match self.stage.get().phase {
+            Phase::Reading => self.enter(Phase::Idle),
+            Phase::Streaming => self.stage.set(Stage::begin(Phase::Streaming)),
+            Phase::Idle | Phase::Asking | Phase::Waiting => {}
         }
         self.stream().poll_flush(cx)
     }

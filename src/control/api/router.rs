@@ -1,0 +1,137 @@
+//! From a method and a path to what answers it.
+
+use std::{borrow::Cow, fmt};
+
+use http::{HeaderValue, Method, StatusCode, header::ALLOW};
+use percent_encoding::percent_decode_str;
+
+use crate::control::server::{Answer, Head, Problem, ProblemKind, Reply};
+
+/// Who may ask for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody who reaches the port. It shows neither secrets nor payloads.
+    Open,
+}
+
+/// A request that has found what answers it.
+pub struct Call<'a> {
+    /// What is known of the request before its body.
+    pub head: &'a Head,
+    template: &'static str,
+}
+
+/// What can be asked for, by path and method. `HEAD` is answered as `GET` is, without the body.
+#[derive(Debug, Default)]
+pub struct Router {
+    operations: Vec<Operation>,
+}
+
+struct Operation {
+    method: Method,
+    /// The path; a part of it may be a `{name}`, for which anything may stand.
+    template: &'static str,
+    access: Access,
+    operate: Box<dyn Fn(&Call<'_>) -> Reply>,
+}
+
+impl Call<'_> {
+    /// What stands in the path where the template has `{name}`, decoded; empty where it has none.
+    pub fn parameter(&self, name: &str) -> Cow<'_, str> {
+        let mut parts = self.template.split('/').zip(self.head.path().split('/'));
+        let part = parts.find(|(part, _)| placeholder(part) == Some(name));
+        percent_decode_str(part.map_or("", |(_, value)| value)).decode_utf8_lossy()
+    }
+}
+
+impl Router {
+    /// Has `operate` answer `method` at `template`, a path whose parts may be `{name}`. It must not take long: what it
+    /// replies may.
+    pub fn add(
+        &mut self,
+        method: Method,
+        template: &'static str,
+        access: Access,
+        operate: impl Fn(&Call<'_>) -> Reply + 'static,
+    ) {
+        self.operations.push(Operation { method, template, access, operate: Box::new(operate) });
+    }
+
+    /// Answers the request with this head.
+    pub fn answer(&self, head: &Head) -> Reply {
+        let here: Vec<_> = self.operations.iter().filter(|one| matches(one.template, head.path())).collect();
+        if here.is_empty() {
+            let detail = "there is nothing at this path; docs/api.md lists what there is";
+            return Reply::Now(Problem::new(ProblemKind::NotFound, detail).into());
+        }
+        let method = if head.method() == Method::HEAD { &Method::GET } else { head.method() };
+        match here.iter().find(|operation| operation.method == *method) {
+            Some(operation) => (operation.operate)(&Call { head, template: operation.template }),
+            None if head.method() == Method::OPTIONS => Reply::Now(options(&allowed(&here))),
+            None => Reply::Now(Problem::method_not_allowed(&allowed(&here)).into()),
+        }
+    }
+}
+
+/// The methods of these operations, as the header `Allow` has them.
+fn allowed(operations: &[&Operation]) -> String {
+    let mut methods: Vec<_> = operations.iter().map(|operation| operation.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    methods.join(", ")
+}
+
+fn options(allowed: &str) -> Answer {
+    let mut answer = Answer::new("".into());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().extend(HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)));
+    answer
+}
+
+/// Whether `path` is one of those that `template` describes.
+fn matches(template: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    template.split('/').all(|wanted| {
+        parts
+            .next()
+            .is_some_and(|part| if placeholder(wanted).is_some() { !part.is_empty() } else { part == wanted })
+    }) && parts.next().is_none()
+}
+
+/// The name in `{name}`.
+fn placeholder(part: &str) -> Option<&str> {
+    part.strip_prefix('{')?.strip_suffix('}')
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({:?})", self.method, self.template, self.access)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_found_by_its_parts() {
+        let template = "/api/v1/routes/{name}/pause";
+        for (path, found) in [
+            ("/api/v1/routes/todos/pause", true),
+            ("/api/v1/routes/a%2Fb/pause", true),
+            ("/api/v1/routes//pause", false),
+            ("/api/v1/routes/todos", false),
+            ("/api/v1/routes/todos/pause/", false),
+            ("/api/v1/routes/todos/resume", false),
+            ("/", false),
+            ("*", false),
+            ("", false),
+        ] {
+            assert_eq!(matches(template, path), found, "{path}");
+        }
+        assert!(matches("/", "/"));
+        assert!(!matches("/", ""));
+    }
+}

@@ -1,0 +1,185 @@
+//! One request and its answer: what is told of the request, what may take time, and within which bounds.
+
+use std::{cell::Cell, future::poll_fn, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header::CONNECTION, request::Parts};
+use hyper::body::{Body as _, Incoming};
+use tokio::{sync::Semaphore, task::spawn_local, time::timeout};
+
+use super::{
+    answer::{Answer, Body},
+    places::{Phase, Places, Stage},
+    problem::{Problem, ProblemKind},
+};
+
+/// How many bytes the body of a request may have.
+pub const LARGEST_BODY: usize = 256 * 1024;
+/// How many handlers may be at work at the same time, or read a body.
+const AT_WORK: usize = 16;
+/// How long a client waits for a handler at work, which is let finish.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What answers requests.
+pub trait Handler: 'static {
+    /// Decides by the head of a request how it is answered. It must not take long: nobody else is answered meanwhile.
+    fn handle(&self, head: &Head) -> Reply;
+}
+
+/// What is known of a request before its body.
+#[derive(Debug)]
+pub struct Head {
+    parts: Parts,
+    peer: SocketAddr,
+}
+
+/// How a request is answered.
+pub enum Reply {
+    /// At once, whatever else is under way.
+    Now(Answer),
+    /// After some work. Few requests have that at the same time, and others are told to come back.
+    Later(Work),
+    /// After some work with the body of the request. To be given only to clients that are known: it holds a place for as
+    /// long as the client takes to send.
+    WithBody(Box<dyn FnOnce(Result<Bytes, Problem>) -> Work>),
+}
+
+/// The work that an answer takes. Once it is begun it is finished, even where the client goes away or has waited too long.
+pub type Work = Pin<Box<dyn Future<Output = Answer>>>;
+
+impl Head {
+    /// The method.
+    pub const fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// The target, most often a path and a query alone.
+    pub const fn uri(&self) -> &Uri {
+        &self.parts.uri
+    }
+
+    /// The path, percent-encoded as it came.
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// The query, without its question mark and percent-encoded as it came; empty where there is none.
+    pub fn query(&self) -> &str {
+        self.parts.uri.query().unwrap_or_default()
+    }
+
+    /// The header of this name, its first where there are several, if it is text.
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// All headers.
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// Where the client is, as far as the connection tells: it may be a proxy.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+/// What all connections of a server share.
+pub(super) struct Desk<H> {
+    handler: H,
+    pub(super) places: Rc<Places>,
+    at_work: Arc<Semaphore>,
+}
+
+impl<H: Handler> Desk<H> {
+    pub(super) fn new(handler: H, places: Places) -> Self {
+        Self { handler, places: Rc::new(places), at_work: Arc::new(Semaphore::new(AT_WORK)) }
+    }
+
+    /// Answers `request`, which came from `peer` over the connection whose phase `stage` is.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        stage: &Cell<Stage>,
+    ) -> Answer {
+        let (parts, body) = request.into_parts();
+        let reply = self.handler.handle(&Head { parts, peer });
+        let answer = match reply {
+            Reply::Now(answer) => {
+                // A client that is still sending would not look for an answer, and lose it with the connection.
+                drop(whole(body).await);
+                answer
+            }
+            Reply::Later(work) => {
+                drop(whole(body).await);
+                self.work(stage, async { work }).await
+            }
+            Reply::WithBody(work) => self.work(stage, async { work(whole(body).await) }).await,
+        };
+        self.send(answer, stage)
+    }
+
+    /// Does the work that `prepare` gives, where there is a place for it. Preparing it ends with the connection, the work
+    /// does not.
+    async fn work(&self, stage: &Cell<Stage>, prepare: impl Future<Output = Work>) -> Answer {
+        let Ok(place) = Arc::clone(&self.at_work).try_acquire_owned() else {
+            let detail =
+                format!("{AT_WORK} requests are being worked on, as many as may be at the same time");
+            return Problem::new(ProblemKind::Busy, detail).retry_after(1).into();
+        };
+        let work = prepare.await;
+        stage.set(Stage::begin(Phase::Waiting));
+        let working = spawn_local(async move {
+            let answer = work.await;
+            drop(place);
+            answer
+        });
+        match timeout(PATIENCE, working).await {
+            Ok(Ok(answer)) => answer,
+            // It has not ended by itself: either the runtime is ending, or nobody waits for it any more.
+            Ok(Err(_)) | Err(_) => {
+                let detail = format!("it is not done after {} s, and is gone on with", PATIENCE.as_secs());
+                Problem::new(ProblemKind::Late, detail).into()
+            }
+        }
+    }
+
+    /// Makes sure that there is room for `answer`.
+    fn send(&self, mut answer: Answer, stage: &Cell<Stage>) -> Answer {
+        match answer.body() {
+            Body::Whole(_) => self.places.make_room_for_an_answer(answer.body().len()),
+            Body::Stream(_) if self.places.has_room_for_a_stream() => {
+                stage.set(Stage::begin(Phase::Streaming));
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Body::Stream(_) => {
+                let detail = "as many clients follow what happens here as may at the same time";
+                return Problem::new(ProblemKind::Busy, detail).retry_after(5).into();
+            }
+        }
+        answer
+    }
+}
+
+/// The body of a request, where it is complete and not too large.
+async fn whole(mut body: Incoming) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("no more than {} KiB are read", LARGEST_BODY / 1024);
+        Problem::new(ProblemKind::TooLarge, detail)
+    };
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return Err(too_large());
+    }
+    let mut read = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let broken = |error| Problem::new(ProblemKind::BrokenBody, format!("it can't be read: {error}"));
+        let frame = frame.map_err(broken)?;
+        let Some(data) = frame.data_ref() else { continue };
+        if read.len() + data.len() > LARGEST_BODY {
+            return Err(too_large());
+        }
+        read.extend_from_slice(data);
+    }
+    Ok(read.freeze())
+}
