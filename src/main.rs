@@ -3,7 +3,6 @@
 use std::{
     fmt::Display,
     io::{self, Write as _},
-    path::Path,
     process::ExitCode,
 };
 
@@ -20,6 +19,7 @@ use broadcaster::{
     config::{self, Config, ConfigWarning, Sources},
     control::{log, signals},
 };
+use tokio::task::spawn_local;
 use tracing::{error, warn};
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
@@ -52,10 +52,7 @@ fn main() -> ExitCode {
         }),
         // Without reading the configuration, in which the key will be set.
         Some(Command::Keys(options)) => make_keys(options.action),
-        None => {
-            let file = sources.file();
-            configured(sources, |config, warnings| deliver(config, &warnings, file.as_deref()))
-        }
+        None => configured(sources.clone(), |config, warnings| deliver(config, &warnings, sources)),
     }
 }
 
@@ -156,11 +153,11 @@ fn make_keys(action: KeysAction) -> ExitCode {
     }
 }
 
-fn deliver(config: Config, warnings: &[ConfigWarning], file: Option<&Path>) -> ExitCode {
+fn deliver(config: Config, warnings: &[ConfigWarning], sources: Sources) -> ExitCode {
     // Held to the end, since dropping it writes the rest of the log.
     let _log = log::start(&config.log);
     warnings.iter().for_each(|warning| warn!("{warning}"));
-    match run(config, file) {
+    match run(config, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{}", ErrorChain(&error));
@@ -180,14 +177,15 @@ fn warn_of(warning: &ConfigWarning) {
     complain(format_args!("warning: {warning}"));
 }
 
-fn run(config: Config, file: Option<&Path>) -> Result<(), AppError> {
+fn run(config: Config, sources: Sources) -> Result<(), AppError> {
     let clock = Clock::start();
     // Health, metrics and dead letters: a runtime like a lane's, but on this thread.
     let runtime = runtime::local().map_err(AppError::Runtime)?;
     let done = runtime.block_on(async {
         let signals = signals::listen().map_err(AppError::Runtime)?;
-        let app = App::bind(config, clock)?;
-        app.announce(file);
+        let app = App::bind(config, sources, clock)?;
+        app.announce();
+        drop(spawn_local(app.reloader().follow(signals.reload)));
         tokio::select! {
             done = app.run(signals.stop.cancelled()) => done.map(drop),
             () = signals.abort.cancelled() => Err(AppError::Aborted),

@@ -59,6 +59,7 @@ const FILES: [&str; 59] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/performance.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/performance.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/permissions.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/reload.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/requests.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/runbook.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/scaling-day.svg",

@@ -1,38 +1,34 @@
 //! What the log says of a start: once, whatever there is several times.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tracing::info;
 
 use super::{App, lane_count};
 use crate::{
-    config::{NatsUrl, Route},
+    config::{NatsUrl, Route, RouteName},
     lane::LaneStatus,
 };
 
-/// How many routes a start names.
+/// How many routes a line names.
 const NAMED: usize = 20;
 /// How often it is looked whether all lanes are connected.
 const LOOK: Duration = Duration::from_millis(50);
 
 impl App {
-    /// Logs what starts, out of which `file`, and what an operator should know of its routes.
-    pub fn announce(&self, file: Option<&Path>) {
-        let Self { config, api, metrics, .. } = self;
+    /// Logs what starts, out of which file, and what an operator should know of its routes.
+    pub fn announce(&self) {
+        let Self { config, sources, api, metrics, .. } = self;
         let servers: Vec<_> = config.nats.servers.iter().map(NatsUrl::address).collect();
         let routes = &config.routes;
-        let mut names: Vec<_> = routes.iter().take(NAMED).map(|route| route.name.as_str()).collect();
-        if routes.len() > NAMED {
-            names.push("…");
-        }
         info!(
             version = crate::VERSION,
             commit = crate::COMMIT,
-            config = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string()),
+            config = sources.file().map_or_else(|| "none".to_owned(), |file| file.display().to_string()),
             nats = servers.join(","),
             routes = routes.len(),
-            names = names.join(","),
+            names = first(routes.iter().map(|route| &route.name)),
             lanes = lane_count(config.runtime.threads),
             api = api.address().ok().map(tracing::field::display),
             metrics = metrics.address().ok().map(tracing::field::display),
@@ -41,12 +37,25 @@ impl App {
         for (proxy, routes) in proxies(routes) {
             info!(%proxy, routes = routes.join(","), "webhooks are reached by a proxy");
         }
-        for route in routes {
-            for notice in route.notices() {
-                info!(route = route.name.as_str(), "{notice}");
-            }
+        notices(routes);
+    }
+}
+
+/// Logs what an operator should know of `routes`.
+pub(super) fn notices<'r>(routes: impl IntoIterator<Item = &'r Route>) {
+    for route in routes {
+        for notice in route.notices() {
+            info!(route = route.name.as_str(), "{notice}");
         }
     }
+}
+
+/// The first of `names`, for the log.
+pub(super) fn first<'n>(names: impl IntoIterator<Item = &'n RouteName>) -> String {
+    let mut names = names.into_iter().map(RouteName::as_str);
+    let mut first: Vec<_> = names.by_ref().take(NAMED).collect();
+    first.extend(names.next().map(|_more| "…"));
+    first.join(",")
 }
 
 /// The proxies that webhooks are reached by, each with what has named it, and the first names of its routes.

@@ -5,32 +5,22 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use super::{surroundings, traces};
+use super::{announce, surroundings, traces};
 use crate::{
     base::clock::Clock,
     config::{self, Config},
+    control::reload::Report,
     dead_letter::{Destination, Publishing, Sender},
     deliver::endpoint::Surroundings,
     lane::LaneStatus,
     nats::OnDemand,
     otlp::Exporter,
     route::{
-        registry::{Changes, Registry, Routes},
+        registry::{Registry, Routes},
         shared::Route,
     },
     trace::{Tracer, sampler::Sampler, spans::Spans},
 };
-
-/// What a new configuration has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The number of the list of routes that runs now.
-    pub generation: u64,
-    /// The routes that are new, have other settings, or are gone.
-    pub changes: Changes,
-    /// Sections that differ from those the process was started with, and count only after a restart.
-    pub need_restart: Vec<&'static str>,
-}
 
 /// A new configuration can't be applied. Nothing has changed.
 #[derive(Debug, Error)]
@@ -91,6 +81,7 @@ impl Applier {
     /// Applies `config`, and returns when all lanes have done so.
     pub(super) async fn apply(&mut self, config: Config) -> Result<Report, ApplyError> {
         let changes = self.registry.current().compare(&config.routes);
+        announce::notices(config.routes.iter().filter(|route| changes.brings(&route.name)));
         let generation = self.publish(&config);
         for lane in &self.lanes {
             lane.applied(generation).await;

@@ -3,10 +3,11 @@
 mod announce;
 mod apply;
 mod lanes;
+mod reload;
 mod surroundings;
 mod traces;
 
-use std::{io, rc::Rc, sync::Arc};
+use std::{io, rc::Rc, sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 use tokio::{
@@ -16,18 +17,16 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use self::{apply::Applier, lanes::Lanes};
-pub use self::{
-    apply::{ApplyError, Report},
-    lanes::lane_count,
-};
+use self::{apply::Applier, lanes::Lanes, reload::Follower};
+pub use self::{apply::ApplyError, lanes::lane_count};
 use crate::{
     base::clock::Clock,
-    config::Config,
+    config::{Config, Sources},
     control::{
         api::Api,
         health::Health,
         metrics::{Metrics, Observed},
+        reload::{Reloader, Reloads, Report, reloader},
         server::{BindError, Server},
         systemd::{self, ServiceManager},
     },
@@ -63,7 +62,6 @@ pub enum AppError {
 }
 
 /// A daemon that has its ports, but takes no messages yet.
-#[derive(Debug)]
 pub struct App {
     config: Config,
     clock: Clock,
@@ -71,6 +69,9 @@ pub struct App {
     metrics: Server,
     requests: mpsc::Receiver<Request>,
     handle: ConfigHandle,
+    sources: Sources,
+    reloader: Reloader,
+    reloads: Reloads,
 }
 
 /// What a running daemon is asked for.
@@ -101,12 +102,15 @@ impl ConfigHandle {
 
 impl App {
     /// Takes the ports, so that a mistake shows before the first message does. Needs a runtime.
-    pub fn bind(config: Config, clock: Clock) -> Result<Self, AppError> {
+    /// `config` is what `sources` said; they are asked again at a reload.
+    pub fn bind(config: Config, sources: Sources, clock: Clock) -> Result<Self, AppError> {
         surroundings::settle_in();
         let api = Server::bind("api", config.server.api)?;
         let metrics = Server::bind("metrics", config.server.metrics)?;
         let (handle, requests) = mpsc::channel(1);
-        Ok(Self { config, clock, api, metrics, requests, handle: ConfigHandle(handle) })
+        let handle = ConfigHandle(handle);
+        let (reloader, reloads) = reloader(SystemTime::now());
+        Ok(Self { config, clock, api, metrics, requests, handle, sources, reloader, reloads })
     }
 
     /// The server of the API, and that of the metrics.
@@ -119,12 +123,17 @@ impl App {
         self.handle.clone()
     }
 
+    /// By this it is asked to read its configuration again while it runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// Delivers until `stop` returns, and then stops in order: unready, take nothing over any more, then have no route run:
     /// leave NATS, deliver what is in hand, hand over what is left, give up the rest. At last publish the last dead letters.
     /// Needs a runtime that takes local tasks.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Tally, AppError> {
-        // The handle is kept: `requests` would end with the last one, and then the daemon.
-        let Self { config, clock, api, metrics, mut requests, handle: _kept } = self;
+        // The handle is kept: `requests` would end with the last one, and then the daemon. So is the reloader.
+        let Self { config, clock, api, metrics, mut requests, handle, sources, reloader, reloads } = self;
         let count = lane_count(config.runtime.threads);
         let registry = Arc::new(Registry::new(count.get()));
         let connections = Arc::<Connections>::default();
@@ -138,7 +147,7 @@ impl App {
         let hand_over =
             config.shutdown.hand_over.then(|| HandOver::start(connection, &registry, count.get(), clock));
         let (hand_over, offers) = hand_over.unzip();
-        let health = Arc::new(Health::new(statuses.clone(), Arc::clone(&registry), clock));
+        let health = Arc::new(Health::new(statuses.clone(), Arc::clone(&registry), reloader.status(), clock));
         let page = Metrics::new(Observed {
             clock,
             registry: Arc::clone(&registry),
@@ -155,6 +164,7 @@ impl App {
         if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {
             drop(spawn_local(service_manager.run()));
         }
+        let following = Follower { sources, reloads, handle: handle.clone() }.run();
         let serving = async {
             while let Some(Request { config, done }) = requests.recv().await {
                 // Whoever asked may have gone away meanwhile.
@@ -165,6 +175,7 @@ impl App {
             () = stop => {}
             () = lanes.ended() => error!("a lane has ended, stopping"),
             () = serving => {}
+            () = following => {}
         }
         // Who asks now need not wait for the end to hear that it is too late.
         drop(requests);

@@ -21,7 +21,7 @@ use crate::config::{self, Sources};
     after_help = "Settings come from built-in defaults, the file, the environment (WEBHOOK_URL, NATS_URL, NATS_SUBJECT, \
                   NATS_QUEUE_GROUP, LOG_LEVEL, and BROADCASTER__SECTION__KEY for everything else) and these options; \
                   later ones win.\n\nSIGTERM, SIGINT and SIGQUIT stop it in order, a second one at once; \
-                  SIGHUP does nothing. \
+                  SIGHUP has it read its configuration again. \
                   Exit status: 0 after a clean stop, 1 when it could not start or failed, 2 for a wrong option, \
                   78 for a wrong configuration."
 )]

@@ -10,7 +10,9 @@ use std::{
 };
 
 use serde::Serialize;
+use tokio::sync::watch;
 
+use super::reload::ReloadStatus;
 use crate::{
     base::clock::Clock,
     lane::LaneStatus,
@@ -26,11 +28,12 @@ pub struct Health {
     draining: AtomicBool,
     lanes: Vec<Arc<LaneStatus>>,
     registry: Arc<Registry>,
+    reloads: watch::Receiver<ReloadStatus>,
     clock: Clock,
 }
 
 /// The answer to `GET /health` and `GET /healthz`.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HealthReport {
     /// `ready` or `unready` for readiness, `alive` or `stuck` for liveness.
     pub status: &'static str,
@@ -42,12 +45,20 @@ pub struct HealthReport {
     /// What is not as it should be in streams and consumers though messages come.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<String>,
+    /// What of the configuration, as it is now, does not count. What was applied before runs on, so that it is no reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub configuration: Vec<String>,
 }
 
 impl Health {
     /// Ready when all `lanes` serve what `registry` says should run.
-    pub const fn new(lanes: Vec<Arc<LaneStatus>>, registry: Arc<Registry>, clock: Clock) -> Self {
-        Self { draining: AtomicBool::new(false), lanes, registry, clock }
+    pub const fn new(
+        lanes: Vec<Arc<LaneStatus>>,
+        registry: Arc<Registry>,
+        reloads: watch::Receiver<ReloadStatus>,
+        clock: Clock,
+    ) -> Self {
+        Self { draining: AtomicBool::new(false), lanes, registry, reloads, clock }
     }
 
     /// From now on the process is stopping, and not ready.
@@ -67,7 +78,9 @@ impl Health {
             examine(number, lane, &routes, &mut reasons);
         }
         let status = if reasons.is_empty() { "ready" } else { "unready" };
-        HealthReport { status, reasons, webhooks: self.webhooks(&routes), streams: streams(&routes) }
+        let configuration = self.reloads.borrow().complaints();
+        let (webhooks, streams) = (self.webhooks(&routes), streams(&routes));
+        HealthReport { status, reasons, webhooks, streams, configuration }
     }
 
     fn webhooks(&self, routes: &Routes) -> Vec<String> {
@@ -85,7 +98,7 @@ impl Health {
     pub fn liveness(&self) -> HealthReport {
         let reasons = self.stuck(STUCK);
         let status = if reasons.is_empty() { "alive" } else { "stuck" };
-        HealthReport { status, reasons, webhooks: Vec::new(), streams: Vec::new() }
+        HealthReport { status, reasons, ..HealthReport::default() }
     }
 
     /// The lanes without a heartbeat for longer than `patience`, each in words for operators.
@@ -122,7 +135,10 @@ fn examine(number: usize, lane: &LaneStatus, routes: &Routes, reasons: &mut Vec<
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::control::reload::reloader;
 
     #[test]
     fn only_a_lane_that_stands_still_is_a_reason_for_a_restart() {
@@ -130,19 +146,18 @@ mod tests {
         let lanes = [Arc::new(LaneStatus::default()), Arc::new(LaneStatus::default())];
         lanes[0].heartbeat.beat(clock.now());
         lanes[1].heartbeat.beat(clock.now().before(STUCK + Duration::from_millis(1)));
-        let health = Health::new(lanes.to_vec(), Arc::new(Registry::new(2)), clock);
+        let (reloader, _reloads) = reloader(SystemTime::now());
+        let health = Health::new(lanes.to_vec(), Arc::new(Registry::new(2)), reloader.status(), clock);
         let stuck = HealthReport {
             status: "stuck",
             reasons: vec!["lane 1 has not moved for 30 s".to_owned()],
-            webhooks: Vec::new(),
-            streams: Vec::new(),
+            ..HealthReport::default()
         };
         assert_eq!(health.liveness(), stuck);
         assert!(health.report().reasons.contains(&stuck.reasons[0]), "{:?}", health.report());
 
         lanes[1].heartbeat.end();
-        let alive =
-            HealthReport { status: "alive", reasons: Vec::new(), webhooks: Vec::new(), streams: Vec::new() };
+        let alive = HealthReport { status: "alive", ..HealthReport::default() };
         assert_eq!(health.liveness(), alive, "nothing is expected of a lane that has ended");
         health.drain();
         assert_eq!(health.liveness(), alive, "a stop is none either");

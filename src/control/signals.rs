@@ -1,9 +1,10 @@
 //! Signals, and what each asks for. None ends the process by itself, since what it has in hand would be lost.
 
-use std::{future::poll_fn, io, task::Poll, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
     task::spawn_local,
     time::Instant,
 };
@@ -41,6 +42,8 @@ pub struct Signals {
     pub stop: CancellationToken,
     /// Cancelled by the second one: end at once.
     pub abort: CancellationToken,
+    /// Notified by each request to read the configuration again.
+    pub reload: Arc<Notify>,
 }
 
 /// Listens to the signals, which don't end the process by themselves from now on. Needs a runtime that takes local
@@ -76,12 +79,7 @@ async fn follow(mut heard: Vec<(Signal, &'static str, Wish)>, signals: Signals) 
                 warn!(signal, "stopping at once: what is in hand is lost");
                 return signals.abort.cancel();
             }
-            (Wish::Reload, _) => {
-                warn!(
-                    signal,
-                    "ignored: the configuration is read at the start, a restart takes over a new one"
-                );
-            }
+            (Wish::Reload, _) => signals.reload.notify_one(),
             (Wish::Nothing, _) => info!(signal, "ignored"),
         }
     }

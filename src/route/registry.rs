@@ -36,7 +36,7 @@ pub struct Routes {
 /// By which names two lists differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Routes that are new.
+    /// Routes that are new, sorted as those below.
     pub added: Vec<RouteName>,
     /// Routes with other settings than before.
     pub changed: Vec<RouteName>,
@@ -58,6 +58,14 @@ struct Figures {
     by_name: BTreeMap<RouteName, LaneStats>,
     /// The sum of routes that are gone, with all their messages. The tally of the process must still add up at its end.
     gone: Tally,
+}
+
+impl Changes {
+    /// Whether this route is new, or has other settings.
+    pub fn brings(&self, name: &RouteName) -> bool {
+        // Both are sorted, as all lists of routes are.
+        self.added.binary_search(name).is_ok() || self.changed.binary_search(name).is_ok()
+    }
 }
 
 impl Routes {

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use broadcaster::app::{App, AppError, ConfigHandle, Report};
+use broadcaster::app::{App, AppError, ConfigHandle};
 use broadcaster::base::{clock::Clock, runtime};
 use broadcaster::config::{self, Config, Sources};
+use broadcaster::control::reload::Report;
 use broadcaster::message::outcome::Outcome;
 use broadcaster::stats::Tally;
 use testkit::http;
@@ -91,7 +92,7 @@ impl Live {
         let thread = std::thread::spawn(move || {
             let runtime = runtime::local().expect("a runtime");
             runtime.block_on(async {
-                let app = App::bind(config, Clock::start())?;
+                let app = App::bind(config, Sources::default(), Clock::start())?;
                 let (api, metrics) = app.servers();
                 let addresses = (api.address().expect("it listens"), metrics.address().expect("it listens"));
                 drop(started.send((app.handle(), addresses)));

@@ -39,6 +39,7 @@ mod permissions;
 mod probe;
 mod reach;
 mod reading;
+mod reload;
 mod rendering;
 mod requests;
 mod servers;
