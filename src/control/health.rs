@@ -85,9 +85,9 @@ impl Health {
 
     fn webhooks(&self, routes: &Routes) -> Vec<String> {
         let now = self.clock.now();
-        let troubled = routes.iter().filter_map(|route| Some((route, route.trouble(now)?)));
+        let troubled = routes.iter().filter_map(|route| Some((route, routes.trouble(route, now)?)));
         let worded = troubled.map(|(route, trouble)| {
-            let cause = route.cause(trouble, now).map_or_else(String::new, |cause| format!(" ({cause})"));
+            let cause = routes.cause(route, trouble, now).map_or_else(String::new, |cause| format!(" ({cause})"));
             format!("route {}: {trouble}{cause}", route.name())
         });
         worded.collect()

@@ -153,8 +153,17 @@ impl Lane {
             let former = self.running.borrow_mut().remove(name);
             retired.extend(former.map(|running| Retired { running, is_replaced: false }));
         }
+        // Before anything is awaited: no attempt of a pipeline that has just been started has begun.
+        self.hold(routes);
         self.retire(retired, self.clock.now() + routes.grace).await;
         self.announce(routes.generation);
+    }
+
+    /// Has what operators hold wait, and the others go on.
+    fn hold(&self, routes: &Routes) {
+        for (name, running) in &*self.running.borrow() {
+            running.pipeline.hold(routes.held(name).is_some());
+        }
     }
 
     /// Starts a pipeline for `route`, and its source.

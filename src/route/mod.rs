@@ -10,6 +10,7 @@ pub mod answers;
 mod capacity;
 mod drain;
 pub mod filter;
+pub mod hold;
 pub mod pipeline;
 pub mod registry;
 pub mod schedule;

@@ -11,9 +11,15 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tracing::info;
 
-use super::shared::Route;
+use super::{
+    hold::Hold,
+    shared::Route,
+    trouble::{HELD, RELEASED, Trouble},
+};
 use crate::{
+    base::clock::Time,
     config::{self, RouteName},
     stats::{NamedDrops, RouteStats, Tally},
 };
@@ -31,6 +37,8 @@ pub struct Routes {
     /// Whether this is the last list, and the process ends when it is carried out.
     pub is_last: bool,
     by_name: BTreeMap<RouteName, Arc<Route>>,
+    /// What operators hold, also of routes that are not there: a hold outlives all settings.
+    holds: Arc<BTreeMap<RouteName, Hold>>,
 }
 
 /// By which names two lists differ.
@@ -77,6 +85,25 @@ impl Routes {
     /// The route of this name.
     pub fn get(&self, name: &RouteName) -> Option<&Arc<Route>> {
         self.by_name.get(name)
+    }
+
+    /// Who holds the route of this name, where somebody does.
+    pub fn held(&self, name: &RouteName) -> Option<&Hold> {
+        self.holds.get(name)
+    }
+
+    /// Why the messages of `route` wait at `now`, where they do: what an operator decided comes before what is wrong with the
+    /// webhook.
+    pub fn trouble(&self, route: &Route, now: Time) -> Option<Trouble> {
+        if self.held(route.name()).is_some() { Some(Trouble::Held) } else { route.trouble(now) }
+    }
+
+    /// Why `route` is in `trouble`, in the words of whoever knows.
+    pub fn cause(&self, route: &Route, trouble: Trouble, now: Time) -> Option<String> {
+        match trouble {
+            Trouble::Held => self.held(route.name()).map(Hold::to_string),
+            _ => route.cause(trouble, now),
+        }
     }
 
     /// What has to change for `wanted` to be what runs. Routes with equal settings are not mentioned.
@@ -137,12 +164,57 @@ impl Registry {
         self.replace([], grace, true);
     }
 
+    /// Holds the route of this name: it begins no attempt any more, and its messages wait, whatever becomes of its settings,
+    /// until it is [released](Self::release). Returns the generation of the list; a lane that has applied it begins none.
+    pub fn hold(&self, name: &RouteName, hold: Hold) -> u64 {
+        let (by, why) = (hold.by.clone(), hold.why.clone());
+        let mut is_news = false;
+        let generation = self.change_holds(|holds| is_news = holds.insert(name.clone(), hold).is_none());
+        if is_news {
+            info!(route = name.as_str(), by, why, "{HELD}");
+        }
+        generation
+    }
+
+    /// Lets the route of this name go on. Returns the generation of the list.
+    pub fn release(&self, name: &RouteName) -> u64 {
+        let mut former = None;
+        let generation = self.change_holds(|holds| former = holds.remove(name));
+        if let Some(hold) = former {
+            info!(route = name.as_str(), was = %hold, "{RELEASED}");
+        }
+        generation
+    }
+
+    /// Who holds the route of this name, where somebody does.
+    pub fn held(&self, name: &RouteName) -> Option<Hold> {
+        self.current.borrow().held(name).cloned()
+    }
+
+    fn change_holds(&self, change: impl FnOnce(&mut BTreeMap<RouteName, Hold>)) -> u64 {
+        self.change(|current| {
+            let mut holds = (*current.holds).clone();
+            change(&mut holds);
+            let Routes { grace, is_last, .. } = *current;
+            let (by_name, holds) = (current.by_name.clone(), Arc::new(holds));
+            Routes { generation: 0, grace, is_last, by_name, holds }
+        })
+    }
+
     fn replace(&self, routes: impl IntoIterator<Item = Arc<Route>>, grace: Duration, is_last: bool) -> u64 {
-        let generation = self.current.borrow().generation + 1;
         let by_name = routes.into_iter().map(|route| (route.name().clone(), route)).collect();
-        let routes = Arc::new(Routes { generation, grace, is_last, by_name });
-        self.figures().prune(&routes);
-        self.current.send_replace(routes);
+        let holds = |current: &Routes| Arc::clone(&current.holds);
+        self.change(|current| Routes { generation: 0, grace, is_last, by_name, holds: holds(current) })
+    }
+
+    /// Publishes what `change` makes of the list, as the next generation.
+    fn change(&self, change: impl FnOnce(&Routes) -> Routes) -> u64 {
+        let mut generation = 0;
+        self.current.send_modify(|current| {
+            generation = current.generation + 1;
+            *current = Arc::new(Routes { generation, ..change(current) });
+        });
+        self.figures().prune(&self.current());
         generation
     }
 
@@ -195,6 +267,8 @@ mod tests {
         let named = lanes.map(|lane| (0..100).filter(|_| lane.named_drops.pass(now).is_some()).count());
         assert_eq!(named.sum::<usize>(), 20);
     }
+    use std::time::SystemTime;
+
     use crate::{
         base::clock::Clock,
         config::{Sources, load},
@@ -234,6 +308,25 @@ mod tests {
         assert_eq!(names(&changes.added), ["d"]);
         assert_eq!(names(&changes.changed), ["b"]);
         assert_eq!(names(&changes.removed), ["c"]);
+    }
+
+    #[test]
+    fn a_hold_outlives_the_settings_of_its_route() {
+        let registry = Registry::new(1);
+        let hold = Hold { why: Some("moving".to_owned()), by: "ada".to_owned(), since: SystemTime::UNIX_EPOCH };
+        let name = "a".parse().unwrap();
+        let trouble = || {
+            let routes = registry.current();
+            let trouble = routes.trouble(routes.get(&name)?, Time::START)?;
+            Some((trouble.label(), routes.cause(routes.get(&name)?, trouble, Time::START)?))
+        };
+        assert_eq!(registry.hold(&name, hold.clone()), 1, "it need not be there yet");
+        for url in ["http://a/", "http://other/"] {
+            registry.publish(routes(&registry, settings(&[("a", url)])), Duration::ZERO);
+            assert_eq!(trouble(), Some(("held", "by ada since 1970-01-01T00:00:00Z: moving".to_owned())));
+        }
+        assert_eq!((registry.held(&name), registry.release(&name)), (Some(hold), 4));
+        assert_eq!((registry.held(&name), trouble()), (None, None));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Route {
     }
 
     /// What is wrong with its webhook at `now`, so that its messages wait.
-    pub fn trouble(&self, now: Time) -> Option<Trouble> {
+    pub(super) fn trouble(&self, now: Time) -> Option<Trouble> {
         if let Some(lack) = self.lack(now) {
             return Some(Trouble::Login(lack.next.map(|next| next.since(now))));
         }
@@ -186,7 +186,7 @@ impl Route {
     }
 
     /// Why it is in `trouble`, in the words of whoever knows.
-    pub fn cause(&self, trouble: Trouble, now: Time) -> Option<String> {
+    pub(super) fn cause(&self, trouble: Trouble, now: Time) -> Option<String> {
         match trouble {
             Trouble::Login(_) => self.lack(now)?.cause.map(|cause| cause.to_string()),
             _ => self.health.latest_failure(),
@@ -246,13 +246,13 @@ impl Route {
         let Self { settings, .. } = self;
         let stats = Arc::clone(&self.stats[lane]);
         let readiness = self.endpoint.login.as_ref().and_then(Login::readiness);
-        let gates = Gates {
-            login: readiness.map(LoginGate::new),
-            pause: self.pause.clone(),
-            limit: self.limit.clone().map(Limiter::new),
-            pace: self.pace.clone(),
-            breaker: self.breaker.clone(),
-        };
+        let gates = Gates::new(
+            readiness.map(LoginGate::new),
+            self.pause.clone(),
+            self.limit.clone().map(Limiter::new),
+            self.pace.clone(),
+            self.breaker.clone(),
+        );
         let room = |bounds: Bounds, bytes: &Arc<Pool>| Room {
             messages: self.part(bounds.messages, lane),
             bytes: bytes.share(),

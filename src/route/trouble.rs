@@ -1,12 +1,14 @@
-//! What is wrong with a webhook, in the words that log, metric, `/health` and documents share.
+//! Why the messages of a route wait, in the words that log, metric, `/health` and documents share.
 
 use std::{fmt, time::Duration};
 
 use super::schedule::breaker::Why;
 
-/// What is wrong with a webhook, so that its messages wait.
+/// What is wrong with a webhook, or why else its messages wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Trouble {
+    /// An operator holds the route.
+    Held,
     /// It is left alone because of this, for so long.
     LeftAlone(Why, Duration),
     /// It has asked for a pause, which ends in this time.
@@ -19,11 +21,12 @@ pub enum Trouble {
 
 impl Trouble {
     /// The labels of all kinds.
-    pub const LABELS: [&'static str; 6] = ["down", "refused", "gone", "paused", "login", "slowed"];
+    pub const LABELS: [&'static str; 7] = ["held", "down", "refused", "gone", "paused", "login", "slowed"];
 
     /// Its value in the metric label `trouble`.
     pub const fn label(&self) -> &'static str {
         match self {
+            Self::Held => "held",
             Self::LeftAlone(Why::Down, _) => "down",
             Self::LeftAlone(Why::Refused, _) => "refused",
             Self::LeftAlone(Why::Gone, _) => "gone",
@@ -52,12 +55,19 @@ fn left_alone(why: Why) -> &'static str {
 /// What the log says when a webhook wants less, and `/health` for as long as it does.
 pub const SLOWED: &str = "the webhook wants less, its messages go out at its pace";
 
+/// What the log says when an operator holds a route, and `/health` for as long as that lasts.
+pub const HELD: &str = "held by an operator: nothing is attempted, its messages wait";
+
+/// What the log says when an operator lets it go on.
+pub const RELEASED: &str = "held by an operator no more: its messages go on";
+
 /// What `/health` says while there is nothing to log in with. The log says it when a try has failed.
 const NO_LOGIN: &str = "there is no token to log in to the webhook with, its messages wait";
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::Held => f.write_str(HELD),
             Self::LeftAlone(why, wait) if wait.is_zero() => write!(f, "{}, being tried now", left_alone(why)),
             Self::LeftAlone(why, wait) => write!(f, "{}, next try in {}", left_alone(why), rounded(wait)),
             Self::Paused(wait) => write!(f, "the webhook asked for a pause, which ends in {}", rounded(wait)),
@@ -84,6 +94,7 @@ mod tests {
     fn every_kind_has_its_label_and_its_words() {
         let second = Duration::from_millis(900);
         let all = [
+            Trouble::Held,
             Trouble::LeftAlone(Why::Down, second),
             Trouble::LeftAlone(Why::Refused, Duration::from_millis(19_001)),
             Trouble::LeftAlone(Why::Gone, Duration::ZERO),
@@ -93,8 +104,8 @@ mod tests {
         ];
         assert_eq!(all.map(|trouble| trouble.label()), Trouble::LABELS);
         let words = all.map(|trouble| trouble.to_string());
-        assert!(words[0].ends_with("next try in 900ms"), "{words:?}");
-        assert!(words[1].ends_with("next try in 20s"), "{words:?}");
-        assert!(words[2].ends_with("being tried now"), "{words:?}");
+        assert!(words[1].ends_with("next try in 900ms"), "{words:?}");
+        assert!(words[2].ends_with("next try in 20s"), "{words:?}");
+        assert!(words[3].ends_with("being tried now"), "{words:?}");
     }
 }

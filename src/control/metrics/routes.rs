@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    base::clock::{Clock, Time},
+    base::clock::Clock,
     config::{self, RouteName},
     dead_letter::Sender,
     deliver::login::Login,
@@ -28,6 +28,7 @@ struct RouteFigures {
     lanes: LaneStats,
     /// None where it only drains any more.
     route: Option<Arc<Route>>,
+    trouble: Option<Trouble>,
 }
 
 impl RouteFigures {
@@ -55,10 +56,11 @@ pub(super) struct Collected(pub(super) Arc<Registry>, pub(super) Clock);
 
 impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let current = self.0.current();
+        let (current, now) = (self.0.current(), self.1.now());
         let figures = |(name, lanes): (RouteName, LaneStats)| {
             let route = current.get(&name).cloned();
-            RouteFigures { name, lanes, route }
+            let trouble = route.as_ref().and_then(|route| current.trouble(route, now));
+            RouteFigures { name, lanes, route, trouble }
         };
         let routes = Routes(self.0.stats().into_iter().map(figures).collect());
         let encoder = &mut encoder;
@@ -72,7 +74,7 @@ impl Collector for Collected {
         routes.letters(encoder)?;
         routes.breaker(encoder)?;
         routes.live(encoder)?;
-        routes.trouble(encoder, self.1.now())?;
+        routes.trouble(encoder)?;
         routes.fetches(encoder)?;
         routes.lag(encoder)?;
         let help = "One attempt, from connecting to the last byte of the answer";
@@ -318,13 +320,15 @@ impl Routes {
         Ok(())
     }
 
-    fn trouble(&self, encoder: &mut DescriptorEncoder<'_>, now: Time) -> std::fmt::Result {
-        let help = "What is wrong with the webhook, so that its messages wait: 1 for that, 0 for all else";
+    fn trouble(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Why the messages wait, where they do: 1 for that, 0 for all else";
         let mut family =
             encoder.encode_descriptor("broadcaster_webhook_trouble", help, None, MetricType::Gauge)?;
         for route in &self.0 {
-            let Some(running) = &route.route else { continue };
-            let present = running.trouble(now).map(|trouble| trouble.label());
+            if route.route.is_none() {
+                continue;
+            }
+            let present = route.trouble.map(|trouble| trouble.label());
             for label in Trouble::LABELS {
                 let labels = [("route", route.name.as_str()), ("trouble", label)];
                 let value = ConstGauge::new(i64::from(present == Some(label)));

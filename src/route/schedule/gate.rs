@@ -1,7 +1,9 @@
-//! What may keep a route from attempting anything, seen as one: the login, the pause, the rate limit, the pace and the
-//! breaker.
+//! What may keep a route from attempting anything, seen as one: the operator's hold, the login, the pause, the rate limit,
+//! the pace and the breaker.
 
-use super::{breaker::Breaker, login::LoginGate, pace::Pace, pause::Pause, rate_limit::Limiter};
+use super::{
+    breaker::Breaker, hold::HoldGate, login::LoginGate, pace::Pace, pause::Pause, rate_limit::Limiter,
+};
 use crate::base::clock::Time;
 
 /// Something that every attempt has to pass.
@@ -25,12 +27,16 @@ pub trait Gate {
 /// All gates of a route, in the order in which an attempt passes them.
 #[derive(Debug)]
 pub struct Gates {
+    /// Whether an operator holds the route.
+    hold: HoldGate,
     /// What to log in with, where that has to be fetched.
     pub login: Option<LoginGate>,
     /// The webhook's own wish to be left alone for a while.
     pub pause: Pause,
     /// The operator's limit to the rate of attempts, where there is one.
-    pub limit: Option<Limiter>,
+    limit: Option<Limiter>,
+    /// Whether the operator restricts attempts, by a hold or a limit: asked for each message, so that it costs one question.
+    is_restricted: bool,
     /// The rate that the webhook takes, where it said that it was too much.
     pub pace: Pace,
     /// Leaves a webhook alone that fails.
@@ -38,11 +44,34 @@ pub struct Gates {
 }
 
 impl Gates {
+    /// These gates, of a route that nobody holds.
+    pub const fn new(
+        login: Option<LoginGate>,
+        pause: Pause,
+        limit: Option<Limiter>,
+        pace: Pace,
+        breaker: Breaker,
+    ) -> Self {
+        let is_restricted = limit.is_some();
+        Self { hold: HoldGate::OPEN, login, pause, limit, is_restricted, pace, breaker }
+    }
+
+    /// Holds the route, or lets it go on.
+    pub(super) const fn hold(&mut self, hold: HoldGate) {
+        self.hold = hold;
+        self.is_restricted = hold.is_closed() || self.limit.is_some();
+    }
+
+    /// Whether an operator holds the route.
+    pub(super) const fn is_held(&self) -> bool {
+        self.hold.is_closed()
+    }
+
     /// Whether none of them holds anything up at `now`. So it is most of the time, and several times for each message.
     #[inline]
     fn are_open(&self, now: Time) -> bool {
         self.login.as_ref().is_none_or(|login| login.is_open(now))
-            && self.limit.is_none()
+            && !self.is_restricted
             && self.breaker.is_closed()
             && !self.pace.is_limited()
             && self.pause.is_over(now)
@@ -56,7 +85,7 @@ impl Gate for Gates {
             return Time::START;
         }
         let others = self.limit.opens(now).max(self.pace.opens(now)).max(self.breaker.opens(now));
-        self.login.opens(now).max(self.pause.opens(now)).max(others)
+        self.hold.opens(now).max(self.login.opens(now)).max(self.pause.opens(now)).max(others)
     }
 
     #[inline]
@@ -65,7 +94,7 @@ impl Gate for Gates {
             return usize::MAX;
         }
         let others = self.limit.capacity(now).min(self.pace.capacity(now)).min(self.breaker.capacity(now));
-        self.login.capacity(now).min(self.pause.capacity(now)).min(others)
+        self.hold.capacity(now).min(self.login.capacity(now)).min(self.pause.capacity(now)).min(others)
     }
 
     #[inline]
@@ -73,9 +102,10 @@ impl Gate for Gates {
         if self.are_open(now) {
             return Ok(());
         }
-        // Login and pause take nothing and come first. Pace and breaker come last: a probe that they let through must be
+        // Hold, login and pause take nothing and come first. Pace and breaker come last: a probe that they let through must be
         // attempted, while a permit of the limit that is not used only makes the rate a little lower. Of the two only
         // the breaker is asked before, since the pace could not be told that its probe was not sent.
+        self.hold.admit(now)?;
         self.login.admit(now)?;
         self.pause.admit(now)?;
         self.limit.admit(now)?;
@@ -87,7 +117,7 @@ impl Gate for Gates {
     }
 
     fn paused_until(&self, now: Time) -> Option<Time> {
-        let each = [&self.login as &dyn Gate, &self.pause, &self.limit, &self.breaker]
+        let each = [&self.hold as &dyn Gate, &self.login, &self.pause, &self.limit, &self.breaker]
             .map(|gate| gate.paused_until(now));
         each.into_iter().flatten().max()
     }

@@ -10,6 +10,7 @@ pub mod concurrency;
 pub mod fault;
 pub mod gate;
 mod halves;
+mod hold;
 mod judge;
 pub mod login;
 pub mod pace;

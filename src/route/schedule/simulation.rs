@@ -84,13 +84,13 @@ impl Simulation {
         let schedule = Schedule::new(
             Queue::new(bounds(100_000, usize::MAX), Overflow::DeadLetter),
             RetryQueue::new(retry.bounds),
-            Gates {
-                login: Some(LoginGate::new(readiness.clone())),
-                pause: Pause::default(),
-                limit: None,
-                pace: Pace::default(),
+            Gates::new(
+                Some(LoginGate::new(readiness.clone())),
+                Pause::default(),
+                None,
+                Pace::default(),
                 breaker,
-            },
+            ),
             Policy::from(&retry),
             window,
         )

@@ -31,7 +31,7 @@ fn schedule_with(breaker: Breaker, limit: Option<u32>) -> Schedule {
     Schedule::new(
         Queue::new(bounds(100, 1 << 20), Overflow::DeadLetter),
         RetryQueue::new(bounds(2, 1 << 20)),
-        Gates { login: None, pause: Pause::default(), limit, pace: Pace::default(), breaker },
+        Gates::new(None, Pause::default(), limit, Pace::default(), breaker),
         Policy::from(&retry()),
         SlowStart::new(NonZeroUsize::MAX, 64).into(),
     )
@@ -96,6 +96,47 @@ fn nothing_is_attempted_while_there_is_nothing_to_log_in_with() {
     readiness.set(at(10));
     assert_eq!(begin(&mut schedule, due).attempts, 1);
     assert_eq!(schedule.outlook(at(10)), Outlook::Look(None));
+}
+
+#[test]
+fn nothing_is_attempted_while_an_operator_holds_the_route() {
+    let mut schedule = schedule(Some(1));
+    assert!(schedule.hold(true) && !schedule.hold(true));
+    assert!(matches!(schedule.pick(at(1)), Pick::Idle));
+    offer(&mut schedule, 0..1);
+    let day = at(24 * 60 * 60 + 1);
+    assert!(matches!(schedule.pick(at(1)), Pick::Wait(until) if until == day), "nobody knows when it ends");
+    assert_eq!(schedule.outlook(at(1)), Outlook::Look(Some(day)));
+    assert_eq!(schedule.paused_until(at(1)), Some(day), "a stream is not asked for more");
+    assert!(schedule.hold(false));
+    assert_eq!((schedule.outlook(at(2)), schedule.paused_until(at(2))), (Outlook::Work(1), None));
+    assert_eq!(begin(&mut schedule, at(2)).attempts, 1, "the hold has cost it nothing");
+}
+
+#[test]
+fn a_webhook_that_is_left_alone_is_not_probed_while_its_route_is_held() {
+    let breaker = Breaker::new(Some(&crate::config::Breaker::default()));
+    let mut schedule = schedule_with(breaker.clone(), None);
+    offer(&mut schedule, 0..60);
+    let mut now = at(1);
+    while breaker.state() != BreakerState::Open {
+        match schedule.pick(now) {
+            Pick::Attempt(batch) => {
+                let attempt = Attempt::failed(Failure::Connect);
+                schedule.resolve(batch, &attempt, now, now + Duration::from_millis(1), |_| {});
+            }
+            other => panic!("{other:?}"),
+        }
+        now = now + Duration::from_millis(200);
+    }
+    schedule.hold(true);
+    for second in 0..600 {
+        let now = now + Duration::from_secs(second);
+        schedule.tick(now);
+        assert!(matches!(schedule.pick(now), Pick::Wait(_)), "{second}");
+    }
+    schedule.hold(false);
+    assert!(matches!(schedule.pick(now + Duration::from_secs(600)), Pick::Attempt(_)));
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn parts(
         Worker { number: hook.workers.get(), hook: Rc::clone(&hook), clock }
     });
     let retries = RetryQueue::new(bounds(1000, 1 << 20));
-    let gates = Gates { login: None, pause: Pause::default(), limit: None, pace: Pace::default(), breaker };
+    let gates = Gates::new(None, Pause::default(), None, Pace::default(), breaker);
     Parts {
         filter: None,
         schedule: Schedule::new(

@@ -22,6 +22,48 @@ async fn everything_offered_is_delivered_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_operator_holds_waits_and_goes_on_at_once() {
+    on_a_lane(async {
+        let set = setting(4, bounds(1000, 1 << 20));
+        set.offer(0..8);
+        sleep(LATENCY / 2).await;
+        set.pipeline.hold(true);
+        set.offer(8..20);
+        // Longer than after what a held route looks for itself.
+        sleep(Duration::from_secs(30 * 60 * 60)).await;
+        assert_eq!((set.delivered().len(), set.in_hand()), (4, 16), "what was under way has ended");
+        let resumed = set.clock.now();
+        set.pipeline.hold(false);
+        set.pipeline.drained(set.clock.now() + Duration::from_secs(60)).await;
+        assert_eq!((set.delivered().len(), set.in_hand()), (20, 0));
+        let took = set.clock.now().since(resumed);
+        assert!(took < LATENCY * 5, "16 messages, four at a time, took {took:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_of_a_route_that_is_held_leaves_its_messages_to_others_at_once() {
+    on_a_lane(async {
+        let set = setting(4, bounds(1000, 1 << 20));
+        set.pipeline.hold(true);
+        set.offer(0..8);
+        let deadline = set.clock.now() + Duration::from_secs(60);
+        set.pipeline.close(deadline);
+        set.pipeline.drained(deadline).await;
+        assert!(set.clock.now().since(set.began) < Duration::from_secs(1), "there is nothing to wait for");
+        set.pipeline.abort().await;
+        let left = std::iter::from_fn(|| set.pipeline.take_left()).map(|message| {
+            let attempts = message.attempts;
+            set.pipeline.handed_over(message);
+            attempts
+        });
+        assert_eq!(left.collect::<Vec<_>>(), [0; 8], "no attempt was made");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_attempts_at_once_than_allowed() {
     on_a_lane(async {
         let set = setting(7, bounds(1000, 1 << 20));

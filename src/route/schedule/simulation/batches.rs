@@ -57,13 +57,8 @@ struct Trial {
 
 impl Trial {
     fn run(count: usize, batching: Batching, mut answer: impl FnMut(&[usize]) -> Attempt) -> Self {
-        let gates = Gates {
-            login: None,
-            pause: Pause::default(),
-            limit: None,
-            pace: Pace::default(),
-            breaker: Breaker::new(Some(&config::Breaker::default())),
-        };
+        let breaker = Breaker::new(Some(&config::Breaker::default()));
+        let gates = Gates::new(None, Pause::default(), None, Pace::default(), breaker);
         let room = || bounds(100_000, usize::MAX);
         let retry = Retry { attempts: NonZeroU32::new(ATTEMPTS).unwrap(), bounds: room(), ..retry() };
         let schedule = Schedule::new(

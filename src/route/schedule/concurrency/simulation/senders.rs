@@ -85,13 +85,13 @@ impl Route {
         let schedule = Schedule::new(
             Queue::new(bounds(1_000_000, usize::MAX), Overflow::DeadLetter),
             RetryQueue::new(retry.bounds),
-            Gates {
-                login: None,
-                pause: Pause::default(),
-                limit: None,
-                pace: Pace::default(),
-                breaker: Breaker::new(Some(&config::Breaker::default())),
-            },
+            Gates::new(
+                None,
+                Pause::default(),
+                None,
+                Pace::default(),
+                Breaker::new(Some(&config::Breaker::default())),
+            ),
             Policy::from(&retry),
             window,
         );
