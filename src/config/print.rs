@@ -3,9 +3,9 @@
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Batch, Body, BodyTemplate, Bounds, Breaker, CloudEvents, Concurrency, Config, Jetstream, MASK, Nats,
-    NatsAuth, NatsTls, Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Tracing, Webhook,
-    WebhookAuth, WebhookTls, parse::Choice,
+    Batch, BatchFormat, Body, BodyTemplate, Bounds, Breaker, CloudEvents, Concurrency, Config, Jetstream,
+    MASK, Nats, NatsAuth, NatsTls, Oauth2, Proxying, Queue, Retry, Route, Scheme, Signing, Threads, Tracing,
+    Webhook, WebhookAuth, WebhookTls, parse::Choice,
 };
 
 impl Config {
@@ -339,6 +339,9 @@ impl TomlWriter {
         self.text("max_bytes", size(batch.max_bytes));
         self.duration("max_wait", batch.max_wait);
         self.text("format", batch.format.word());
+        if let BatchFormat::Template(around) = &batch.format {
+            self.text("template", around.as_str());
+        }
     }
 
     fn queue(&mut self, route: &str, queue: &Queue) {

@@ -5,6 +5,7 @@
 //! a value can't end the string, the part of a path or the field that it stands in. What is made is bounded, and so is
 //! the work: a template with loops over a hostile payload ends.
 
+mod around;
 mod context;
 mod data;
 mod formatter;
@@ -17,8 +18,13 @@ use std::{cell::Cell, marker::PhantomData, sync::Arc};
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
+pub use self::{
+    around::{Around, AroundText},
+    context::VARIABLES,
+    place::Place,
+    secrets::Secrets,
+};
 pub(crate) use self::{context::HeaderValues, data::read as read_json};
-pub use self::{context::VARIABLES, place::Place, secrets::Secrets};
 use self::{
     context::{Context, Variables},
     output::{Cursor, Output},

@@ -3,17 +3,20 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use super::{Answer, Body, CloudEventMode, Jetstream, Webhook};
-use crate::config::{
-    parse::{self, Choice},
-    reader::{Reported, Section},
-    tree::Value,
+use crate::{
+    config::{
+        parse::{self, Choice},
+        reader::{Reported, Section},
+        tree::Value,
+    },
+    template::Around,
 };
 
 const MAX_MESSAGES: NonZeroUsize = NonZeroUsize::MIN;
 const MAX_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("1 MiB is not 0");
 
 /// `[routes.NAME.batch]`: how many messages go together into one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// `max_messages`: how many at the most, 1 to 10,000. Default 1: each message has a request of its own.
     pub max_messages: NonZeroUsize,
@@ -27,7 +30,7 @@ pub struct Batch {
 }
 
 /// How messages stand together in a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatchFormat {
     /// `json`: a JSON array of them.
     Json,
@@ -35,6 +38,16 @@ pub enum BatchFormat {
     NdJson,
     /// `cloudevents`: a JSON array of events, as CloudEvents 1.0 has it.
     CloudEvents,
+    /// `template`: what a template makes of a JSON array of them.
+    Template(Around),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    NdJson,
+    CloudEvents,
+    Template,
 }
 
 impl Batch {
@@ -44,17 +57,55 @@ impl Batch {
     }
 }
 
-impl Choice for BatchFormat {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("json", Self::Json), ("ndjson", Self::NdJson), ("cloudevents", Self::CloudEvents)];
+impl BatchFormat {
+    /// The value of `format` that stands for it.
+    pub fn word(&self) -> &'static str {
+        let format = match self {
+            Self::Json => Format::Json,
+            Self::NdJson => Format::NdJson,
+            Self::CloudEvents => Format::CloudEvents,
+            Self::Template(_) => Format::Template,
+        };
+        format.word()
+    }
+}
+
+impl Choice for Format {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("json", Self::Json),
+        ("ndjson", Self::NdJson),
+        ("cloudevents", Self::CloudEvents),
+        ("template", Self::Template),
+    ];
 }
 
 pub(super) fn read(at: &Section<'_>) -> Result<Batch, Reported> {
     let max_messages = at.or("max_messages", MAX_MESSAGES, parse::count(10_000));
     let max_bytes = at.or("max_bytes", MAX_BYTES, parse::size);
     let max_wait = at.or("max_wait", Duration::ZERO, wait);
-    let format = at.or("format", BatchFormat::Json, parse::choice);
+    let format = format(at);
     Ok(Batch { max_messages: max_messages?, max_bytes: max_bytes?, max_wait: max_wait?, format: format? })
+}
+
+fn format(at: &Section<'_>) -> Result<BatchFormat, Reported> {
+    let format = at.or("format", Format::Json, parse::choice);
+    let template = at.optional("template", around);
+    if format.is_ok_and(|format| format != Format::Template) && at.place("template").is_some() {
+        return Err(at.report("template", "expected format = \"template\" with it"));
+    }
+    Ok(match format? {
+        Format::Json => BatchFormat::Json,
+        Format::NdJson => BatchFormat::NdJson,
+        Format::CloudEvents => BatchFormat::CloudEvents,
+        Format::Template => BatchFormat::Template(template?.ok_or_else(|| at.missing("template"))?),
+    })
+}
+
+fn around(value: &Value) -> Result<Around, String> {
+    match value {
+        Value::Text(text) => Around::new(text).map_err(|mistake| mistake.to_string()),
+        other => Err(other.unexpected_kind("a template such as '{\"records\": {{ messages }}}'")),
+    }
 }
 
 fn wait(value: &Value) -> Result<Duration, String> {

@@ -36,6 +36,12 @@ fn a_batch_has_nothing_that_only_one_message_has() {
             "webhook.content_type",
             "expected a type of JSON",
         ),
+        ("batch.template = \"{{ messages }}\"", "batch.template", "expected format = \"template\" with it"),
+        (
+            "batch.format = \"template\"\nbatch.template = '{{ message }}'",
+            "batch.template",
+            "there is no variable message: expected one of messages, count, in line 1",
+        ),
         (
             "jetstream = { stream = \"A\", max_ack_pending = 9 }",
             "batch.max_messages",

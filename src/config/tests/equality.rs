@@ -212,6 +212,11 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.batch.max_bytes", ["64KiB", "65KiB"], &[]),
     ("routes.todos.batch.max_wait", ["0s", "1s"], &[]),
     ("routes.todos.batch.format", ["json", "ndjson"], &[]),
+    (
+        "routes.todos.batch.template",
+        ["{{ messages }}", "[{{ messages }}]"],
+        &[("routes.todos.batch.format", "template")],
+    ),
     ("routes.todos.answer.reply", ["false", "true"], &[]),
     ("routes.todos.answer.publish", ["answers.a", "answers.b"], &[]),
     ("routes.todos.answer.verdict", ["false", "true"], &[]),

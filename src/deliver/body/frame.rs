@@ -5,12 +5,18 @@ use crate::{
     base::clock::Time,
     config::{self, BatchFormat},
     deliver::fault::Fault,
-    message::{Message, batch::Batch},
+    message::{Message, batch::Batch, outcome::Failure},
+    template::AroundText,
 };
 
 /// How the messages of a batch stand together.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::deliver) struct Frame(BatchFormat);
+#[derive(Debug)]
+pub(in crate::deliver) enum Frame {
+    Array,
+    Lines,
+    Events,
+    Around(Box<AroundText>),
+}
 
 /// What a message takes beside its payload, in bytes, about.
 const AROUND: usize = 192;
@@ -18,15 +24,15 @@ const AROUND: usize = 192;
 impl Frame {
     /// That of a route with these settings; none where each message has a request of its own.
     pub(in crate::deliver) fn of(batch: &config::Batch) -> Option<Self> {
-        batch.is_on().then_some(Self(batch.format))
+        batch.is_on().then(|| Self::from(&batch.format))
     }
 
     /// What a body is.
-    pub(in crate::deliver) const fn content_type(self) -> &'static [u8] {
-        match self.0 {
-            BatchFormat::Json => b"application/json",
-            BatchFormat::NdJson => b"application/x-ndjson",
-            BatchFormat::CloudEvents => b"application/cloudevents-batch+json",
+    pub(in crate::deliver) const fn content_type(&self) -> &'static [u8] {
+        match self {
+            Self::Array | Self::Around(_) => b"application/json",
+            Self::Lines => b"application/x-ndjson",
+            Self::Events => b"application/cloudevents-batch+json",
         }
     }
 
@@ -35,7 +41,7 @@ impl Frame {
     /// # Errors
     /// Nothing can be made of one of the messages, and nothing ever will.
     pub(in crate::deliver) fn make(
-        self,
+        &self,
         format: Option<&Format>,
         batch: &Batch,
         began: Time,
@@ -43,7 +49,7 @@ impl Frame {
         let payloads: usize = batch.iter().map(|message| message.payload.len()).sum();
         let around = if format.is_some() { AROUND * batch.count() } else { batch.count() };
         let mut body = Vec::with_capacity(payloads + around + 2);
-        if self.0 == BatchFormat::NdJson {
+        if matches!(self, Self::Lines) {
             for message in batch.iter() {
                 let start = body.len();
                 append(&mut body, format, message, began)?;
@@ -57,8 +63,30 @@ impl Frame {
             append(&mut body, format, message, began)?;
         }
         body.push(b']');
-        Ok(body)
+        match self {
+            Self::Around(around) => wrap(around, &body, batch.count()),
+            _ => Ok(body),
+        }
     }
+}
+
+impl From<&BatchFormat> for Frame {
+    fn from(format: &BatchFormat) -> Self {
+        match format {
+            BatchFormat::Json => Self::Array,
+            BatchFormat::NdJson => Self::Lines,
+            BatchFormat::CloudEvents => Self::Events,
+            BatchFormat::Template(around) => Self::Around(Box::new(around.compile())),
+        }
+    }
+}
+
+/// What the operator's template makes of an array of `count` messages.
+fn wrap(around: &AroundText, array: &[u8], count: usize) -> Result<Vec<u8>, Fault> {
+    let made = str::from_utf8(array).map_err(|error| error.to_string());
+    let made = made.and_then(|array| around.render(array, count));
+    made.map(String::into_bytes)
+        .map_err(|why| Fault::new(Failure::Unsendable, format_args!("no body by batch.template: {why}")))
 }
 
 /// Appends what is made of `message`, which is JSON.
@@ -103,7 +131,7 @@ mod tests {
     }
 
     fn made(format: BatchFormat, payloads: &[&[u8]]) -> String {
-        let body = Frame(format).make(None, &batch(payloads), Time::START).unwrap();
+        let body = Frame::from(&format).make(None, &batch(payloads), Time::START).unwrap();
         String::from_utf8(body).unwrap()
     }
 
@@ -131,7 +159,7 @@ mod tests {
 
     #[test]
     fn envelopes_stand_together() {
-        let body = Frame(BatchFormat::Json).make(Some(&Format::Envelope), &batch(&[b"1", b"x"]), Time::START);
+        let body = Frame::Array.make(Some(&Format::Envelope), &batch(&[b"1", b"x"]), Time::START);
         let body: Vec<serde_json::Value> = serde_json::from_slice(&body.unwrap()).unwrap();
         assert_eq!((body.len(), &body[0]["data"], &body[1]["data_base64"]), (2, &1.into(), &"eA==".into()));
     }

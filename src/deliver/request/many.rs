@@ -18,7 +18,7 @@ impl Template {
     /// the same.
     pub(super) fn many<'b>(
         &'b self,
-        frame: Frame,
+        frame: &Frame,
         batch: &'b Batch,
         began: Time,
     ) -> Result<Request<'b>, Fault> {

@@ -147,7 +147,7 @@ impl Template {
     /// [`Failure::Unsendable`]: crate::message::outcome::Failure::Unsendable
     #[inline]
     pub fn prepare<'b>(&'b self, batch: &'b Batch, began: Time) -> Result<Request<'b>, Fault> {
-        let mut prepared = match self.frame {
+        let mut prepared = match &self.frame {
             None => self.one(batch.first(), began),
             Some(frame) => self.many(frame, batch, began),
         };

@@ -71,6 +71,15 @@ async fn templates_make_each_of_them() {
 }
 
 #[tokio::test]
+async fn a_template_stands_around_all_of_them() {
+    let template = r#"{"source": "todos", "count": {{ count }}, "records": {{ messages }}}"#;
+    let settings = [("batch.format", "template"), ("batch.template", template)];
+    let request = request(&settings, &[], &[b"{\"a\": \"\xc3\xa9\"}", b"\xff"]).await;
+    let expected = r#"{"source": "todos", "count": 2, "records": [{"a": "é"},{"data_base64":"/w=="}]}"#;
+    assert_eq!((request.text().as_str(), request.header("content-type")), (expected, "application/json"));
+}
+
+#[tokio::test]
 async fn the_sdks_read_batches_of_events() {
     let settings = [
         ("batch.format", "cloudevents"),
