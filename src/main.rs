@@ -14,7 +14,8 @@ use broadcaster::{
         dead_letters::{self, CommandError, Done},
         health::{self, HealthError, Question},
         keys::{self, KeysError},
-        options::{CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions, KeysAction},
+        listen::{self, ListenError},
+        options::{CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions, KeysAction, ListenOptions},
     },
     config::{self, Config, ConfigWarning, Sources},
     control::{log, signals},
@@ -52,6 +53,11 @@ fn main() -> ExitCode {
         }),
         // Without reading the configuration, in which the key will be set.
         Some(Command::Keys(options)) => make_keys(options.action),
+        // The configuration says how a route signs, and nothing else that matters here.
+        Some(Command::Listen(options)) if options.route.is_some() => {
+            configured(sources, |config, _warnings| receive(options, Some(&config)))
+        }
+        Some(Command::Listen(options)) => receive(options, None),
         None => configured(sources.clone(), |config, warnings| deliver(config, &warnings, sources)),
     }
 }
@@ -146,6 +152,25 @@ fn make_keys(action: KeysAction) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
         Err(KeysError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn receive(options: ListenOptions, config: Option<&Config>) -> ExitCode {
+    let run = || {
+        let runtime = runtime::local()?;
+        let tally = runtime.block_on(listen::run(options, config));
+        runtime.shutdown_background();
+        tally
+    };
+    match run() {
+        Ok(tally) if tally.unverified > 0 => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough.
+        Err(ListenError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("error: {error}"));
             ExitCode::FAILURE

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testkit::process;
 
 /// Every file, with its mode; all belong to root.
-const FILES: [&str; 59] = [
+const FILES: [&str; 60] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",
@@ -56,6 +56,7 @@ const FILES: [&str; 59] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/login.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/messages.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/metrics.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/operating.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/performance.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/performance.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/permissions.md",

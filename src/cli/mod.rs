@@ -4,5 +4,6 @@ pub mod check;
 pub mod dead_letters;
 pub mod health;
 pub mod keys;
+pub mod listen;
 pub mod options;
 mod terminal;

@@ -11,6 +11,7 @@ use thiserror::Error;
 pub use super::check::options::CheckOptions;
 pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
 pub use super::keys::{KeysAction, KeysOptions};
+pub use super::listen::options::ListenOptions;
 use crate::config::{self, Sources};
 
 /// Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
@@ -45,6 +46,8 @@ pub enum Command {
     Health(HealthOptions),
     /// Make keys to sign requests with.
     Keys(KeysOptions),
+    /// Receive what is sent, as a webhook for trying things out: show it, verify signatures, and fail as told.
+    Listen(ListenOptions),
 }
 
 /// Which daemon is asked, and what.

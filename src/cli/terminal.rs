@@ -5,6 +5,8 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
+use serde_json::Value;
+
 /// What is printed to a terminal, or to somewhere else, can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Abilities {
@@ -33,13 +35,41 @@ impl Abilities {
     }
 }
 
+impl Abilities {
+    /// `text` in the colour of what is well.
+    pub(super) fn green(self, text: &str) -> String {
+        self.coloured(text, 32)
+    }
+
+    /// `text` in the colour of what has failed.
+    pub(super) fn red(self, text: &str) -> String {
+        self.coloured(text, 31)
+    }
+
+    fn coloured(self, text: &str, colour: u8) -> String {
+        if self.colours { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
 /// A stranger's words, without what a terminal would obey.
 pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if is_obeyed(c) { '\u{b7}' } else { c }).collect()
 }
 
+/// As [`clean`], of a text that may have several lines.
+pub(super) fn clean_lines(text: &str) -> String {
+    let harmless = |c| matches!(c, '\n' | '\t') || !is_obeyed(c);
+    text.chars().map(|c| if harmless(c) { c } else { '\u{b7}' }).collect()
+}
+
+/// A line of JSON: what `serde_json` leaves as it is, and a terminal would obey, is escaped too.
+pub(super) fn escaped(value: &Value) -> String {
+    let escape = |c: char| if is_obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    value.to_string().chars().map(escape).collect()
+}
+
 /// Whether a terminal acts on a character, or shows what follows it in another order.
-pub(super) fn is_obeyed(c: char) -> bool {
+fn is_obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -50,6 +80,14 @@ mod tests {
     #[test]
     fn what_a_terminal_obeys_is_not_passed_on() {
         assert_eq!(clean("a\u{1b}[2Jb\u{9b}31m\u{7f}\r\u{202e}é"), "a·[2Jb·31m···é");
+    }
+
+    #[test]
+    fn json_stays_what_it_is() {
+        let value = serde_json::json!({ "a": "\u{1b}\u{9b}\u{7f}\u{202e}é\"\\" });
+        let text = escaped(&value);
+        assert!(text.bytes().all(|b| b != 0x1b && b != 0x7f) && !text.contains('\u{9b}'), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
     }
 
     #[test]

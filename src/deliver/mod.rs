@@ -26,7 +26,10 @@ use std::{
     task::{Context, Poll},
 };
 
-pub use self::client::{Client, Target};
+pub use self::{
+    body::unpack,
+    client::{Client, Target},
+};
 
 use crate::{
     base::clock::Time,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::replay::Summary;
 use crate::{
-    cli::terminal::{clean, is_obeyed},
+    cli::terminal::{clean, clean_lines, escaped},
     dead_letter::Stored,
 };
 
@@ -147,31 +147,4 @@ fn facts(letter: &Stored) -> Value {
 fn time(at: SystemTime) -> String {
     // A stream may say anything, and humantime panics at times before 1970.
     humantime::format_rfc3339_millis(at.max(SystemTime::UNIX_EPOCH)).to_string()
-}
-
-/// As [`clean`], of a text that may have several lines.
-fn clean_lines(text: &str) -> String {
-    let harmless = |c| matches!(c, '\n' | '\t') || !is_obeyed(c);
-    text.chars().map(|c| if harmless(c) { c } else { '\u{b7}' }).collect()
-}
-
-/// A line of JSON: what `serde_json` leaves as it is, and a terminal would obey, is escaped too.
-fn escaped(value: &Value) -> String {
-    let escape = |c: char| if is_obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    value.to_string().chars().map(escape).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::escaped;
-
-    #[test]
-    fn json_stays_what_it_is() {
-        let value = json!({ "a": "\u{1b}\u{9b}\u{7f}\u{202e}é\"\\" });
-        let text = escaped(&value);
-        assert!(text.bytes().all(|b| b != 0x1b && b != 0x7f) && !text.contains('\u{9b}'), "{text}");
-        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
-    }
 }

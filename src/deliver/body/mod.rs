@@ -9,6 +9,7 @@ mod templated;
 
 use std::borrow::Cow;
 
+pub use self::packed::unpack;
 use self::{cloud_event::EventMaker, templated::Templated};
 pub(super) use self::{frame::Frame, packed::Packer};
 use super::{

@@ -1,6 +1,10 @@
 //! Bodies that are compressed on their way. The only file that names the libraries for it.
 
-use std::{cell::RefCell, fmt};
+use std::{
+    cell::RefCell,
+    fmt,
+    io::{self, Read},
+};
 
 use flate2::{Compress, FlushCompress, Status};
 use zstd::bulk::Compressor;
@@ -17,6 +21,24 @@ pub(in crate::deliver) struct Packer {
 enum Engine {
     Gzip(Compress),
     Zstd(Compressor<'static>),
+}
+
+/// What `packed` was before it was compressed.
+///
+/// # Errors
+/// It is not compressed so, or was more than `limit` bytes before: a few bytes can stand for as many as there is memory.
+pub fn unpack(encoding: ContentCoding, packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let mut source: Box<dyn Read + '_> = match encoding {
+        ContentCoding::Gzip => Box::new(flate2::read::GzDecoder::new(packed)),
+        ContentCoding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(packed)?),
+    };
+    let room = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    source.by_ref().take(room).read_to_end(&mut body)?;
+    if body.len() > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
+    }
+    Ok(body)
 }
 
 /// The window of gzip, in bits: 32 KiB, as every receiver has it.
@@ -81,19 +103,7 @@ impl fmt::Debug for Packer {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
-
-    fn unpacked(encoding: ContentCoding, packed: &[u8]) -> Vec<u8> {
-        let mut body = Vec::new();
-        match encoding {
-            ContentCoding::Gzip => flate2::read::GzDecoder::new(packed).read_to_end(&mut body).map(drop),
-            ContentCoding::Zstd => zstd::stream::copy_decode(packed, &mut body),
-        }
-        .expect("it can be decoded");
-        body
-    }
 
     #[test]
     fn what_is_packed_can_be_unpacked_one_after_the_other() {
@@ -103,7 +113,11 @@ mod tests {
                 let body = format!("{{\"round\": {round}}},").repeat(round * 100).into_bytes();
                 let packed = packer.pack(&body).expect("it becomes smaller");
                 assert!(packed.len() < body.len() / 2, "{encoding:?}: {} of {}", packed.len(), body.len());
-                assert_eq!(unpacked(encoding, &packed), body, "{encoding:?}");
+                let unpacked = unpack(encoding, &packed, body.len()).expect("it can be unpacked");
+                assert_eq!(unpacked, body, "{encoding:?}");
+                let error = unpack(encoding, &packed, body.len() - 1).expect_err("it is too large");
+                assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{encoding:?}");
+                assert!(unpack(encoding, &body, body.len()).is_err(), "{encoding:?} takes anything");
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What stands before a signature with Ed25519 (Standard Webhooks, "Signature scheme").
-const ASYMMETRIC_PREFIX: &str = "v1a,";
+pub(super) const ASYMMETRIC_PREFIX: &str = "v1a,";
 
 #[derive(Debug)]
 pub(super) struct Keys(Box<[Key]>);
@@ -102,14 +102,7 @@ impl Prepared {
     fn new(secret: SigningSecret, algorithm: Algorithm) -> Self {
         let means = match secret.key_pair() {
             Some(pair) => Means::Ed25519(Box::new(pair)),
-            None => {
-                let algorithm = match algorithm {
-                    Algorithm::Sha256 => hmac::HMAC_SHA256,
-                    Algorithm::Sha512 => hmac::HMAC_SHA512,
-                    Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-                };
-                Means::Hmac(hmac::Key::new(algorithm, secret.symmetric().unwrap_or_default()))
-            }
+            None => Means::Hmac(hmac::Key::new(hash(algorithm), secret.symmetric().unwrap_or_default())),
         };
         Self { secret, means }
     }
@@ -133,6 +126,15 @@ impl Prepared {
                 alphabet.encode_append(pair.sign(&content).as_ref(), out);
             }
         }
+    }
+}
+
+/// The hash of an HMAC, as the library has it.
+pub(super) const fn hash(algorithm: Algorithm) -> hmac::Algorithm {
+    match algorithm {
+        Algorithm::Sha256 => hmac::HMAC_SHA256,
+        Algorithm::Sha512 => hmac::HMAC_SHA512,
+        Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
     }
 }
 

@@ -3,6 +3,7 @@
 mod keys;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 use std::{fmt::Write as _, time::SystemTime};
 

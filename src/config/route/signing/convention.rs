@@ -48,7 +48,7 @@ pub enum Encoding {
 
 impl Convention {
     /// The convention of this name. `Custom` has none: it is the one that the others are variations of.
-    pub(super) fn of(scheme: Scheme) -> Self {
+    pub fn of(scheme: Scheme) -> Self {
         let plain = Self {
             header: "".into(),
             timestamp_header: None,

@@ -88,8 +88,22 @@ pub(super) fn read(at: &Section<'_>) -> Result<Signing, Reported> {
 }
 
 impl Scheme {
+    /// The names of all conventions that need no more than a name.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().filter(|(_, scheme)| *scheme != Self::Custom).map(|(name, _)| *name)
+    }
+
+    /// The convention of this name, where it needs no more than that.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().filter(|(_, scheme)| *scheme != Self::Custom);
+        all.find(|(other, _)| *other == name).map(|(_, scheme)| *scheme)
+    }
+
     /// The secret that is written as `text`.
-    fn secret(self, text: &str) -> Result<SigningSecret, String> {
+    ///
+    /// # Errors
+    /// What would be right, in words without the secret.
+    pub fn secret(self, text: &str) -> Result<SigningSecret, String> {
         match self {
             Self::StandardWebhooks => SigningSecret::standard(text),
             _ => Ok(SigningSecret::plain(text)),
