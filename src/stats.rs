@@ -4,14 +4,15 @@
 //! adds the lanes up when somebody looks. All access is relaxed: each figure stands for itself, and a reader may see
 //! one message in one figure and not yet in another.
 
+mod load;
+
 use std::{
     array,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
+
+pub use self::load::{InHand, Load, Loads};
 
 use crate::{
     base::{clock::Time, throttle::SharedThrottle},
@@ -103,6 +104,8 @@ pub struct Requests {
     statuses: Box<[Counter; Self::STATUSES]>,
     odd_statuses: Counter,
     transport: [Counter; Failure::TRANSPORT.len()],
+    /// All that failed, by a status or otherwise: adding up the others takes too long for who looks every second.
+    failures: Counter,
 }
 
 impl Requests {
@@ -117,10 +120,16 @@ impl Requests {
 
     /// Counts an attempt that failed.
     pub fn failed(&self, failure: Failure) {
+        self.failures.add(1);
         match failure {
             Failure::Status(status) => self.answered(status),
             other => other.transport_index().into_iter().for_each(|index| self.transport[index].add(1)),
         }
+    }
+
+    /// How many attempts failed, whatever for.
+    pub fn failures(&self) -> u64 {
+        self.failures.get()
     }
 
     /// The count for each status from 100 to 599.
@@ -145,6 +154,7 @@ impl Default for Requests {
             statuses: Box::new(array::from_fn(|_| Counter::default())),
             odd_statuses: Counter::default(),
             transport: array::from_fn(|_| Counter::default()),
+            failures: Counter::default(),
         }
     }
 }
@@ -172,43 +182,6 @@ impl Flag {
     /// Makes it `value`, and gives back what it was.
     pub fn replace(&self, value: bool) -> bool {
         self.0.swap(value, Relaxed)
-    }
-}
-
-/// What one pipeline has in hand at the moment.
-#[derive(Debug, Default)]
-pub struct Load {
-    /// Attempts under way.
-    pub in_flight: Gauge,
-    /// Messages in the queue.
-    pub queue_messages: Gauge,
-    /// The memory that those take, in bytes.
-    pub queue_bytes: Gauge,
-    /// Messages in the retry queue.
-    pub retry_messages: Gauge,
-    /// The memory that those take, in bytes.
-    pub retry_bytes: Gauge,
-}
-
-/// The loads of the pipelines of one route on one lane: one, and while a changed route goes over from its former
-/// settings to its new ones, two. A load leaves with its pipeline.
-#[derive(Debug, Default)]
-pub struct Loads(Mutex<Vec<Weak<Load>>>);
-
-impl Loads {
-    /// The load of one more pipeline. It counts for as long as the pipeline keeps it.
-    pub fn add(&self) -> Arc<Load> {
-        let load = Arc::default();
-        let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        loads.retain(|load| load.strong_count() > 0);
-        loads.push(Arc::downgrade(&load));
-        load
-    }
-
-    /// One figure of all pipelines together.
-    pub fn sum(&self, figure: impl Fn(&Load) -> &Gauge) -> usize {
-        let loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        loads.iter().filter_map(Weak::upgrade).map(|load| figure(&load).get()).sum()
     }
 }
 
@@ -376,16 +349,5 @@ mod tests {
             assert_eq!(stats.tally().of(outcome), count);
         }
         assert_eq!((stats.tally().in_hand(), (stats.tally() + stats.tally()).in_hand()), (1, 2));
-    }
-
-    #[test]
-    fn a_load_counts_for_as_long_as_its_pipeline_is_there() {
-        let loads = Loads::default();
-        let (former, present) = (loads.add(), loads.add());
-        former.in_flight.set(3);
-        present.in_flight.set(4);
-        assert_eq!(loads.sum(|load| &load.in_flight), 7);
-        drop(former);
-        assert_eq!(loads.sum(|load| &load.in_flight), 4);
     }
 }

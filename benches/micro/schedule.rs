@@ -26,13 +26,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut schedule = Schedule::new(
         Queue::new(route.queue.bounds, route.queue.overflow),
         RetryQueue::new(route.retry.bounds),
-        Gates::new(
-            None,
-            Pause::default(),
-            None,
-            Pace::default(),
-            Breaker::new(route.breaker.as_ref()),
-        ),
+        Gates::new(None, Pause::default(), None, Pace::default(), Breaker::new(route.breaker.as_ref())),
         Policy::from(&route.retry),
         SlowStart::new(FIRST, 64).into(),
     );

@@ -4,6 +4,7 @@ mod announce;
 mod apply;
 mod lanes;
 mod reload;
+mod status;
 mod surroundings;
 mod traces;
 
@@ -17,7 +18,7 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use self::{apply::Applier, lanes::Lanes, reload::Follower};
+use self::{apply::Applier, lanes::Lanes, reload::Follower, status::Seen};
 pub use self::{apply::ApplyError, lanes::lane_count};
 use crate::{
     base::clock::Clock,
@@ -148,6 +149,8 @@ impl App {
             config.shutdown.hand_over.then(|| HandOver::start(connection, &registry, count.get(), clock));
         let (hand_over, offers) = hand_over.unzip();
         let health = Arc::new(Health::new(statuses.clone(), Arc::clone(&registry), reloader.status(), clock));
+        let seen = Seen { registry: &registry, lanes: &statuses, connections: &connections, health: &health };
+        let (board, events) = status::start(seen, reloader.status(), clock);
         let page = Metrics::new(Observed {
             clock,
             registry: Arc::clone(&registry),
@@ -156,7 +159,7 @@ impl App {
             spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
             control: Handle::current().metrics(),
         });
-        drop(spawn_local(api.serve(Api::new(&health))));
+        drop(spawn_local(api.serve(Api::new(&health).telling(&board, events))));
         drop(spawn_local(metrics.serve(page)));
 
         drop(spawn_local(announce::connected(statuses.clone())));

@@ -39,6 +39,15 @@ impl Config {
     }
 }
 
+impl Route {
+    /// The settings of this route, as [`Config::to_toml`] has them.
+    pub fn to_toml(&self) -> String {
+        let mut page = TomlWriter::default();
+        page.route(self);
+        page.0
+    }
+}
+
 /// A page of TOML that is being written.
 #[derive(Default)]
 struct TomlWriter(String);

@@ -69,25 +69,32 @@ impl Health {
     /// Readiness: whether messages of all routes are taken, on all lanes. A webhook that fails is no reason, as its
     /// messages wait.
     pub fn report(&self) -> HealthReport {
-        let mut reasons = self.stuck(STUCK);
-        if self.draining.load(Relaxed) {
-            reasons.push("the process is stopping".to_owned());
-        }
         let routes = self.registry.current();
-        for (number, lane) in self.lanes.iter().enumerate() {
-            examine(number, lane, &routes, &mut reasons);
-        }
+        let reasons = self.reasons(&routes);
         let status = if reasons.is_empty() { "ready" } else { "unready" };
         let configuration = self.reloads.borrow().complaints();
         let (webhooks, streams) = (self.webhooks(&routes), streams(&routes));
         HealthReport { status, reasons, webhooks, streams, configuration }
     }
 
+    /// Why the process is not ready, as long as `routes` are what should run; empty where it is.
+    pub fn reasons(&self, routes: &Routes) -> Vec<String> {
+        let mut reasons = self.stuck(STUCK);
+        if self.draining.load(Relaxed) {
+            reasons.push("the process is stopping".to_owned());
+        }
+        for (number, lane) in self.lanes.iter().enumerate() {
+            examine(number, lane, routes, &mut reasons);
+        }
+        reasons
+    }
+
     fn webhooks(&self, routes: &Routes) -> Vec<String> {
         let now = self.clock.now();
         let troubled = routes.iter().filter_map(|route| Some((route, routes.trouble(route, now)?)));
         let worded = troubled.map(|(route, trouble)| {
-            let cause = routes.cause(route, trouble, now).map_or_else(String::new, |cause| format!(" ({cause})"));
+            let cause =
+                routes.cause(route, trouble, now).map_or_else(String::new, |cause| format!(" ({cause})"));
             format!("route {}: {trouble}{cause}", route.name())
         });
         worded.collect()

@@ -7,4 +7,5 @@ pub mod metrics;
 pub mod reload;
 pub mod server;
 pub mod signals;
+pub mod status;
 pub mod systemd;

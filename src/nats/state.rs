@@ -56,6 +56,8 @@ pub struct ConnectionState {
     changes: watch::Sender<u64>,
     /// The last thing that went wrong, until there is a connection again.
     trouble: Mutex<Option<String>>,
+    /// The server that the latest connection is to, or was.
+    server: Mutex<Option<String>>,
     refusals: Mutex<Refusals>,
 }
 
@@ -79,6 +81,7 @@ impl ConnectionState {
             cuts: Counter::default(),
             changes: watch::Sender::new(0),
             trouble: Mutex::default(),
+            server: Mutex::default(),
             refusals: Mutex::default(),
         }
     }
@@ -96,6 +99,16 @@ impl ConnectionState {
     /// How often the server has closed the connection because this end did not read fast enough, as far as can be told.
     pub fn cuts(&self) -> u64 {
         self.cuts.get()
+    }
+
+    /// What the log calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The server that the latest connection is to, or was; without a login. None before the first.
+    pub fn server(&self) -> Option<String> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why there is no connection, as far as is known.
@@ -138,6 +151,7 @@ impl ConnectionState {
         let is_first = self.connects.get() == 0;
         self.connects.add(1);
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.to_owned());
         // What is refused is refused again.
         *self.refusals.lock().unwrap_or_else(PoisonError::into_inner) = Refusals::default();
         if is_first {

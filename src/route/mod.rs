@@ -9,6 +9,7 @@ mod alarm;
 pub mod answers;
 mod capacity;
 mod drain;
+pub mod failures;
 pub mod filter;
 pub mod hold;
 pub mod pipeline;

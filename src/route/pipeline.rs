@@ -18,7 +18,6 @@ use std::{
 
 use tokio::{sync::Notify, task::spawn_local};
 use tokio_util::task::TaskTracker;
-use tracing::debug;
 
 use super::{
     answers::End,
@@ -266,7 +265,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             }
             Attempt::Failed { failure, .. } => {
                 self.stats.requests.failed(failure);
-                self.tell_failure(&batch, failure);
+                self.health.attempt_failed(&batch, attempt, now);
             }
         }
         let mut rejected = None;
@@ -336,19 +335,6 @@ impl<D: Deliver + 'static> Pipeline<D> {
         }
         if let Some((failure, cause)) = rejected {
             health.rejected(failure, cause.as_ref(), now);
-        }
-    }
-
-    fn tell_failure(&self, batch: &Batch, failure: Failure) {
-        for message in batch.iter() {
-            debug!(
-                route = self.health.route().as_str(),
-                id = %message.id,
-                attempt = message.attempts,
-                reason = %failure.label(),
-                trace_id = message.trace().map(tracing::field::display),
-                "attempt failed"
-            );
         }
     }
 

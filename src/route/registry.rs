@@ -313,7 +313,8 @@ mod tests {
     #[test]
     fn a_hold_outlives_the_settings_of_its_route() {
         let registry = Registry::new(1);
-        let hold = Hold { why: Some("moving".to_owned()), by: "ada".to_owned(), since: SystemTime::UNIX_EPOCH };
+        let hold =
+            Hold { why: Some("moving".to_owned()), by: "ada".to_owned(), since: SystemTime::UNIX_EPOCH };
         let name = "a".parse().unwrap();
         let trouble = || {
             let routes = registry.current();

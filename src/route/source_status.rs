@@ -36,13 +36,17 @@ impl SourceStatus {
 
     /// Why the route gets no messages, worded for operators; none where it gets them.
     pub fn reason(&self) -> Option<String> {
+        self.trouble().map(|why| format!("route {}: {why}", self.route))
+    }
+
+    /// The same, where it is clear which route is meant.
+    pub fn trouble(&self) -> Option<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let why = match &*state {
-            SourceState::Live => return None,
-            SourceState::Starting(None) => "has not subscribed yet",
-            SourceState::Starting(Some(why)) | SourceState::Failing(why) => why,
-        };
-        Some(format!("route {}: {why}", self.route))
+        match &*state {
+            SourceState::Live => None,
+            SourceState::Starting(None) => Some("has not subscribed yet".to_owned()),
+            SourceState::Starting(Some(why)) | SourceState::Failing(why) => Some(why.clone()),
+        }
     }
 
     /// Whether the route gets its messages.

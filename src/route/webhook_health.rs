@@ -12,13 +12,21 @@ use std::{
     time::Duration,
 };
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
+    failures::RecentFailures,
     schedule::breaker,
     trouble::{SLOWED, opened, rounded},
 };
-use crate::{base::clock::Time, config::RouteName, message::outcome::Failure};
+use crate::{
+    base::clock::Time,
+    config::RouteName,
+    message::{
+        batch::Batch,
+        outcome::{Attempt, Failure},
+    },
+};
 
 /// A single failure is everyday life; this many in a row are news.
 const FAILURES: NonZeroU32 = NonZeroU32::new(3).expect("three is not zero");
@@ -94,6 +102,8 @@ pub struct WebhookHealth {
     /// Whether a success has to be noted. Spares the lock for as long as all goes well; a success that is missed by a
     /// moment, because another lane has just failed, is followed by the next one.
     troubled: AtomicBool,
+    /// The latest failed attempts.
+    pub failures: RecentFailures,
 }
 
 /// What the log was told of a webhook.
@@ -135,7 +145,12 @@ const LONG_PAUSE: Duration = Duration::from_secs(10);
 impl WebhookHealth {
     /// The webhook of `route`, which is presumed to work.
     pub fn new(route: RouteName) -> Self {
-        Self { route, state: Mutex::default(), troubled: AtomicBool::new(false) }
+        Self {
+            route,
+            state: Mutex::default(),
+            troubled: AtomicBool::new(false),
+            failures: RecentFailures::default(),
+        }
     }
 
     /// The route.
@@ -146,6 +161,14 @@ impl WebhookHealth {
     /// How the latest failed attempt failed, in words.
     pub fn latest_failure(&self) -> Option<String> {
         self.lock().failure.as_ref().map(Told::to_string)
+    }
+
+    /// Since when its attempts fail, several in a row; none where they don't.
+    pub fn failing_since(&self) -> Option<Time> {
+        if !self.troubled.load(Relaxed) {
+            return None;
+        }
+        self.lock().tracker.failing_since
     }
 
     /// Takes note of an attempt that succeeded, where the webhook `is_slowed` or not.
@@ -165,6 +188,22 @@ impl WebhookHealth {
         }
         if full_rate {
             info!(route = self.route.as_str(), "the webhook takes everything again");
+        }
+    }
+
+    /// Tells of `attempt` at `batch`, which failed: whatever that says of the webhook.
+    pub fn attempt_failed(&self, batch: &Batch, attempt: &Attempt, now: Time) {
+        let Attempt::Failed { failure, cause, .. } = attempt else { return };
+        self.failures.note(batch, *failure, cause.as_ref(), now);
+        for message in batch.iter() {
+            debug!(
+                route = self.route.as_str(),
+                id = %message.id,
+                attempt = message.attempts,
+                reason = %failure.label(),
+                trace_id = message.trace().map(tracing::field::display),
+                "attempt failed"
+            );
         }
     }
 

@@ -20,7 +20,7 @@ impl Choice for HttpVersion {
 
 impl HttpVersion {
     /// As the configuration has it.
-    pub(in crate::config) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         self.word()
     }
 }

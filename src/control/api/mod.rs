@@ -2,6 +2,7 @@
 //! have to tell and to do.
 
 mod router;
+mod status;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ pub use self::router::{Access, Call, Router};
 use super::{
     health::{Health, HealthReport},
     server::{Answer, Handler, Head, Reply, json},
+    status::{Events, StatusBoard},
 };
 
 /// The API.
@@ -26,6 +28,13 @@ impl Api {
         router.add(Method::GET, "/health", Access::Open, move |_| Reply::Now(told(&ready.report())));
         router.add(Method::GET, "/healthz", Access::Open, move |_| Reply::Now(told(&alive.liveness())));
         Self { router }
+    }
+
+    /// The same, which also tells what `board` knows; those who follow it are told by `events`.
+    #[must_use]
+    pub fn telling(mut self, board: &StatusBoard, events: Events) -> Self {
+        status::add(&mut self.router, board, events);
+        self
     }
 }
 

@@ -15,6 +15,8 @@ pub enum ProblemKind {
     NotFound,
     /// There is something at this path, but not by this method.
     MethodNotAllowed,
+    /// The query of the address is not understood.
+    BadQuery,
     /// The body is larger than is read.
     TooLarge,
     /// The body has broken off.
@@ -35,8 +37,15 @@ pub struct Problem {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::NotFound, Self::MethodNotAllowed, Self::TooLarge, Self::BrokenBody, Self::Busy, Self::Late];
+    pub const ALL: [Self; 7] = [
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::BadQuery,
+        Self::TooLarge,
+        Self::BrokenBody,
+        Self::Busy,
+        Self::Late,
+    ];
 
     /// The status, the end of the `type`, and the `title`.
     pub const fn words(self) -> (StatusCode, &'static str, &'static str) {
@@ -45,6 +54,7 @@ impl ProblemKind {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not by this method")
             }
+            Self::BadQuery => (StatusCode::BAD_REQUEST, "bad-query", "The query is not understood"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken-body", "The body has broken off"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much is under way"),
