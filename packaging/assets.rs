@@ -78,9 +78,13 @@ fn describe(section: &mut Roff, command: &Command) {
     section.control("SS", [command.get_bin_name().unwrap_or_else(|| command.get_name())]);
     section.text([roman(format!("{}.", command.get_about().cloned().unwrap_or_default()))]);
     let everywhere = Cli::command();
-    let is_its_own = |arg: &&Arg| {
-        arg.get_id() != "help" && everywhere.get_arguments().all(|other| other.get_id() != arg.get_id())
+    // An option of a command may have the name of one that goes with every command, and mean something else.
+    let is_same = |arg: &Arg, other: &Arg| {
+        other.get_id() == arg.get_id()
+            && other.get_help().map(ToString::to_string) == arg.get_help().map(ToString::to_string)
     };
+    let is_its_own =
+        |arg: &&Arg| arg.get_id() != "help" && !everywhere.get_arguments().any(|other| is_same(arg, other));
     for arg in command.get_arguments().filter(is_its_own) {
         section.control("TP", []);
         section.text(term(arg));

@@ -15,7 +15,11 @@ use broadcaster::{
         health::{self, HealthError, Question},
         keys::{self, KeysError},
         listen::{self, ListenError},
-        options::{CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions, KeysAction, ListenOptions},
+        options::{
+            CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions, KeysAction, ListenOptions,
+            SendOptions,
+        },
+        send::{self, Fate, SendError},
     },
     config::{self, Config, ConfigWarning, Sources},
     control::{log, signals},
@@ -26,11 +30,17 @@ use tracing::{error, warn};
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 78;
 
+/// What was sent would not be sent again.
+const REJECTED: u8 = 3;
+
 /// An option is wrong: what the parser of the options uses.
 const WRONG_OPTION: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::from_arguments();
+    let mut cli = Cli::from_arguments();
+    if matches!(cli.command, Some(Command::Send(_))) {
+        cli.settings = cli.settings.without_subject();
+    }
     let sources = match cli.settings.sources() {
         Ok(sources) => sources,
         Err(error) => {
@@ -58,6 +68,13 @@ fn main() -> ExitCode {
             configured(sources, |config, _warnings| receive(options, Some(&config)))
         }
         Some(Command::Listen(options)) => receive(options, None),
+        Some(Command::Send(options)) => {
+            let sources = match &options.url {
+                Some(url) => send::ad_hoc(url, sources),
+                None => sources,
+            };
+            configured(sources, |config, _warnings| send_one(&options, &config))
+        }
         None => configured(sources.clone(), |config, warnings| deliver(config, &warnings, sources)),
     }
 }
@@ -187,6 +204,25 @@ fn deliver(config: Config, warnings: &[ConfigWarning], sources: Sources) -> Exit
         Err(error) => {
             error!("{}", ErrorChain(&error));
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn send_one(options: &SendOptions, config: &Config) -> ExitCode {
+    let run = || {
+        let clock = Clock::start();
+        let runtime = runtime::local()?;
+        let fate = runtime.block_on(send::run(options, config, clock));
+        runtime.shutdown_background();
+        fate
+    };
+    match run() {
+        Ok(Fate::Done) => ExitCode::SUCCESS,
+        Ok(Fate::Retried) => ExitCode::FAILURE,
+        Ok(Fate::Dead) => ExitCode::from(REJECTED),
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            ExitCode::from(if matches!(error, SendError::Subject(_)) { WRONG_OPTION } else { 1 })
         }
     }
 }

@@ -6,4 +6,5 @@ pub mod health;
 pub mod keys;
 pub mod listen;
 pub mod options;
+pub mod send;
 mod terminal;

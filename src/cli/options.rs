@@ -12,6 +12,7 @@ pub use super::check::options::CheckOptions;
 pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
 pub use super::keys::{KeysAction, KeysOptions};
 pub use super::listen::options::ListenOptions;
+pub use super::send::options::SendOptions;
 use crate::config::{self, Sources};
 
 /// Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
@@ -48,6 +49,8 @@ pub enum Command {
     Keys(KeysOptions),
     /// Receive what is sent, as a webhook for trying things out: show it, verify signatures, and fail as told.
     Listen(ListenOptions),
+    /// Send one message to the webhook of a route, as the daemon would, and show the request and the answer.
+    Send(SendOptions),
 }
 
 /// Which daemon is asked, and what.
@@ -122,6 +125,12 @@ fn may_be_shown(word: &str) -> bool {
 }
 
 impl Settings {
+    /// These without `--subject`, which is another thing for the command that has it too.
+    #[must_use]
+    pub fn without_subject(self) -> Self {
+        Self { subject: None, ..self }
+    }
+
     /// All sources of settings: these options, and the environment of the process.
     pub fn sources(self) -> Result<Sources, SetError> {
         let named = [

@@ -7,6 +7,9 @@ use std::{
 
 use serde_json::Value;
 
+/// How much of a body people are shown, in bytes.
+const LONGEST_BODY: usize = 4 * 1024;
+
 /// What is printed to a terminal, or to somewhere else, can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Abilities {
@@ -62,6 +65,21 @@ pub(super) fn clean_lines(text: &str) -> String {
     text.chars().map(|c| if harmless(c) { c } else { '\u{b7}' }).collect()
 }
 
+/// A body for people, line by line: JSON with its structure, the beginning of what is long, and of what is no text how long
+/// it is.
+pub(super) fn body_lines(body: &[u8]) -> Vec<String> {
+    let Ok(text) = str::from_utf8(body) else {
+        return vec![format!("({} bytes that are no text)", body.len())];
+    };
+    let pretty = serde_json::from_str::<Value>(text).ok().filter(|json| json.is_object() || json.is_array());
+    let pretty = pretty.and_then(|json| serde_json::to_string_pretty(&json).ok());
+    let text = pretty.as_deref().unwrap_or(text);
+    let end = (0..=LONGEST_BODY.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    let (start, rest) = text.split_at_checked(end.unwrap_or_default()).unwrap_or_default();
+    let more = (!rest.is_empty()).then(|| format!("({} more bytes)", rest.len()));
+    start.lines().map(clean).chain(more).collect()
+}
+
 /// A line of JSON: what `serde_json` leaves as it is, and a terminal would obey, is escaped too.
 pub(super) fn escaped(value: &Value) -> String {
     let escape = |c: char| if is_obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
@@ -80,6 +98,16 @@ mod tests {
     #[test]
     fn what_a_terminal_obeys_is_not_passed_on() {
         assert_eq!(clean("a\u{1b}[2Jb\u{9b}31m\u{7f}\r\u{202e}é"), "a·[2Jb·31m···é");
+    }
+
+    #[test]
+    fn a_body_is_shown_line_by_line_and_cut_where_a_letter_ends() {
+        let long = body_lines("é".repeat(3_000).as_bytes());
+        assert!(long.len() == 2 && long[0].ends_with('é') && long[1] == "(1904 more bytes)", "{long:?}");
+        assert_eq!(body_lines(br#"{"a":[]}"#), ["{", "  \"a\": []", "}"]);
+        assert_eq!(body_lines(b"\xff\xff"), ["(2 bytes that are no text)"]);
+        assert_eq!(body_lines(b"17\n\x1b"), ["17", "·"]);
+        assert!(body_lines(b"").is_empty());
     }
 
     #[test]

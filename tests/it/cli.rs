@@ -2,6 +2,7 @@
 
 mod listen;
 mod mistakes;
+mod send;
 mod warnings;
 
 use std::fs::Permissions;
@@ -19,7 +20,7 @@ fn stdout_of(arguments: &[&str], env: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes text")
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

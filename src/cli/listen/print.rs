@@ -12,12 +12,10 @@ use serde_json::{Value, json};
 
 use super::answers::Answer;
 use crate::{
-    cli::terminal::{Abilities, clean, clean_lines, escaped},
+    cli::terminal::{Abilities, body_lines, clean, escaped},
     deliver::sign::verify::NotVerified,
 };
 
-/// How much of a body people are shown, in bytes.
-const SHOWN: usize = 4 * 1024;
 /// What says little about a message, and is the same in most requests.
 const USUAL: [HeaderName; 5] =
     [header::HOST, header::USER_AGENT, header::ACCEPT, header::CONTENT_LENGTH, header::CONNECTION];
@@ -112,26 +110,10 @@ fn as_text(shown: &Shown<'_>, abilities: Abilities) -> String {
         Some(Err(why)) => text.push_str(&format!("  signature: {}\n", abilities.red(&why.to_string()))),
     }
     match shown.body {
-        Ok(body) if body.is_empty() => {}
-        Ok(body) => {
-            for line in body_text(body).lines() {
-                text.push_str(&format!("  | {}\n", clean_lines(line)));
-            }
-        }
+        Ok(body) => body_lines(body).iter().for_each(|line| text.push_str(&format!("  | {line}\n"))),
         Err(problem) => text.push_str(&format!("  | ({problem})\n")),
     }
     text
-}
-
-/// The body for people: JSON with its structure, the beginning of what is long, and of what is no text how long it is.
-fn body_text(body: &[u8]) -> String {
-    let Ok(text) = str::from_utf8(body) else { return format!("({} bytes that are no text)", body.len()) };
-    let pretty = serde_json::from_str::<Value>(text).ok().filter(|json| json.is_object() || json.is_array());
-    let pretty = pretty.and_then(|json| serde_json::to_string_pretty(&json).ok());
-    let text = pretty.as_deref().unwrap_or(text);
-    let end = (0..=SHOWN.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
-    let (start, rest) = text.split_at_checked(end).unwrap_or_default();
-    if rest.is_empty() { start.to_owned() } else { format!("{start}\n({} more bytes)", rest.len()) }
 }
 
 fn target(head: &Parts) -> &str {
@@ -192,13 +174,5 @@ mod tests {
         assert_eq!((&line["body_base64"], &line["verified"]), (&json!("/w=="), &Value::Null));
         assert_eq!(line["headers"][1], json!(["authorization", "Bearer …"]));
         assert_eq!(with(b"text", None, as_json)["body"], "text");
-    }
-
-    #[test]
-    fn a_long_body_is_cut_where_a_letter_ends() {
-        let text = body_text("é".repeat(3_000).as_bytes());
-        assert!(text.ends_with("é\n(1904 more bytes)"), "{}", text.len());
-        assert_eq!(body_text(b"\xff\xff"), "(2 bytes that are no text)");
-        assert_eq!(body_text(b"17"), "17");
     }
 }

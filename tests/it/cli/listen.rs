@@ -68,7 +68,7 @@ impl Listener {
     }
 
     /// Waits for so many requests.
-    async fn wait(&self, count: usize) -> Vec<Value> {
+    pub(crate) async fn wait(&self, count: usize) -> Vec<Value> {
         let enough = || Some(self.requests()).filter(|all| all.len() >= count);
         testkit::poll(SOON, enough).await.expect("the requests come")
     }
@@ -82,14 +82,14 @@ impl Listener {
 }
 
 /// Publishes a message, and waits until the server has it.
-async fn publish(nats: &NatsServer, payload: &str) {
+pub(crate) async fn publish(nats: &NatsServer, payload: &str) {
     let client = nats.client().await;
     client.publish("todos.events", payload.to_owned().into()).await.expect("it is connected");
     client.flush().await.expect("the server answers");
 }
 
 /// The value of a header of a request.
-fn header<'r>(request: &'r Value, name: &str) -> Option<&'r str> {
+pub(crate) fn header<'r>(request: &'r Value, name: &str) -> Option<&'r str> {
     let headers = request["headers"].as_array().expect("a list");
     headers.iter().find(|pair| pair[0] == name)?[1].as_str()
 }
@@ -100,6 +100,7 @@ async fn it_shows_what_arrives_and_ends_when_it_has_enough() {
     let listener = Listener::start(&["--count", "2"]);
     let mut daemon = Daemon::between(&nats, &format!("{}hook?x=1", listener.url())).start_ready().await;
     publish(&nats, r#"{"title": "é"}"#).await;
+    listener.wait(1).await;
     publish(&nats, "\u{1b}[2J").await;
     let (status, requests, said) = listener.end().await;
     assert_eq!((status, requests.len()), (Some(0), 2), "{said}");
@@ -151,6 +152,7 @@ async fn it_verifies_signatures_over_tls_and_http_2_of_compressed_bodies() {
         .route("webhook.signing.keys.a.secret", SYMMETRIC);
     let mut daemon = daemon.start_ready().await;
     publish(&nats, &"a".repeat(1_000)).await;
+    listener.wait(1).await;
     publish(&nats, "b").await;
     let (status, requests, said) = listener.end().await;
     assert_eq!(status, Some(0), "{said}");
