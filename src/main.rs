@@ -21,7 +21,7 @@ use broadcaster::{
         },
         send::{self, Fate, SendError},
     },
-    config::{self, Config, ConfigWarning, Sources},
+    config::{self, Config, ConfigErrors, ConfigWarning, Origin, Sources},
     control::{log, signals},
 };
 use tokio::task::spawn_local;
@@ -75,12 +75,23 @@ fn main() -> ExitCode {
             };
             configured(sources, |config, _warnings| send_one(&options, &config))
         }
-        None => configured(sources.clone(), |config, warnings| deliver(config, &warnings, sources)),
+        None => {
+            let (origin, loaded) = config::load_from(sources);
+            right(loaded, |config, warnings| deliver(config, &warnings, origin))
+        }
     }
 }
 
 fn configured(sources: Sources, then: impl FnOnce(Config, Vec<ConfigWarning>) -> ExitCode) -> ExitCode {
-    match config::load_with_warnings(sources) {
+    right(config::load_with_warnings(sources), then)
+}
+
+/// Goes on with a configuration that is right.
+fn right(
+    loaded: Result<(Config, Vec<ConfigWarning>), ConfigErrors>,
+    then: impl FnOnce(Config, Vec<ConfigWarning>) -> ExitCode,
+) -> ExitCode {
+    match loaded {
         Ok((config, warnings)) => then(config, warnings),
         Err(errors) => {
             // In plain text: only the configuration says how the log looks. Most often a person reads this.
@@ -195,11 +206,11 @@ fn receive(options: ListenOptions, config: Option<&Config>) -> ExitCode {
     }
 }
 
-fn deliver(config: Config, warnings: &[ConfigWarning], sources: Sources) -> ExitCode {
+fn deliver(config: Config, warnings: &[ConfigWarning], origin: Origin) -> ExitCode {
     // Held to the end, since dropping it writes the rest of the log.
     let _log = log::start(&config.log);
     warnings.iter().for_each(|warning| warn!("{warning}"));
-    match run(config, sources) {
+    match run(config, origin) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{}", ErrorChain(&error));
@@ -238,13 +249,13 @@ fn warn_of(warning: &ConfigWarning) {
     complain(format_args!("warning: {warning}"));
 }
 
-fn run(config: Config, sources: Sources) -> Result<(), AppError> {
+fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let clock = Clock::start();
     // Health, metrics and dead letters: a runtime like a lane's, but on this thread.
     let runtime = runtime::local().map_err(AppError::Runtime)?;
     let done = runtime.block_on(async {
         let signals = signals::listen().map_err(AppError::Runtime)?;
-        let app = App::bind(config, sources, clock)?;
+        let app = App::bind(config, origin, clock)?;
         app.announce();
         drop(spawn_local(app.reloader().follow(signals.reload)));
         tokio::select! {

@@ -1,11 +1,18 @@
 //! Counting, and what a scrape costs.
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use broadcaster::{
     base::clock::Clock,
     config::Route as Settings,
-    control::metrics::{Metrics, Observed},
+    control::{
+        metrics::{Metrics, Observed},
+        reload::reloader,
+    },
     deliver::endpoint::Surroundings,
     lane::LaneStatus,
     message::outcome::Outcome,
@@ -36,6 +43,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             registry,
             lanes: (0..LANES).map(|_| Arc::<LaneStatus>::default()).collect(),
             connections: Arc::default(),
+            reloads: reloader(SystemTime::now()).0.status(),
             control: runtime.metrics(),
         });
         group.throughput(Throughput::Elements(routes));

@@ -109,6 +109,17 @@ say "an upgrade delivers what is in hand, and starts the new one"
 on_it 'publish {1..100}; dpkg -i /root/broadcaster.deb; systemctl is-active broadcaster'
 on_it '[[ $(grep -cE "^[0-9]+$" /run/delivered) == 100 ]]; journalctl --unit broadcaster | grep "stopped received=101 delivered=101"'
 
+say "a reload takes over what has changed, and refuses what is wrong"
+on_it 'pid=$(systemctl show -P MainPID broadcaster)
+    printf "[routes.more]\nsubject = \"more\"\n[routes.more.webhook]\nurl = \"http://127.0.0.1:8080/more\"\n" \
+        >>/etc/broadcaster/broadcaster.toml
+    systemctl reload broadcaster; [[ $(systemctl show -P MainPID broadcaster) == "$pid" ]]'
+soon 'journalctl --unit broadcaster | grep "configuration applied.*added=\"more\""'
+on_it 'systemctl is-active broadcaster; echo nonsense = 1 >>/etc/broadcaster/broadcaster.toml; systemctl reload broadcaster'
+soon 'systemctl status broadcaster | grep "Status: \"ready; configuration: that of"'
+on_it 'sed -i "/nonsense/d; /routes.more/,\$d" /etc/broadcaster/broadcaster.toml; systemctl reload broadcaster'
+soon 'systemctl status broadcaster | grep "Status: \"ready\""'
+
 say "killed, it starts again"
 on_it 'systemctl kill --signal=KILL broadcaster'
 soon '[[ $(systemctl show -P NRestarts broadcaster) == 1 ]] && broadcaster health --url http://127.0.0.1:8002'

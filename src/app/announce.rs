@@ -19,13 +19,14 @@ const LOOK: Duration = Duration::from_millis(50);
 impl App {
     /// Logs what starts, out of which file, and what an operator should know of its routes.
     pub fn announce(&self) {
-        let Self { config, sources, api, metrics, .. } = self;
+        let Self { config, follower, api, metrics, .. } = self;
         let servers: Vec<_> = config.nats.servers.iter().map(NatsUrl::address).collect();
         let routes = &config.routes;
         info!(
             version = crate::VERSION,
             commit = crate::COMMIT,
-            config = sources.file().map_or_else(|| "none".to_owned(), |file| file.display().to_string()),
+            config =
+                follower.sources.file().map_or_else(|| "none".to_owned(), |file| file.display().to_string()),
             nats = servers.join(","),
             routes = routes.len(),
             names = first(routes.iter().map(|route| &route.name)),

@@ -7,8 +7,9 @@ mod reload;
 mod status;
 mod surroundings;
 mod traces;
+mod watch;
 
-use std::{io, rc::Rc, sync::Arc, time::SystemTime};
+use std::{io, rc::Rc, sync::Arc};
 
 use thiserror::Error;
 use tokio::{
@@ -22,12 +23,12 @@ use self::{apply::Applier, lanes::Lanes, reload::Follower, status::Seen};
 pub use self::{apply::ApplyError, lanes::lane_count};
 use crate::{
     base::clock::Clock,
-    config::{Config, Sources},
+    config::{Config, Origin},
     control::{
         api::Api,
         health::Health,
         metrics::{Metrics, Observed},
-        reload::{Reloader, Reloads, Report, reloader},
+        reload::{Reloader, Report, reloader},
         server::{BindError, Server},
         systemd::{self, ServiceManager},
     },
@@ -70,9 +71,8 @@ pub struct App {
     metrics: Server,
     requests: mpsc::Receiver<Request>,
     handle: ConfigHandle,
-    sources: Sources,
+    follower: Follower,
     reloader: Reloader,
-    reloads: Reloads,
 }
 
 /// What a running daemon is asked for.
@@ -103,15 +103,16 @@ impl ConfigHandle {
 
 impl App {
     /// Takes the ports, so that a mistake shows before the first message does. Needs a runtime.
-    /// `config` is what `sources` said; they are asked again at a reload.
-    pub fn bind(config: Config, sources: Sources, clock: Clock) -> Result<Self, AppError> {
+    /// `config` came from `origin`, from where it is read again at a reload.
+    pub fn bind(config: Config, origin: Origin, clock: Clock) -> Result<Self, AppError> {
         surroundings::settle_in();
         let api = Server::bind("api", config.server.api)?;
         let metrics = Server::bind("metrics", config.server.metrics)?;
         let (handle, requests) = mpsc::channel(1);
         let handle = ConfigHandle(handle);
-        let (reloader, reloads) = reloader(SystemTime::now());
-        Ok(Self { config, clock, api, metrics, requests, handle, sources, reloader, reloads })
+        let (reloader, reloads) = reloader(origin.at);
+        let follower = Follower::new(&config, origin, reloads, handle.clone());
+        Ok(Self { config, clock, api, metrics, requests, handle, follower, reloader })
     }
 
     /// The server of the API, and that of the metrics.
@@ -134,7 +135,7 @@ impl App {
     /// Needs a runtime that takes local tasks.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Tally, AppError> {
         // The handle is kept: `requests` would end with the last one, and then the daemon. So is the reloader.
-        let Self { config, clock, api, metrics, mut requests, handle, sources, reloader, reloads } = self;
+        let Self { config, clock, api, metrics, mut requests, handle: _kept, follower, reloader } = self;
         let count = lane_count(config.runtime.threads);
         let registry = Arc::new(Registry::new(count.get()));
         let connections = Arc::<Connections>::default();
@@ -156,6 +157,7 @@ impl App {
             registry: Arc::clone(&registry),
             lanes: statuses.clone(),
             connections,
+            reloads: reloader.status(),
             spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
             control: Handle::current().metrics(),
         });
@@ -167,18 +169,11 @@ impl App {
         if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {
             drop(spawn_local(service_manager.run()));
         }
-        let following = Follower { sources, reloads, handle: handle.clone() }.run();
-        let serving = async {
-            while let Some(Request { config, done }) = requests.recv().await {
-                // Whoever asked may have gone away meanwhile.
-                drop(done.send(applier.apply(*config).await));
-            }
-        };
         tokio::select! {
             () = stop => {}
             () = lanes.ended() => error!("a lane has ended, stopping"),
-            () = serving => {}
-            () = following => {}
+            () = serve(&mut requests, &mut applier) => {}
+            () = follower.run() => {}
         }
         // Who asks now need not wait for the end to hear that it is too late.
         drop(requests);
@@ -202,6 +197,14 @@ impl App {
         let tally = registry.tally();
         report(tally);
         result.map(|()| tally)
+    }
+}
+
+/// Applies each configuration that is asked for.
+async fn serve(requests: &mut mpsc::Receiver<Request>, applier: &mut Applier) {
+    while let Some(Request { config, done }) = requests.recv().await {
+        // Whoever asked may have gone away meanwhile.
+        drop(done.send(applier.apply(*config).await));
     }
 }
 

@@ -21,9 +21,11 @@ mod names;
 mod nats;
 mod nats_login;
 mod nats_url;
+mod origin;
 mod parse;
 mod print;
 mod reader;
+mod reload;
 mod route;
 mod runtime;
 mod secret;
@@ -47,6 +49,8 @@ pub use self::{
     nats::{ClientCertificate, Nats, NatsAuth, NatsCertificates, NatsTls},
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
+    origin::Origin,
+    reload::Reload,
     route::{
         Algorithm, Answer, Attribute, Authorities, Aws, Basic, Batch, BatchFormat, Body, BodyTemplate,
         Bounds, Breaker, CertifiedPair, ClientAuth, ClientIdentity, CloudEventMode, CloudEvents, Compression,
@@ -77,6 +81,8 @@ pub struct Config {
     pub runtime: Runtime,
     /// `[shutdown]`: how long a stop may take.
     pub shutdown: Shutdown,
+    /// `[reload]`: when the configuration is read again.
+    pub reload: Reload,
     /// `[tracing]`: where spans go. Default: nowhere, there are none.
     pub tracing: Option<Tracing>,
     /// `[routes.NAME]`: the routes, sorted by name; never empty.
@@ -122,6 +128,17 @@ pub fn load(sources: Sources) -> Result<Config, ConfigErrors> {
 /// # Errors
 /// All mistakes in them, each with its key and its place.
 pub fn load_with_warnings(sources: Sources) -> Result<(Config, Vec<ConfigWarning>), ConfigErrors> {
+    load_from(sources).1
+}
+
+/// As [`load_with_warnings`], and tells what it was read from, whatever is wrong with that.
+pub fn load_from(sources: Sources) -> (Origin, Result<(Config, Vec<ConfigWarning>), ConfigErrors>) {
+    let mut origin = Origin::of(sources.clone());
+    let loaded = load_noting(sources, &mut origin);
+    (origin, loaded)
+}
+
+fn load_noting(sources: Sources, origin: &mut Origin) -> Result<(Config, Vec<ConfigWarning>), ConfigErrors> {
     let mut warnings = unread::warnings(&sources.env);
     // Kubernetes says so to each container, in which nobody else can look.
     let in_pod = sources.env.iter().any(|(name, _)| name == "KUBERNETES_SERVICE_HOST");
@@ -130,6 +147,7 @@ pub fn load_with_warnings(sources: Sources) -> Result<(Config, Vec<ConfigWarning
     let Some(root) = layers::merge(sources, &mut errors) else {
         return Err(ConfigErrors(errors));
     };
+    origin.note(&root);
     warnings.extend(exposed::warnings(&root, in_pod));
     let reader = Reader::new(root);
     let proxies = Arc::new(ProxyVariables::of(&env));
@@ -148,6 +166,7 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
     let nats = at.section("nats", nats::read);
     let runtime = at.section("runtime", runtime::read);
     let shutdown = at.section("shutdown", shutdown::read);
+    let reload = at.section("reload", reload::read);
     let tracing = at.optional_section("tracing", |at| tracing::read(at, proxies));
     // Only a fixed number can contradict a route. Of an automatic one, a route that has too little to divide uses as
     // many as it can.
@@ -163,6 +182,7 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
         nats: nats?,
         runtime: runtime?,
         shutdown: shutdown?,
+        reload: reload?,
         tracing: tracing?,
         routes: routes?,
     })

@@ -21,6 +21,8 @@ impl Config {
         page.text("api", self.server.api);
         page.text("metrics", self.server.metrics);
         page.nats(&self.nats);
+        page.section("reload");
+        page.bare("watch", self.reload.watch);
         page.section("runtime");
         match self.runtime.threads {
             Threads::Auto => page.text("threads", "auto"),

@@ -16,7 +16,10 @@ use super::{MASK, files};
 pub struct Secret(SecretString);
 
 /// A file that holds a secret, and what it held when it was read last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Two are equal when they are the same file: whoever uses what is in it reads it again, so that another secret in it is no
+/// other setting.
+#[derive(Debug, Clone)]
 pub struct SecretFile {
     /// The path as it was written; not a secret.
     pub path: PathBuf,
@@ -60,6 +63,14 @@ impl SecretFile {
         files::secret_file(path).map(Secret::from)
     }
 }
+
+impl PartialEq for SecretFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for SecretFile {}
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {

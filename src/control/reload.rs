@@ -1,7 +1,7 @@
 //! Asking a running daemon to read its configuration again, and what came of it: for a signal, a request or whoever else
 //! asks. Whoever reads and applies it is in [`app`](crate::app).
 
-use std::{io, sync::Arc, time::SystemTime};
+use std::{future, io, sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -121,7 +121,10 @@ impl Reloads {
     /// All who ask by now, when somebody does.
     pub(crate) async fn next(&mut self) -> Vec<oneshot::Sender<Answer>> {
         let mut asking = Vec::new();
-        self.asking.recv_many(&mut asking, ASKING).await;
+        if self.asking.recv_many(&mut asking, ASKING).await == 0 {
+            // Nobody is left who could ask.
+            future::pending::<()>().await;
+        }
         asking
     }
 

@@ -54,8 +54,14 @@ impl ServiceManager {
         loop {
             look.tick().await;
             let report = self.health.report();
-            let now =
-                if report.reasons.is_empty() { report.status.to_owned() } else { report.reasons.join("; ") };
+            let mut now = report.reasons;
+            if now.is_empty() {
+                now.push(report.status.to_owned());
+            }
+            now.extend(
+                report.configuration.into_iter().map(|complaint| format!("configuration: {complaint}")),
+            );
+            let now = now.join("; ");
             if now != status {
                 status.clone_from(&now);
                 self.tell(move || sd_notify::notify(&[NotifyState::Status(&now)])).await;
@@ -77,6 +83,22 @@ impl ServiceManager {
     async fn tell(&mut self, telling: impl FnOnce() -> io::Result<()> + Send + 'static) {
         self.unheard = report(aside(telling).await, self.unheard);
     }
+}
+
+/// Says that the configuration is read again, until [`reloaded`]: `systemctl reload` waits for that, where the unit is of
+/// the type `notify-reload`.
+pub async fn reloading() {
+    let told = aside(|| {
+        let now = NotifyState::monotonic_usec_now()?;
+        sd_notify::notify(&[NotifyState::Reloading, now])
+    });
+    report(timeout(HEARING, told).await.unwrap_or_else(|late| Err(late.into())), false);
+}
+
+/// Says that the reload is over, whatever came of it: the state says whether it was refused.
+pub async fn reloaded() {
+    let told = aside(|| sd_notify::notify(&[NotifyState::Ready]));
+    report(timeout(HEARING, told).await.unwrap_or_else(|late| Err(late.into())), false);
 }
 
 /// Says that a stop has begun, which may take the `grace` and what comes after, whatever the unit says.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use broadcaster::app::{App, AppError, ConfigHandle};
 use broadcaster::base::{clock::Clock, runtime};
-use broadcaster::config::{self, Config, Sources};
+use broadcaster::config::{self, Config, Origin, Sources};
 use broadcaster::control::reload::Report;
 use broadcaster::message::outcome::Outcome;
 use broadcaster::stats::Tally;
@@ -92,7 +92,7 @@ impl Live {
         let thread = std::thread::spawn(move || {
             let runtime = runtime::local().expect("a runtime");
             runtime.block_on(async {
-                let app = App::bind(config, Sources::default(), Clock::start())?;
+                let app = App::bind(config, Origin::of(Sources::default()), Clock::start())?;
                 let (api, metrics) = app.servers();
                 let addresses = (api.address().expect("it listens"), metrics.address().expect("it listens"));
                 drop(started.send((app.handle(), addresses)));

@@ -15,6 +15,8 @@ use testkit::webhook::Webhook;
 
 mod refusals;
 mod signals;
+mod under_load;
+mod watching;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -36,10 +38,24 @@ impl Folder {
         fs::write(self.path(name), text).expect("the directory is writable");
     }
 
-    /// A daemon of this configuration, ready for messages.
+    /// Puts a file in the place of another one, as editors and deployments do.
+    fn swap(&self, name: &str, text: &str) {
+        self.write("new", text);
+        fs::rename(self.path("new"), self.path(name)).expect("the directory is writable");
+    }
+
+    /// A daemon of this configuration, ready for messages. It reads it again when it is asked, and at no other time.
     async fn start(&self, nats: &NatsServer) -> Running {
-        let daemon = Daemon::new().env("NATS_URL", nats.url());
-        daemon.config_file(&self.path("broadcaster.toml")).start_ready().await
+        self.daemon(nats).env("BROADCASTER__RELOAD__WATCH", "false").start_ready().await
+    }
+
+    /// One that reads it again when a file has changed.
+    async fn start_watching(&self, nats: &NatsServer) -> Running {
+        self.daemon(nats).start_ready().await
+    }
+
+    fn daemon(&self, nats: &NatsServer) -> Daemon {
+        Daemon::new().env("NATS_URL", nats.url()).config_file(&self.path("broadcaster.toml"))
     }
 }
 

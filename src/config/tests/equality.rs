@@ -30,6 +30,7 @@ const SETTINGS: &[Setting] = &[
     ("nats.tls.key_file", ["DIR/a.key", "DIR/same.key"], &[("nats.tls.cert_file", "DIR/a.pem")]),
     ("nats.tls.handshake_first", ["false", "true"], &[]),
     ("runtime.threads", ["1", "2"], &[]),
+    ("reload.watch", ["true", "false"], &[]),
     ("shutdown.grace", ["1s", "2s"], &[]),
     ("shutdown.hand_over", ["true", "false"], &[]),
     ("tracing.endpoint", ["http://a", "http://b"], &[]),
@@ -305,16 +306,12 @@ fn a_difference_in_any_setting_makes_two_configurations_unequal_and_is_printed()
 #[test]
 fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
     for (key, file, other) in [
-        ("nats.credentials_file", "a.creds", "b.creds"),
-        ("nats.nkey_seed_file", "a.seed", "b.seed"),
-        ("nats.token_file", "a", "b"),
         ("routes.todos.webhook.url_file", "a.url", "b.url"),
         ("routes.todos.webhook.headers_file.x-token", "a", "b"),
         ("routes.todos.webhook.secrets_file.key", "a", "b"),
         ("routes.todos.webhook.template_file", "a", "b"),
         ("routes.todos.webhook.tls.ca_file", "a.pem", "b.pem"),
         ("routes.todos.webhook.egress.proxy_file", "a.url", "b.url"),
-        ("routes.todos.webhook.auth.bearer.token_file", "a", "b"),
     ] {
         let folder = files();
         let path = format!("DIR/{file}");
@@ -324,6 +321,24 @@ fn a_file_that_holds_something_else_makes_two_configurations_unequal() {
         let contents = std::fs::read(folder.folder.path().join(other)).unwrap();
         folder.beside(file, contents);
         assert!(before != load_with(&folder, &[(key, &path)]), "{key} is compared by its path alone");
+    }
+}
+
+/// A login is none of those: whoever logs in reads its file again.
+#[test]
+fn a_secret_that_is_renewed_in_its_file_is_no_other_setting() {
+    for (key, file, other) in [
+        ("nats.credentials_file", "a.creds", "b.creds"),
+        ("nats.nkey_seed_file", "a.seed", "b.seed"),
+        ("nats.token_file", "a", "b"),
+        ("routes.todos.webhook.auth.bearer.token_file", "a", "b"),
+    ] {
+        let folder = files();
+        let path = format!("DIR/{file}");
+        let before = load_with(&folder, &[(key, &path)]);
+        let contents = std::fs::read(folder.folder.path().join(other)).unwrap();
+        folder.beside(file, contents);
+        assert!(before == load_with(&folder, &[(key, &path)]), "{key} is compared by what is in the file");
     }
 }
 

@@ -20,6 +20,9 @@ ignore_discovered_servers = false
 [nats.tls]
 handshake_first = false
 
+[reload]
+watch = true
+
 [runtime]
 threads = "auto"
 

@@ -3,6 +3,7 @@
 
 mod classic;
 pub(super) mod process;
+mod reload;
 mod rendering;
 mod routes;
 mod runtime;
@@ -16,10 +17,13 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
-use tokio::runtime::RuntimeMetrics;
+use tokio::{runtime::RuntimeMetrics, sync::watch};
 
 use self::rendering::Rendering;
-use super::server::{self, Answer, Handler, Head, Problem, ProblemKind, Reply};
+use super::{
+    reload::ReloadStatus,
+    server::{self, Answer, Handler, Head, Problem, ProblemKind, Reply},
+};
 use crate::{base::clock::Clock, lane::LaneStatus, nats::Connections, route::registry, trace::spans::Counts};
 
 /// The metrics page.
@@ -38,6 +42,8 @@ pub struct Observed {
     pub lanes: Vec<Arc<LaneStatus>>,
     /// The connections to NATS beside those of the lanes.
     pub connections: Arc<Connections>,
+    /// What came of reading the configuration again.
+    pub reloads: watch::Receiver<ReloadStatus>,
     /// What became of spans.
     pub spans: Arc<Counts>,
     /// The clock of the process.
@@ -49,12 +55,13 @@ pub struct Observed {
 impl Metrics {
     /// Collects from `observed` at each scrape.
     pub fn new(observed: Observed) -> Self {
-        let Observed { registry: routes, lanes, connections, spans, clock, control } = observed;
+        let Observed { registry: routes, lanes, connections, reloads, spans, clock, control } = observed;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BuildInfo));
         registry.register_collector(Box::new(routes::Collected(routes, clock)));
         registry.register_collector(Box::new(Nats { lanes: lanes.clone(), connections }));
         registry.register_collector(Box::new(Spans(spans)));
+        registry.register_collector(Box::new(reload::Reloads(reloads)));
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
         Self { registry, open: Rendering::default(), classic: Rendering::default() }

@@ -27,7 +27,8 @@ async fn a_hangup_has_the_file_read_again() {
 async fn environment_and_options_stay_what_they_were_at_the_start() {
     let (nats, hook) = (NatsServer::start().await, Webhook::start());
     let folder = Folder::with("[routes.default.webhook]\nconcurrency = 1\n");
-    let daemon = Daemon::between(&nats, &hook.url()).config_file(&folder.path("broadcaster.toml"));
+    let daemon = Daemon::between(&nats, &hook.url()).env("BROADCASTER__RELOAD__WATCH", "false");
+    let daemon = daemon.config_file(&folder.path("broadcaster.toml"));
     let mut daemon = daemon.route("webhook.timeout", "3s").start_ready().await;
     folder.write("broadcaster.toml", "[routes.default.webhook]\nconcurrency = 2\ntimeout = \"9s\"\n");
     let applied = hang_up(&daemon, "configuration applied").await;
@@ -46,7 +47,11 @@ async fn a_secret_in_a_file_is_found_again() {
     let (nats, hook) = (NatsServer::start().await, Webhook::start());
     let folder = Folder::with("");
     let key = folder.path("key");
-    let settings = format!("[routes.todos.webhook.headers_file]\nx-key = \"{}\"", key.display());
+    let settings = format!(
+        "format = \"template\"\ntemplate = '{{{{ secrets.key }}}}'\ncontent_type = \"text/plain\"\n\
+         secrets_file = {{ key = \"{}\" }}",
+        key.display()
+    );
     folder.write("key", "first\n");
     folder.write("broadcaster.toml", &route("todos", &hook, &settings));
     let mut daemon = folder.start(&nats).await;
@@ -54,7 +59,7 @@ async fn a_secret_in_a_file_is_found_again() {
     assert_eq!(hang_up(&daemon, "configuration applied").await["changed"], "todos");
     publisher(&nats, "todos").await.burst(1).await;
     hook.wait_delivered(1, SOON).await;
-    assert_eq!(hook.requests()[0].header("x-key"), "second");
+    assert_eq!(hook.requests()[0].text(), "second");
     daemon.stop().await;
 }
 

@@ -146,7 +146,17 @@ async fn everything_is_there_at_0_from_the_start() {
     for name in ["broadcaster_nats_reconnects_total", "broadcaster_nats_slow_consumer_total"] {
         assert_eq!(metrics.value(name, &[]).to_string(), "0", "{name}");
     }
-    assert_eq!(metrics.value("broadcaster_nats_connected", &[]).to_string(), "1");
+    for result in ["applied", "refused"] {
+        let reloads = metrics.value("broadcaster_config_reloads_total", &[("result", result)]);
+        assert_eq!(reloads.to_string(), "0");
+    }
+    for name in [
+        "broadcaster_nats_connected",
+        "broadcaster_config_last_reload_successful",
+        "broadcaster_config_generation",
+    ] {
+        assert_eq!(metrics.value(name, &[]).to_string(), "1", "{name}");
+    }
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(metrics.value("broadcaster_build_info", &version).to_string(), "1");
     for name in [
