@@ -23,6 +23,8 @@ pub mod otlp;
 
 pub mod dead_letter;
 
+pub mod history;
+
 pub mod handover;
 
 // The threads that this runs on, and their connections.

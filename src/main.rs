@@ -13,11 +13,12 @@ use broadcaster::{
         check,
         dead_letters::{self, CommandError, Done},
         health::{self, HealthError, Question},
+        history::{self, HistoryError},
         keys::{self, KeysError},
         listen::{self, ListenError},
         options::{
-            CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions, KeysAction, ListenOptions,
-            SendOptions,
+            CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions, HistoryOptions, KeysAction,
+            ListenOptions, SendOptions,
         },
         send::{self, Fate, SendError},
     },
@@ -61,6 +62,9 @@ fn main() -> ExitCode {
             warnings.iter().filter(|warning| warning.is_about_an_option()).for_each(warn_of);
             see_to_dead_letters(&config, command)
         }),
+        Some(Command::History(options)) => {
+            configured(sources, |config, _warnings| tell_of(&options, &config))
+        }
         // Without reading the configuration, in which the key will be set.
         Some(Command::Keys(options)) => make_keys(options.action),
         // The configuration says how a route signs, and nothing else that matters here.
@@ -168,6 +172,25 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
         Ok(Done::InPart) => ExitCode::FAILURE,
         // Whoever read the output has seen enough, such as `head`: that is no failure.
         Err(CommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell_of(options: &HistoryOptions, config: &Config) -> ExitCode {
+    let run = || {
+        let runtime = runtime::local()?;
+        let told = runtime.block_on(history::run(options, config));
+        runtime.shutdown_background();
+        told
+    };
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever read the output has seen enough.
+        Err(HistoryError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("error: {error}"));
             ExitCode::FAILURE

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testkit::process;
 
 /// Every file, with its mode; all belong to root.
-const FILES: [&str; 60] = [
+const FILES: [&str; 61] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",
@@ -51,6 +51,7 @@ const FILES: [&str; 60] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/flamegraph.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/glossary.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/hand-over.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/history.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/http2.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/kubernetes.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/login.md",

@@ -12,6 +12,7 @@ use crate::{
     control::reload::Report,
     dead_letter::{Destination, Publishing, Sender},
     deliver::endpoint::Surroundings,
+    history::{Feed, Publisher},
     lane::LaneStatus,
     nats::OnDemand,
     otlp::Exporter,
@@ -41,6 +42,10 @@ pub(super) struct Applier {
     webhooks: Surroundings,
     /// Where the spans of messages go, and of which there are any; none where tracing is off.
     tracing: Option<(Spans, Sampler)>,
+    /// What is told what comes of attempts.
+    feed: Arc<Feed>,
+    /// Who publishes that; none where nobody does.
+    history: Option<Publisher>,
     clock: Clock,
 }
 
@@ -53,6 +58,9 @@ impl Applier {
         lanes: Vec<Arc<LaneStatus>>,
         clock: Clock,
     ) -> Self {
+        let publish = |settings| Publisher::start(settings, connection.get(), surroundings::machine(), clock);
+        let (history, feed) = config.history.as_ref().map(publish).unzip();
+        let feed = Arc::new(feed.unwrap_or_default());
         Self {
             started_with: config.clone(),
             grace: config.shutdown.grace,
@@ -61,6 +69,8 @@ impl Applier {
             letters: Publishing::new(connection, clock),
             webhooks: Surroundings::default(),
             tracing: None,
+            feed,
+            history,
             clock,
         }
     }
@@ -71,6 +81,11 @@ impl Applier {
         let exporter = Exporter::start(settings, &self.webhooks, self.clock);
         self.tracing = Some((exporter.spans().clone(), Sampler::new(settings.sample)));
         Some(exporter)
+    }
+
+    /// What is told what comes of attempts.
+    pub(super) const fn feed(&self) -> &Arc<Feed> {
+        &self.feed
     }
 
     /// How long a stop may deliver what is in hand.
@@ -107,7 +122,9 @@ impl Applier {
         let letters = self.letters(former.map(|route| &**route), settings);
         let endpoint = self.webhooks.endpoint(settings, self.clock);
         let stats = self.registry.stats_of(&settings.name);
-        let route = Route::new(settings.clone(), stats, endpoint, letters).traced_by(self.tracer(settings));
+        let route = Route::new(settings.clone(), stats, endpoint, letters)
+            .traced_by(self.tracer(settings))
+            .told_to(&self.feed);
         Arc::new(match former {
             Some(former) => route.after(former),
             None => route,
@@ -142,13 +159,17 @@ impl Applier {
             ("nats", before.nats != config.nats),
             ("runtime", before.runtime != config.runtime),
             ("tracing", before.tracing != config.tracing),
+            ("history", before.history != config.history),
             ("shutdown.hand_over", before.shutdown.hand_over != config.shutdown.hand_over),
         ];
         sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
-    /// Publishes the last dead letters, when no route runs any more.
+    /// Publishes the last dead letters, and the last of the history, when no route runs any more.
     pub(super) async fn finish(self) {
         self.letters.finish().await;
+        if let Some(history) = self.history {
+            history.finish().await;
+        }
     }
 }

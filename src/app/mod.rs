@@ -159,6 +159,7 @@ impl App {
             connections,
             reloads: reloader.status(),
             spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
+            attempts: applier.feed().counts(),
             control: Handle::current().metrics(),
         });
         drop(spawn_local(api.serve(Api::new(&health).telling(&board, events))));

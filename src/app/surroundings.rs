@@ -1,5 +1,7 @@
 //! What the machine gives the process, and whether that is enough.
 
+use std::fs;
+
 use tracing::warn;
 
 use crate::{base::descriptors, config::Config};
@@ -14,6 +16,13 @@ pub(super) fn settle_in() {
     if let Err(error) = descriptors::raise_limit() {
         warn!(%error, "cannot raise the limit of open files");
     }
+}
+
+/// The name of this machine, or of this pod.
+pub(super) fn machine() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).collect();
+    if name.is_empty() { "unknown".to_owned() } else { name }
 }
 
 /// Warns where there may not be enough descriptors for all connections that `config` allows on this many lanes.

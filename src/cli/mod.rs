@@ -3,6 +3,7 @@
 pub mod check;
 pub mod dead_letters;
 pub mod health;
+pub mod history;
 pub mod keys;
 pub mod listen;
 pub mod options;

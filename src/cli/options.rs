@@ -10,6 +10,7 @@ use thiserror::Error;
 
 pub use super::check::options::CheckOptions;
 pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
+pub use super::history::HistoryOptions;
 pub use super::keys::{KeysAction, KeysOptions};
 pub use super::listen::options::ListenOptions;
 pub use super::send::options::SendOptions;
@@ -45,6 +46,8 @@ pub enum Command {
     DeadLetters(DeadLettersOptions),
     /// Ask the running daemon whether it is ready: status 0 if it is, else 1 and the reasons.
     Health(HealthOptions),
+    /// Tell what is known of a message: its attempts ([history]) and its dead letter.
+    History(HistoryOptions),
     /// Make keys to sign requests with.
     Keys(KeysOptions),
     /// Receive what is sent, as a webhook for trying things out: show it, verify signatures, and fail as told.

@@ -14,6 +14,7 @@ mod api_address;
 mod errors;
 mod exposed;
 mod files;
+mod history;
 mod layers;
 mod lines;
 mod log;
@@ -44,6 +45,7 @@ use self::reader::{Reader, Reported, Section};
 pub use self::{
     api_address::api_address,
     errors::{ConfigError, ConfigErrors, ConfigWarning, Place},
+    history::{History, Outcomes},
     log::{Log, LogFormat, LogLevel},
     names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject},
     nats::{ClientCertificate, Nats, NatsAuth, NatsCertificates, NatsTls},
@@ -85,6 +87,8 @@ pub struct Config {
     pub reload: Reload,
     /// `[tracing]`: where spans go. Default: nowhere, there are none.
     pub tracing: Option<Tracing>,
+    /// `[history]`: whether what came of attempts is published. Default: it is not.
+    pub history: Option<History>,
     /// `[routes.NAME]`: the routes, sorted by name; never empty.
     pub routes: Vec<Route>,
 }
@@ -176,6 +180,8 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
     };
     let inboxes = nats.as_ref().map_or_else(|_| nats::usual_inbox_prefix(), |nats| nats.inbox_prefix.clone());
     let routes = at.section("routes", |at| route::read_all(at, threads, &inboxes, proxies));
+    let history =
+        at.optional_section("history", |at| history::read(at, routes.as_ref().ok().map(Vec::as_slice)));
     Ok(Config {
         log: log?,
         server: server?,
@@ -184,6 +190,7 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
         shutdown: shutdown?,
         reload: reload?,
         tracing: tracing?,
+        history: history?,
         routes: routes?,
     })
 }

@@ -34,6 +34,12 @@ impl Config {
         if let Some(tracing) = &self.tracing {
             page.tracing(tracing);
         }
+        if let Some(history) = &self.history {
+            page.section("history");
+            page.text("subject", &history.subject);
+            page.text("outcomes", history.outcomes.name());
+            page.bare("sample", format!("{:?}", history.sample));
+        }
         for route in &self.routes {
             page.route(route);
         }

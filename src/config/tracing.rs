@@ -5,10 +5,9 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
 use super::{
-    Egress, ProxyVariables, Proxying, WebhookTls, WebhookUrl, WebhookUrlError, parse,
+    Egress, ProxyVariables, Proxying, WebhookTls, WebhookUrl, WebhookUrlError, history, parse,
     reader::{Reported, Section},
     route::{headers, webhook_tls},
-    tree::Value,
 };
 
 /// `[tracing]`: where the spans of messages and attempts go, and of how many there are any. Without it there are none.
@@ -76,7 +75,7 @@ impl fmt::Display for OtlpEndpoint {
 
 pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Tracing, Reported> {
     let endpoint = at.required("endpoint", |value| parse::text(value)?.trim().parse());
-    let sample = at.or("sample", 1.0, ratio);
+    let sample = at.or("sample", 1.0, history::ratio);
     let timeout = at.or("timeout", Duration::from_secs(10), parse::duration);
     let service_name = at.or("service_name", "broadcaster".to_owned(), parse::text);
     let headers = headers::read_fixed(at);
@@ -101,9 +100,4 @@ pub(super) fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Tr
         tls: tls?,
         egress,
     })
-}
-
-fn ratio(value: &Value) -> Result<f64, String> {
-    let ratio = parse::number(value).filter(|ratio| (0.0..=1.0).contains(ratio));
-    ratio.ok_or_else(|| value.unexpected("a number from 0 to 1 such as 0.1"))
 }

@@ -34,6 +34,7 @@ use crate::{
     base::clock::{Clock, Time},
     config::Overflow,
     deliver::Deliver,
+    history::Feed,
     message::{
         Message,
         batch::Batch,
@@ -69,6 +70,8 @@ pub struct Parts<D> {
     pub stats: Arc<RouteStats>,
     /// Makes the spans of its messages; none where it is not traced.
     pub tracer: Option<Arc<Tracer>>,
+    /// Is told what comes of attempts.
+    pub feed: Option<Arc<Feed>>,
     /// The clock of the process.
     pub clock: Clock,
 }
@@ -85,6 +88,7 @@ pub struct Pipeline<D> {
     pub(super) stats: Arc<RouteStats>,
     load: Arc<Load>,
     tracer: Option<Arc<Tracer>>,
+    feed: Option<Arc<Feed>>,
     pub(super) clock: Clock,
 
     pub(super) tasks: TaskTracker,
@@ -124,6 +128,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             health,
             stats,
             tracer,
+            feed,
             clock,
         } = parts;
         let load = stats.loads.add();
@@ -138,6 +143,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             stats,
             load,
             tracer,
+            feed,
             clock,
             tasks: TaskTracker::new(),
             workers: RefCell::default(),
@@ -256,6 +262,9 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.stats.request_duration.observe(now.since(began));
         self.durations.set(self.durations.get().and(now.since(began)));
         batch.iter().for_each(|message| message.record_attempt(Some(attempt), began, now));
+        if let Some(feed) = &self.feed {
+            feed.note(self.health.route(), &batch, attempt, began, now);
+        }
         match *attempt {
             Attempt::Delivered { status, odd, .. } => {
                 self.stats.requests.answered(status);

@@ -52,6 +52,7 @@ use crate::{
         endpoint::Endpoint,
         login::{Lack, Login},
     },
+    history::Feed,
     message::ledger::Ledgers,
     trace::Tracer,
 };
@@ -72,6 +73,7 @@ pub struct Route {
     /// Where dead letters go; none where they are dropped.
     pub dead_letters: Option<dead_letter::Sender>,
     tracer: Option<Arc<Tracer>>,
+    feed: Option<Arc<Feed>>,
     filter: Option<Filter>,
     limit: Option<SharedLimit>,
     /// How many attempts may be under way, where that follows the webhook.
@@ -107,6 +109,7 @@ impl Route {
             endpoint,
             dead_letters,
             tracer: None,
+            feed: None,
             filter: settings.filter.clone().map(|filter| Filter::new(settings.name.clone(), filter)),
             limit: settings.rate_limit.map(SharedLimit::new),
             adaptive: adaptive_limit(settings.webhook.concurrency),
@@ -126,6 +129,12 @@ impl Route {
     #[must_use]
     pub fn traced_by(self, tracer: Option<Tracer>) -> Self {
         Self { tracer: tracer.map(Arc::new), ..self }
+    }
+
+    /// The same, which tells `feed` what comes of attempts.
+    #[must_use]
+    pub fn told_to(self, feed: &Arc<Feed>) -> Self {
+        Self { feed: Some(Arc::clone(feed)), ..self }
     }
 
     /// Goes on where `former` is, which has the same name: a webhook that fails, or asked to be left alone, does not get
@@ -285,6 +294,7 @@ impl Route {
             health: Arc::clone(&self.health),
             stats,
             tracer: self.tracer.clone(),
+            feed: self.feed.clone(),
             clock,
         })
     }

@@ -21,6 +21,7 @@ mod forged;
 mod forging;
 mod h2;
 mod hand_over;
+mod history;
 mod http1;
 mod intake;
 mod intake_reading;

@@ -89,6 +89,10 @@ pub(super) fn of_route(route: &Route, config: &Config) -> Vec<Need> {
     }
     all.extend(route.dead_letter.iter().flat_map(|letters| dead_letters(letters, nats)));
     all.extend(route.answer.iter().flat_map(answers));
+    all.extend(config.history.iter().map(|history| {
+        let purpose = "where what came of attempts is told";
+        Need::new(Action::Publish, history.subject.as_str(), purpose).only_a_warning()
+    }));
     let mut needs: Vec<Need> = Vec::new();
     for need in all {
         match needs.iter_mut().find(|known| known.is_same(&need)) {

@@ -52,6 +52,9 @@ const SETTINGS: &[Setting] = &[
         &[COLLECTOR[0], ("tracing.tls.cert_file", "DIR/a.pem")],
     ),
     ("tracing.tls.dangerously_accept_any_certificate", ["false", "true"], COLLECTOR),
+    ("history.subject", ["h", "i"], &[]),
+    ("history.outcomes", ["failed", "all"], HISTORY),
+    ("history.sample", ["0.1", "0.2"], HISTORY),
     ("routes.todos.subject", ["a", "b"], &[]),
     ("routes.todos.queue_group", ["a", "b"], &[]),
     ("routes.todos.filter", ["data.a", "data.b"], &[]),
@@ -226,6 +229,8 @@ const SETTINGS: &[Setting] = &[
 ];
 
 const COLLECTOR: &[(&str, &str)] = &[("tracing.endpoint", "http://a")];
+
+const HISTORY: &[(&str, &str)] = &[("history.subject", "h")];
 
 const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")];
 

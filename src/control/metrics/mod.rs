@@ -24,7 +24,9 @@ use super::{
     reload::ReloadStatus,
     server::{self, Answer, Handler, Head, Problem, ProblemKind, Reply},
 };
-use crate::{base::clock::Clock, lane::LaneStatus, nats::Connections, route::registry, trace::spans::Counts};
+use crate::{
+    base::clock::Clock, history, lane::LaneStatus, nats::Connections, route::registry, trace::spans::Counts,
+};
 
 /// The metrics page.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct Observed {
     pub reloads: watch::Receiver<ReloadStatus>,
     /// What became of spans.
     pub spans: Arc<Counts>,
+    /// What became of what was to be told of attempts.
+    pub attempts: Arc<history::Counts>,
     /// The clock of the process.
     pub clock: Clock,
     /// The runtime that serves everything but the lanes.
@@ -55,13 +59,15 @@ pub struct Observed {
 impl Metrics {
     /// Collects from `observed` at each scrape.
     pub fn new(observed: Observed) -> Self {
-        let Observed { registry: routes, lanes, connections, reloads, spans, clock, control } = observed;
+        let Observed { registry: routes, lanes, connections, reloads, spans, attempts, clock, control } =
+            observed;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BuildInfo));
         registry.register_collector(Box::new(routes::Collected(routes, clock)));
         registry.register_collector(Box::new(Nats { lanes: lanes.clone(), connections }));
         registry.register_collector(Box::new(Spans(spans)));
         registry.register_collector(Box::new(reload::Reloads(reloads)));
+        registry.register_collector(Box::new(Attempts(attempts)));
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
         Self { registry, open: Rendering::default(), classic: Rendering::default() }
@@ -175,6 +181,20 @@ impl Collector for Spans {
         let help = "Spans of messages and attempts, by what became of them";
         let mut family = encoder.encode_descriptor("broadcaster_spans", help, None, MetricType::Counter)?;
         for (result, count) in [("exported", self.0.exported()), ("dropped", self.0.dropped())] {
+            ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Attempts(Arc<history::Counts>);
+
+impl Collector for Attempts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Attempts that were to be published as history, by what became of that";
+        let mut family = encoder.encode_descriptor("broadcaster_history", help, None, MetricType::Counter)?;
+        for (result, count) in [("published", self.0.published()), ("dropped", self.0.dropped())] {
             ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
         }
         Ok(())

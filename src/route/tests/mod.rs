@@ -151,6 +151,7 @@ fn parts(
         health: Arc::new(WebhookHealth::new(route)),
         stats: Arc::clone(stats),
         tracer: None,
+        feed: None,
         clock,
     }
 }

@@ -29,7 +29,7 @@ impl Permission {
 }
 
 /// The settings that stand for the placeholders.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("<subject>", "todos.events"),
     ("<queue_group>", "broadcaster-workers"),
     ("<jetstream.stream>", "TODOS"),
@@ -37,6 +37,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("<dead_letter.subject>", "broadcaster.dead.default"),
     ("<dead_letter.stream>", "DEAD"),
     ("<answer.publish>", "answers.default"),
+    ("<history.subject>", "broadcaster.history"),
 ];
 
 /// The permissions below each of these titles, each once.

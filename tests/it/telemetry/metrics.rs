@@ -137,6 +137,9 @@ async fn everything_is_there_at_0_from_the_start() {
     for result in ["exported", "dropped"] {
         assert_eq!(metrics.value("broadcaster_spans_total", &[("result", result)]).to_string(), "0");
     }
+    for result in ["published", "dropped"] {
+        assert_eq!(metrics.value("broadcaster_history_total", &[("result", result)]).to_string(), "0");
+    }
     for code in CODES {
         assert_zero("broadcaster_webhook_requests_total", &[("code", code)]);
     }
