@@ -18,7 +18,7 @@ trap 'rm -rf "$work"' EXIT
 install -D --mode=0755 "$binary" "$work/$name/broadcaster"
 put() { install -D --mode=0644 --target-directory="$work/$name/$1" "${@:2}"; }
 put . "$project"/{LICENSE,{README,ARCHITECTURE,CHANGELOG,CONTRIBUTING,SECURITY}.md} "$assets/broadcaster.1"
-put docs "$project"/docs/*.{md,svg}
+put docs "$project"/docs/*.{md,svg,png}
 put k8s "$project/k8s/README.md"
 put config "$project/config/broadcaster.toml"
 put config/examples "$project"/config/examples/*.toml

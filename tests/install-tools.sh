@@ -16,6 +16,8 @@ webhook_libraries_npm=(standardwebhooks@1.1.1 stripe@23.1.0 @octokit/webhooks-me
 webhook_libraries_pypi=(standardwebhooks==1.1.0 slack_sdk==3.48.0)
 botocore_version=1.44.5
 oidc_provider_version=9.13.3
+playwright_core_version=1.65.1 # drives any Chromium of its time
+axe_core_version=4.14.1
 cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
 cloudevents_python_version=2.2.0
@@ -248,6 +250,17 @@ install_opentelemetry-proto() {
     python_with opentelemetry-proto-python opentelemetry-proto "$opentelemetry_proto_version" opentelemetry.proto.trace.v1.trace_pb2
 }
 
+# A browser, and node with what drives it and what looks for barriers in its pages.
+install_browser() {
+    apt chromium chromium
+    local wanted=$playwright_core_version+$axe_core_version
+    missing browser-node "$wanted" browser-node || return 0
+    npm_packages "playwright-core@$playwright_core_version" "axe-core@$axe_core_version"
+    keep "$work/npm"
+    launch browser-node "NODE_PATH=${home@Q}/node_modules exec node"
+    "$bin/browser-node" -e 'require("playwright-core")' || fail "the playwright-core of npm does not run on this machine"
+}
+
 install_cargo-deb() {
     if [[ -x $bin/cargo-deb && $("$bin/cargo-deb" --version) == *" $cargo_deb_version" ]]; then return; fi
     say "installing cargo-deb $cargo_deb_version"
@@ -275,7 +288,7 @@ install_shellcheck() { apt shellcheck shellcheck; }
 # A decoder of compressed bodies.
 install_zstd() { apt zstd zstd; }
 
-tools=(nats nginx haproxy nghttpd tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc zstd)
+tools=(nats nginx haproxy nghttpd tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto browser hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc zstd)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -4,7 +4,7 @@ mod announce;
 mod apply;
 mod lanes;
 mod reload;
-mod status;
+mod servers;
 mod surroundings;
 mod traces;
 mod watch;
@@ -13,21 +13,18 @@ use std::{io, rc::Rc, sync::Arc};
 
 use thiserror::Error;
 use tokio::{
-    runtime::Handle,
     sync::{mpsc, oneshot},
     task::spawn_local,
 };
 use tracing::{error, info};
 
-use self::{apply::Applier, lanes::Lanes, reload::Follower, status::Seen};
+use self::{apply::Applier, lanes::Lanes, reload::Follower, servers::Seen};
 pub use self::{apply::ApplyError, lanes::lane_count};
 use crate::{
     base::clock::Clock,
     config::{Config, Origin},
     control::{
-        api::Api,
         health::Health,
-        metrics::{Metrics, Observed},
         reload::{Reloader, Report, reloader},
         server::{BindError, Server},
         systemd::{self, ServiceManager},
@@ -150,21 +147,18 @@ impl App {
             config.shutdown.hand_over.then(|| HandOver::start(connection, &registry, count.get(), clock));
         let (hand_over, offers) = hand_over.unzip();
         let health = Arc::new(Health::new(statuses.clone(), Arc::clone(&registry), reloader.status(), clock));
-        let seen = Seen { registry: &registry, lanes: &statuses, connections: &connections, health: &health };
-        let (board, events) = status::start(seen, reloader.status(), clock);
-        let page = Metrics::new(Observed {
-            clock,
-            registry: Arc::clone(&registry),
-            lanes: statuses.clone(),
+        let seen = Seen {
+            config: &config,
+            registry: &registry,
+            lanes: &statuses,
             connections,
+            health: &health,
             reloads: reloader.status(),
             spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
             attempts: applier.feed().counts(),
-            control: Handle::current().metrics(),
-        });
-        drop(spawn_local(api.serve(Api::new(&health).telling(&board, events))));
-        drop(spawn_local(metrics.serve(page)));
-
+            clock,
+        };
+        servers::serve(api, metrics, seen);
         drop(spawn_local(announce::connected(statuses.clone())));
         let lanes = Lanes::start(&config.nats, &registry, statuses, offers.unwrap_or_default(), clock)?;
         if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::{
+    parse,
     reader::{Reported, Section},
     tree::Value,
 };
@@ -14,6 +15,8 @@ pub struct Server {
     pub api: SocketAddr,
     /// `server.metrics`: `GET /metrics`. Default `[::]:7777`.
     pub metrics: SocketAddr,
+    /// `server.page`: whether the API has the status page, at `/`. Default true.
+    pub page: bool,
 }
 
 /// The key of [`Server::api`].
@@ -24,7 +27,8 @@ const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECI
 pub(super) fn read(at: &Section<'_>) -> Result<Server, Reported> {
     let api = at.or("api", DEFAULT_API, address);
     let metrics = at.or("metrics", DEFAULT_METRICS, address);
-    let server = Server { api: api?, metrics: metrics? };
+    let page = at.or("page", true, parse::switch);
+    let server = Server { api: api?, metrics: metrics?, page: page? };
     if server.api.port() == server.metrics.port() && server.api.port() != 0 {
         let key = if at.place("metrics").is_some() { "metrics" } else { "api" };
         return Err(at.report(

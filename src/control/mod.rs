@@ -4,6 +4,7 @@ pub mod api;
 pub mod health;
 pub mod log;
 pub mod metrics;
+pub mod page;
 pub mod reload;
 pub mod server;
 pub mod signals;

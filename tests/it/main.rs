@@ -36,6 +36,7 @@ mod nats_faults;
 mod nats_reach;
 mod nats_rotation;
 mod odd_messages;
+mod page;
 mod permissions;
 mod probe;
 mod reach;

@@ -1,5 +1,6 @@
 //! What the daemon says about itself: health, metrics, logs.
 
+mod followers;
 mod health;
 mod logs;
 mod metrics;

@@ -14,6 +14,7 @@ const SETTINGS: &[Setting] = &[
     ("log.format", ["text", "json"], &[]),
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
     ("server.metrics", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
+    ("server.page", ["true", "false"], &[]),
     ("nats.url", ["nats://a", "nats://b"], &[]),
     ("nats.name", ["a", "b"], &[]),
     ("nats.inbox_prefix", ["_INBOX", "_INBOX.daemon"], &[]),

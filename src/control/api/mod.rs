@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 pub use self::router::{Access, Call, Router};
 use super::{
     health::{Health, HealthReport},
+    page::StatusPage,
     server::{Answer, Handler, Head, Reply, json},
     status::{Events, StatusBoard},
 };
@@ -34,6 +35,13 @@ impl Api {
     #[must_use]
     pub fn telling(mut self, board: &StatusBoard, events: Events) -> Self {
         status::add(&mut self.router, board, events);
+        self
+    }
+
+    /// The same, with the status page.
+    #[must_use]
+    pub fn showing(mut self, page: StatusPage) -> Self {
+        self.router.add(Method::GET, "/", Access::Open, move |call| Reply::Now(page.answer(call.head)));
         self
     }
 }

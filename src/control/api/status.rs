@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use super::{Access, Router};
 use crate::control::{
     server::{Answer, Body, Problem, ProblemKind, Reply, answer, json},
-    status::{Events, Query, StatusBoard},
+    status::{Events, Query, StatusBoard, model::Settings},
 };
 
 /// Has `router` tell what `board` knows.
@@ -16,6 +16,10 @@ pub(super) fn add(router: &mut Router, board: &StatusBoard, events: Events) {
     });
     router.add(Method::GET, "/api/v1/status/routes/{name}", Access::Open, move |call| {
         Reply::Now(route(&one, &call.parameter("name")))
+    });
+    let process = board.clone();
+    router.add(Method::GET, "/api/v1/status/configuration", Access::Open, move |_| {
+        Reply::Now(json(StatusCode::OK, &Settings { toml: process.settings().to_owned() }))
     });
     router.add(Method::GET, "/api/v1/status/events", Access::Open, move |call| {
         // The answer to HEAD has no body, and nobody would read the stream.

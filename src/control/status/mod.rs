@@ -52,6 +52,8 @@ pub struct Board {
     pub reloads: watch::Receiver<ReloadStatus>,
     /// What goes through.
     pub samples: Samples,
+    /// The settings that the process was started with, without routes: as TOML, and with secrets masked.
+    pub settings: String,
     /// The clock of the process, which was started with it.
     pub clock: Clock,
 }
@@ -92,6 +94,7 @@ impl StatusBoard {
             connections: self.board.connections.all().iter().map(|state| connection(state)).collect(),
             totals: survey.totals,
             routes: selected.routes.into_iter().map(|route| view.route(route, history)).collect(),
+            history: history.then(|| self.board.samples.history_of_all()),
             matching: selected.matching,
             next: selected.next,
         }
@@ -103,6 +106,11 @@ impl StatusBoard {
         let view = self.view(self.now());
         let route = view.routes.get(&name)?;
         Some(view.detail(route))
+    }
+
+    /// The settings that the process was started with, as [`Board::settings`].
+    pub fn settings(&self) -> &str {
+        &self.board.settings
     }
 
     /// The time at which it would be read now.

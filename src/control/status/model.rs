@@ -32,6 +32,9 @@ pub struct Status {
     pub totals: Totals,
     /// The routes that were asked for: those in the worst trouble first, then by name.
     pub routes: Vec<Route>,
+    /// The last ten minutes of all routes together, where that was asked for; without how long attempts took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// How many routes fit what was asked for; here are not more than `limit` of them.
     pub matching: usize,
     /// What to ask for as `after` to get the next ones, where there are more.
@@ -322,6 +325,14 @@ pub struct RouteDetail {
     pub warnings: Vec<String>,
     /// Its settings as TOML, defaults too, and secrets masked.
     pub settings: String,
+}
+
+/// What `GET /api/v1/status/configuration` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The settings that the process was started with, defaults too, as TOML and with secrets masked. Those of routes are in
+    /// [`RouteDetail::settings`].
+    pub toml: String,
 }
 
 /// A route on one lane.

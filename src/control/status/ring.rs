@@ -26,7 +26,7 @@ struct Point {
 pub(super) type Durations = [u64; RANGES];
 
 /// The points of a route, the latest last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ring {
     points: VecDeque<Point>,
     bounds: &'static [f64],

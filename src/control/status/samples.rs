@@ -64,6 +64,8 @@ pub struct Samples(Rc<RefCell<State>>);
 struct State {
     routes: BTreeMap<RouteName, Track>,
     rings: usize,
+    /// All routes together.
+    all: Ring,
     /// The number of the latest point.
     point: u64,
 }
@@ -126,6 +128,12 @@ impl Samples {
         self.0.borrow().point
     }
 
+    /// The last ten minutes of all routes together; how long attempts took is not among it.
+    pub(super) fn history_of_all(&self) -> History {
+        let state = self.0.borrow();
+        state.all.history(state.point)
+    }
+
     /// The last ten minutes of the route of this name, where they are kept.
     pub(super) fn history(&self, name: &RouteName) -> Option<History> {
         let state = self.0.borrow();
@@ -159,9 +167,13 @@ impl State {
     fn add_points(&mut self, routes: &[(RouteName, LaneStats)], now: Time) {
         self.point += 1;
         let mut candidates = Vec::new();
+        let mut all = Rates::default();
         for (name, lanes) in routes {
             let Some(track) = self.routes.get_mut(name) else { continue };
-            let activity = track.add_point(|| durations(lanes), now);
+            let rates = track.add_point(|| durations(lanes), now);
+            all.delivered += rates.delivered;
+            all.failed += rates.failed;
+            let activity = rates.delivered + rates.failed * WEIGHT_OF_FAILURES;
             if track.ring.is_none() && activity > 0.0 {
                 if self.rings < RINGS {
                     self.rings += 1;
@@ -171,6 +183,7 @@ impl State {
                 }
             }
         }
+        self.all.push(all.delivered, all.failed, Durations::default());
         self.replace(candidates);
     }
 
@@ -233,16 +246,16 @@ impl Track {
         rates(*first, *last)
     }
 
-    /// Adds a point where there is a ring. Returns how much has happened since the last one.
-    fn add_point(&mut self, durations: impl FnOnce() -> Durations, now: Time) -> f64 {
-        let Some((_, counts)) = self.window.back() else { return 0.0 };
+    /// Adds a point where there is a ring. Returns what has gone through since the last one.
+    fn add_point(&mut self, durations: impl FnOnce() -> Durations, now: Time) -> Rates {
+        let Some((_, counts)) = self.window.back() else { return Rates::default() };
         let latest = (now, *counts);
         let before = self.at_point.replace(latest).unwrap_or(latest);
         let rates = rates(before, latest);
         if let Some(ring) = &mut self.ring {
             ring.push(rates.delivered, rates.failed, durations());
         }
-        rates.delivered + rates.failed * WEIGHT_OF_FAILURES
+        rates
     }
 }
 

@@ -79,7 +79,7 @@ async fn a_stopping_process_is_not_ready_but_alive() {
 
 #[tokio::test]
 async fn both_servers_have_nothing_else_and_only_read() {
-    let mut stage = Stage::set(WEBHOOK, |daemon| daemon).await;
+    let mut stage = Stage::set(WEBHOOK, |daemon| daemon.env("BROADCASTER__SERVER__PAGE", "false")).await;
     let (api, metrics) = (stage.daemon.api(), stage.daemon.metrics_address());
     for (address, path) in [
         (api, "/"),

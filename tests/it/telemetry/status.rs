@@ -17,13 +17,13 @@ async fn status(daemon: &Running, query: &str) -> Status {
     let answer = daemon.get(&format!("/api/v1/status{query}")).await;
     assert_eq!(answer.status, 200, "{query}: {}", answer.body);
     assert_eq!(answer.headers["content-type"], "application/json");
-    serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.body))
+    serde_json::from_str(&answer.body).expect("it is a status")
 }
 
 async fn detail(daemon: &Running, route: &str) -> RouteDetail {
     let answer = daemon.get(&format!("/api/v1/status/routes/{route}")).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.body))
+    serde_json::from_str(&answer.body).expect("it is all of a route")
 }
 
 /// Waits until the first route of the list is as wanted.
@@ -41,10 +41,9 @@ async fn wait_for_status(daemon: &Running, wanted: impl Fn(&Status) -> bool) -> 
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    match tokio::time::timeout(SOON, until).await {
-        Ok(status) => status,
-        Err(_late) => panic!("never as wanted: {:?}", status(daemon, "").await),
-    }
+    let found = tokio::time::timeout(SOON, until).await.ok();
+    assert!(found.is_some(), "never as wanted: {:?}", status(daemon, "").await);
+    found.unwrap_or_default()
 }
 
 #[tokio::test]

@@ -30,7 +30,12 @@ pub async fn request(method: Method, address: SocketAddr, path: &str) -> Result<
 
 /// A GET by a client that accepts this.
 pub async fn get_accepting(address: SocketAddr, path: &str, accept: &str) -> Result<Answer, Error> {
-    exchange(Request::get(path).header("accept", accept), address).await
+    get_with(address, path, "accept", accept).await
+}
+
+/// A GET with this header.
+pub async fn get_with(address: SocketAddr, path: &str, name: &str, value: &str) -> Result<Answer, Error> {
+    exchange(Request::get(path).header(name, value), address).await
 }
 
 /// A GET.
