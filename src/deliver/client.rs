@@ -67,7 +67,7 @@ impl Target {
         let transport = endpoint.transport.clone();
         let connector = Rc::new(Connector::new(&webhook.url, transport, webhook.connect_timeout, clock));
         Self {
-            pool: Pool::of(webhook, &template, &connector, clock).map(Rc::new),
+            pool: Pool::of(webhook, &template, &connector, endpoint.spoken.clone(), clock).map(Rc::new),
             head: HeadWriter::new(&template),
             template,
             connector,

@@ -9,6 +9,7 @@ use super::{
     login::Login,
     notices::Notices,
     sign::Signer,
+    spoken::Spoken,
 };
 use crate::{
     base::{
@@ -38,6 +39,8 @@ pub struct Endpoint {
     pub notices: Notices,
     /// What it is logged in to with, where it is.
     pub login: Option<Login>,
+    /// Which HTTP it speaks, where that is its choice.
+    pub spoken: Spoken,
     /// What signs its requests; none where they are not signed.
     pub(super) signer: Option<Arc<Signer>>,
 }
@@ -52,6 +55,7 @@ impl Surroundings {
             header_files: self.header_files(&webhook.headers, &webhook.header_files),
             notices: Notices::of(name.clone()),
             login: Login::of(route, &self.files, &self.network, clock),
+            spoken: Spoken::default(),
             signer: webhook.signing.as_ref().map(|signing| Arc::new(Signer::new(signing, &self.files))),
         }
     }

@@ -19,6 +19,7 @@ pub mod post;
 mod redirect;
 pub mod request;
 pub mod sign;
+mod spoken;
 pub mod verdict;
 
 use std::{
@@ -29,6 +30,7 @@ use std::{
 pub use self::{
     body::unpack,
     client::{Client, Target},
+    spoken::Spoken,
 };
 
 use crate::{

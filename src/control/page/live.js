@@ -7,11 +7,10 @@ let heardAt = 0;         // when it was heard last
 let isLost = false;
 let began = null;        // when the daemon began, to notice that it is another one
 let selected = { search: '', state: 'all', after: [] };
-let detail = null;       // the name of the route that is open
 let opener = null;
 const histories = new Map();
 let totals = null;       // the history of all routes together
-let sample = null;
+let asked = new Set();   // the routes whose history has been asked for
 
 const isDefault = () => !selected.search && selected.state === 'all' && !selected.after.length;
 const address = (history) => {
@@ -28,10 +27,9 @@ const ask = async (path) => {
   return answer.json();
 };
 
-// --- listening
-
 let source = null;
 let retryIn = 1000;
+const isFollowing = () => source !== null && source.readyState === EventSource.OPEN;
 const listen = () => {
   if (source) source.close();
   source = new EventSource('/api/v1/status/events');
@@ -40,7 +38,8 @@ const listen = () => {
     hear(JSON.parse(event.data), isDefault());
   });
   source.addEventListener('error', () => {
-    lose();
+    // Where only the events are refused, since too many follow them, the status is asked for instead.
+    refresh(false);
     // The browser tries again by itself, but not after an answer that is no stream.
     if (source.readyState === EventSource.CLOSED) {
       setTimeout(() => { if (!document.hidden && source.readyState === EventSource.CLOSED) listen(); }, retryIn);
@@ -63,8 +62,8 @@ const hear = (news, listed) => {
   const start = Date.parse(news.at) - news.uptime * 1000;
   if (began !== null && Math.abs(start - began) > 5000) {
     histories.clear();
+    asked.clear();
     totals = null;
-    sample = null;
     refresh(true);
   }
   began = start;
@@ -74,28 +73,34 @@ const hear = (news, listed) => {
     document.body.classList.remove('stale');
     refresh(true);
   }
-  advance(news);
+  advance(news, listed ? news.routes : []);
   announce(news);
   status = news;
   if (listed) shown = news;
   show();
 };
 
-/** Lets histories grow by what events tell, so that they need not be asked for all the time. */
-const advance = (news) => {
-  if (news.history) totals = grown(news.history);
-  for (const route of news.routes) if (route.history) histories.set(route.name, grown(route.history));
-  if (sample !== null && news.sample > sample + 1) refresh(true);
-  else if (sample !== null && news.sample === sample + 1 && !news.history) {
-    if (totals) push(totals, news.totals.rates, null);
-    for (const route of news.routes) {
-      const history = histories.get(route.name);
-      if (history) push(history, route.rates, route.latency);
-    }
+/** Lets histories grow by what is heard, so that they need not be asked for all the time. */
+const advance = (news, routes) => {
+  const grow = (history, rates, latency) => {
+    if (!history || news.sample <= history.last) return true;
+    if (news.sample !== history.last + 1) return false;
+    push(history, rates, latency);
+    history.last = news.sample;
+    return true;
+  };
+  if (news.history) {
+    totals = news.history;
+    asked = new Set(routes.map((route) => route.name));
+    for (const route of routes) if (route.history) histories.set(route.name, route.history);
   }
-  sample = news.sample;
+  let isWhole = grow(totals, news.totals.rates, null);
+  for (const route of routes) {
+    isWhole = grow(histories.get(route.name), route.rates, route.latency) && isWhole;
+    isWhole = isWhole && (news.history || !asked.size || asked.has(route.name));
+  }
+  if (!isWhole) refresh(true);
 };
-const grown = (history) => ({ ...history });
 const push = (history, rates, latency) => {
   const add = (list, value) => { list.push(value); if (list.length > POINTS) list.shift(); };
   add(history.delivered, rates.delivered);
@@ -105,16 +110,25 @@ const push = (history, rates, latency) => {
 };
 
 let asking = 0;
+let isAsking = false;
 /** Asks for what is selected. */
 const refresh = async (history) => {
+  // What is asked for every second waits for the answer before; whoever selects something else does not.
+  if (isAsking && !history) return;
   const turn = ++asking;
+  isAsking = true;
   try {
     const news = await ask(address(history));
-    if (turn !== asking) return;
-    hear(news, true);
+    if (turn === asking) hear(news, true);
   } catch (error) {
-    if (error.status === 400 && selected.after.length) { selected.after = []; return void refresh(history); }
-    if (turn === asking && !error.status) lose();
+    if (turn !== asking) return;
+    if (error.status === 400 && selected.after.length) {
+      selected.after = [];
+      return void refresh(true);
+    }
+    if (!error.status) lose();
+  } finally {
+    if (turn === asking) isAsking = false;
   }
 };
 

@@ -72,7 +72,7 @@ setInterval(() => {
   showUpdated();
   if (document.hidden) return;
   follow();
-  if (!isDefault()) refresh(false);
+  if (!isDefault() || !isFollowing()) refresh(false);
   // Nothing for a while over a connection that looks fine: it may lead nowhere any more.
   if (heardAt && Date.now() - heardAt > 6000) { lose(); listen(); heardAt = Math.max(heardAt, Date.now() - 3000); }
 }, 1000);

@@ -213,7 +213,7 @@ pub struct Webhook {
     pub url: String,
     /// The method.
     pub method: String,
-    /// Which HTTP is spoken: `auto`, `1.1` or `2`, as the configuration has it.
+    /// Which HTTP is spoken: `1.1` or `2`; `auto` where that is the webhook's choice and there was no connection yet.
     pub http: String,
 }
 

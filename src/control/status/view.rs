@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     base::clock::{Clock, Time, rfc3339},
-    config,
+    config::{self, HttpVersion},
     dead_letter::Sender,
     lane::LaneStatus,
     route::{failures::FailedRequest, registry::Routes, shared::Route},
@@ -83,7 +83,7 @@ impl<'b> View<'b> {
             in_flight: load.in_flight,
             rate: sampled.rates.delivered,
             last_message,
-            http: route.settings.webhook.http,
+            http: spoken(route),
         };
         model::Route {
             name: route.name().to_string(),
@@ -92,7 +92,7 @@ impl<'b> View<'b> {
             text: words.to_string(),
             cause: self.cause(route, &condition),
             source: self.source(route),
-            webhook: webhook(&route.settings.webhook),
+            webhook: webhook(route),
             messages: messages(route.stats.iter().map(|lane| lane.tally()).sum()),
             load,
             bounds: bounds(route),
@@ -209,10 +209,22 @@ fn bounds(route: &Route) -> Bounds {
     }
 }
 
-fn webhook(webhook: &config::Webhook) -> Webhook {
+/// Which HTTP is spoken to the webhook of `route`, as far as is known.
+fn spoken(route: &Route) -> HttpVersion {
+    let webhook = &route.settings.webhook;
+    match webhook.http {
+        // Only over TLS is it the webhook's choice.
+        HttpVersion::Auto if webhook.url.server_name().is_none() => HttpVersion::Http1,
+        HttpVersion::Auto => route.endpoint.spoken.version().unwrap_or(HttpVersion::Auto),
+        fixed => fixed,
+    }
+}
+
+fn webhook(route: &Route) -> Webhook {
+    let webhook = &route.settings.webhook;
     Webhook {
         url: webhook.url.to_string(),
         method: webhook.method.as_str().to_owned(),
-        http: webhook.http.as_str().to_owned(),
+        http: spoken(route).as_str().to_owned(),
     }
 }

@@ -37,6 +37,7 @@ use crate::{
         fault::{ExchangeError, Fault},
         patience::Patience,
         request::{Request, Template},
+        spoken::Spoken,
     },
     message::outcome::Failure,
 };
@@ -65,6 +66,8 @@ pub(in crate::deliver) struct Pool {
     is_demanded: bool,
     /// What the last connection spoke; nothing before the first.
     is_spoken: Cell<Option<bool>>,
+    /// The same, for those who look from elsewhere.
+    spoken: Spoken,
     links: RefCell<Vec<Open>>,
     /// The one that is being opened.
     opening: RefCell<Option<AbortOnDropHandle<()>>>,
@@ -98,6 +101,7 @@ impl Pool {
         webhook: &Webhook,
         template: &Template,
         connector: &Rc<Connector>,
+        spoken: Spoken,
         clock: Clock,
     ) -> Option<Self> {
         let is_encrypted = webhook.url.server_name().is_some();
@@ -118,6 +122,7 @@ impl Pool {
             buffer: driver::buffer(),
             is_demanded,
             is_spoken: Cell::new(is_demanded.then_some(true)),
+            spoken,
             links: RefCell::default(),
             opening: RefCell::default(),
             openings: Cell::new(0),
@@ -263,7 +268,7 @@ impl Pool {
         if let Err(fault) = settled {
             return pool.ended(Some(fault));
         }
-        pool.is_spoken.set(Some(true));
+        pool.speaks(true);
         if let Some(handle) = pool.opening.take() {
             pool.links.borrow_mut().push(Open { link: Rc::clone(&driver.link), _driver: handle });
         }
@@ -287,7 +292,7 @@ impl Pool {
             let words = "the webhook does not speak HTTP/2 (ALPN), which webhook.http = \"2\" demands";
             return Some(Fault::new(Failure::Protocol, words));
         }
-        self.is_spoken.set(Some(false));
+        self.speaks(false);
         *self.spare.borrow_mut() = Some(stream);
         None
     }
@@ -311,9 +316,14 @@ impl Pool {
         self.queue.changed.notify_waiters();
     }
 
+    fn speaks(&self, http2: bool) {
+        self.is_spoken.set(Some(http2));
+        self.spoken.note(http2);
+    }
+
     /// Speaks HTTP/2 from now on: `stream` turned out to.
     pub(in crate::deliver) fn adopt(self: &Rc<Self>, stream: Stream) {
-        self.is_spoken.set(Some(true));
+        self.speaks(true);
         self.open(Some(stream));
     }
 

@@ -107,6 +107,10 @@ async fn over_tls_the_webhook_chooses_and_one_handshake_shows_it() {
         hook.assert_exactly_once(0..64);
         assert!(connections.contains(&hook.connections()), "{speaks:?}: {}", hook.summary());
         stage.assert_codes([("200", 64)]).await;
+        // What is spoken is told, not what is configured.
+        let spoken = if speaks.contains(&"h2") { "\"http\":\"2\"" } else { "\"http\":\"1.1\"" };
+        let status = stage.daemon.get("/api/v1/status").await.body;
+        assert!(status.contains(spoken), "{speaks:?}: {status}");
         stage.close().await;
     }
 }

@@ -27,7 +27,7 @@ fn daemon(settings: &[(&str, String)]) -> Daemon {
     settings.iter().fold(Daemon::new(), |daemon, (name, value)| daemon.env(name, value))
 }
 
-/// A panic when a secret is in the log, the metrics, `/health` or what `check` prints.
+/// A panic when a secret is in the log, the metrics, `/health`, the status or what `check` prints.
 async fn assert_nothing_shown(daemon: &Running, settings: &[(&str, String)]) {
     let (_, health) = daemon.health().await;
     let env: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -37,6 +37,9 @@ async fn assert_nothing_shown(daemon: &Running, settings: &[(&str, String)]) {
         ("the log", daemon.logs().join("\n")),
         ("the metrics", daemon.metrics().await.text().to_owned()),
         ("/health", health),
+        ("the status", daemon.get("/api/v1/status?history=true").await.body),
+        ("the status of a route", daemon.get("/api/v1/status/routes/default").await.body),
+        ("the configuration", daemon.get("/api/v1/status/configuration").await.body),
         ("check", String::from_utf8_lossy(&check.stdout).into_owned()),
     ];
     for (place, text) in places {
