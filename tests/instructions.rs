@@ -14,6 +14,10 @@ use testkit::{daemon::Daemon, nats::NatsServer, process, webhook::Webhook};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MESSAGE_BYTES: usize = 256;
+const SUBJECT: &str = "todos.events";
+const STREAM: &str = "TODOS";
+/// What the route `default` calls its consumer.
+const CONSUMER: &str = "broadcaster-default";
 /// How many messages are published at once; the next ones follow when all of them are delivered. Under valgrind the
 /// daemon is by far the slowest here, so the others have always done their part, and its batches are the same each time.
 const WAVE: usize = 256;
@@ -37,6 +41,8 @@ struct Figure {
     http2_instructions_per_message: u32,
     /// Of a message among [`BATCH`] in a request, over HTTP/1.1.
     batched_instructions_per_message: u32,
+    /// Of a message out of a stream, its acknowledgement included, over HTTP/1.1.
+    durable_instructions_per_message: u32,
     message_bytes: usize,
     toolchain: String,
 }
@@ -44,9 +50,10 @@ struct Figure {
 impl Figure {
     async fn count() -> Self {
         Self {
-            instructions_per_message: each(Http::Http1, 1).await,
-            http2_instructions_per_message: each(Http::Http2, 1).await,
-            batched_instructions_per_message: each(Http::Http1, BATCH).await,
+            instructions_per_message: each(Case::Http1).await,
+            http2_instructions_per_message: each(Case::Http2).await,
+            batched_instructions_per_message: each(Case::Batched).await,
+            durable_instructions_per_message: each(Case::Durable).await,
             message_bytes: MESSAGE_BYTES,
             toolchain: toolchain(),
         }
@@ -63,43 +70,80 @@ impl Figure {
     }
 }
 
-/// What is spoken to the webhook.
-#[derive(Clone, Copy, Debug)]
-enum Http {
+/// What a message goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    /// From core NATS, alone in a request over HTTP/1.1.
     Http1,
+    /// The same over HTTP/2.
     Http2,
+    /// With others in a request.
+    Batched,
+    /// Out of a stream.
+    Durable,
 }
 
-/// The instructions that each message costs which goes with others, so many in each request.
-async fn each(http: Http, batch: usize) -> u32 {
+impl Case {
+    /// How many messages there are in a request.
+    const fn batch(self) -> usize {
+        match self {
+            Self::Batched => BATCH,
+            Self::Http1 | Self::Http2 | Self::Durable => 1,
+        }
+    }
+
+    fn webhook(self) -> Webhook {
+        match self {
+            Self::Http2 => Webhook::counting_http2(),
+            Self::Http1 | Self::Batched | Self::Durable => Webhook::counting(),
+        }
+    }
+
+    fn settings(self, daemon: Daemon) -> Daemon {
+        match self {
+            Self::Http1 => daemon.route("webhook.http", "1.1"),
+            Self::Http2 => daemon.route("webhook.http", "2"),
+            // The wait is longer than a wave takes to come in: each batch is full.
+            Self::Batched => daemon
+                .route("webhook.http", "1.1")
+                .route("batch.max_messages", &BATCH.to_string())
+                .route("batch.max_wait", "1m"),
+            Self::Durable => daemon
+                .route("webhook.http", "1.1")
+                .route("jetstream.stream", STREAM)
+                .route("jetstream.create", "true"),
+        }
+    }
+}
+
+/// The instructions that each message costs.
+async fn each(case: Case) -> u32 {
     const FEW: usize = 8 * WAVE;
     const MANY: usize = 40 * WAVE;
     // What starting and stopping cost is the same for both.
-    let more = instructions(http, MANY, batch).await - instructions(http, FEW, batch).await;
+    let more = instructions(case, MANY).await - instructions(case, FEW).await;
     u32::try_from(more / (MANY - FEW) as u64).expect("it is a small number")
 }
 
-/// The instructions of a daemon that delivers `messages`, so many in each request, from its start to its end.
-async fn instructions(http: Http, messages: usize, batch: usize) -> u64 {
-    let (hook, version) = match http {
-        Http::Http1 => (Webhook::counting(), "1.1"),
-        Http::Http2 => (Webhook::counting_http2(), "2"),
-    };
+/// The instructions of a daemon that delivers `messages`, from its start to its end.
+async fn instructions(case: Case, messages: usize) -> u64 {
+    let (hook, batch) = (case.webhook(), case.batch());
     let binary = env::var_os("BROADCASTER").expect("BROADCASTER names the release build: use `make`");
     let nats = NatsServer::start().await;
+    let stream = nats.stream(STREAM, &[if case == Case::Durable { SUBJECT } else { "others" }]).await;
     let mut valgrind = Command::new(process::tool("valgrind", "VALGRIND"));
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary);
-    let mut daemon = Daemon::run_by(valgrind)
+    let daemon = Daemon::run_by(valgrind)
         .env("NATS_URL", nats.url())
         .env("WEBHOOK_URL", hook.url())
-        .env("BROADCASTER__RUNTIME__THREADS", "1")
-        .route("webhook.http", version)
-        .route("batch.max_messages", &batch.to_string())
-        // Longer than a wave takes to come in: each batch is full.
-        .route("batch.max_wait", "1m")
-        .spawn();
+        .env("BROADCASTER__RUNTIME__THREADS", "1");
+    let mut daemon = case.settings(daemon).spawn();
     // The daemon itself is not asked whether it is ready: its answers would count.
-    nats.wait_subscriptions("todos.events", 1, PATIENCE).await;
+    if case == Case::Durable {
+        stream.wait_consumer(CONSUMER, |consumer| consumer.num_waiting > 0, PATIENCE).await;
+    } else {
+        nats.wait_subscriptions(SUBJECT, 1, PATIENCE).await;
+    }
     let client = nats.client().await;
     for number in 0..messages {
         if number % WAVE == 0 {
@@ -107,7 +151,7 @@ async fn instructions(http: Http, messages: usize, batch: usize) -> u64 {
         }
         let begin = format!("{{\"n\":{number},\"title\":\"");
         let body = format!("{begin:x<width$}\"}}", width = MESSAGE_BYTES - 2).into();
-        client.publish("todos.events", body).await.expect("NATS takes it");
+        client.publish(SUBJECT, body).await.expect("NATS takes it");
     }
     hook.wait_for(|hook| hook.delivered() == messages / batch, PATIENCE).await;
     let account = daemon.stop().await;
@@ -132,6 +176,7 @@ async fn a_message_costs_as_many_instructions_as_are_checked_in() {
         ("over HTTP/1.1", counted.instructions_per_message, known.instructions_per_message),
         ("over HTTP/2", counted.http2_instructions_per_message, known.http2_instructions_per_message),
         ("in batches", counted.batched_instructions_per_message, known.batched_instructions_per_message),
+        ("out of a stream", counted.durable_instructions_per_message, known.durable_instructions_per_message),
     ];
     let change = |new: u32, old: u32| 100.0 * (f64::from(new) / f64::from(old) - 1.0);
     let differences = figures.map(|(what, new, old)| {

@@ -1,8 +1,8 @@
-//! Reading an ordinary answer: at once, in two parts, and in chunks.
+//! Reading an ordinary answer: at once, in two parts, in chunks, and after one that began in the same way.
 
 use std::hint::black_box;
 
-use broadcaster::deliver::h1::response::{Malformed, Progress, ResponseReader};
+use broadcaster::deliver::h1::response::{KnownHead, Malformed, Progress, ResponseReader};
 use criterion::{Criterion, Throughput};
 
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nserver: nginx\r\ndate: Mon, 23 Nov 2026 12:00:00 GMT\r\n\
@@ -24,6 +24,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         assert!(matches!(progress, Ok(Progress::Complete { reusable: true, .. })), "{name}: {progress:?}");
         group.bench_function(name, |bencher| bencher.iter(|| read(black_box(response), first)));
     }
+    let mut known = KnownHead::default();
+    let mut read_again = |bytes| ResponseReader::default().read_after(bytes, false, &mut known);
+    group.bench_function("like the one before", |bencher| bencher.iter(|| read_again(black_box(WHOLE))));
     group.finish();
 }
 

@@ -21,7 +21,7 @@ use super::{
     entries,
     fault::{ExchangeError, Fault},
     h1::{
-        connection::{Buffers, Exchange, HttpConnection},
+        connection::{Buffers, Exchange, HttpConnection, Shared},
         head::HeadWriter,
     },
     h2::pool::{Pool, Way},
@@ -47,7 +47,7 @@ pub struct Target {
     template: Template,
     head: HeadWriter,
     connector: Rc<Connector>,
-    buffers: Rc<Buffers>,
+    shared: Rc<Shared>,
     /// The connections that are shared, where HTTP/2 may be spoken.
     pool: Option<Rc<Pool>>,
     /// What is made of answers.
@@ -71,7 +71,7 @@ impl Target {
             head: HeadWriter::new(&template),
             template,
             connector,
-            buffers,
+            shared: Rc::new(Shared::new(buffers)),
             usage: None,
             has_batches: false,
             timeout: webhook.timeout,
@@ -300,7 +300,7 @@ impl Target {
             };
         }
         let opened = self.clock.now();
-        let mut connection = HttpConnection::new(stream, Rc::clone(&self.buffers));
+        let mut connection = HttpConnection::new(stream, Rc::clone(&self.shared));
         match self.exchange(&mut connection, request, patience).await {
             Ok(answer) => Ok(Answered { answer, over: Some(Used { connection, opened }) }),
             // A new connection that is closed at once is a failure: trying again and again would be a loop.

@@ -11,6 +11,7 @@ pub mod fault;
 pub mod h1;
 pub mod h2;
 pub mod kept;
+pub mod known;
 pub mod login;
 pub mod notices;
 mod partial;

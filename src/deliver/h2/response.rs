@@ -19,6 +19,19 @@ pub(super) struct Head {
 pub(super) struct Malformed(pub(super) &'static str);
 
 impl Head {
+    /// The head of a delivery of which nothing but the status matters.
+    pub(super) const fn plain(status: u16) -> Self {
+        Self { answer: Answer::new(status), is_sound: true }
+    }
+
+    /// The status, where it is such a head.
+    pub(super) fn status_of_plain(&self) -> Option<u16> {
+        let Answer { status, keep_alive: None, odd: None, refusal: None, kept: None } = self.answer else {
+            return None;
+        };
+        (self.is_sound && self.answer.is_delivery()).then_some(status)
+    }
+
     /// What `block` says. `keeps` says whether the route looks into answers.
     pub(super) fn read(block: &[u8], keeps: bool) -> Result<Self, Malformed> {
         let mut fields = Fields::of(block);

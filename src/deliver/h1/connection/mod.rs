@@ -16,7 +16,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::response::{Malformed, Progress, ResponseReader};
+use super::response::{KnownHead, Malformed, Progress, ResponseReader};
 use crate::{
     deliver::{
         answer::{self, Answer},
@@ -37,8 +37,22 @@ const LARGE: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct HttpConnection<S> {
     stream: S,
-    buffers: Rc<Buffers>,
+    shared: Rc<Shared>,
     open: bool,
+}
+
+/// What the connections to one webhook share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    buffers: Rc<Buffers>,
+    known: RefCell<KnownHead>,
+}
+
+impl Shared {
+    /// With the `buffers` of its lane.
+    pub fn new(buffers: Rc<Buffers>) -> Self {
+        Self { buffers, known: RefCell::default() }
+    }
 }
 
 /// What a connection needs while it moves bytes, and no longer. Shared by all connections of a lane: each is used
@@ -158,8 +172,8 @@ impl<'p, W: FnOnce(&mut Vec<u8>)> Exchange<'p, W> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
     /// Speaks HTTP/1.1 over `stream`.
-    pub const fn new(stream: S, buffers: Rc<Buffers>) -> Self {
-        Self { stream, buffers, open: true }
+    pub const fn new(stream: S, shared: Rc<Shared>) -> Self {
+        Self { stream, shared, open: true }
     }
 
     /// Whether another request can be sent, as far as is known.
@@ -254,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
     ) -> Poll<io::Result<()>> {
         let Sending { write_head, head, payload, sent, complete, .. } = sending;
         if let Some(write_head) = write_head.take() {
-            let mut shared = self.buffers.head.borrow_mut();
+            let mut shared = self.shared.buffers.head.borrow_mut();
             shared.clear();
             write_head(&mut shared);
             let written = poll_write(&mut self.stream, cx, &shared, payload, sent);
@@ -278,7 +292,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
         sending: &mut Sending<'_, W>,
         receiving: &mut Receiving,
     ) -> Result<(), ExchangeError> {
-        let mut received = self.buffers.received.borrow_mut();
+        let mut received = self.shared.buffers.received.borrow_mut();
+        let mut known = self.shared.known.borrow_mut();
         // Beyond a complete answer while the request is not out: a webhook that is not read may stop to read.
         while !receiving.ended && (receiving.answer.is_none() || !sending.out || receiving.lingers(sending)) {
             let mut room = ReadBuf::new(&mut *received);
@@ -290,7 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
                 Poll::Ready(Err(error)) => Some(error),
             };
-            receiving.take(room.filled()).map_err(|malformed| {
+            receiving.take(room.filled(), &mut known).map_err(|malformed| {
                 // Before there is a status, the end of the connection is not a webhook that speaks something else.
                 let broken = broken.as_ref().or(sending.broken.as_ref());
                 if receiving.ended { receiving.lost(broken) } else { protocol(malformed) }
@@ -303,7 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
 
     /// Ready when there is something to receive, be it the end: what that means for a request that was not sent.
     fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
-        let mut received = self.buffers.received.borrow_mut();
+        let mut received = self.shared.buffers.received.borrow_mut();
         let mut room = ReadBuf::new(&mut *received);
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
         Poll::Ready(match read {
@@ -323,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpConnection<S> {
 
 impl Receiving {
     /// Takes what was received, nothing where the connection has ended.
-    fn take(&mut self, received: &[u8]) -> Result<(), Malformed> {
+    fn take(&mut self, received: &[u8], known: &mut KnownHead) -> Result<(), Malformed> {
         self.ended = received.is_empty();
         self.begun |= !self.ended;
         if let Some((_, reusable)) = &mut self.answer {
@@ -337,7 +352,7 @@ impl Receiving {
             self.untaken.extend_from_slice(received);
         }
         let bytes = if first { received } else { self.untaken.as_slice() };
-        let (taken, progress) = self.reader.read(bytes, self.ended)?;
+        let (taken, progress) = self.reader.read_after(bytes, self.ended, known)?;
         if let Progress::Complete { answer, reusable } = progress {
             self.answer = Some((answer, reusable));
         } else if first {

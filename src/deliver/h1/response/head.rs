@@ -1,5 +1,7 @@
 //! What the head of a final response says, and what is odd about it.
 
+use std::time::Duration;
+
 use super::{
     Body,
     chunked::{Chunked, is_token},
@@ -18,7 +20,33 @@ pub(super) struct Head {
     pub(super) body: Body,
 }
 
+/// The head of a delivery with nothing odd, of which nothing else is kept: what can be told of the next one that has the
+/// same bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    status: u16,
+    keep_alive: Option<Duration>,
+    persistent: bool,
+    body: Body,
+}
+
+impl From<Plain> for Head {
+    fn from(plain: Plain) -> Self {
+        let Plain { status, keep_alive, persistent, body } = plain;
+        Self { answer: Answer { keep_alive, ..Answer::new(status) }, persistent, body }
+    }
+}
+
 impl Head {
+    /// The same, where it is a plain one.
+    pub(super) fn plain(&self) -> Option<Plain> {
+        let Self { answer, persistent, body } = self;
+        let Answer { status, keep_alive, odd: None, refusal: None, kept: None } = *answer else {
+            return None;
+        };
+        answer.is_delivery().then_some(Plain { status, keep_alive, persistent: *persistent, body: *body })
+    }
+
     /// What `fields` mean behind `line`. Where they contradict each other, the status stands all the same, and the
     /// connection ends: it is not known where the next response would begin. `keeps` says whether the route looks into
     /// answers.

@@ -14,11 +14,12 @@ use std::mem::MaybeUninit;
 
 use self::{
     chunked::{BadChunk, Chunked, Part},
-    head::{Head, MOST_FIELDS},
+    head::{Head, MOST_FIELDS, Plain},
     status_line::{NOT_CLEAR, StatusLine},
 };
 use crate::deliver::{
     answer::Answer,
+    known::Known,
     partial::{LARGEST_HEAD, MOST_INTERIM, Partial},
 };
 
@@ -41,6 +42,9 @@ pub enum Progress {
         reusable: bool,
     },
 }
+
+/// The head of the response that was read last.
+pub type KnownHead = Known<Plain>;
 
 /// Reads one response.
 #[derive(Debug, Default)]
@@ -99,11 +103,21 @@ impl ResponseReader {
     /// Takes what it can from the front of `bytes`, which are all that was received and not taken yet. `ended` says
     /// that nothing will follow. Returns how many bytes were taken, and how far reading has come.
     pub fn read(&mut self, bytes: &[u8], ended: bool) -> Result<(usize, Progress), Malformed> {
+        self.read_after(bytes, ended, &mut KnownHead::default())
+    }
+
+    /// The same of one that may begin as the one before.
+    pub fn read_after(
+        &mut self,
+        bytes: &[u8],
+        ended: bool,
+        known: &mut KnownHead,
+    ) -> Result<(usize, Progress), Malformed> {
         let mut taken = 0;
         loop {
             let rest = bytes.get(taken..).unwrap_or_default();
             let step = match self.state {
-                ReadState::Head => self.head(rest, ended)?,
+                ReadState::Head => self.head(rest, ended, known)?,
                 ReadState::Body(Body::Length(left)) => self.length(rest, left),
                 ReadState::Body(Body::Chunked(chunked)) => self.chunked(rest, chunked),
                 ReadState::Body(Body::Close) => self.until_close(rest, ended),
@@ -148,7 +162,14 @@ impl ResponseReader {
         Ok((taken, Progress::Complete { answer, reusable }))
     }
 
-    fn head(&mut self, bytes: &[u8], ended: bool) -> Result<Step, Malformed> {
+    fn head(&mut self, bytes: &[u8], ended: bool, known: &mut KnownHead) -> Result<Step, Malformed> {
+        match known.beginning(bytes) {
+            Some((plain, length)) if !self.keeps() => Ok(self.begin_body(plain.into(), length)),
+            _ => self.new_head(bytes, ended, known),
+        }
+    }
+
+    fn new_head(&mut self, bytes: &[u8], ended: bool, known: &mut KnownHead) -> Result<Step, Malformed> {
         // The parser skips empty lines at the beginning. They would be junk that follows the previous response.
         let begins = bytes.first() == Some(&b'H');
         // Not filled with empty fields first: nearly all of them stay unused.
@@ -165,7 +186,11 @@ impl ResponseReader {
                     return self.interim(line, length);
                 }
                 let fields = response.headers.iter().map(|field| (field.name.as_bytes(), field.value));
-                Ok(self.begin_body(Head::new(line, fields, self.keeps()), length))
+                let head = Head::new(line, fields, self.keeps());
+                if let Some(plain) = head.plain() {
+                    known.keep(bytes.get(..length).unwrap_or_default(), plain);
+                }
+                Ok(self.begin_body(head, length))
             }
             Ok(httparse::Status::Partial) if !ended && bytes.len() < LARGEST_HEAD => {
                 self.early = status_of(StatusLine::read(bytes, LARGEST_HEAD)?);

@@ -109,6 +109,33 @@ fn what_can_be_read_of_an_odd_refusal_is_kept() {
 }
 
 #[test]
+fn what_was_read_before_changes_nothing() {
+    let responses = [
+        "HTTP/1.1 200 OK\r\nkeep-alive: timeout=5\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nkeep-alive: timeout=5\r\ncontent-length: 2\r\n\r\nno!",
+        "HTTP/1.1 200 OK\r\nkeep-alive: timeout=5\r\ncontent-length: 20\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 202 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 204 X\r\n\r\n",
+        "HTTP/1.1 103 X\r\nno colon\r\n\r\nHTTP/1.1 204 X\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        "HTTP/1.1 500 X\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n",
+    ];
+    let read = |response: &str, keeps, known: &mut KnownHead| {
+        let mut reader = ResponseReader::keeping(keeps);
+        (reader.read_after(response.as_bytes(), false, known), reader.status(), reader.give_up())
+    };
+    for keeps in [None, Some(100)] {
+        let mut known = KnownHead::default();
+        for response in responses.into_iter().flat_map(|response| [response; 3]).chain(responses) {
+            let alone = read(response, keeps, &mut KnownHead::default());
+            assert_eq!(read(response, keeps, &mut known), alone, "{response:?}");
+        }
+    }
+}
+
+#[test]
 fn without_a_status_there_is_no_answer() {
     for bytes in [
         "",

@@ -195,6 +195,7 @@ impl Connection {
     /// Takes the head of an answer, or what stands behind its body. `odd` says why it is all that is read.
     fn take_head(&mut self, id: u32, block: &[u8], end: bool, odd: Option<&'static str>) {
         let keeps = self.keeps.is_some();
+        let known = self.known.meaning(block).filter(|_| !keeps);
         let Some(stream) = self.stream(id).filter(|stream| stream.end.is_none()) else { return };
         stream.is_closed_there |= end;
         if stream.partial.answer.is_some() {
@@ -203,7 +204,7 @@ impl Connection {
             self.touched.push(id);
             return self.progress();
         }
-        let head = match Head::read(block, keeps) {
+        let head = match known.map_or_else(|| Head::read(block, keeps), |status| Ok(Head::plain(status))) {
             Ok(head) => head,
             Err(Malformed(words)) => return self.fail(id, words),
         };
@@ -218,6 +219,7 @@ impl Connection {
             }
             return;
         }
+        let plain = head.status_of_plain().filter(|_| known.is_none());
         stream.partial.answer = Some(head.answer);
         let is_sound = head.is_sound || odd.is_some();
         let odd = odd.or_else(|| (!is_sound).then_some("a header that can't be read (HPACK)"));
@@ -227,6 +229,9 @@ impl Connection {
         // Also where the answer goes on: a refusal counts, and the rest of it has its own time.
         self.touched.push(id);
         self.progress();
+        if let Some(status) = plain {
+            self.known.keep(block, status);
+        }
         if !is_sound {
             // Whatever it thinks of our table, it thinks so of the next one, too.
             self.drain(Code::COMPRESSION_ERROR);

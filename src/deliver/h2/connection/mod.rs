@@ -21,6 +21,7 @@ use crate::{
     deliver::{
         answer::Answer,
         fault::{ExchangeError, Fault},
+        known::Known,
         partial::{LARGEST_HEAD, Partial},
         patience::Patience,
     },
@@ -53,6 +54,8 @@ pub struct Connection {
     wanting: usize,
     encoder: Encoder,
     incoming: Incoming,
+    /// The head of the delivery that was read last.
+    known: Known<u16>,
     /// How much of bodies may be sent, over all streams.
     window: i64,
     /// How much of bodies may come, over all streams.
@@ -101,6 +104,7 @@ impl Connection {
             wanting: 0,
             encoder: Encoder::default(),
             incoming: Incoming::default(),
+            known: Known::default(),
             window: WINDOW.into(),
             credit: LARGEST_WINDOW,
             stream_credit: credit,

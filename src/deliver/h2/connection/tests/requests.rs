@@ -31,6 +31,33 @@ fn requests_go_out_together_and_answers_come_in_any_order() {
 }
 
 #[test]
+fn what_was_answered_before_changes_nothing() {
+    let mut connection = settled(&[]);
+    let blocks: [(&[u8], u16); 6] = [
+        (OK, 200),
+        (b"\x88\x00\x01a\x01b", 200),
+        (b"\x89", 204),
+        (INTERNAL_ERROR, 500),
+        (b"\x8e\x0f\x26\x0230", 500),
+        (OK, 200),
+    ];
+    for (block, expected) in blocks.into_iter().flat_map(|block| [block; 3]) {
+        let id = open(&mut connection, b"{}");
+        send_all(&mut connection);
+        connection.receive(&headers(id, block, true));
+        let Some(Ok(answer)) = outcome(&mut connection, id) else { panic!("an answer") };
+        assert_eq!((answer.status, answer.odd), (expected, None));
+        let asked = answer.refusal.and_then(|refusal| refusal.retry_after);
+        assert_eq!(asked.is_some(), block.len() > 1 && expected == 500);
+    }
+    // The same behind a head is no head.
+    let id = open(&mut connection, b"{}");
+    send_all(&mut connection);
+    connection.receive(&[headers(id, OK, false), headers(id, OK, true)].concat());
+    assert_eq!(status(outcome(&mut connection, id)), 200);
+}
+
+#[test]
 fn however_it_is_cut_it_says_the_same() {
     let padded = frame_of(kind::DATA, 0x8, 1, b"\x03one\0\0\0");
     let whole = [
