@@ -1,6 +1,8 @@
 //! Where a message of a stream comes from: the server says so in the reply subject of each message, so nobody has to
 //! ask.
 
+use memchr::memchr;
+
 /// What the reply subject of a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<'a> {
@@ -24,23 +26,53 @@ impl<'a> Origin<'a> {
     /// with the domain and the hash of the NATS account behind `ACK`, and with whatever may be added at the end (NATS
     /// ADR-15). None for any other subject.
     pub fn parse(reply: &'a str) -> Option<Self> {
-        let mut rest = reply.strip_prefix("$JS.ACK.")?;
+        const BEGINNING: &str = "$JS.ACK.";
+        let mut rest = reply.strip_prefix(BEGINNING)?;
         // With domain and hash, and perhaps more at the end, it is as without them from the third token on. Eight tokens
         // are neither form.
         match rest.bytes().filter(|byte| *byte == b'.').count() {
             6 => {}
-            8.. => rest = rest.split_once('.')?.1.split_once('.')?.1,
+            8.. => {
+                token(&mut rest)?;
+                token(&mut rest)?;
+            }
             _ => return None,
         }
-        let (stream, rest) = rest.split_once('.')?;
-        let (_, numbers) = rest.split_once('.')?;
-        let consumer = reply.strip_suffix(numbers)?.strip_suffix('.')?;
-        let mut tokens = numbers.split('.');
-        let mut number = || tokens.next()?.parse().ok();
-        let (delivered, sequence, _consumer_sequence) = (number()?, number()?, number()?);
-        let (published, pending) = (number()?, number()?);
+        let (stream, _) = (token(&mut rest)?, token(&mut rest)?);
+        let consumer = reply.strip_suffix(rest)?.strip_suffix('.')?;
+        let (delivered, sequence, _consumer_sequence) =
+            (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
+        let (published, pending) = (number(&mut rest)?, number(&mut rest)?);
         Some(Self { stream, sequence, published, delivered, pending, consumer })
     }
+}
+
+/// Takes what stands before the next dot.
+fn token<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let dot = memchr(b'.', rest.as_bytes())?;
+    let token = rest.get(..dot)?;
+    *rest = rest.get(dot + 1..)?;
+    Some(token)
+}
+
+/// Takes a whole number in decimal digits that stands before the next dot, or the end. Each message has five of them.
+fn number(rest: &mut &str) -> Option<u64> {
+    /// So many digits always fit.
+    const FIT: usize = 19;
+    let (mut number, mut length) = (0_u64, 0);
+    for digit in rest.bytes().take_while(u8::is_ascii_digit) {
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+        length += 1;
+    }
+    if length == 0 || length > FIT {
+        number = rest.get(..length)?.parse().ok()?;
+    }
+    *rest = match rest.as_bytes().get(length) {
+        None => "",
+        Some(b'.') => rest.get(length + 1..)?,
+        Some(_) => return None,
+    };
+    Some(number)
 }
 
 #[cfg(test)]
@@ -67,5 +99,12 @@ mod tests {
         for reply in ["", "_INBOX.x", "$JS.ACK.", "$JS.ACK.a.b.c.d.e.f.g", "$JS.ACK.a.b.1.2.3.4"] {
             assert_eq!(Origin::parse(reply), None, "{reply}");
         }
+        for odd in ["", "+1", "-1", "x", "1 ", "18446744073709551616", "99999999999999999999999"] {
+            for reply in [format!("$JS.ACK.a.b.1.{odd}.3.4.5"), format!("$JS.ACK.a.b.1.2.3.4.{odd}")] {
+                assert_eq!(Origin::parse(&reply), None, "{reply}");
+            }
+        }
+        let largest = Origin::parse("$JS.ACK.a.b.0.18446744073709551615.3.4.5").unwrap();
+        assert_eq!((largest.delivered, largest.sequence, largest.pending), (0, u64::MAX, 5));
     }
 }

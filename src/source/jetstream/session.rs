@@ -26,7 +26,11 @@ use super::{
 use crate::{
     base::{clock::Time, timer::Timer},
     deliver::Deliver,
-    message::{Id, Message, acknowledgement::Origin, header_names::nats as names},
+    message::{
+        Id, Message,
+        acknowledgement::{AckHandle, Origin},
+        header_names::nats as names,
+    },
     nats::{Attached, Incoming, Outgoing, Sink},
     source::core,
 };
@@ -93,14 +97,11 @@ impl<D: Deliver + 'static> Sink for Taker<D> {
     fn take(&self, message: Incoming, now: Time) {
         self.heard.set(now);
         // What has come from a stream is a message, whatever status its publisher has given it.
-        match message.reply().and_then(Origin::parse) {
-            Some(origin) => {
-                self.credit.borrow_mut().came(message.length(), origin.pending, now);
-                if let Some(message) = self.accept(&message, &origin, now) {
-                    self.feed.pipeline.offer(message);
-                }
-            }
-            None => self.hear(&message),
+        let origin = message.reply().and_then(|reply| Some((reply, Origin::parse(reply)?)));
+        let Some((reply, origin)) = origin else { return self.hear(&message) };
+        self.credit.borrow_mut().came(message.length(), origin.pending, now);
+        if let Some((ack, attempts)) = self.acks.ledger.arrived(&origin, reply, now) {
+            self.feed.pipeline.offer(self.accept(message, ack, attempts, now));
         }
     }
 
@@ -111,14 +112,13 @@ impl<D: Deliver + 'static> Sink for Taker<D> {
 }
 
 impl<D: Deliver + 'static> Taker<D> {
-    /// The message, unless it is here already.
-    fn accept(&self, incoming: &Incoming, origin: &Origin<'_>, now: Time) -> Option<Message> {
-        let (ack, attempts) = self.acks.ledger.arrived(origin, incoming.reply()?, now)?;
-        let id = || Id::of_stream(origin.stream, origin.sequence, origin.published);
-        let mut message = core::accept(incoming.clone(), &self.subject, now, id);
+    /// A message that is ours from now on, and was attempted so often before.
+    fn accept(&self, incoming: Incoming, ack: AckHandle, attempts: u32, now: Time) -> Message {
+        let id = || Id::of_stream(ack.stream(), ack.sequence(), ack.published());
+        let mut message = core::accept(incoming, &self.subject, now, id);
         message.attempts = attempts;
         message.ack = Some(ack);
-        Some(message)
+        message
     }
 
     /// Takes note of what the server says beside messages.
