@@ -59,7 +59,7 @@ impl Time {
 }
 
 /// `span` in nanoseconds, or as many as can be counted.
-const fn nanos(span: Duration) -> u64 {
+pub(crate) const fn nanos(span: Duration) -> u64 {
     let below_a_second = span.subsec_nanos() as u64;
     span.as_secs().saturating_mul(1_000_000_000).saturating_add(below_a_second)
 }

@@ -292,7 +292,6 @@ impl<D: Deliver + 'static> Pipeline<D> {
                 Verdict::Return(message, delay) => self.settle.returned(message, delay),
                 Verdict::Retry(due) => self.set_alarm(due),
             });
-        self.show_load();
         self.note(attempt, rejected, &resolved, now);
         // Only now that the schedule is not borrowed any more: waking workers asks it what there is to do.
         self.follow(resolved.change, now);

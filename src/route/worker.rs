@@ -83,8 +83,10 @@ impl<D: Deliver + 'static> Pipeline<D> {
     async fn work(self: Rc<Self>, mut client: D, worker: Rc<WorkerHandle>) {
         // A new worker was counted as woken when it was started.
         self.has_started(&worker);
+        // When the last attempt ended, where the next one begins at once: the clock is not read twice.
+        let mut ended = None;
         while !self.aborted.get() {
-            let began = self.clock.now();
+            let began = ended.take().unwrap_or_else(|| self.clock.now());
             let Pick::Attempt(batch) = self.take(began) else {
                 self.park(&mut client, &worker, Place::Top).await;
                 continue;
@@ -95,8 +97,8 @@ impl<D: Deliver + 'static> Pipeline<D> {
                 self.unless_aborted(&worker, attempt).await
             };
             match attempted {
-                Some((attempt, ended)) => {
-                    self.finish(batch, &attempt, began, ended);
+                Some((attempt, now)) => {
+                    self.finish(batch, &attempt, began, now);
                     match attempt {
                         // Whoever has a connection goes first: one that finds none fails in no time, and would take
                         // all messages from the others.
@@ -105,7 +107,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
                         }
                         // It waited for nothing, and a queue full of such messages must not hold up the lane.
                         Attempt::Failed { failure: Failure::Unsendable, .. } => yield_now().await,
-                        _ => {}
+                        _ => ended = Some(now),
                     }
                 }
                 None => self.abandon(batch, began),
@@ -116,6 +118,8 @@ impl<D: Deliver + 'static> Pipeline<D> {
     /// Waits until woken, and looks after the connection meanwhile: one that the webhook closes is noticed now and not
     /// by the next message.
     async fn park(&self, client: &mut D, worker: &Rc<WorkerHandle>, place: Place) {
+        // Whoever goes on shows it when the next attempt begins.
+        self.show_load();
         match place {
             Place::Top => self.parked.borrow_mut().push(Rc::clone(worker)),
             Place::Bottom => self.parked.borrow_mut().insert(0, Rc::clone(worker)),
