@@ -17,6 +17,8 @@ pub mod source;
 
 pub mod route;
 
+pub mod endpoints;
+
 pub mod deliver;
 
 pub mod otlp;

@@ -47,6 +47,7 @@ const FILES: [&str; 61] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/dependencies.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/durable.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/egress.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/endpoints.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/filters.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/flamegraph.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/glossary.md",

@@ -1,17 +1,20 @@
 //! From a configuration to the routes that should run. What is the same in the old and the new one is kept, so that it
 //! notices nothing of the change.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{mem, rc::Rc, sync::Arc, time::Duration};
 
 use thiserror::Error;
+use tokio::{sync::mpsc, task::spawn_local};
+use tracing::debug;
 
-use super::{announce, surroundings, traces};
+use super::{Request, announce, surroundings, traces, wanted::Wanted};
 use crate::{
     base::clock::Clock,
     config::{self, Config},
     control::reload::Report,
     dead_letter::{Destination, Publishing, Sender},
     deliver::endpoint::Surroundings,
+    endpoints::{Changes, Follower, Status, Update},
     history::{Feed, Publisher},
     lane::LaneStatus,
     nats::OnDemand,
@@ -35,6 +38,7 @@ pub enum ApplyError {
 pub(super) struct Applier {
     /// Never replaced: these sections are what the process runs with until it is restarted.
     started_with: Config,
+    wanted: Wanted,
     grace: Duration,
     registry: Arc<Registry>,
     lanes: Vec<Arc<LaneStatus>>,
@@ -63,6 +67,7 @@ impl Applier {
         let feed = Arc::new(feed.unwrap_or_default());
         Self {
             started_with: config.clone(),
+            wanted: Wanted::of(config),
             grace: config.shutdown.grace,
             registry: Arc::clone(registry),
             lanes,
@@ -95,22 +100,78 @@ impl Applier {
 
     /// Applies `config`, and returns when all lanes have done so.
     pub(super) async fn apply(&mut self, config: Config) -> Result<Report, ApplyError> {
-        let changes = self.registry.current().compare(&config.routes);
-        announce::notices(config.routes.iter().filter(|route| changes.brings(&route.name)));
-        let generation = self.publish(&config);
+        let need_restart = self.need_restart(&config);
+        surroundings::warn_of_too_few_descriptors(&config, self.lanes.len());
+        self.grace = config.shutdown.grace;
+        self.wanted.configure(config.routes);
+        let changes = self.registry.current().compare(self.wanted.routes());
+        announce::notices(self.wanted.routes().filter(|route| changes.brings(&route.name)));
+        let generation = self.publish();
+        self.applied(generation).await;
+        Ok(Report { generation, changes, need_restart })
+    }
+
+    /// Applies what has changed in the bucket, and returns when all lanes have done so.
+    pub(super) async fn update(&mut self, changes: Changes) {
+        self.wanted.take(changes);
+        let generation = self.publish();
+        self.applied(generation).await;
+    }
+
+    /// Makes what is wanted the list of what should run.
+    pub(super) fn publish(&mut self) -> u64 {
+        let current = self.registry.current();
+        let wanted = mem::take(&mut self.wanted);
+        let routes: Vec<_> = wanted.routes().map(|settings| self.route(&current, settings)).collect();
+        self.wanted = wanted;
+        self.registry.publish(routes, self.grace)
+    }
+
+    async fn applied(&self, generation: u64) {
         for lane in &self.lanes {
             lane.applied(generation).await;
         }
-        Ok(Report { generation, changes, need_restart: self.need_restart(&config) })
     }
 
-    /// Makes what `config` says the list of what should run.
-    pub(super) fn publish(&mut self, config: &Config) -> u64 {
+    /// Makes what `config` says the first list of what should run, and has its bucket followed over `connection`, where it
+    /// has one. Returns what is known of that, and what comes of it.
+    pub(super) fn start(
+        &mut self,
+        config: &Config,
+        connection: &Rc<OnDemand>,
+    ) -> (Option<Arc<Status>>, mpsc::Receiver<Update>) {
         surroundings::warn_of_too_few_descriptors(config, self.lanes.len());
-        let current = self.registry.current();
-        let routes: Vec<_> = config.routes.iter().map(|settings| self.route(&current, settings)).collect();
-        self.grace = config.shutdown.grace;
-        self.registry.publish(routes, self.grace)
+        self.publish();
+        let (updates, coming) = mpsc::channel(1);
+        let status = self.wanted.status().cloned();
+        if let (Some(endpoints), Some(status)) = (&config.endpoints, &status) {
+            let follower = Follower::new(endpoints, connection, &self.registry, status, updates);
+            drop(spawn_local(follower.run()));
+        }
+        (status, coming)
+    }
+
+    /// Applies what is asked for, and what comes of the bucket, one after the other.
+    pub(super) async fn serve(
+        &mut self,
+        requests: &mut mpsc::Receiver<Request>,
+        updates: &mut mpsc::Receiver<Update>,
+    ) {
+        loop {
+            tokio::select! {
+                Some(Request { config, done }) = requests.recv() => {
+                    // Whoever asked may have gone away meanwhile.
+                    drop(done.send(self.apply(*config).await));
+                }
+                Some(Update { changes, done }) = updates.recv() => {
+                    self.update(changes).await;
+                    if done.send(()).is_err() {
+                        debug!("nobody waits for the changes of the bucket any more");
+                    }
+                }
+                else => return,
+            }
+        }
     }
 
     /// The route with these settings: the one that runs where they are the same.
@@ -158,6 +219,7 @@ impl Applier {
             ("server", before.server != config.server),
             ("nats", before.nats != config.nats),
             ("runtime", before.runtime != config.runtime),
+            ("endpoints", before.endpoints != config.endpoints),
             ("tracing", before.tracing != config.tracing),
             ("history", before.history != config.history),
             ("shutdown.hand_over", before.shutdown.hand_over != config.shutdown.hand_over),

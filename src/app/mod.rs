@@ -7,6 +7,7 @@ mod reload;
 mod servers;
 mod surroundings;
 mod traces;
+mod wanted;
 mod watch;
 
 use std::{io, rc::Rc, sync::Arc};
@@ -142,11 +143,12 @@ impl App {
         let connection = Rc::new(OnDemand::new(&config.nats, "process", &connections, clock));
         let mut applier = Applier::new(&config, &registry, Rc::clone(&connection), statuses.clone(), clock);
         let exporter = applier.start_tracing();
-        applier.publish(&config);
+        let (endpoints, mut updates) = applier.start(&config, &connection);
         let hand_over =
             config.shutdown.hand_over.then(|| HandOver::start(connection, &registry, count.get(), clock));
         let (hand_over, offers) = hand_over.unzip();
-        let health = Arc::new(Health::new(statuses.clone(), Arc::clone(&registry), reloader.status(), clock));
+        let health = Health::new(statuses.clone(), Arc::clone(&registry), reloader.status(), clock);
+        let health = Arc::new(health.with(endpoints.clone()));
         let seen = Seen {
             config: &config,
             registry: &registry,
@@ -156,6 +158,7 @@ impl App {
             reloads: reloader.status(),
             spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
             attempts: applier.feed().counts(),
+            endpoints,
             clock,
         };
         servers::serve(api, metrics, seen);
@@ -167,11 +170,12 @@ impl App {
         tokio::select! {
             () = stop => {}
             () = lanes.ended() => error!("a lane has ended, stopping"),
-            () = serve(&mut requests, &mut applier) => {}
+            () = applier.serve(&mut requests, &mut updates) => {}
             () = follower.run() => {}
         }
         // Who asks now need not wait for the end to hear that it is too late.
         drop(requests);
+        drop(updates);
         // Unready first, so that nobody counts on this replica any more. The service manager has to hear of the stop
         // before its own patience ends. Nothing is taken over from other replicas any more before a lane offers them
         // anything, so that nothing comes back.
@@ -192,14 +196,6 @@ impl App {
         let tally = registry.tally();
         report(tally);
         result.map(|()| tally)
-    }
-}
-
-/// Applies each configuration that is asked for.
-async fn serve(requests: &mut mpsc::Receiver<Request>, applier: &mut Applier) {
-    while let Some(Request { config, done }) = requests.recv().await {
-        // Whoever asked may have gone away meanwhile.
-        drop(done.send(applier.apply(*config).await));
     }
 }
 

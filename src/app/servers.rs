@@ -16,6 +16,7 @@ use crate::{
         server::Server,
         status::{Board, Events, Samples, StatusBoard},
     },
+    endpoints::Status,
     history,
     lane::LaneStatus,
     nats::Connections,
@@ -33,12 +34,14 @@ pub(super) struct Seen<'s> {
     pub(super) reloads: watch::Receiver<ReloadStatus>,
     pub(super) spans: Arc<Counts>,
     pub(super) attempts: Arc<history::Counts>,
+    pub(super) endpoints: Option<Arc<Status>>,
     pub(super) clock: Clock,
 }
 
 /// Has both servers answer, for as long as the process lives. Needs a runtime that takes local tasks.
 pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) {
-    let Seen { config, registry, lanes, connections, health, reloads, spans, attempts, clock } = seen;
+    let Seen { config, registry, lanes, connections, health, reloads, spans, attempts, endpoints, clock } =
+        seen;
     let samples = Samples::default();
     drop(spawn_local(samples.clone().keep(Arc::clone(registry), clock)));
     let board = StatusBoard::new(Board {
@@ -64,6 +67,7 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) {
         reloads,
         spans,
         attempts,
+        endpoints,
         control: Handle::current().metrics(),
     }))));
 }

@@ -33,6 +33,15 @@ pub enum Place {
     Variable(String),
     /// By this flag, as it was typed.
     Flag(String),
+    /// In a value of a key-value bucket of NATS.
+    Bucket {
+        /// The bucket.
+        bucket: String,
+        /// The key of the value.
+        key: String,
+        /// Which of its values; 0 for one that is not in the bucket yet.
+        revision: u64,
+    },
 }
 
 /// The layers of settings: a later one wins.
@@ -68,7 +77,7 @@ impl Place {
     pub(super) const fn layer(&self) -> Layer {
         match self {
             Self::Unset => Layer::Defaults,
-            Self::File { .. } => Layer::File,
+            Self::File { .. } | Self::Bucket { .. } => Layer::File,
             Self::Variable(_) => Layer::Environment,
             Self::Flag(_) => Layer::Flags,
         }
@@ -111,6 +120,8 @@ impl fmt::Display for Place {
             Self::File { path, line: None } => write!(f, "{}", path.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
+            Self::Bucket { bucket, key, revision: 0 } => write!(f, "{key} for bucket {bucket}"),
+            Self::Bucket { bucket, key, revision } => write!(f, "{key}@{revision} of bucket {bucket}"),
         }
     }
 }

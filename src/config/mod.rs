@@ -11,6 +11,7 @@
 //! [`Config::to_toml`] and in every error.
 
 mod api_address;
+mod endpoints;
 mod errors;
 mod exposed;
 mod files;
@@ -38,12 +39,13 @@ mod tests;
 mod tracing;
 mod tree;
 mod unread;
+mod value;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use self::reader::{Reader, Reported, Section};
 pub use self::{
     api_address::api_address,
+    endpoints::{BucketName, Endpoints},
     errors::{ConfigError, ConfigErrors, ConfigWarning, Place},
     history::{History, Outcomes},
     log::{Log, LogFormat, LogLevel},
@@ -61,13 +63,17 @@ pub use self::{
         Pattern, ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError, ProxyVariables, Proxying, Queue,
         RateLimit, Retry, Route, SECRET_PREFIX, SYMMETRIC_PREFIX, Scheme, Signing, SigningKey, SigningSecret,
         Statuses, StatusesError, TargetTemplate, Webhook, WebhookAuth, WebhookTls, WebhookUrl,
-        WebhookUrlError, header_in_file,
+        WebhookUrlError, header_in_file, unfit,
     },
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},
     server::Server,
     shutdown::Shutdown,
     tracing::{OtlpEndpoint, Tracing},
+};
+use self::{
+    endpoints::Around,
+    reader::{Reader, Reported, Section},
 };
 
 /// Everything an operator decided, checked. Two are equal when every setting of them is, secrets included.
@@ -89,7 +95,9 @@ pub struct Config {
     pub tracing: Option<Tracing>,
     /// `[history]`: whether what came of attempts is published. Default: it is not.
     pub history: Option<History>,
-    /// `[routes.NAME]`: the routes, sorted by name; never empty.
+    /// `[endpoints]`: routes in a bucket of NATS. Default: there are none.
+    pub endpoints: Option<Endpoints>,
+    /// `[routes.NAME]`: the routes, sorted by name. Only with `[endpoints]` there may be none.
     pub routes: Vec<Route>,
 }
 
@@ -179,7 +187,10 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
         _ => None,
     };
     let inboxes = nats.as_ref().map_or_else(|_| nats::usual_inbox_prefix(), |nats| nats.inbox_prefix.clone());
-    let routes = at.section("routes", |at| route::read_all(at, threads, &inboxes, proxies));
+    let around = Around { threads, inboxes: Some(inboxes), proxies: Arc::clone(proxies) };
+    let endpoints = at.optional_section("endpoints", |at| endpoints::read(at, around.clone()));
+    let may_be_empty = !matches!(endpoints, Ok(None));
+    let routes = at.section("routes", |at| route::read_all(at, &around, may_be_empty));
     let history =
         at.optional_section("history", |at| history::read(at, routes.as_ref().ok().map(Vec::as_slice)));
     Ok(Config {
@@ -191,6 +202,7 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
         reload: reload?,
         tracing: tracing?,
         history: history?,
+        endpoints: endpoints?,
         routes: routes?,
     })
 }

@@ -22,6 +22,9 @@ pub enum NameError {
         "expected a name such as \"TODOS\" (no blank, dot, slash, backslash or wildcard, at most 255 bytes)"
     )]
     Stream,
+    /// Not the name of a key-value bucket.
+    #[error("expected 1 to 200 letters, digits, _ and - as the name of a bucket")]
+    Bucket,
     /// Not a queue group.
     #[error("expected a name without blanks such as \"broadcaster-workers\"")]
     QueueGroup,

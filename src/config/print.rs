@@ -1,5 +1,6 @@
 //! The effective configuration as TOML, for `broadcaster check`. Secrets are masked.
 
+mod endpoints;
 mod webhook;
 
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
@@ -50,6 +51,9 @@ impl Config {
             page.text("subject", &history.subject);
             page.text("outcomes", history.outcomes.name());
             page.bare("sample", format!("{:?}", history.sample));
+        }
+        if let Some(endpoints) = &self.endpoints {
+            page.endpoints(endpoints);
         }
         page.0
     }

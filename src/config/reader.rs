@@ -128,6 +128,10 @@ impl<'r> Section<'r> {
     /// Notes that a key has to be set, and how.
     pub(super) fn missing(&self, key: &str) -> Reported {
         let key = self.path(key);
+        // A value of a bucket is written whole, and nothing else sets a part of it.
+        if let Some(Place::Bucket { .. }) = self.reader.root.get("routes").map(|routes| &routes.place) {
+            return self.reader.report(key, "is missing".to_owned());
+        }
         let problem =
             format!("is missing: set it in the file or by environment variable {}", layers::variable(&key));
         self.reader.report_unset(key, problem)

@@ -4,6 +4,7 @@ mod auth;
 mod batches;
 mod credentials;
 mod egress;
+mod endpoints;
 mod equality;
 mod exposed;
 mod fuzz;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::reload::ReloadStatus;
 use crate::{
     base::clock::Clock,
+    endpoints::Status,
     lane::LaneStatus,
     route::registry::{Registry, Routes},
 };
@@ -29,6 +30,7 @@ pub struct Health {
     lanes: Vec<Arc<LaneStatus>>,
     registry: Arc<Registry>,
     reloads: watch::Receiver<ReloadStatus>,
+    endpoints: Option<Arc<Status>>,
     clock: Clock,
 }
 
@@ -48,6 +50,9 @@ pub struct HealthReport {
     /// What of the configuration, as it is now, does not count. What was applied before runs on, so that it is no reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub configuration: Vec<String>,
+    /// What is not as it should be in the bucket of endpoints. What was applied before runs on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
 }
 
 impl Health {
@@ -58,7 +63,13 @@ impl Health {
         reloads: watch::Receiver<ReloadStatus>,
         clock: Clock,
     ) -> Self {
-        Self { draining: AtomicBool::new(false), lanes, registry, reloads, clock }
+        Self { draining: AtomicBool::new(false), lanes, registry, reloads, endpoints: None, clock }
+    }
+
+    /// The same, with what is known of the bucket of `endpoints`, where there is one.
+    #[must_use]
+    pub fn with(self, endpoints: Option<Arc<Status>>) -> Self {
+        Self { endpoints, ..self }
     }
 
     /// From now on the process is stopping, and not ready.
@@ -71,10 +82,11 @@ impl Health {
     pub fn report(&self) -> HealthReport {
         let routes = self.registry.current();
         let reasons = self.reasons(&routes);
+        let endpoints = self.endpoints.as_ref().map(|bucket| bucket.complaints()).unwrap_or_default();
         let status = if reasons.is_empty() { "ready" } else { "unready" };
         let configuration = self.reloads.borrow().complaints();
         let (webhooks, streams) = (self.webhooks(&routes), streams(&routes));
-        HealthReport { status, reasons, webhooks, streams, configuration }
+        HealthReport { status, reasons, webhooks, streams, configuration, endpoints }
     }
 
     /// Why the process is not ready, as long as `routes` are what should run; empty where it is.
@@ -86,6 +98,7 @@ impl Health {
         for (number, lane) in self.lanes.iter().enumerate() {
             examine(number, lane, routes, &mut reasons);
         }
+        reasons.extend(self.endpoints.as_ref().and_then(|bucket| bucket.reason()));
         reasons
     }
 

@@ -5,11 +5,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::{
-    api::{Api, Asked},
-    keeper::{ConsumerSettings, Keeper, StreamSettings, Unfit},
+use super::keeper::{ConsumerSettings, Keeper, StreamSettings, Unfit};
+use crate::{
+    config::{DeadLetter, RouteName, StreamName},
+    nats::jetstream::{Api, Asked, Unanswered},
 };
-use crate::config::{DeadLetter, RouteName, StreamName};
 
 /// Where the dead letters of a route go, as the operator wants it.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ pub(super) enum Mode {
 /// Why letters can't be published at present, by whatever mode. It may be over the next time.
 #[derive(Debug, Error)]
 pub(super) enum Unavailable {
-    #[error("JetStream does not answer")]
-    Silence,
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
     #[error("JetStream is not available: {0}")]
     Refused(String),
     #[error("the stream {0} is missing, or does not keep the subject")]

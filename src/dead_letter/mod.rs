@@ -5,7 +5,6 @@
 //! message that came from a stream acknowledged there: a crash in between delivers it twice, and loses nothing.
 //! [`Store`] finds the letters again, for the command `dead-letters`.
 
-mod api;
 mod claim;
 mod destination;
 mod headers;

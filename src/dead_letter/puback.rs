@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::api::{NO_RESPONDERS, Refusal};
+use crate::nats::jetstream::{NO_RESPONDERS, Refusal};
 
 /// What was said about a letter.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,7 +9,6 @@ use tracing::{error, info, warn};
 
 use super::{
     Letter,
-    api::Api,
     destination::{self, Destination, Mode, Unavailable},
     keeper::Keeper,
     puback::PubAck,
@@ -23,7 +22,7 @@ use crate::{
         throttle::Throttle,
     },
     message::{HeaderBlock, acknowledgement::AckKind, header_names::nats as names, outcome::Outcome},
-    nats::{Connection, NoAnswer, Outgoing, PublishError, Replies},
+    nats::{Connection, NoAnswer, Outgoing, PublishError, Replies, jetstream::Api},
 };
 
 /// How long NATS may take to confirm a round, and to take what is published.

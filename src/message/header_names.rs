@@ -121,6 +121,14 @@ pub mod nats {
     pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
     /// The size of a payload that was left out, as the server tells it.
     pub const MESSAGE_SIZE: &str = "Nats-Msg-Size";
+    /// The revision that a key of a bucket has to have for a value to be taken.
+    pub const EXPECTED_REVISION: &str = "Nats-Expected-Last-Subject-Sequence";
+    /// What became of a key of a bucket, where it has no value any more: `DEL` or `PURGE`.
+    pub const BUCKET_OPERATION: &str = "KV-Operation";
+    /// Why the server has ended a key of a bucket by itself.
+    pub const MARKER_REASON: &str = "Nats-Marker-Reason";
+    /// How many messages a consumer has delivered, as the server tells it with a heartbeat.
+    pub const LAST_CONSUMER: &str = "Nats-Last-Consumer";
     /// How many messages of a pull request will not come, as the server tells it.
     pub const PENDING_MESSAGES: &str = "Nats-Pending-Messages";
 

@@ -15,6 +15,8 @@ pub struct Origin<'a> {
     pub published: u64,
     /// How often the consumer has delivered it, this time included.
     pub delivered: u64,
+    /// The number of this delivery among those of the consumer, from 1.
+    pub consumer_sequence: u64,
     /// How many messages the consumer had not delivered yet.
     pub pending: u64,
     /// What the reply subjects of all messages of this consumer begin with.
@@ -40,10 +42,10 @@ impl<'a> Origin<'a> {
         }
         let (stream, _) = (token(&mut rest)?, token(&mut rest)?);
         let consumer = reply.strip_suffix(rest)?.strip_suffix('.')?;
-        let (delivered, sequence, _consumer_sequence) =
+        let (delivered, sequence, consumer_sequence) =
             (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
         let (published, pending) = (number(&mut rest)?, number(&mut rest)?);
-        Some(Self { stream, sequence, published, delivered, pending, consumer })
+        Some(Self { stream, sequence, published, delivered, consumer_sequence, pending, consumer })
     }
 }
 
@@ -88,8 +90,15 @@ mod tests {
         ] {
             let reply = format!("{consumer}.2.17.30.1700000000000000000.5{more}");
             let published = 1_700_000_000_000_000_000;
-            let expected =
-                Origin { stream: "TODOS", sequence: 17, published, delivered: 2, pending: 5, consumer };
+            let expected = Origin {
+                stream: "TODOS",
+                sequence: 17,
+                published,
+                delivered: 2,
+                consumer_sequence: 30,
+                pending: 5,
+                consumer,
+            };
             assert_eq!(Origin::parse(&reply), Some(expected), "{reply}");
         }
     }

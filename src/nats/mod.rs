@@ -1,6 +1,7 @@
 //! A connection to NATS: how it is made, what is known of it, and whether what was sent over it has arrived.
 
 pub mod intake;
+pub mod jetstream;
 pub mod library;
 mod on_demand;
 mod state;

@@ -107,16 +107,17 @@ impl Routes {
     }
 
     /// What has to change for `wanted` to be what runs. Routes with equal settings are not mentioned.
-    pub fn compare(&self, wanted: &[config::Route]) -> Changes {
+    pub fn compare<'r>(&self, wanted: impl IntoIterator<Item = &'r config::Route>) -> Changes {
         let mut changes = Changes::default();
+        let mut names = HashSet::new();
         for settings in wanted {
+            names.insert(&settings.name);
             match self.get(&settings.name) {
                 None => changes.added.push(settings.name.clone()),
                 Some(route) if route.settings != *settings => changes.changed.push(settings.name.clone()),
                 Some(_) => {}
             }
         }
-        let names: HashSet<_> = wanted.iter().map(|settings| &settings.name).collect();
         changes.removed = self.by_name.keys().filter(|name| !names.contains(name)).cloned().collect();
         changes
     }
@@ -167,10 +168,18 @@ impl Registry {
     /// Holds the route of this name: it begins no attempt any more, and its messages wait, whatever becomes of its settings,
     /// until it is [released](Self::release). Returns the generation of the list; a lane that has applied it begins none.
     pub fn hold(&self, name: &RouteName, hold: Hold) -> u64 {
-        let (by, why) = (hold.by.clone(), hold.why.clone());
-        let mut is_news = false;
-        let generation = self.change_holds(|holds| is_news = holds.insert(name.clone(), hold).is_none());
-        if is_news {
+        let mut news = None;
+        let generation = self.change_holds(|holds| {
+            if holds.get(name) == Some(&hold) {
+                return false;
+            }
+            if !holds.contains_key(name) {
+                news = Some(hold.clone());
+            }
+            holds.insert(name.clone(), hold);
+            true
+        });
+        if let Some(Hold { by, why, .. }) = news {
             info!(route = name.as_str(), by, why, "{HELD}");
         }
         generation
@@ -179,7 +188,10 @@ impl Registry {
     /// Lets the route of this name go on. Returns the generation of the list.
     pub fn release(&self, name: &RouteName) -> u64 {
         let mut former = None;
-        let generation = self.change_holds(|holds| former = holds.remove(name));
+        let generation = self.change_holds(|holds| {
+            former = holds.remove(name);
+            former.is_some()
+        });
         if let Some(hold) = former {
             info!(route = name.as_str(), was = %hold, "{RELEASED}");
         }
@@ -191,28 +203,30 @@ impl Registry {
         self.current.borrow().held(name).cloned()
     }
 
-    fn change_holds(&self, change: impl FnOnce(&mut BTreeMap<RouteName, Hold>)) -> u64 {
-        self.change(|current| {
+    /// Publishes what `change` makes of the holds, where it says that there is a change.
+    fn change_holds(&self, change: impl FnOnce(&mut BTreeMap<RouteName, Hold>) -> bool) -> u64 {
+        let mut generation = 0;
+        self.current.send_if_modified(|current| {
             let mut holds = (*current.holds).clone();
-            change(&mut holds);
-            let Routes { grace, is_last, .. } = *current;
-            let (by_name, holds) = (current.by_name.clone(), Arc::new(holds));
-            Routes { generation: 0, grace, is_last, by_name, holds }
-        })
+            let is_changed = change(&mut holds);
+            generation = current.generation + u64::from(is_changed);
+            if is_changed {
+                let Routes { grace, is_last, .. } = **current;
+                let (by_name, holds) = (current.by_name.clone(), Arc::new(holds));
+                *current = Arc::new(Routes { generation, grace, is_last, by_name, holds });
+            }
+            is_changed
+        });
+        generation
     }
 
     fn replace(&self, routes: impl IntoIterator<Item = Arc<Route>>, grace: Duration, is_last: bool) -> u64 {
         let by_name = routes.into_iter().map(|route| (route.name().clone(), route)).collect();
-        let holds = |current: &Routes| Arc::clone(&current.holds);
-        self.change(|current| Routes { generation: 0, grace, is_last, by_name, holds: holds(current) })
-    }
-
-    /// Publishes what `change` makes of the list, as the next generation.
-    fn change(&self, change: impl FnOnce(&Routes) -> Routes) -> u64 {
         let mut generation = 0;
         self.current.send_modify(|current| {
             generation = current.generation + 1;
-            *current = Arc::new(Routes { generation, ..change(current) });
+            let holds = Arc::clone(&current.holds);
+            *current = Arc::new(Routes { generation, grace, is_last, by_name, holds });
         });
         self.figures().prune(&self.current());
         generation
@@ -261,7 +275,7 @@ mod tests {
     #[test]
     fn what_is_dropped_is_named_twenty_times_a_second_for_the_whole_process() {
         let registry = Registry::new(4);
-        let now = crate::base::clock::Time::from_start(Duration::from_secs(1));
+        let now = Time::from_start(Duration::from_secs(1));
         let routes = ["a", "b", "c"].map(|name| registry.stats_of(&name.parse().unwrap()));
         let lanes = routes.iter().flat_map(|lanes| lanes.iter());
         let named = lanes.map(|lane| (0..100).filter(|_| lane.named_drops.pass(now).is_some()).count());
@@ -324,7 +338,7 @@ mod tests {
         assert_eq!(registry.hold(&name, hold.clone()), 1, "it need not be there yet");
         for url in ["http://a/", "http://other/"] {
             registry.publish(routes(&registry, settings(&[("a", url)])), Duration::ZERO);
-            assert_eq!(trouble(), Some(("held", "by ada since 1970-01-01T00:00:00Z: moving".to_owned())));
+            assert_eq!(trouble(), Some(("held", "by ada since 1970-01-01T00:00:00.000Z: moving".to_owned())));
         }
         assert_eq!((registry.held(&name), registry.release(&name)), (Some(hold), 4));
         assert_eq!((registry.held(&name), trouble()), (None, None));

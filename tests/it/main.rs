@@ -15,6 +15,7 @@ mod delivery;
 mod documents;
 mod durable;
 mod egress;
+mod endpoints;
 mod fault;
 mod filter;
 mod forged;

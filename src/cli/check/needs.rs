@@ -6,7 +6,7 @@ use super::{
     report::{Line, Mark},
 };
 use crate::{
-    config::{Answer, Config, DeadLetter, Jetstream, Nats, Route},
+    config::{Answer, Config, DeadLetter, Endpoints, Jetstream, Nats, Route},
     handover,
     source::jetstream::attempts_subject,
 };
@@ -93,6 +93,7 @@ pub(super) fn of_route(route: &Route, config: &Config) -> Vec<Need> {
         let purpose = "where what came of attempts is told";
         Need::new(Action::Publish, history.subject.as_str(), purpose).only_a_warning()
     }));
+    all.extend(config.endpoints.iter().flat_map(|bucket| endpoints(bucket, nats)));
     let mut needs: Vec<Need> = Vec::new();
     for need in all {
         match needs.iter_mut().find(|known| known.is_same(&need)) {
@@ -187,6 +188,22 @@ fn answers(answer: &Answer) -> Vec<Need> {
     let all =
         replies.into_iter().chain(listeners.map(|subject| (subject, "where the answers of the webhook go")));
     all.map(|(subject, purpose)| Need::new(Action::Publish, subject, purpose).only_a_warning()).collect()
+}
+
+/// What it takes to follow the bucket of endpoints: until it is read, the process is not ready.
+fn endpoints(endpoints: &Endpoints, nats: &Nats) -> Vec<Need> {
+    let stream = format!("KV_{}", endpoints.bucket.as_str());
+    let publish = |what: String, purpose| Need::new(Action::Publish, format!("$JS.API.{what}"), purpose);
+    let mut needs = vec![
+        publish(format!("CONSUMER.CREATE.{stream}.>"), "to follow the bucket of endpoints"),
+        Need::new(Action::Subscribe, inboxes(nats), "where the values of endpoints come from"),
+    ];
+    if endpoints.create {
+        needs.push(
+            publish(format!("STREAM.CREATE.{stream}"), "to make the bucket of endpoints").only_a_warning(),
+        );
+    }
+    needs
 }
 
 fn inboxes(nats: &Nats) -> String {

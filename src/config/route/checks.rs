@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, num::NonZeroUsize};
 
-use super::Jetstream;
+use super::{Jetstream, Route};
 use crate::config::{
     PublishSubject, QueueGroup, StreamName, Subject,
     reader::{Reported, Section},
@@ -47,6 +47,18 @@ impl Source {
 }
 
 impl Outline {
+    /// That of a route that is read already.
+    pub(super) fn of(route: &Route) -> Self {
+        let Route { name, subject, queue_group, jetstream, dead_letter, answer, .. } = route;
+        Self {
+            path: format!("routes.{name}"),
+            subject: Some(subject.clone()),
+            source: Source::of(&Ok(jetstream.clone()), &Ok(queue_group.clone())),
+            publishes: super::published(&Ok(dead_letter.clone()), &Ok(answer.clone())),
+            divided: Vec::new(),
+        }
+    }
+
     /// Whether the messages come as they are published, and not out of a stream.
     pub(super) const fn is_core(&self) -> bool {
         matches!(self.source, Some(Source::QueueGroup(_)))
@@ -81,17 +93,17 @@ pub(super) fn compare(at: &Section<'_>, outlines: &[Outline]) {
 
 /// Routes by what they take their messages from. Of ten thousand routes, few can have something to do with each other.
 #[derive(Default)]
-struct BySource<'o>(HashMap<&'o Source, BySubject<'o>>);
+pub(super) struct BySource<'o>(HashMap<&'o Source, BySubject<'o>>);
 
 impl<'o> BySource<'o> {
-    fn add(&mut self, route: &'o Outline) {
+    pub(super) fn add(&mut self, route: &'o Outline) {
         if let Some(source) = &route.source {
             self.0.entry(source).or_default().add(route);
         }
     }
 
     /// Those that may split the messages of `route`.
-    fn like(&self, route: &'o Outline) -> impl Iterator<Item = &'o Outline> {
+    pub(super) fn like(&self, route: &'o Outline) -> impl Iterator<Item = &'o Outline> {
         let same = route.source.as_ref().and_then(|source| self.0.get(source));
         same.into_iter().flat_map(|routes| match (&route.source, &route.subject) {
             (Some(Source::QueueGroup(_)), Some(subject)) if !subject.has_wildcard() => {
@@ -103,7 +115,7 @@ impl<'o> BySource<'o> {
 }
 
 #[derive(Default)]
-struct BySubject<'o> {
+pub(super) struct BySubject<'o> {
     all: Vec<&'o Outline>,
     literal: HashMap<&'o str, Vec<&'o Outline>>,
     with_wildcard: Vec<&'o Outline>,
@@ -116,7 +128,7 @@ impl<'o> BySubject<'o> {
         routes
     }
 
-    fn add(&mut self, route: &'o Outline) {
+    pub(super) fn add(&mut self, route: &'o Outline) {
         self.all.push(route);
         match &route.subject {
             Some(subject) if !subject.has_wildcard() => {
@@ -128,16 +140,23 @@ impl<'o> BySubject<'o> {
     }
 
     /// Those that may receive what is published to `subject`.
-    fn receiving(&self, subject: &str) -> Vec<&'o Outline> {
+    pub(super) fn receiving(&self, subject: &str) -> Vec<&'o Outline> {
         let literal = self.literal.get(subject).into_iter().flatten();
         literal.chain(&self.with_wildcard).copied().collect()
     }
 }
 
-/// Two routes with one source would split the messages between two webhooks.
+/// Says so where two routes with one source would split the messages between two webhooks.
 fn share(at: &Section<'_>, earlier: &Outline, route: &Outline) {
+    if let Some((key, problem)) = shared(earlier, route) {
+        at.report_at(key, problem);
+    }
+}
+
+/// Why `route` can't stand beside `earlier`, where both would get the messages of each other: the key, and in words.
+pub(super) fn shared(earlier: &Outline, route: &Outline) -> Option<(String, String)> {
     if !earlier.splits_messages_with(route) {
-        return;
+        return None;
     }
     match (&route.source, &earlier.subject, &route.subject) {
         (Some(Source::Consumer { .. }), ..) => {
@@ -145,7 +164,7 @@ fn share(at: &Section<'_>, earlier: &Outline, route: &Outline) {
                 "expected another consumer than {}: with the same consumer, each message would reach only one of the two",
                 earlier.path
             );
-            at.report_at(format!("{}.jetstream.consumer", route.path), problem);
+            Some((format!("{}.jetstream.consumer", route.path), problem))
         }
         (Some(Source::QueueGroup(group)), Some(a), Some(b)) => {
             let problem = format!(
@@ -153,22 +172,26 @@ fn share(at: &Section<'_>, earlier: &Outline, route: &Outline) {
                  \"{group}\", each message would reach only one of the two",
                 earlier.path
             );
-            at.report_at(format!("{}.subject", route.path), problem);
+            Some((format!("{}.subject", route.path), problem))
         }
-        _ => {}
+        _ => None,
     }
 }
 
 /// A dead letter that a route receives would be delivered, fail and die again; an answer would be answered.
 fn loops(at: &Section<'_>, key: &str, published: &PublishSubject, receiver: &Outline) {
-    let Some(subject) = &receiver.subject else { return };
-    if subject.matches(published) {
-        let problem = format!(
-            "expected a subject that no route receives: \"{published}\" would come back by {}.subject = \"{subject}\"",
-            receiver.path
-        );
+    if let Some(problem) = looped(published, receiver) {
         at.report_at(key.to_owned(), problem);
     }
+}
+
+/// Why nothing can be published to `published` beside `receiver`, where that would get it.
+pub(super) fn looped(published: &PublishSubject, receiver: &Outline) -> Option<String> {
+    let subject = receiver.subject.as_ref().filter(|subject| subject.matches(published))?;
+    Some(format!(
+        "expected a subject that no route receives: \"{published}\" would come back by {}.subject = \"{subject}\"",
+        receiver.path
+    ))
 }
 
 /// Each number is divided among the threads, and has to be enough for all of them.

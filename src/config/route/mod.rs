@@ -18,6 +18,7 @@ pub(super) mod headers;
 mod http_version;
 mod jetstream;
 mod method;
+mod neighbours;
 mod no_proxy;
 mod notices;
 mod placeholders;
@@ -35,7 +36,7 @@ mod webhook;
 pub(super) mod webhook_tls;
 mod webhook_url;
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::sync::Arc;
 
 pub use self::{
     answer::Answer,
@@ -53,6 +54,7 @@ pub use self::{
     http_version::HttpVersion,
     jetstream::{DeliverPolicy, Jetstream},
     method::Method,
+    neighbours::unfit,
     placeholders::TargetTemplate,
     proxy_url::{ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError},
     proxy_variables::{NamedProxy, ProxyVariables},
@@ -73,7 +75,9 @@ use self::{
     stray::Stray,
 };
 use super::{
-    PublishSubject, QueueGroup, RouteName, Subject, parse,
+    PublishSubject, QueueGroup, RouteName, Subject,
+    endpoints::Around,
+    parse,
     reader::{Reported, Section},
 };
 use crate::expression::Expression;
@@ -112,15 +116,13 @@ pub struct Route {
     pub answer: Option<Answer>,
 }
 
-/// All routes, sorted by name. `threads` is how many divide the numbers of a route between them, where that is fixed,
-/// `inboxes` what the subjects for answers begin with, and `proxies` those that the environment names.
+/// All routes, sorted by name.
 pub(super) fn read_all(
     at: &Section<'_>,
-    threads: Option<NonZeroUsize>,
-    inboxes: &PublishSubject,
-    proxies: &Arc<ProxyVariables>,
+    around: &Around,
+    may_be_empty: bool,
 ) -> Result<Vec<Route>, Reported> {
-    if at.entries().is_empty() {
+    if at.entries().is_empty() && !may_be_empty {
         return Err(at.report_general(
             "no route is configured: set WEBHOOK_URL, or add [routes.NAME] with webhook.url to the file",
         ));
@@ -135,17 +137,33 @@ pub(super) fn read_all(
         let name = key
             .parse::<RouteName>()
             .map_err(|error| at.report(key, format!("{error} as the name of a route")));
-        routes.push(at.below(key, entry, |at| read(at, name, proxies, &mut outlines)));
+        routes.push(at.below(key, entry, |at| read(at, name, &around.proxies, &mut outlines)));
     }
     if let Some(stray) = stray {
         stray.tell(at, &mut outlines);
     }
-    checks::compare(at, &outlines);
-    reserved::check(at, &outlines, inboxes);
-    if let Some(threads) = threads {
-        checks::threads(at, threads, &outlines);
-    }
+    check(at, &outlines, around);
     routes.into_iter().collect()
+}
+
+/// The route `name`, the only one that is there.
+pub(super) fn read_alone(at: &Section<'_>, name: &RouteName, around: &Around) -> Result<Route, Reported> {
+    let mut outlines = Vec::new();
+    let Some((key, entry)) = at.entries().first_key_value() else { return Err(at.missing(name.as_str())) };
+    let route = at.below(key, entry, |at| read(at, Ok(name.clone()), &around.proxies, &mut outlines));
+    check(at, &outlines, around);
+    route
+}
+
+/// What has to hold between these routes, and between them and what is around.
+fn check(at: &Section<'_>, outlines: &[Outline], around: &Around) {
+    checks::compare(at, outlines);
+    if let Some(inboxes) = &around.inboxes {
+        reserved::check(at, outlines, inboxes);
+    }
+    if let Some(threads) = around.threads {
+        checks::threads(at, threads, outlines);
+    }
 }
 
 /// One route. Its outline is noted even when something is wrong with it, so that it is compared with the others.

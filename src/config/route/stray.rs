@@ -27,7 +27,7 @@ impl Stray {
         let is_plain = |(_, place): &(String, Place)| match place {
             Place::Variable(name) => !name.starts_with(layers::PREFIX),
             Place::Flag(flag) => flag != "--set",
-            Place::File { .. } | Place::Unset => false,
+            Place::File { .. } | Place::Bucket { .. } | Place::Unset => false,
         };
         let others: Vec<_> = routes.keys().filter(|name| *name != DEFAULT).cloned().collect();
         let stray = !others.is_empty() && !settings.is_empty() && settings.iter().all(is_plain);

@@ -56,6 +56,11 @@ const SETTINGS: &[Setting] = &[
     ("history.subject", ["h", "i"], &[]),
     ("history.outcomes", ["failed", "all"], HISTORY),
     ("history.sample", ["0.1", "0.2"], HISTORY),
+    ("endpoints.bucket", ["a", "b"], &[]),
+    ("endpoints.prefix", ["a", "b"], BUCKET),
+    ("endpoints.create", ["false", "true"], BUCKET),
+    ("endpoints.secrets_dir", ["/a", "/b"], BUCKET),
+    ("endpoints.max_routes", ["1", "2"], BUCKET),
     ("routes.todos.subject", ["a", "b"], &[]),
     ("routes.todos.queue_group", ["a", "b"], &[]),
     ("routes.todos.filter", ["data.a", "data.b"], &[]),
@@ -229,6 +234,7 @@ const SETTINGS: &[Setting] = &[
     ("routes.todos.dead_letter.create", ["false", "true"], &[("routes.todos.dead_letter.stream", "A")]),
 ];
 
+const BUCKET: &[(&str, &str)] = &[("endpoints.bucket", "a")];
 const COLLECTOR: &[(&str, &str)] = &[("tracing.endpoint", "http://a")];
 
 const HISTORY: &[(&str, &str)] = &[("history.subject", "h")];

@@ -10,6 +10,7 @@ format = "text"
 [server]
 api = "[::]:8002"
 metrics = "[::]:7777"
+page = true
 
 [nats]
 url = "nats://127.0.0.1:4222"

@@ -2,6 +2,7 @@
 //! main thread: a lane counts for itself and does nothing for this.
 
 mod classic;
+mod endpoints;
 pub(super) mod process;
 mod reload;
 mod rendering;
@@ -25,7 +26,8 @@ use super::{
     server::{self, Answer, Handler, Head, Problem, ProblemKind, Reply},
 };
 use crate::{
-    base::clock::Clock, history, lane::LaneStatus, nats::Connections, route::registry, trace::spans::Counts,
+    base::clock::Clock, endpoints::Status, history, lane::LaneStatus, nats::Connections, route::registry,
+    trace::spans::Counts,
 };
 
 /// The metrics page.
@@ -50,6 +52,8 @@ pub struct Observed {
     pub spans: Arc<Counts>,
     /// What became of what was to be told of attempts.
     pub attempts: Arc<history::Counts>,
+    /// What is known of the bucket of endpoints, where there is one.
+    pub endpoints: Option<Arc<Status>>,
     /// The clock of the process.
     pub clock: Clock,
     /// The runtime that serves everything but the lanes.
@@ -59,8 +63,17 @@ pub struct Observed {
 impl Metrics {
     /// Collects from `observed` at each scrape.
     pub fn new(observed: Observed) -> Self {
-        let Observed { registry: routes, lanes, connections, reloads, spans, attempts, clock, control } =
-            observed;
+        let Observed {
+            registry: routes,
+            lanes,
+            connections,
+            reloads,
+            spans,
+            attempts,
+            endpoints,
+            clock,
+            control,
+        } = observed;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BuildInfo));
         registry.register_collector(Box::new(routes::Collected(routes, clock)));
@@ -68,6 +81,9 @@ impl Metrics {
         registry.register_collector(Box::new(Spans(spans)));
         registry.register_collector(Box::new(reload::Reloads(reloads)));
         registry.register_collector(Box::new(Attempts(attempts)));
+        if let Some(endpoints) = endpoints {
+            registry.register_collector(Box::new(endpoints::Collected(endpoints)));
+        }
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
         Self { registry, open: Rendering::default(), classic: Rendering::default() }

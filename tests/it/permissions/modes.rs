@@ -32,7 +32,7 @@ const LETTERS: (&str, &str) = ("routes.default.dead_letter.subject", "broadcaste
 const ANSWERS: (&str, &str) = ("routes.default.answer.publish", "answers.default");
 const KEPT: (&str, &str) = ("routes.default.dead_letter.stream", "DEAD");
 
-pub(super) const MODES: [Mode; 9] = [
+pub(super) const MODES: [Mode; 10] = [
     CORE,
     Mode { titles: &["Core", "Hand-over"], hands_over: true, ..CORE },
     Mode { titles: &["Durable"], settings: &[DURABLE], is_durable: true, ..CORE },
@@ -63,6 +63,11 @@ pub(super) const MODES: [Mode; 9] = [
         ..CORE
     },
     Mode { titles: &["Core", "Answers"], settings: &[ANSWERS], ..CORE },
+    Mode {
+        titles: &["Core", "Endpoints, with create", "Endpoints"],
+        settings: &[("endpoints.bucket", "broadcaster"), ("endpoints.create", "true")],
+        ..CORE
+    },
 ];
 
 impl Mode {

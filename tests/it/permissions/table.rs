@@ -29,7 +29,8 @@ impl Permission {
 }
 
 /// The settings that stand for the placeholders.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
+    ("<endpoints.bucket>", "broadcaster"),
     ("<subject>", "todos.events"),
     ("<queue_group>", "broadcaster-workers"),
     ("<jetstream.stream>", "TODOS"),

@@ -1,19 +1,31 @@
-//! Asks JetStream, as far as the daemon has to for its letters.
+//! Asks JetStream over a connection of our own: what the daemon has to know for its letters and its endpoints.
 
 use std::time::Duration;
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use thiserror::Error;
 use tokio::time::sleep;
 
-use super::destination::Unavailable;
-use crate::nats::{ConnectionState, Replies};
+use super::{ConnectionState, Replies};
 
 /// How long JetStream may take to answer a request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A request was not answered, or by nothing that makes sense. It may be answered the next time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unanswered {
+    /// Nothing came in time.
+    #[error("JetStream does not answer")]
+    Silence,
+    /// What came can't be read.
+    #[error("JetStream is not available: its answer makes no sense")]
+    Senseless,
+}
+
 /// What came of a request.
-pub(super) enum Asked<T> {
+pub enum Asked<T> {
+    /// It answers.
     Answer(T),
     /// JetStream says no, with a code and in words.
     Refused(Refusal),
@@ -25,11 +37,13 @@ pub(super) enum Asked<T> {
 
 /// An error of JetStream.
 #[derive(Debug, Deserialize)]
-pub(super) struct Refusal {
+pub struct Refusal {
+    /// Which one, as errors.json of nats-server has it.
     #[serde(default)]
-    pub(super) err_code: u64,
+    pub err_code: u64,
+    /// In its own words.
     #[serde(default)]
-    pub(super) description: String,
+    pub description: String,
 }
 
 /// An answer or an error.
@@ -39,24 +53,29 @@ struct Envelope {
 }
 
 /// The status by which the server says that nobody listens.
-pub(super) const NO_RESPONDERS: u16 = 503;
+pub const NO_RESPONDERS: u16 = 503;
 /// `JSNotEnabledForAccountErr`, `JSNotEnabledErr`. Others with the same status are about a cluster that looks for a
 /// leader.
 const NOT_ENABLED: [u64; 2] = [10039, 10076];
 
 /// Requests over one connection, one after the other.
-pub(super) struct Api<'a> {
-    pub(super) replies: &'a mut Replies,
-    pub(super) state: &'a ConnectionState,
+pub struct Api<'a> {
+    /// Where the answers come.
+    pub replies: &'a mut Replies,
+    /// What is known of the connection that they come over.
+    pub state: &'a ConnectionState,
 }
 
 impl Api<'_> {
     /// Asks `request`, such as `STREAM.NAMES`.
-    pub(super) async fn ask<T: DeserializeOwned>(
+    ///
+    /// # Errors
+    /// No answer came in time, or one that makes no sense.
+    pub async fn ask<T: DeserializeOwned>(
         &mut self,
         request: &str,
         question: &Value,
-    ) -> Result<Asked<T>, Unavailable> {
+    ) -> Result<Asked<T>, Unanswered> {
         let subject = format!("$JS.API.{request}");
         let refusals = self.state.refused_publications(&subject);
         let question = question.to_string();
@@ -64,7 +83,7 @@ impl Api<'_> {
             // The refusal first: a request that was refused gets no answer, and would be taken for silence.
             biased;
             () = refused(self.state, &subject, refusals) => return Ok(Asked::Forbidden),
-            answer = self.replies.ask(&subject, question.as_bytes(), PATIENCE) => answer.ok_or(Unavailable::Silence)?,
+            answer = self.replies.ask(&subject, question.as_bytes(), PATIENCE) => answer.ok_or(Unanswered::Silence)?,
         };
         if answer.status() == Some(NO_RESPONDERS) {
             return Ok(Asked::NoJetStream);
@@ -87,6 +106,6 @@ async fn refused(state: &ConnectionState, subject: &str, before: u64) {
     }
 }
 
-fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Unavailable> {
-    serde_json::from_slice(payload).map_err(|_| Unavailable::Refused("its answer makes no sense".to_owned()))
+fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Unanswered> {
+    serde_json::from_slice(payload).map_err(|_| Unanswered::Senseless)
 }

@@ -1,0 +1,76 @@
+//! `[endpoints]`: routes that stand in a key-value bucket of NATS, beside those of the file.
+
+use std::{num::NonZeroUsize, path::PathBuf, str::FromStr, sync::Arc};
+
+use super::{
+    NameError, ProxyVariables, PublishSubject, files, parse,
+    reader::{Reported, Section},
+};
+
+/// `[endpoints]`: the bucket whose values are routes, and what those may do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoints {
+    /// `bucket`: its name. Required in this section.
+    pub bucket: BucketName,
+    /// `prefix`: what all keys of these routes begin with, so that several daemons, or tenants, share a bucket. Default:
+    /// nothing.
+    pub prefix: Option<PublishSubject>,
+    /// `create`: whether the bucket is made where it is missing. Default false.
+    pub create: bool,
+    /// `secrets_dir`: the folder in which the files are that values name. Default: none, a value names no files.
+    pub secrets_dir: Option<PathBuf>,
+    /// `max_routes`: how many routes of the bucket run at most. Default 10,000.
+    pub max_routes: NonZeroUsize,
+    /// What values are read with, beside this section.
+    pub(super) around: Around,
+}
+
+/// What a route is read with that stands outside of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Around {
+    /// How many threads divide the numbers of a route, where that is fixed.
+    pub(super) threads: Option<NonZeroUsize>,
+    /// What the subjects for answers begin with.
+    pub(super) inboxes: Option<PublishSubject>,
+    /// The proxies that the environment names.
+    pub(super) proxies: Arc<ProxyVariables>,
+}
+
+/// The name of a key-value bucket: 1 to 200 letters, digits, `_` and `-`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketName(Arc<str>);
+
+impl BucketName {
+    /// The name as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BucketName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let good = (1..=200).contains(&text.len()) && text.bytes().all(allowed);
+        if good { Ok(Self(text.into())) } else { Err(NameError::Bucket) }
+    }
+}
+
+const MAX_ROUTES: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not 0");
+
+pub(super) fn read(at: &Section<'_>, around: Around) -> Result<Endpoints, Reported> {
+    let bucket = at.required("bucket", parse::name);
+    let prefix = at.optional("prefix", parse::name);
+    let create = at.or("create", false, parse::switch);
+    let secrets_dir = at.optional("secrets_dir", files::path);
+    let max_routes = at.or("max_routes", MAX_ROUTES, parse::count(1_000_000));
+    Ok(Endpoints {
+        bucket: bucket?,
+        prefix: prefix?,
+        create: create?,
+        secrets_dir: secrets_dir?,
+        max_routes: max_routes?,
+        around,
+    })
+}

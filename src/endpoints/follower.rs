@@ -1,0 +1,203 @@
+//! Follows the bucket for as long as the process runs: reads what comes of it, and has it applied.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
+use tracing::warn;
+
+use super::{
+    catalogue::{Changes, Value},
+    key::{Key, Keys},
+    status::Status,
+    watch::{Batch, News, Trouble, Watch, new_consumer},
+};
+use crate::{
+    base::blocking::BlockingThreads,
+    config::{ConfigErrors, Endpoints, RouteName},
+    nats::{Connection, OnDemand},
+    route::{hold::Hold, registry::Registry},
+};
+
+/// How soon to try again what has failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Changes that are to be applied, by whoever has the routes.
+#[derive(Debug)]
+pub struct Update {
+    /// The changes.
+    pub changes: Changes,
+    /// Told when they run.
+    pub done: oneshot::Sender<()>,
+}
+
+/// Follows the bucket.
+pub struct Follower {
+    endpoints: Arc<Endpoints>,
+    keys: Keys,
+    connection: Connection,
+    registry: Arc<Registry>,
+    status: Arc<Status>,
+    updates: mpsc::Sender<Update>,
+    threads: BlockingThreads,
+    /// The name of the next consumer of the bucket.
+    consumer: String,
+    /// What of the bucket is held here.
+    held: BTreeSet<RouteName>,
+}
+
+/// The value of a `state.NAME`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct FleetState {
+    /// The hold of an operator, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) held: Option<Hold>,
+}
+
+impl Follower {
+    /// Follows the bucket of `endpoints` over the `connection` of the process. Holds go to `registry`, routes to whoever
+    /// takes `updates`, and how far it is to `status`. Needs a runtime that takes local tasks.
+    pub fn new(
+        endpoints: &Endpoints,
+        connection: &Rc<OnDemand>,
+        registry: &Arc<Registry>,
+        status: &Arc<Status>,
+        updates: mpsc::Sender<Update>,
+    ) -> Self {
+        Self {
+            keys: Keys::of(endpoints),
+            endpoints: Arc::new(endpoints.clone()),
+            connection: connection.get(),
+            registry: Arc::clone(registry),
+            status: Arc::clone(status),
+            updates,
+            threads: BlockingThreads::default(),
+            consumer: new_consumer(),
+            held: BTreeSet::new(),
+        }
+    }
+
+    /// Goes on until nobody takes its updates any more.
+    pub async fn run(mut self) {
+        while !self.updates.is_closed() {
+            self.connection.state().connected().await;
+            if let Err(trouble) = self.follow().await {
+                self.status.troubled(trouble.to_string());
+                sleep(AGAIN).await;
+            }
+        }
+    }
+
+    /// Returns without an error when nobody takes its updates any more.
+    async fn follow(&mut self) -> Result<(), Trouble> {
+        let (connection, keys) = (self.connection.clone(), self.keys.clone());
+        let mut watch = Watch::open(&connection, &keys, &self.consumer, self.endpoints.create).await?;
+        // As long as it is not made, the name stays: a refusal that has another name each time would be news each time.
+        self.consumer = new_consumer();
+        let mut all = Batch::default();
+        while !watch.is_caught_up() {
+            let Batch { news, strange, revision } = watch.next().await?;
+            all.news.extend(news);
+            all.strange.extend(strange);
+            all.revision = revision;
+        }
+        if !self.apply(all, true).await {
+            return Ok(());
+        }
+        loop {
+            // All that has come while the last changes were applied is one change.
+            let batch = watch.next().await?;
+            if !self.apply(batch, false).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has what is new run. False where nobody takes it any more.
+    async fn apply(&mut self, batch: Batch, is_all: bool) -> bool {
+        for key in &batch.strange {
+            warn!(key, "a key of the bucket is neither that of a route nor of its state: not used");
+        }
+        // Of two values of a key that come together only the later one counts.
+        let mut latest = HashMap::new();
+        for news in batch.news {
+            latest.insert(news.key.clone(), news);
+        }
+        let (mut routes, mut states) = (Vec::new(), Vec::new());
+        for (_, News { key, revision, value }) in latest {
+            match key {
+                Key::Route(name) => routes.push((name, revision, value)),
+                Key::State(name) => states.push((name, value)),
+            }
+        }
+        let (endpoints, keys) = (Arc::clone(&self.endpoints), self.keys.clone());
+        let read = move || {
+            let read = |(name, revision, value): (RouteName, u64, Option<bytes::Bytes>)| {
+                let value = value.map(|value| read(&endpoints, &keys, &name, revision, &value));
+                (name, revision, value)
+            };
+            routes.into_iter().map(read).collect()
+        };
+        let values = match self.threads.run(read).await {
+            Ok(values) => values,
+            Err(error) => {
+                warn!(%error, "the values of the bucket can't be read");
+                return true;
+            }
+        };
+        // Before the routes: what is held begins no attempt.
+        self.hold(states, is_all);
+        let (done, applied) = oneshot::channel();
+        let revision = batch.revision;
+        let changes = Changes { values, is_all, revision };
+        let is_taken = self.updates.send(Update { changes, done }).await.is_ok() && applied.await.is_ok();
+        if is_taken {
+            self.status.applied(revision);
+        }
+        is_taken
+    }
+
+    /// Holds and releases what the bucket says.
+    fn hold(&mut self, states: Vec<(RouteName, Option<bytes::Bytes>)>, is_all: bool) {
+        let mut former = if is_all { std::mem::take(&mut self.held) } else { BTreeSet::new() };
+        for (name, value) in states {
+            let state =
+                value.map_or_else(|| Ok(FleetState::default()), |value| serde_json::from_slice(&value));
+            match state {
+                Ok(FleetState { held: Some(hold) }) => {
+                    former.remove(&name);
+                    self.registry.hold(&name, hold);
+                    self.held.insert(name);
+                }
+                Ok(FleetState { held: None }) => {
+                    former.remove(&name);
+                    self.held.remove(&name);
+                    self.registry.release(&name);
+                }
+                Err(_) => {
+                    warn!(
+                        route = name.as_str(),
+                        "the state of a route in the bucket makes no sense: not used"
+                    );
+                }
+            }
+        }
+        for name in former {
+            self.registry.release(&name);
+        }
+    }
+}
+
+fn read(endpoints: &Endpoints, keys: &Keys, name: &RouteName, revision: u64, value: &[u8]) -> Value {
+    let key = keys.name(&Key::Route(name.clone()));
+    let problems = |errors: ConfigErrors| errors.iter().map(ToString::to_string).collect();
+    endpoints.route(name, value, &key, revision).map(Arc::new).map_err(problems)
+}

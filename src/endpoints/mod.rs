@@ -1,0 +1,20 @@
+//! Routes that stand in a key-value bucket of NATS: every replica follows it, so that no replica has to be told of a change,
+//! nor restarted for one.
+//!
+//! [`Follower`] watches the bucket and reads its values, [`Catalogue`] decides which of them run, and [`Status`] shows what
+//! came of each. [`Store`] is for whoever writes the bucket.
+
+mod catalogue;
+mod follower;
+mod key;
+mod status;
+mod store;
+mod watch;
+
+pub use self::{
+    catalogue::{Catalogue, Changes, Resolved, Standing, State, Value},
+    follower::{Follower, Update},
+    key::{Key, Keys},
+    status::{Counts, Status},
+    store::{Store, StoreError, Stored},
+};

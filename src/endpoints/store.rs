@@ -1,0 +1,181 @@
+//! Reading and writing the bucket, for whoever changes it: a command or the API.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::{
+    follower::FleetState,
+    key::{Key, Keys},
+    watch::{Trouble, Watch, new_consumer},
+};
+use crate::{
+    config::{ConfigErrors, Endpoints, RouteName},
+    message::{HeaderBlock, header_names::nats as names},
+    nats::{
+        Connection, Outgoing, Replies,
+        jetstream::{NO_RESPONDERS, Refusal},
+    },
+    route::hold::Hold,
+};
+
+/// How long the bucket may take to take a value.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// `JSStreamWrongLastSequenceErr`.
+const WRONG_REVISION: u64 = 10_071;
+
+/// The bucket could not be read or written.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The value is no route. Nothing was written.
+    #[error("{0}")]
+    Mistakes(ConfigErrors),
+    /// Somebody else has written the key since. Nothing was written.
+    #[error("the route was changed meanwhile: look at it again")]
+    Changed,
+    /// The bucket can't be read.
+    #[error(transparent)]
+    Watch(#[from] Trouble),
+    /// The bucket says no. Nothing was written.
+    #[error("the bucket refuses it: {0}")]
+    Refused(String),
+    /// It may be written or not.
+    #[error("the bucket does not answer: it may be written or not")]
+    Silence,
+}
+
+/// A route as it stands in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name.
+    pub name: RouteName,
+    /// The revision of its value.
+    pub revision: u64,
+    /// The value as it was written, secrets included.
+    pub value: Bytes,
+}
+
+/// The bucket, to be read and written over a connection. Needs a runtime that takes local tasks.
+pub struct Store {
+    endpoints: Endpoints,
+    keys: Keys,
+    connection: Connection,
+}
+
+impl Store {
+    /// The bucket of `endpoints`.
+    pub fn over(connection: &Connection, endpoints: &Endpoints) -> Self {
+        Self { keys: Keys::of(endpoints), endpoints: endpoints.clone(), connection: connection.clone() }
+    }
+
+    /// All routes, sorted by name.
+    ///
+    /// # Errors
+    /// The bucket can't be read.
+    pub async fn list(&self) -> Result<Vec<Stored>, StoreError> {
+        let mut watch = Watch::open(&self.connection, &self.keys, &new_consumer(), false).await?;
+        let mut found = BTreeMap::new();
+        while !watch.is_caught_up() {
+            for news in watch.next().await?.news {
+                let Key::Route(name) = news.key else { continue };
+                if let Some(value) = news.value {
+                    found.insert(name.clone(), Stored { name, revision: news.revision, value });
+                } else {
+                    found.remove(&name);
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// The route of this name; none where there is none.
+    ///
+    /// # Errors
+    /// The bucket can't be read.
+    pub async fn get(&self, name: &RouteName) -> Result<Option<Stored>, StoreError> {
+        Ok(self.list().await?.into_iter().find(|stored| stored.name == *name))
+    }
+
+    /// Writes `value` as the route of this name, where it is one. With `expected`, only where that revision is there still
+    /// (0: where there is none). Returns the revision that it has now.
+    ///
+    /// # Errors
+    /// It has mistakes, or the bucket did not take it.
+    pub async fn put(
+        &self,
+        name: &RouteName,
+        value: &[u8],
+        expected: Option<u64>,
+    ) -> Result<u64, StoreError> {
+        let key = Key::Route(name.clone());
+        self.endpoints.route(name, value, &self.keys.name(&key), 0).map_err(StoreError::Mistakes)?;
+        let mut headers = HeaderBlock::new();
+        if let Some(expected) = expected {
+            headers.put(names::EXPECTED_REVISION, expected.to_string());
+        }
+        self.write(&key, &headers, value).await
+    }
+
+    /// Removes the route of this name. Returns the revision of that.
+    ///
+    /// # Errors
+    /// The bucket did not take it.
+    pub async fn remove(&self, name: &RouteName) -> Result<u64, StoreError> {
+        self.erase(&Key::Route(name.clone())).await
+    }
+
+    /// Has all replicas hold the route of this name. Returns the revision of that.
+    ///
+    /// # Errors
+    /// The bucket did not take it.
+    pub async fn hold(&self, name: &RouteName, hold: &Hold) -> Result<u64, StoreError> {
+        let state = FleetState { held: Some(hold.clone()) };
+        let value = serde_json::to_vec(&state).map_err(|error| StoreError::Refused(error.to_string()))?;
+        self.write(&Key::State(name.clone()), &HeaderBlock::new(), &value).await
+    }
+
+    /// Has all replicas let the route of this name go on. Returns the revision of that.
+    ///
+    /// # Errors
+    /// The bucket did not take it.
+    pub async fn release(&self, name: &RouteName) -> Result<u64, StoreError> {
+        self.erase(&Key::State(name.clone())).await
+    }
+
+    async fn erase(&self, key: &Key) -> Result<u64, StoreError> {
+        let mut headers = HeaderBlock::new();
+        headers.put(names::BUCKET_OPERATION, "DEL");
+        self.write(key, &headers, b"").await
+    }
+
+    async fn write(&self, key: &Key, headers: &HeaderBlock, value: &[u8]) -> Result<u64, StoreError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            seq: u64,
+            error: Option<Refusal>,
+        }
+
+        let subject = self.keys.subject(key);
+        let mut replies = Replies::over(&self.connection);
+        let (_, reply) = replies.expect();
+        let message = Outgoing { headers: Some(headers), ..Outgoing::new(&subject, value) };
+        let published = self.connection.publish(message.replying_to(&reply));
+        published.map_err(|error| StoreError::Refused(error.to_string()))?;
+        let answer = tokio::time::timeout(PATIENCE, replies.next()).await;
+        let (_, answer) = answer.map_err(|_| StoreError::Silence)?;
+        if answer.status() == Some(NO_RESPONDERS) {
+            return Err(Trouble::Missing(self.keys.bucket().as_str().to_owned()).into());
+        }
+        match serde_json::from_slice(&answer.payload()) {
+            Ok(Answer { error: Some(refusal), .. }) if refusal.err_code == WRONG_REVISION => {
+                Err(StoreError::Changed)
+            }
+            Ok(Answer { error: Some(refusal), .. }) => Err(StoreError::Refused(refusal.description)),
+            Ok(Answer { seq, .. }) if seq > 0 => Ok(seq),
+            Ok(_) | Err(_) => Err(StoreError::Silence),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A bucket that many replicas follow.
+
+use std::time::Instant;
+
+use super::*;
+
+const REPLICAS: usize = 3;
+
+#[tokio::test]
+async fn a_route_that_is_held_in_the_bucket_waits_everywhere_and_after_a_restart() {
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    bucket.route("todos", &hook).await;
+    let mut daemons = Vec::new();
+    for _ in 0..2 {
+        daemons.push(follower(&nats).start_ready().await);
+    }
+    let hold = json!({ "held": { "by": "ada", "why": "moving", "since": "2026-11-28T12:04:00Z" } });
+    let revision = bucket.put("state.todos", &hold).await;
+    for daemon in &daemons {
+        wait_applied(daemon, revision).await;
+    }
+    daemons.push(follower(&nats).start_ready().await);
+    publisher(&nats, "todos").await.burst(30).await;
+    let held = [("route", "todos"), ("trouble", "held")];
+    for daemon in &daemons {
+        daemon.wait_metrics(|metrics| metrics.value("broadcaster_webhook_trouble", &held) == 1.0, SOON).await;
+        let (status, health) = daemon.health().await;
+        assert_eq!(status, 200, "{health}");
+        assert!(health.contains("(by ada since 2026-11-28T12:04:00.000Z: moving)"), "{health}");
+    }
+    assert_eq!(hook.received(), 0, "nothing is attempted");
+    bucket.remove("state.todos").await;
+    wait_taken(&hook, 30).await;
+    hook.assert_exactly_once(0..30);
+}
+
+#[tokio::test]
+async fn a_thousand_changes_under_load_lose_nothing_and_all_replicas_agree_within_a_second() {
+    const CHANGES: u64 = 1_000;
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::counting();
+    bucket.route("todos", &hook).await;
+    let mut daemons = Vec::new();
+    for _ in 0..REPLICAS {
+        daemons.push(follower(&nats).start_ready().await);
+    }
+    let load = publisher(&nats, "todos").await.steadily(500);
+    for change in 0..CHANGES {
+        // The route under load changes, and others come and go.
+        match change % 4 {
+            0 => {
+                let mut value = route("todos", &hook);
+                value["webhook"]["timeout"] = json!(format!("{}s", 20 + change % 7));
+                bucket.put("routes.todos", &value).await
+            }
+            1 => bucket.route(&format!("other-{}", change % 50), &hook).await,
+            2 => bucket.put_text(&format!("routes.bad-{}", change % 10), "{").await,
+            _ => bucket.remove(&format!("routes.other-{}", (change + 20) % 50)).await,
+        };
+    }
+    let last = bucket.route("last", &hook).await;
+    let put = Instant::now();
+    for daemon in &daemons {
+        wait_applied(daemon, last).await;
+    }
+    let agreed = put.elapsed();
+    let mut load = load.stop().await;
+    load.burst(100).await;
+    let count = load.count();
+    hook.wait_for(|hook| hook.distinct() as u64 == count, SOON).await;
+    hook.assert_exactly_once(0..count);
+    for daemon in &mut daemons {
+        daemon.stop().await;
+    }
+    hook.assert_exactly_once(0..count);
+    eprintln!("{CHANGES} changes over {REPLICAS} replicas: agreed {agreed:?} after the last");
+    assert!(agreed < Duration::from_secs(1), "they agreed after {agreed:?}");
+}

@@ -1,0 +1,88 @@
+//! What becomes of the routes of a bucket when it, or NATS, is in trouble.
+
+use super::*;
+
+#[tokio::test]
+async fn a_replica_that_has_not_read_the_bucket_is_not_ready_and_runs_what_the_file_says() {
+    let nats = NatsServer::start().await;
+    let hook = Webhook::start();
+    let config = format!("[routes.mine]\nsubject = \"endpoints.mine\"\nwebhook.url = \"{}\"\n", hook.url());
+    let daemon = follower(&nats).config(&config).start().await;
+    let missing =
+        "there is no bucket broadcaster: make it (nats kv add broadcaster), or set endpoints.create";
+    daemon.wait_log("there is no bucket broadcaster", SOON).await;
+    let (status, health) = daemon.health().await;
+    assert!(status == 503 && health.contains(missing), "{status} {health}");
+    daemon
+        .wait_metrics(|metrics| metrics.value("broadcaster_source_live", &[("route", "mine")]) == 1.0, SOON)
+        .await;
+    publisher(&nats, "mine").await.burst(10).await;
+    wait_taken(&hook, 10).await;
+
+    let bucket = Bucket::make(&nats).await;
+    let revision = bucket.route("todos", &hook).await;
+    daemon.ready(SOON).await;
+    wait_applied(&daemon, revision).await;
+    publisher(&nats, "todos").await.burst(10).await;
+    wait_taken(&hook, 20).await;
+}
+
+#[tokio::test]
+async fn a_bucket_is_made_where_that_is_wanted() {
+    let nats = NatsServer::start().await;
+    let daemon = follower(&nats).arg("--set").arg("endpoints.create=true").start_ready().await;
+    let (bucket, hook) = (Bucket::of(&nats).await, Webhook::start());
+    wait_applied(&daemon, bucket.route("todos", &hook).await).await;
+    publisher(&nats, "todos").await.burst(10).await;
+    wait_taken(&hook, 10).await;
+}
+
+#[tokio::test]
+async fn routes_run_on_without_their_bucket_and_follow_one_that_is_made_anew() {
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    bucket.route("todos", &hook).await;
+    let daemon = follower(&nats).start_ready().await;
+    bucket.delete().await;
+    daemon.wait_metrics(|metrics| metrics.value("broadcaster_endpoints_live", &[]) == 0.0, SOON).await;
+    publisher(&nats, "todos").await.burst(10).await;
+    wait_taken(&hook, 10).await;
+    let (status, health) = daemon.health().await;
+    assert_eq!(status, 200, "{health}");
+    assert!(health.contains("the bucket is not followed, its routes run on"), "{health}");
+
+    let bucket = Bucket::make(&nats).await;
+    bucket.route("other", &hook).await;
+    daemon
+        .wait_metrics(
+            |metrics| {
+                metrics.value("broadcaster_endpoints_live", &[]) == 1.0
+                    && metrics.value("broadcaster_endpoints", &[("state", "active")]) == 1.0
+            },
+            SOON,
+        )
+        .await;
+    daemon
+        .wait_metrics(|metrics| metrics.value("broadcaster_source_live", &[("route", "other")]) == 1.0, SOON)
+        .await;
+    publisher(&nats, "other").await.burst(10).await;
+    wait_taken(&hook, 20).await;
+}
+
+#[tokio::test]
+async fn what_is_changed_while_nats_is_away_from_a_replica_is_made_up_for() {
+    let mut nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    bucket.route("todos", &hook).await;
+    let daemon = follower(&nats).start_ready().await;
+    nats.restart().await;
+    let bucket = Bucket::make(&nats).await;
+    let revision = bucket.route("more", &hook).await;
+    wait_applied(&daemon, revision).await;
+    daemon.ready(SOON).await;
+    publisher(&nats, "todos").await.burst(10).await;
+    publisher(&nats, "more").await.burst(10).await;
+    wait_taken(&hook, 20).await;
+}
