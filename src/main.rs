@@ -11,6 +11,7 @@ use broadcaster::{
     base::{clock::Clock, error_chain::ErrorChain, runtime},
     cli::{
         check,
+        daemon::DaemonError,
         dead_letters::{self, CommandError, Done},
         health::{self, HealthError, Question},
         history::{self, HistoryError},
@@ -20,7 +21,9 @@ use broadcaster::{
             CheckOptions, Cli, Command, DeadLettersOptions, HealthOptions, HistoryOptions, KeysAction,
             ListenOptions, SendOptions,
         },
+        routes,
         send::{self, Fate, SendError},
+        status,
     },
     config::{self, Config, ConfigErrors, ConfigWarning, Origin, Sources},
     control::{log, signals},
@@ -72,6 +75,9 @@ fn main() -> ExitCode {
             configured(sources, |config, _warnings| receive(options, Some(&config)))
         }
         Some(Command::Listen(options)) => receive(options, None),
+        // Without reading the configuration, as a probe.
+        Some(Command::Status(options)) => ask(status::run(&options, sources)),
+        Some(Command::Routes(options)) => ask(routes::run(&options, sources)),
         Some(Command::Send(options)) => {
             let sources = match &options.url {
                 Some(url) => send::ad_hoc(url, sources),
@@ -160,14 +166,7 @@ fn probe(options: &HealthOptions, sources: Sources) -> ExitCode {
 }
 
 fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode {
-    let run = || {
-        let clock = Clock::start();
-        let runtime = runtime::local()?;
-        let done = runtime.block_on(dead_letters::run(config, command, clock));
-        runtime.shutdown_background();
-        done
-    };
-    match run() {
+    match to_its_end(dead_letters::run(config, command, Clock::start())) {
         Ok(Done::Fully) => ExitCode::SUCCESS,
         Ok(Done::InPart) => ExitCode::FAILURE,
         // Whoever read the output has seen enough, such as `head`: that is no failure.
@@ -180,13 +179,7 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
 }
 
 fn tell_of(options: &HistoryOptions, config: &Config) -> ExitCode {
-    let run = || {
-        let runtime = runtime::local()?;
-        let told = runtime.block_on(history::run(options, config));
-        runtime.shutdown_background();
-        told
-    };
-    match run() {
+    match to_its_end(history::run(options, config)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever read the output has seen enough.
@@ -194,6 +187,20 @@ fn tell_of(options: &HistoryOptions, config: &Config) -> ExitCode {
         Err(error) => {
             complain(format_args!("error: {error}"));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a running daemon says; false where that is not good.
+fn ask(question: impl Future<Output = Result<bool, DaemonError>>) -> ExitCode {
+    match to_its_end(question) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            if error.exit_status() > 0 {
+                complain(format_args!("error: {error}"));
+            }
+            ExitCode::from(error.exit_status())
         }
     }
 }
@@ -211,13 +218,7 @@ fn make_keys(action: KeysAction) -> ExitCode {
 }
 
 fn receive(options: ListenOptions, config: Option<&Config>) -> ExitCode {
-    let run = || {
-        let runtime = runtime::local()?;
-        let tally = runtime.block_on(listen::run(options, config));
-        runtime.shutdown_background();
-        tally
-    };
-    match run() {
+    match to_its_end(listen::run(options, config)) {
         Ok(tally) if tally.unverified > 0 => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
@@ -243,14 +244,7 @@ fn deliver(config: Config, warnings: &[ConfigWarning], origin: Origin) -> ExitCo
 }
 
 fn send_one(options: &SendOptions, config: &Config) -> ExitCode {
-    let run = || {
-        let clock = Clock::start();
-        let runtime = runtime::local()?;
-        let fate = runtime.block_on(send::run(options, config, clock));
-        runtime.shutdown_background();
-        fate
-    };
-    match run() {
+    match to_its_end(send::run(options, config, Clock::start())) {
         Ok(Fate::Done) => ExitCode::SUCCESS,
         Ok(Fate::Retried) => ExitCode::FAILURE,
         Ok(Fate::Dead) => ExitCode::from(REJECTED),
@@ -259,6 +253,15 @@ fn send_one(options: &SendOptions, config: &Config) -> ExitCode {
             ExitCode::from(if matches!(error, SendError::Subject(_)) { WRONG_OPTION } else { 1 })
         }
     }
+}
+
+/// Runs a command to its end, on a runtime of its own.
+fn to_its_end<T, E: From<io::Error>>(command: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let runtime = runtime::local()?;
+    let done = runtime.block_on(command);
+    // A name that is still being looked up holds up nobody.
+    runtime.shutdown_background();
+    done
 }
 
 /// Tells it whoever started the program. Where nobody listens any more, the exit status says enough: `eprintln!` would

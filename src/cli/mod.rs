@@ -1,11 +1,14 @@
 //! The command line: its options, and what the program does beside delivering.
 
 pub mod check;
+pub mod daemon;
 pub mod dead_letters;
 pub mod health;
 pub mod history;
 pub mod keys;
 pub mod listen;
 pub mod options;
+pub mod routes;
 pub mod send;
+pub mod status;
 mod terminal;

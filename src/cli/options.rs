@@ -13,7 +13,9 @@ pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
 pub use super::history::HistoryOptions;
 pub use super::keys::{KeysAction, KeysOptions};
 pub use super::listen::options::ListenOptions;
+pub use super::routes::RoutesOptions;
 pub use super::send::options::SendOptions;
+pub use super::status::StatusOptions;
 use crate::config::{self, Sources};
 
 /// Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
@@ -26,7 +28,8 @@ use crate::config::{self, Sources};
                   later ones win.\n\nSIGTERM, SIGINT and SIGQUIT stop it in order, a second one at once; \
                   SIGHUP has it read its configuration again. \
                   Exit status: 0 after a clean stop, 1 when it could not start or failed, 2 for a wrong option, \
-                  78 for a wrong configuration."
+                  3 where what was sent would not be sent again, 69 where the daemon can't be reached, \
+                  77 where it wants a token, 78 for a wrong configuration."
 )]
 pub struct Cli {
     /// What to do; without a command, deliver.
@@ -52,8 +55,12 @@ pub enum Command {
     Keys(KeysOptions),
     /// Receive what is sent, as a webhook for trying things out: show it, verify signatures, and fail as told.
     Listen(ListenOptions),
+    /// List the routes of the running daemon, or look at one.
+    Routes(RoutesOptions),
     /// Send one message to the webhook of a route, as the daemon would, and show the request and the answer.
     Send(SendOptions),
+    /// Show how the running daemon and its routes are doing: status 0 if it is ready, else 1.
+    Status(StatusOptions),
 }
 
 /// Which daemon is asked, and what.

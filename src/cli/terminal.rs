@@ -49,6 +49,11 @@ impl Abilities {
         self.coloured(text, 31)
     }
 
+    /// `text` in the colour of what is to be looked at.
+    pub(super) fn yellow(self, text: &str) -> String {
+        self.coloured(text, 33)
+    }
+
     fn coloured(self, text: &str, colour: u8) -> String {
         if self.colours { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
     }

@@ -2,6 +2,7 @@
 
 mod listen;
 mod mistakes;
+mod operate;
 mod send;
 mod warnings;
 

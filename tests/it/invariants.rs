@@ -72,8 +72,14 @@ fn libraries_stay_where_they_belong() {
         }
     };
     only("async_nats", &["cli/check/source.rs", "nats/library.rs", "source/", "dead_letter/store.rs"]);
-    only("hyper", &["control/server/", "cli/health.rs", "cli/listen/server.rs", "deliver/post.rs"]);
-    only("hyper_util", &["control/server/", "cli/health.rs", "cli/listen/server.rs", "deliver/post.rs"]);
+    only(
+        "hyper",
+        &["control/server/", "cli/daemon/", "cli/health.rs", "cli/listen/server.rs", "deliver/post.rs"],
+    );
+    only(
+        "hyper_util",
+        &["control/server/", "cli/daemon/", "cli/health.rs", "cli/listen/server.rs", "deliver/post.rs"],
+    );
     only("rcgen", &["cli/listen/mod.rs", "config/tests/"]);
     only("httparse", &["deliver/h1/response/mod.rs"]);
     only("socket2", &["base/network/", "control/", "deliver/connect/"]);
