@@ -22,6 +22,7 @@ mod forged;
 mod forging;
 mod h2;
 mod hand_over;
+mod handlers;
 mod history;
 mod http1;
 mod intake;
