@@ -26,7 +26,7 @@ use broadcaster::{
         status,
     },
     config::{self, Config, ConfigErrors, ConfigWarning, Origin, Sources},
-    control::{log, signals},
+    control::{log, log_level::LevelControl, signals},
 };
 use tokio::task::spawn_local;
 use tracing::{error, warn};
@@ -232,9 +232,9 @@ fn receive(options: ListenOptions, config: Option<&Config>) -> ExitCode {
 
 fn deliver(config: Config, warnings: &[ConfigWarning], origin: Origin) -> ExitCode {
     // Held to the end, since dropping it writes the rest of the log.
-    let _log = log::start(&config.log);
+    let (_log, level) = log::start(&config.log);
     warnings.iter().for_each(|warning| warn!("{warning}"));
-    match run(config, origin) {
+    match run(config, origin, level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{}", ErrorChain(&error));
@@ -275,13 +275,13 @@ fn warn_of(warning: &ConfigWarning) {
     complain(format_args!("warning: {warning}"));
 }
 
-fn run(config: Config, origin: Origin) -> Result<(), AppError> {
+fn run(config: Config, origin: Origin, level: LevelControl) -> Result<(), AppError> {
     let clock = Clock::start();
     // Health, metrics and dead letters: a runtime like a lane's, but on this thread.
     let runtime = runtime::local().map_err(AppError::Runtime)?;
     let done = runtime.block_on(async {
         let signals = signals::listen().map_err(AppError::Runtime)?;
-        let app = App::bind(config, origin, clock)?;
+        let app = App::bind(config, origin, clock)?.logging(level);
         app.announce();
         drop(spawn_local(app.reloader().follow(signals.reload)));
         tokio::select! {

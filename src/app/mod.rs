@@ -25,9 +25,9 @@ use crate::{
     base::clock::Clock,
     config::{Config, Origin},
     control::{
-        health::Health,
+        log_level::LevelControl,
         reload::{Reloader, Report, reloader},
-        server::{BindError, Server},
+        server::{BindError, Server, Tls},
         systemd::{self, ServiceManager},
     },
     handover::HandOver,
@@ -44,6 +44,9 @@ pub enum AppError {
     /// A port is taken, most likely.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The certificate of the API can't be shown.
+    #[error("cannot speak TLS with server.tls.cert_file")]
+    Tls(#[source] tokio_rustls::rustls::Error),
     /// The system refuses what a runtime or the handling of signals needs.
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
@@ -71,6 +74,7 @@ pub struct App {
     handle: ConfigHandle,
     follower: Follower,
     reloader: Reloader,
+    log_level: Option<LevelControl>,
 }
 
 /// What a running daemon is asked for.
@@ -104,13 +108,20 @@ impl App {
     /// `config` came from `origin`, from where it is read again at a reload.
     pub fn bind(config: Config, origin: Origin, clock: Clock) -> Result<Self, AppError> {
         surroundings::settle_in();
-        let api = Server::bind("api", config.server.api)?;
+        let tls = config.server.tls.as_ref().map(Tls::of).transpose().map_err(AppError::Tls)?;
+        let api = Server::bind("api", config.server.api)?.encrypted_by(tls);
         let metrics = Server::bind("metrics", config.server.metrics)?;
         let (handle, requests) = mpsc::channel(1);
         let handle = ConfigHandle(handle);
         let (reloader, reloads) = reloader(origin.at);
         let follower = Follower::new(&config, origin, reloads, handle.clone());
-        Ok(Self { config, clock, api, metrics, requests, handle, follower, reloader })
+        Ok(Self { config, clock, api, metrics, requests, handle, follower, reloader, log_level: None })
+    }
+
+    /// The same, whose API may change the level of the log.
+    #[must_use]
+    pub fn logging(self, level: LevelControl) -> Self {
+        Self { log_level: Some(level), ..self }
     }
 
     /// The server of the API, and that of the metrics.
@@ -133,7 +144,8 @@ impl App {
     /// Needs a runtime that takes local tasks.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Tally, AppError> {
         // The handle is kept: `requests` would end with the last one, and then the daemon. So is the reloader.
-        let Self { config, clock, api, metrics, mut requests, handle: _kept, follower, reloader } = self;
+        let Self { config, clock, api, metrics, mut requests, handle: _kept, follower, reloader, log_level } =
+            self;
         let count = lane_count(config.runtime.threads);
         let registry = Arc::new(Registry::new(count.get()));
         let connections = Arc::<Connections>::default();
@@ -147,21 +159,19 @@ impl App {
         let hand_over =
             config.shutdown.hand_over.then(|| HandOver::start(connection, &registry, count.get(), clock));
         let (hand_over, offers) = hand_over.unzip();
-        let health = Health::new(statuses.clone(), Arc::clone(&registry), reloader.status(), clock);
-        let health = Arc::new(health.with(endpoints.clone()));
         let seen = Seen {
             config: &config,
             registry: &registry,
             lanes: &statuses,
             connections,
-            health: &health,
-            reloads: reloader.status(),
+            reloader: &reloader,
+            log_level,
             spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
             attempts: applier.feed().counts(),
             endpoints,
             clock,
         };
-        servers::serve(api, metrics, seen);
+        let health = servers::serve(api, metrics, seen);
         drop(spawn_local(announce::connected(statuses.clone())));
         let lanes = Lanes::start(&config.nats, &registry, statuses, offers.unwrap_or_default(), clock)?;
         if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {

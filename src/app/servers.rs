@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use tokio::{runtime::Handle, sync::watch, task::spawn_local};
+use tokio::{runtime::Handle, task::spawn_local};
 
 use crate::{
     base::clock::Clock,
     config::Config,
     control::{
-        api::Api,
+        api::{self, Api, Guard},
         health::Health,
+        log_level::LevelControl,
         metrics::{Metrics, Observed},
         page::StatusPage,
-        reload::ReloadStatus,
+        reload::Reloader,
         server::Server,
         status::{Board, Events, Samples, StatusBoard},
     },
@@ -30,33 +31,45 @@ pub(super) struct Seen<'s> {
     pub(super) registry: &'s Arc<Registry>,
     pub(super) lanes: &'s [Arc<LaneStatus>],
     pub(super) connections: Arc<Connections>,
-    pub(super) health: &'s Arc<Health>,
-    pub(super) reloads: watch::Receiver<ReloadStatus>,
+    pub(super) reloader: &'s Reloader,
+    pub(super) log_level: Option<LevelControl>,
     pub(super) spans: Arc<Counts>,
     pub(super) attempts: Arc<history::Counts>,
     pub(super) endpoints: Option<Arc<Status>>,
     pub(super) clock: Clock,
 }
 
-/// Has both servers answer, for as long as the process lives. Needs a runtime that takes local tasks.
-pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) {
-    let Seen { config, registry, lanes, connections, health, reloads, spans, attempts, endpoints, clock } =
+/// Has both servers answer, for as long as the process lives, and returns the health that they tell. Needs a runtime that
+/// takes local tasks.
+pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> Arc<Health> {
+    let Seen { config, registry, lanes, connections, reloader, log_level, spans, attempts, endpoints, clock } =
         seen;
+    let health = Health::new(lanes.to_vec(), Arc::clone(registry), reloader.status(), clock);
+    let health = Arc::new(health.with(endpoints.clone()));
     let samples = Samples::default();
     drop(spawn_local(samples.clone().keep(Arc::clone(registry), clock)));
     let board = StatusBoard::new(Board {
         registry: Arc::clone(registry),
         lanes: lanes.to_vec(),
         connections: Arc::clone(&connections),
-        health: Arc::clone(health),
-        reloads: reloads.clone(),
+        health: Arc::clone(&health),
+        reloads: reloader.status(),
         samples,
         settings: config.process_to_toml(),
         clock,
     });
     let events = Events::of(board.clone());
     drop(spawn_local(events.clone().keep()));
-    let answers = Api::new(health).telling(&board, events);
+    let parts = api::Parts {
+        health: Arc::clone(&health),
+        guard: Guard::new(&config.server.tokens, clock),
+        reloader: reloader.clone(),
+        registry: Arc::clone(registry),
+        lanes: lanes.to_vec(),
+        log_level,
+        clock,
+    };
+    let answers = Api::new(parts).telling(&board, events);
     let answers = if config.server.page { answers.showing(StatusPage::default()) } else { answers };
     drop(spawn_local(api.serve(answers)));
     drop(spawn_local(metrics.serve(Metrics::new(Observed {
@@ -64,10 +77,11 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) {
         registry: Arc::clone(registry),
         lanes: lanes.to_vec(),
         connections,
-        reloads,
+        reloads: reloader.status(),
         spans,
         attempts,
         endpoints,
         control: Handle::current().metrics(),
     }))));
+    health
 }

@@ -69,8 +69,8 @@ pub struct HealthOptions {
     /// Ask whether it is alive instead, as a service manager does before it restarts a process.
     #[arg(long)]
     pub live: bool,
-    /// The API of the daemon, http://HOST:PORT or HOST:PORT; without it, the one that the configuration tells on this
-    /// machine, however wrong the rest of it may be.
+    /// The API of the daemon, http://HOST:PORT, https://HOST:PORT or HOST:PORT; without it, the one that the
+    /// configuration tells on this machine, however wrong the rest of it may be.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 }

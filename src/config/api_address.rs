@@ -8,41 +8,61 @@ use super::{Sources, layers, server};
 /// How many bytes of a file are read.
 const LIMIT: u64 = 4 << 20;
 
-/// What `sources` say of `server.api`, the last layer first, and its default where none of them has an address there.
-/// Whatever else is wrong with them does not matter here.
-pub fn api_address(sources: Sources) -> SocketAddr {
+/// Where the API listens, and how it is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiAddress {
+    /// `server.api`.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS (`server.tls`).
+    pub is_encrypted: bool,
+}
+
+/// What `sources` say of it, the last layer first, and the defaults where none of them says anything that can be. Whatever
+/// else is wrong with them does not matter here.
+pub fn api_address(sources: Sources) -> ApiAddress {
     let file = sources.file();
     let Sources { env, flags, .. } = sources;
-    let variable = |name: &str| env.iter().rfind(|(key, _)| key == name).map(|(_, value)| value);
-    let flag = flags.iter().rfind(|(key, ..)| key == server::API).and_then(|(_, value, _)| address(value));
-    let in_environment = || address(variable(&layers::variable(server::API))?.to_str()?);
-    let in_file = || in_file(&file?);
-    flag.or_else(in_environment).or_else(in_file).unwrap_or(server::DEFAULT_API)
+    let variable = |key: &str| {
+        let name = layers::variable(key);
+        env.iter().rfind(|(known, _)| *known == *name).and_then(|(_, value)| value.to_str())
+    };
+    let flag = |key: &str| flags.iter().rfind(|(known, ..)| known == key).map(|(_, value, _)| value.as_str());
+    let in_file = |find: fn(&toml::Table) -> Option<SocketAddr>| find_in_file(file.as_deref()?, find);
+    let told = [flag(server::API), variable(server::API)].into_iter().flatten();
+    let address = told.into_iter().find_map(address).or_else(|| in_file(address_in));
+    let is_told = [flag(server::CERTIFICATE), variable(server::CERTIFICATE)];
+    let is_told = is_told.into_iter().flatten().any(|file| !file.trim().is_empty());
+    let is_in_file = || file.as_deref().and_then(|file| find_in_file(file, certificate_in)).is_some();
+    ApiAddress { address: address.unwrap_or(server::DEFAULT_API), is_encrypted: is_told || is_in_file() }
 }
 
 fn address(text: &str) -> Option<SocketAddr> {
     text.trim().parse().ok()
 }
 
-/// What the file says: as a whole, and where it is no TOML, line by line.
-fn in_file(path: &Path) -> Option<SocketAddr> {
+/// What `find` finds in the file: as a whole, and where it is no TOML, line by line.
+fn find_in_file<T>(path: &Path, find: fn(&toml::Table) -> Option<T>) -> Option<T> {
     let mut text = Vec::new();
     File::open(path).ok()?.take(LIMIT).read_to_end(&mut text).ok()?;
     let text = String::from_utf8_lossy(&text);
     if let Ok(table) = toml::from_str(&text) {
-        return in_table(&table);
+        return find(&table);
     }
     let mut header = "";
     text.lines().find_map(|line| {
         if line.trim_start().starts_with('[') {
             header = line;
         }
-        in_table(&toml::from_str(&format!("{header}\n{line}")).ok()?)
+        find(&toml::from_str(&format!("{header}\n{line}")).ok()?)
     })
 }
 
-fn in_table(table: &toml::Table) -> Option<SocketAddr> {
+fn address_in(table: &toml::Table) -> Option<SocketAddr> {
     address(table.get("server")?.get("api")?.as_str()?)
+}
+
+fn certificate_in(table: &toml::Table) -> Option<()> {
+    table.get("server")?.get("tls")?.get("cert_file")?.as_str().map(drop)
 }
 
 #[cfg(test)]
@@ -58,7 +78,8 @@ mod tests {
         let env = env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), String::new()));
         let sources = Sources { file: Some(path), env: env.collect(), flags: flags.collect() };
-        api_address(sources).to_string()
+        let ApiAddress { address, is_encrypted } = api_address(sources);
+        format!("{}{address}", if is_encrypted { "tls " } else { "" })
     }
 
     const FILE: &str = "[server]\napi = \"127.0.0.1:1\"\n";
@@ -75,6 +96,16 @@ mod tests {
             of(FILE, &[("BROADCASTER__SERVER__API", "")], &[("server.api", "nowhere")]),
             "127.0.0.1:1"
         );
+    }
+
+    #[test]
+    fn whether_it_is_encrypted_is_found_too() {
+        let tls = "[server.tls]\ncert_file = \"a\"\n";
+        assert_eq!(of(tls, &[], &[]), "tls [::]:8002");
+        assert_eq!(of(&format!("surprise\n{FILE}{tls}"), &[], &[]), "tls 127.0.0.1:1");
+        assert_eq!(of("", &[("BROADCASTER__SERVER__TLS__CERT_FILE", "a")], &[]), "tls [::]:8002");
+        assert_eq!(of("", &[("BROADCASTER__SERVER__TLS__CERT_FILE", "")], &[]), "[::]:8002");
+        assert_eq!(of(FILE, &[], &[("server.tls.cert_file", "a")]), "tls 127.0.0.1:1");
     }
 
     #[test]

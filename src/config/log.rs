@@ -44,6 +44,18 @@ pub(super) fn read(at: &Section<'_>) -> Result<Log, Reported> {
     Ok(Log { level: level?, format: format? })
 }
 
+impl LogLevel {
+    /// Its word in settings.
+    pub fn word(self) -> &'static str {
+        Choice::word(self)
+    }
+
+    /// The level that this word names.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == word).map(|(_, level)| *level)
+    }
+}
+
 impl Choice for LogLevel {
     const ALL: &'static [(&'static str, Self)] = &[
         ("error", Self::Error),

@@ -44,12 +44,12 @@ mod value;
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 pub use self::{
-    api_address::api_address,
+    api_address::{ApiAddress, api_address},
     endpoints::{BucketName, Endpoints},
     errors::{ConfigError, ConfigErrors, ConfigWarning, Place},
     history::{History, Outcomes},
     log::{Log, LogFormat, LogLevel},
-    names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject},
+    names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject, TokenName},
     nats::{ClientCertificate, Nats, NatsAuth, NatsCertificates, NatsTls},
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
@@ -57,17 +57,17 @@ pub use self::{
     reload::Reload,
     route::{
         Algorithm, Answer, Attribute, Authorities, Aws, Basic, Batch, BatchFormat, Body, BodyTemplate,
-        Bounds, Breaker, CertifiedPair, ClientAuth, ClientIdentity, CloudEventMode, CloudEvents, Compression,
-        Concurrency, ContentCoding, Convention, DeadLetter, DeliverPolicy, Egress, Encoding, Forward,
-        HeaderTemplate, HttpVersion, Jetstream, Method, NamedProxy, Oauth2, Overflow, PUBLIC_PREFIX, Part,
-        Pattern, ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError, ProxyVariables, Proxying, Queue,
-        RateLimit, Retry, Route, SECRET_PREFIX, SYMMETRIC_PREFIX, Scheme, Signing, SigningKey, SigningSecret,
-        Statuses, StatusesError, TargetTemplate, Webhook, WebhookAuth, WebhookTls, WebhookUrl,
-        WebhookUrlError, header_in_file, unfit,
+        Bounds, Breaker, CertifiedPair, ClientAuth, CloudEventMode, CloudEvents, Compression, Concurrency,
+        ContentCoding, Convention, DeadLetter, DeliverPolicy, Egress, Encoding, Forward, HeaderTemplate,
+        HttpVersion, Identity, Jetstream, Method, NamedProxy, Oauth2, Overflow, PUBLIC_PREFIX, Part, Pattern,
+        ProxyLogin, ProxyScheme, ProxyUrl, ProxyUrlError, ProxyVariables, Proxying, Queue, RateLimit, Retry,
+        Route, SECRET_PREFIX, SYMMETRIC_PREFIX, Scheme, Signing, SigningKey, SigningSecret, Statuses,
+        StatusesError, TargetTemplate, Webhook, WebhookAuth, WebhookTls, WebhookUrl, WebhookUrlError,
+        header_in_file, unfit,
     },
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},
-    server::Server,
+    server::{ApiToken, Role, Server},
     shutdown::Shutdown,
     tracing::{OtlpEndpoint, Tracing},
 };
@@ -81,7 +81,7 @@ use self::{
 pub struct Config {
     /// `[log]`: what is logged, and how it looks.
     pub log: Log,
-    /// `[server]`: the addresses that broadcaster itself listens on.
+    /// `[server]`: the addresses that broadcaster itself listens on, and who may do what there.
     pub server: Server,
     /// `[nats]`: the cluster that messages come from, and how to get in.
     pub nats: Nats,

@@ -8,6 +8,9 @@ pub enum NameError {
     /// Not the name of a route.
     #[error("expected 1 to 64 of a-z, 0-9, _ and - (no double underscore)")]
     Route,
+    /// Not the name of a token.
+    #[error("expected a name of 1 to 64 of a-z, 0-9, _ and - (no double underscore)")]
+    Token,
     /// Not a subject that can be subscribed to.
     #[error(
         "expected a NATS subject such as \"todos.events\" or \"todos.>\" (no empty token, no blank; a wildcard is a \
@@ -36,6 +39,10 @@ pub enum NameError {
 /// names are read in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteName(Arc<str>);
+
+/// The name of a token of the API, in the form of a [`RouteName`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenName(Arc<str>);
 
 /// A subject to subscribe to, perhaps with the wildcards `*` (one token) and `>` (all that follow, one at least).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -97,6 +104,12 @@ fn overlap(left: &str, right: &str) -> bool {
     }
 }
 
+/// Whether it can be the key of a table that operators name.
+fn is_key(text: &str) -> bool {
+    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed) && !text.contains("__")
+}
+
 fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }
@@ -111,9 +124,15 @@ impl FromStr for RouteName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-        let good = (1..=64).contains(&text.len()) && text.bytes().all(allowed) && !text.contains("__");
-        if good { Ok(Self(text.into())) } else { Err(NameError::Route) }
+        if is_key(text) { Ok(Self(text.into())) } else { Err(NameError::Route) }
+    }
+}
+
+impl FromStr for TokenName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_key(text) { Ok(Self(text.into())) } else { Err(NameError::Token) }
     }
 }
 
@@ -174,4 +193,4 @@ macro_rules! reads_as_str {
     )*};
 }
 
-reads_as_str!(RouteName Subject PublishSubject StreamName QueueGroup);
+reads_as_str!(RouteName TokenName Subject PublishSubject StreamName QueueGroup);

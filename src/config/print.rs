@@ -1,6 +1,7 @@
 //! The effective configuration as TOML, for `broadcaster check`. Secrets are masked.
 
 mod endpoints;
+mod server;
 mod webhook;
 
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
@@ -28,10 +29,7 @@ impl Config {
         page.section("log");
         page.text("level", self.log.level.word());
         page.text("format", self.log.format.word());
-        page.section("server");
-        page.text("api", self.server.api);
-        page.text("metrics", self.server.metrics);
-        page.bare("page", self.server.page);
+        page.server(&self.server);
         page.nats(&self.nats);
         page.section("reload");
         page.bare("watch", self.reload.watch);

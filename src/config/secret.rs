@@ -6,6 +6,7 @@ use std::{
 };
 
 use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq as _;
 
 use super::{MASK, files};
 
@@ -72,6 +73,13 @@ impl PartialEq for SecretFile {
 
 impl Eq for SecretFile {}
 
+impl Secret {
+    /// Whether it is `text`, which a stranger has sent: in a time that says nothing of how much of it is right.
+    pub fn is(&self, text: &str) -> bool {
+        self.expose_secret().as_bytes().ct_eq(text.as_bytes()).into()
+    }
+}
+
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(text.into())
@@ -84,7 +92,7 @@ impl ExposeSecret<str> for Secret {
     }
 }
 
-// The comparison takes longer the more is equal. That tells nobody anything: both sides are the operator's own.
+// This comparison takes longer the more is equal. That tells nobody anything: both sides are the operator's own.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.expose_secret() == other.expose_secret()

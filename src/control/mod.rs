@@ -3,6 +3,7 @@
 pub mod api;
 pub mod health;
 pub mod log;
+pub mod log_level;
 pub mod metrics;
 pub mod page;
 pub mod reload;

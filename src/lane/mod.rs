@@ -4,6 +4,7 @@
 mod answers;
 mod drain;
 pub mod heartbeat;
+mod mailbox;
 mod reconcile;
 mod run;
 mod status;

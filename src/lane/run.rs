@@ -8,11 +8,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::watch, task::spawn_local, time::interval};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::spawn_local,
+    time::interval,
+};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::{LaneStatus, Plan, drain::Retired, reconcile};
+use super::{LaneStatus, Plan, drain::Retired, mailbox::Question, reconcile};
 use crate::{
     base::clock::{Clock, Time},
     config::{self, RouteName},
@@ -88,6 +93,9 @@ pub async fn run(plan: Plan) {
         answers: Cell::new(false),
         clock,
     });
+    if let Some(questions) = lane.status.mailbox.open() {
+        drop(spawn_local(Rc::clone(&lane).answer(questions)));
+    }
     if let Some(offers) = offers {
         let lane = Rc::clone(&lane);
         drop(spawn_local(offers.run(move |name: &RouteName| lane.pipeline_of(name))));
@@ -244,6 +252,18 @@ impl Lane {
 
     pub(super) fn pipeline_of(&self, name: &RouteName) -> Option<Rc<Pipeline<Client>>> {
         self.running.borrow().get(name).map(|running| Rc::clone(&running.pipeline))
+    }
+
+    /// Answers what is asked about what is in hand, one question after the other.
+    async fn answer(self: Rc<Self>, mut questions: mpsc::Receiver<Question>) {
+        while let Some(Question { route, limit, answer }) = questions.recv().await {
+            let messages = match self.pipeline_of(&route) {
+                Some(pipeline) => pipeline.in_hand(limit).await,
+                None => Vec::new(),
+            };
+            // Whoever asked may have waited long enough.
+            drop(answer.send(messages));
+        }
     }
 
     /// Brings what is known of the connections up to date, and has those to webhooks looked after where that is needed.

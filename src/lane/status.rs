@@ -1,11 +1,14 @@
 //! What a lane shows to other threads. The lane writes it and waits for nobody.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{runtime::RuntimeMetrics, sync::watch};
 
-use super::heartbeat::Heartbeat;
-use crate::nats::ConnectionState;
+use super::{heartbeat::Heartbeat, mailbox::Mailbox};
+use crate::{config::RouteName, nats::ConnectionState, route::in_hand::InHand};
 
 /// The state of a lane, for health, metrics, and whoever changes the routes.
 #[derive(Debug)]
@@ -17,6 +20,7 @@ pub struct LaneStatus {
     pub runtime: OnceLock<RuntimeMetrics>,
     /// When the lane was last seen to move.
     pub heartbeat: Heartbeat,
+    pub(super) mailbox: Mailbox,
 }
 
 impl Default for LaneStatus {
@@ -26,6 +30,7 @@ impl Default for LaneStatus {
             generation: watch::Sender::new(0),
             runtime: OnceLock::new(),
             heartbeat: Heartbeat::default(),
+            mailbox: Mailbox::default(),
         }
     }
 }
@@ -46,6 +51,12 @@ impl LaneStatus {
         let mut changes = self.generation.subscribe();
         // The sender is here, so that this can't fail.
         drop(changes.wait_for(|applied| *applied >= generation).await);
+    }
+
+    /// The oldest messages that are in hand here of a route, `limit` at most, the oldest first. None where the lane has not
+    /// answered within `patience`: it is stuck, or has ended.
+    pub async fn in_hand(&self, route: RouteName, limit: usize, patience: Duration) -> Option<Vec<InHand>> {
+        self.mailbox.ask(route, limit, patience).await
     }
 
     /// Notes that the routes of this generation run here. A generation may be noted after a later one, since each waits

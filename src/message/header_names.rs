@@ -5,6 +5,8 @@
 /// themselves. So those of HTTP have their usual case, and ours the one of the documents: that of Standard Webhooks, and
 /// lower case.
 pub mod http {
+    /// Marks a message that somebody sends to try the webhook: `true`.
+    pub const TEST: &str = "broadcaster-test";
     /// What the receiver says to do with the message, in its answer.
     pub const VERDICT: &str = "webhook-delivery";
     /// Which attempt at this message it is, from 1.

@@ -21,7 +21,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         // One timer that is set anew each time: making and dropping one for each alarm would lock the runtime's wheel
         // twice.
         let mut sleep = pin!(sleep_until(self.clock.instant(Time::START)));
-        while !self.aborted.get() {
+        while !self.is_aborted() {
             let alarm = self.alarm.get();
             if let Some(at) = alarm {
                 sleep.as_mut().reset(self.clock.instant(at));

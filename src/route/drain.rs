@@ -8,7 +8,7 @@ use std::{rc::Rc, time::Duration};
 
 use tokio::time::{sleep_until, timeout_at};
 
-use super::{pipeline::Pipeline, schedule::Waiting};
+use super::{pipeline::Pipeline, schedule::Waiting, worker::Interrupt};
 use crate::{
     base::clock::Time,
     deliver::Deliver,
@@ -141,7 +141,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
 
     /// Ends the work at once: breaks off what is under way. What is left waits for [`Self::take_left`].
     pub async fn abort(&self) {
-        self.aborted.set(true);
+        self.interrupt.set(Interrupt::Abort);
         // Whoever waits, at a webhook, parked or for the alarm, sees the flag only when it is polled.
         for worker in &*self.workers.borrow() {
             worker.wake();

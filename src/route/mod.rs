@@ -12,6 +12,7 @@ mod drain;
 pub mod failures;
 pub mod filter;
 pub mod hold;
+pub mod in_hand;
 pub mod pipeline;
 pub mod registry;
 pub mod schedule;

@@ -28,7 +28,7 @@ use super::{
     settle::Settle,
     under_way::UnderWay,
     webhook_health::WebhookHealth,
-    worker::WorkerHandle,
+    worker::{Interrupt, WorkerHandle},
 };
 use crate::{
     base::clock::{Clock, Time},
@@ -109,7 +109,7 @@ pub struct Pipeline<D> {
     pub(super) progress: Notify,
     pub(super) durations: Cell<Durations>,
     pub(super) closing: Cell<Option<Closing>>,
-    pub(super) aborted: Cell<bool>,
+    pub(super) interrupt: Cell<Interrupt>,
     /// What the abort broke off, and what was put back because nobody took it over.
     pub(super) left: RefCell<Vec<Message>>,
 }
@@ -157,7 +157,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             progress: Notify::new(),
             durations: Cell::default(),
             closing: Cell::new(None),
-            aborted: Cell::new(false),
+            interrupt: Cell::default(),
             left: RefCell::default(),
         });
         pipeline.spawn(Rc::clone(&pipeline).keep_time());
@@ -186,7 +186,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
     /// Takes a message that another replica hands over, or gives it back where there is no room for it: it turns no
     /// other out.
     pub fn take_over(self: &Rc<Self>, mut message: Message) -> Result<(), Message> {
-        if self.aborted.get() || self.closing.get().is_some() {
+        if self.is_aborted() || self.closing.get().is_some() {
             return Err(message);
         }
         self.trace(&mut message);

@@ -13,10 +13,13 @@ use std::{
 
 use tokio::task::yield_now;
 
-use super::{pipeline::Pipeline, schedule::Pick};
+use super::{in_hand::InHand, pipeline::Pipeline, schedule::Pick};
 use crate::{
     deliver::Deliver,
-    message::outcome::{Attempt, Failure},
+    message::{
+        batch::Batch,
+        outcome::{Attempt, Failure},
+    },
 };
 
 /// By what a worker can be woken.
@@ -25,6 +28,20 @@ pub(super) struct WorkerHandle {
     /// Whether it was woken and has not run yet. Its connection wakes the same task: only this tells the two apart.
     woken: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// What it has under way, where somebody wants to see that.
+    pub(super) shown: RefCell<Option<Vec<InHand>>>,
+}
+
+/// What workers are to do before they go on with an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// Nothing.
+    #[default]
+    None,
+    /// Show what they have under way.
+    Show,
+    /// Break it off.
+    Abort,
 }
 
 impl WorkerHandle {
@@ -51,6 +68,10 @@ enum Place {
 }
 
 impl<D: Deliver + 'static> Pipeline<D> {
+    pub(super) fn is_aborted(&self) -> bool {
+        self.interrupt.get() == Interrupt::Abort
+    }
+
     /// Has all that wait look after their connections.
     pub fn look_after_connections(&self) {
         self.parked.borrow().iter().for_each(|worker| worker.wake());
@@ -70,7 +91,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             return Some(worker);
         }
         let mut workers = self.workers.borrow_mut();
-        if workers.len() >= self.concurrency || self.aborted.get() {
+        if workers.len() >= self.concurrency || self.is_aborted() {
             return None;
         }
         let worker = Rc::new(WorkerHandle::default());
@@ -85,7 +106,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.has_started(&worker);
         // When the last attempt ended, where the next one begins at once: the clock is not read twice.
         let mut ended = None;
-        while !self.aborted.get() {
+        while !self.is_aborted() {
             let began = ended.take().unwrap_or_else(|| self.clock.now());
             let Pick::Attempt(batch) = self.take(began) else {
                 self.park(&mut client, &worker, Place::Top).await;
@@ -94,7 +115,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
             // Pinned here: the future of an attempt is large, and would be moved into the one that waits for it.
             let attempted = {
                 let attempt = pin!(client.deliver(&batch, began));
-                self.unless_aborted(&worker, attempt).await
+                self.unless_aborted(&worker, &batch, attempt).await
             };
             match attempted {
                 Some((attempt, now)) => {
@@ -126,7 +147,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         }
         let mut has_connection = true;
         poll_fn(|cx| {
-            if worker.woken.get() || self.aborted.get() {
+            if worker.woken.get() || self.is_aborted() {
                 return Poll::Ready(());
             }
             worker.register(cx);
@@ -148,11 +169,14 @@ impl<D: Deliver + 'static> Pipeline<D> {
     async fn unless_aborted<T>(
         &self,
         worker: &WorkerHandle,
+        batch: &Batch,
         mut attempt: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
         poll_fn(|cx| {
-            if self.aborted.get() {
-                return Poll::Ready(None);
+            match self.interrupt.get() {
+                Interrupt::None => {}
+                Interrupt::Abort => return Poll::Ready(None),
+                Interrupt::Show => worker.show(batch),
             }
             worker.register(cx);
             attempt.as_mut().poll(cx).map(Some)

@@ -155,7 +155,8 @@ fn keys() -> Vec<(String, Option<String>)> {
         let set = !line.starts_with('#');
         let line = line.trim_start_matches('#');
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            section = name.replace("routes.todos", "routes.R");
+            section =
+                name.replace("routes.todos", "routes.R").replace("server.tokens.ops", "server.tokens.NAME");
         } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with(' ')) {
             let list = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
             keys.push((format!("{section}.{key}"), set.then(|| list.unwrap_or(value).replace('"', ""))));

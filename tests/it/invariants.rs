@@ -262,7 +262,7 @@ fn decisions_read_no_clock_and_do_no_io() {
 
 #[test]
 fn files_stay_short() {
-    for (file, text) in sources() {
+    for (file, text) in sources().into_iter().filter(|(file, _)| file.ends_with(".rs")) {
         let lines = text.lines().count();
         assert!(lines <= 420, "{file} has {lines} lines: find the second noun in it");
     }

@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod answers;
+mod api;
 mod apply;
 mod bad_input;
 mod batches;

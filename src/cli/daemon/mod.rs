@@ -2,7 +2,7 @@
 
 pub mod options;
 
-use std::{error::Error, fs, io, path::Path, time::Duration};
+use std::{error::Error, fs, io, path::Path, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -19,8 +19,11 @@ use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
 
 use self::options::DaemonOptions;
-use super::health;
-use crate::config::{self, Sources};
+use super::health::{self, Asked, Connection};
+use crate::{
+    base::network::trust::{system_roots, trusting},
+    config::{self, Sources},
+};
 
 /// The variable that names the file with the token, beside the option.
 const TOKEN_FILE: &str = "BROADCASTER_TOKEN_FILE";
@@ -36,8 +39,8 @@ const LONGEST_EVENT: usize = 1 << 20;
 /// The daemon did not do what it was asked for.
 #[derive(Debug, Error)]
 pub enum DaemonError {
-    /// The URL of `--url` is not `http`, or has no host.
-    #[error("--url: expected http://HOST:PORT or HOST:PORT")]
+    /// The URL of `--url` is neither `http` nor `https`, or has no host.
+    #[error("--url: expected http://HOST:PORT, https://HOST:PORT or HOST:PORT")]
     Url,
     /// The token can't be read.
     #[error("cannot read the token in {0}: {1}")]
@@ -88,7 +91,7 @@ struct Problem {
 
 /// A daemon that can be asked.
 pub struct Daemon {
-    authorities: Vec<String>,
+    apis: Vec<Asked>,
     token: Option<SecretString>,
 }
 
@@ -100,11 +103,11 @@ impl Daemon {
     pub fn new(options: &DaemonOptions, sources: Sources) -> Result<Self, DaemonError> {
         let variable = sources.env.iter().find(|(name, value)| name == TOKEN_FILE && !value.is_empty());
         let file = options.token_file.clone().or_else(|| variable.map(|(_, file)| file.into()));
-        let authorities = match &options.url {
+        let apis = match &options.url {
             Some(url) => vec![health::named(url).map_err(|_wrong| DaemonError::Url)?],
             None => health::local(config::api_address(sources)),
         };
-        Ok(Self { authorities, token: file.as_deref().map(token).transpose()? })
+        Ok(Self { apis, token: file.as_deref().map(token).transpose()? })
     }
 
     /// Asks for `path`, and reads what is answered.
@@ -178,13 +181,18 @@ impl Daemon {
         Ok((answered.map_err(|error| garbage(error.into()))?, authority.to_owned()))
     }
 
-    async fn connect(&self) -> Result<(TcpStream, &str), DaemonError> {
+    async fn connect(&self) -> Result<(Box<dyn Connection>, &str), DaemonError> {
         let mut failed = DaemonError::Url;
-        for authority in &self.authorities {
-            let connecting = timeout(CONNECTING, TcpStream::connect(authority)).await;
-            match connecting.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(stream) => return Ok((stream, authority)),
-                Err(error) => failed = DaemonError::Unreachable(authority.clone(), error),
+        for api in &self.apis {
+            let connecting = timeout(CONNECTING, async {
+                let stream = TcpStream::connect(api.authority()).await?;
+                // A token is sent: only to whom the system's authorities know.
+                api.encrypt(stream, || trusting(Arc::new(system_roots().store), &[]).with_no_client_auth())
+                    .await
+            });
+            match connecting.await.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(stream) => return Ok((stream, api.authority())),
+                Err(error) => failed = DaemonError::Unreachable(api.authority().to_owned(), error),
             }
         }
         Err(failed)

@@ -67,7 +67,7 @@ pub use self::{
     },
     statuses::{Statuses, StatusesError},
     webhook::Webhook,
-    webhook_tls::{Authorities, CertifiedPair, ClientIdentity, WebhookTls},
+    webhook_tls::{Authorities, CertifiedPair, Identity, WebhookTls},
     webhook_url::{WebhookUrl, WebhookUrlError},
 };
 use self::{

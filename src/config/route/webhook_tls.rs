@@ -17,7 +17,7 @@ pub struct WebhookTls {
     /// `system_roots`: whether the system's authorities are trusted beside those. Default true.
     pub system_roots: bool,
     /// `cert_file` and `key_file`, both or neither: what is shown to a webhook that asks for it. Default: nothing.
-    pub client: Option<ClientIdentity>,
+    pub client: Option<Identity>,
     /// `dangerously_accept_any_certificate`: whether the webhook may be anybody. Default false.
     pub accept_any: bool,
 }
@@ -33,7 +33,7 @@ pub struct Authorities {
 
 /// A certificate of our own, in two files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientIdentity {
+pub struct Identity {
     /// The certificate with its chain, PEM.
     pub cert_file: PathBuf,
     /// Its private key, PEM.
@@ -83,7 +83,7 @@ impl Authorities {
 pub(in crate::config) fn read(at: &Section<'_>) -> Result<WebhookTls, Reported> {
     let ca = at.optional("ca_file", |value| files::named_by(value, files::authorities));
     let system_roots = at.or("system_roots", true, parse::switch);
-    let client = client(at);
+    let client = identity(at);
     const ACCEPT_ANY: &str = "dangerously_accept_any_certificate";
     let accept_any = at.or(ACCEPT_ANY, false, parse::switch);
     match (&ca, system_roots, accept_any) {
@@ -105,13 +105,14 @@ pub(in crate::config) fn read(at: &Section<'_>) -> Result<WebhookTls, Reported> 
     Ok(WebhookTls { ca, system_roots: system_roots?, client: client?, accept_any: accept_any? })
 }
 
-fn client(at: &Section<'_>) -> Result<Option<ClientIdentity>, Reported> {
+/// `cert_file` and `key_file`, both or neither.
+pub(in crate::config) fn identity(at: &Section<'_>) -> Result<Option<Identity>, Reported> {
     let cert = at.optional("cert_file", |value| files::named_by(value, files::certificates));
     let key = at.optional("key_file", |value| files::named_by(value, files::private_key));
     match (cert?, key?) {
         (Some((cert_file, chain)), Some((key_file, key))) => {
             files::belong_together(chain.clone(), &key).map_err(|problem| at.report("key_file", problem))?;
-            Ok(Some(ClientIdentity { cert_file, key_file, pair: CertifiedPair { chain, key } }))
+            Ok(Some(Identity { cert_file, key_file, pair: CertifiedPair { chain, key } }))
         }
         (Some(_), None) => Err(at.missing("key_file")),
         (None, Some(_)) => Err(at.missing("cert_file")),

@@ -15,6 +15,11 @@ const SETTINGS: &[Setting] = &[
     ("server.api", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
     ("server.metrics", ["127.0.0.1:1", "127.0.0.1:2"], &[]),
     ("server.page", ["true", "false"], &[]),
+    ("server.tokens.t.token", ["a-token-of-16-letters", "b-token-of-16-letters"], &[]),
+    ("server.tokens.t.token_file", ["DIR/a.token", "DIR/b.token"], &[]),
+    ("server.tokens.t.role", ["read", "act"], &[("server.tokens.t.token", "a-token-of-16-letters")]),
+    ("server.tls.cert_file", ["DIR/a.pem", "DIR/same.pem"], &[("server.tls.key_file", "DIR/a.key")]),
+    ("server.tls.key_file", ["DIR/a.key", "DIR/same.key"], &[("server.tls.cert_file", "DIR/a.pem")]),
     ("nats.url", ["nats://a", "nats://b"], &[]),
     ("nats.name", ["a", "b"], &[]),
     ("nats.inbox_prefix", ["_INBOX", "_INBOX.daemon"], &[]),
@@ -271,6 +276,8 @@ const CUSTOM: &[(&str, &str)] = &[
 
 /// Keys whose value is masked where the configuration is printed, so that two of them look the same.
 const MASKED: &[&str] = &[
+    "server.tokens.t.token",
+    "server.tokens.t.token_file",
     "nats.password",
     "nats.password_file",
     "nats.token",
@@ -370,6 +377,7 @@ fn files() -> Given {
     let given = given("");
     for name in ["a", "b"] {
         given.beside(name, name);
+        given.beside(&format!("{name}.token"), format!("{name}-token-of-16-letters"));
         given.beside(&format!("{name}.url"), format!("https://{name}/"));
         let seed = KeyPair::new_user().seed().unwrap();
         given.beside(&format!("{name}.seed"), &seed);

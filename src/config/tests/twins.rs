@@ -9,6 +9,7 @@ const SECRET: &str = "s3cret";
 
 /// Every key that names a file with one secret, and the settings that it cannot be without.
 const ONE_SECRET: &[(&str, &[(&str, &str)])] = &[
+    ("server.tokens.t.token_file", &[]),
     ("nats.token_file", &[]),
     ("nats.password_file", &[("nats.user", "u")]),
     ("routes.todos.webhook.url_file", &[]),
@@ -32,6 +33,7 @@ fn a_file_with_one_secret_has_one_line() {
         let secret = match key.rsplit('.').next() {
             Some("url_file") => "https://good.example/s3cret",
             Some("proxy_file") => "http://u:s3cret@good.example",
+            _ if key.starts_with("server.tokens.") => "s3cret-of-sixteen",
             _ => "s3cret",
         };
         for end in ["", "\n", "\r\n", "\n\n"] {

@@ -1,20 +1,57 @@
 //! What the port of the API answers: health, for the probes of orchestrators and load balancers, and whatever its parts
 //! have to tell and to do.
 
+mod audit;
+mod guard;
+mod input;
+mod log_level;
+mod messages;
+mod openapi;
+mod reload;
 mod router;
+mod routes;
 mod status;
+mod trial;
 
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
 
-pub use self::router::{Access, Call, Router};
+use self::routes::Stage;
+pub use self::{
+    guard::{Access, Caller, Guard},
+    router::{Call, Router},
+};
 use super::{
     health::{Health, HealthReport},
+    log_level::LevelControl,
     page::StatusPage,
+    reload::Reloader,
     server::{Answer, Handler, Head, Reply, json},
     status::{Events, StatusBoard},
 };
+use crate::{base::clock::Clock, lane::LaneStatus, route::registry::Registry};
+
+/// The target of the lines in the log about who has done what.
+pub(super) const ACTS: &str = audit::TARGET;
+
+/// What the API is about.
+pub struct Parts {
+    /// Whether the process is well.
+    pub health: Arc<Health>,
+    /// Who may do what.
+    pub guard: Guard,
+    /// Has the configuration read again.
+    pub reloader: Reloader,
+    /// The routes.
+    pub registry: Arc<Registry>,
+    /// What the lanes show, by their numbers.
+    pub lanes: Vec<Arc<LaneStatus>>,
+    /// The level of the log; none where this process has started none.
+    pub log_level: Option<LevelControl>,
+    /// The clock of the process.
+    pub clock: Clock,
+}
 
 /// The API.
 pub struct Api {
@@ -22,12 +59,22 @@ pub struct Api {
 }
 
 impl Api {
-    /// Answers from `health`.
-    pub fn new(health: &Arc<Health>) -> Self {
-        let mut router = Router::default();
-        let (ready, alive) = (Arc::clone(health), Arc::clone(health));
+    /// Answers from `parts`.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { health, guard, reloader, registry, lanes, log_level, clock } = parts;
+        let mut router = Router::new(guard);
+        let (ready, alive) = (Arc::clone(&health), health);
         router.add(Method::GET, "/health", Access::Open, move |_| Reply::Now(told(&ready.report())));
         router.add(Method::GET, "/healthz", Access::Open, move |_| Reply::Now(told(&alive.liveness())));
+        openapi::add(&mut router);
+        reload::add(&mut router, &reloader);
+        let stage = Stage { registry, lanes, clock };
+        routes::add(&mut router, &stage);
+        trial::add(&mut router, &stage);
+        messages::add(&mut router, &stage);
+        if let Some(control) = log_level {
+            log_level::add(&mut router, &control);
+        }
         Self { router }
     }
 
@@ -55,4 +102,68 @@ impl Handler for Api {
 fn told(report: &HealthReport) -> Answer {
     let status = if report.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, report)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, time::SystemTime};
+
+    use super::*;
+    use crate::{
+        config::LogLevel,
+        control::{
+            reload::reloader,
+            server::ProblemKind,
+            status::{Board, Samples},
+        },
+    };
+
+    #[test]
+    fn what_there_is_is_described() {
+        let clock = Clock::start();
+        let (reloader, _) = reloader(SystemTime::now());
+        let registry = Arc::new(Registry::new(1));
+        let health = Arc::new(Health::new(Vec::new(), Arc::clone(&registry), reloader.status(), clock));
+        let guard = Guard::new(&[], clock);
+        let (level, _filter) = LevelControl::new(LogLevel::Info);
+        let (lanes, log_level) = (Vec::new(), Some(level));
+        let reloads = reloader.status();
+        let api = Api::new(Parts {
+            health: Arc::clone(&health),
+            guard,
+            reloader,
+            registry: Arc::clone(&registry),
+            lanes,
+            log_level,
+            clock,
+        });
+        let board = StatusBoard::new(Board {
+            registry,
+            lanes: Vec::new(),
+            connections: Arc::default(),
+            health,
+            reloads,
+            samples: Samples::default(),
+            settings: String::new(),
+            clock,
+        });
+        let events = Events::of(board.clone());
+        let api = api.telling(&board, events).showing(StatusPage::default());
+        openapi::tests::compare(&api.router);
+    }
+
+    #[test]
+    fn every_problem_is_explained() {
+        let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md");
+        let document = fs::read_to_string(document).unwrap();
+        for kind in ProblemKind::ALL {
+            let (status, name, _) = kind.words();
+            let row = format!("| `{name}` | {} |", status.as_u16());
+            assert!(document.contains(&row), "docs/api.md has no row {row}");
+        }
+        let rows = document.lines().filter(|line| line.starts_with("| `") && line.contains("` | "));
+        let rows =
+            rows.filter(|row| row.split('|').nth(2).is_some_and(|cell| cell.trim().parse::<u16>().is_ok()));
+        assert_eq!(rows.count(), ProblemKind::ALL.len(), "docs/api.md explains what there is not");
+    }
 }

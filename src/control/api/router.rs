@@ -4,26 +4,28 @@ use std::{borrow::Cow, fmt};
 
 use http::{HeaderValue, Method, StatusCode, header::ALLOW};
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
+use super::{
+    audit,
+    guard::{Access, Caller, Guard},
+    input,
+};
 use crate::control::server::{Answer, Head, Problem, ProblemKind, Reply};
-
-/// Who may ask for something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Everybody who reaches the port. It shows neither secrets nor payloads.
-    Open,
-}
 
 /// A request that has found what answers it.
 pub struct Call<'a> {
     /// What is known of the request before its body.
     pub head: &'a Head,
+    /// Who asks; nobody in particular where everybody may.
+    pub caller: Option<Caller>,
     template: &'static str,
 }
 
-/// What can be asked for, by path and method. `HEAD` is answered as `GET` is, without the body.
-#[derive(Debug, Default)]
+/// What can be asked for, by path and method, and by whom. `HEAD` is answered as `GET` is, without the body.
+#[derive(Debug)]
 pub struct Router {
+    guard: Guard,
     operations: Vec<Operation>,
 }
 
@@ -36,6 +38,33 @@ struct Operation {
 }
 
 impl Call<'_> {
+    /// Who asks, in the words of the log.
+    pub fn by(&self) -> String {
+        self.caller.as_ref().map_or_else(|| "anybody".to_owned(), |Caller(name)| name.to_string())
+    }
+
+    /// Replies after some work.
+    pub fn work(&self, work: impl Future<Output = Result<Answer, Problem>> + 'static) -> Reply {
+        Reply::Later(Box::pin(async { work.await.unwrap_or_else(Into::into) }))
+    }
+
+    /// Replies after some work with the body, which has to be JSON. Without a body, all of it is left out.
+    pub fn work_with<T, W>(&self, work: impl FnOnce(T) -> W + 'static) -> Reply
+    where
+        T: DeserializeOwned + 'static,
+        W: Future<Output = Result<Answer, Problem>> + 'static,
+    {
+        if let Err(problem) = input::expects_json(self.head) {
+            return Reply::Now(problem.into());
+        }
+        Reply::WithBody(Box::new(move |body| {
+            Box::pin(async move {
+                let done = async { work(input::json(&body?)?).await };
+                done.await.unwrap_or_else(Into::into)
+            })
+        }))
+    }
+
     /// What stands in the path where the template has `{name}`, decoded; empty where it has none.
     pub fn parameter(&self, name: &str) -> Cow<'_, str> {
         let mut parts = self.template.split('/').zip(self.head.path().split('/'));
@@ -45,6 +74,11 @@ impl Call<'_> {
 }
 
 impl Router {
+    /// One without anything, that lets those in whom `guard` does.
+    pub const fn new(guard: Guard) -> Self {
+        Self { guard, operations: Vec::new() }
+    }
+
     /// Has `operate` answer `method` at `template`, a path whose parts may be `{name}`. It must not take long: what it
     /// replies may.
     pub fn add(
@@ -57,6 +91,13 @@ impl Router {
         self.operations.push(Operation { method, template, access, operate: Box::new(operate) });
     }
 
+    /// What there is, by path and method, and who may ask for it.
+    #[cfg(test)]
+    pub(super) fn operations(&self) -> impl Iterator<Item = ((String, String), Access)> {
+        let key = |operation: &Operation| (operation.template.to_owned(), operation.method.to_string());
+        self.operations.iter().map(move |operation| (key(operation), operation.access))
+    }
+
     /// Answers the request with this head.
     pub fn answer(&self, head: &Head) -> Reply {
         let here: Vec<_> = self.operations.iter().filter(|one| matches(one.template, head.path())).collect();
@@ -66,9 +107,23 @@ impl Router {
         }
         let method = if head.method() == Method::HEAD { &Method::GET } else { head.method() };
         match here.iter().find(|operation| operation.method == *method) {
-            Some(operation) => (operation.operate)(&Call { head, template: operation.template }),
+            Some(operation) => self.operate(operation, head),
             None if head.method() == Method::OPTIONS => Reply::Now(options(&allowed(&here))),
             None => Reply::Now(Problem::method_not_allowed(&allowed(&here)).into()),
+        }
+    }
+}
+
+impl Router {
+    fn operate(&self, operation: &Operation, head: &Head) -> Reply {
+        let caller = match self.guard.admit(operation.access, head) {
+            Ok(caller) => caller,
+            Err(problem) => return Reply::Now(problem.into()),
+        };
+        let reply = (operation.operate)(&Call { head, caller: caller.clone(), template: operation.template });
+        match caller.filter(|_| operation.access == Access::Act) {
+            Some(caller) => audit::audited(reply, head, caller),
+            None => reply,
         }
     }
 }

@@ -5,12 +5,17 @@ use std::{cell::Cell, future::poll_fn, net::SocketAddr, pin::Pin, rc::Rc, sync::
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header::CONNECTION, request::Parts};
 use hyper::body::{Body as _, Incoming};
-use tokio::{sync::Semaphore, task::spawn_local, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_local,
+    time::timeout,
+};
 
 use super::{
     answer::{Answer, Body},
     places::{Phase, Places, Stage},
     problem::{Problem, ProblemKind},
+    tls::Tls,
 };
 
 /// How many bytes the body of a request may have.
@@ -48,6 +53,11 @@ pub enum Reply {
 pub type Work = Pin<Box<dyn Future<Output = Answer>>>;
 
 impl Head {
+    /// The head of a request that came from `peer`.
+    pub const fn new(parts: Parts, peer: SocketAddr) -> Self {
+        Self { parts, peer }
+    }
+
     /// The method.
     pub const fn method(&self) -> &Method {
         &self.parts.method
@@ -88,12 +98,14 @@ impl Head {
 pub(super) struct Desk<H> {
     handler: H,
     pub(super) places: Rc<Places>,
+    /// What encrypts connections, where something does.
+    pub(super) tls: Option<Tls>,
     at_work: Arc<Semaphore>,
 }
 
 impl<H: Handler> Desk<H> {
-    pub(super) fn new(handler: H, places: Places) -> Self {
-        Self { handler, places: Rc::new(places), at_work: Arc::new(Semaphore::new(AT_WORK)) }
+    pub(super) fn new(handler: H, places: Places, tls: Option<Tls>) -> Self {
+        Self { handler, places: Rc::new(places), tls, at_work: Arc::new(Semaphore::new(AT_WORK)) }
     }
 
     /// Answers `request`, which came from `peer` over the connection whose phase `stage` is.
@@ -104,45 +116,35 @@ impl<H: Handler> Desk<H> {
         stage: &Cell<Stage>,
     ) -> Answer {
         let (parts, body) = request.into_parts();
-        let reply = self.handler.handle(&Head { parts, peer });
+        let reply = self.handler.handle(&Head::new(parts, peer));
         let answer = match reply {
             Reply::Now(answer) => {
                 // A client that is still sending would not look for an answer, and lose it with the connection.
                 drop(whole(body).await);
-                answer
+                Ok(answer)
             }
             Reply::Later(work) => {
                 drop(whole(body).await);
-                self.work(stage, async { work }).await
+                match self.place() {
+                    Ok(place) => work_on(work, place, stage).await,
+                    Err(busy) => Err(busy),
+                }
             }
-            Reply::WithBody(work) => self.work(stage, async { work(whole(body).await) }).await,
+            Reply::WithBody(work) => match self.place() {
+                Ok(place) => work_on(work(whole(body).await), place, stage).await,
+                Err(busy) => Err(busy),
+            },
         };
-        self.send(answer, stage)
+        self.send(answer.unwrap_or_else(Into::into), stage)
     }
 
-    /// Does the work that `prepare` gives, where there is a place for it. Preparing it ends with the connection, the work
-    /// does not.
-    async fn work(&self, stage: &Cell<Stage>, prepare: impl Future<Output = Work>) -> Answer {
-        let Ok(place) = Arc::clone(&self.at_work).try_acquire_owned() else {
+    /// A place for one more who works, or reads a body for it.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.at_work).try_acquire_owned().map_err(|_all_taken| {
             let detail =
                 format!("{AT_WORK} requests are being worked on, as many as may be at the same time");
-            return Problem::new(ProblemKind::Busy, detail).retry_after(1).into();
-        };
-        let work = prepare.await;
-        stage.set(Stage::begin(Phase::Waiting));
-        let working = spawn_local(async move {
-            let answer = work.await;
-            drop(place);
-            answer
-        });
-        match timeout(PATIENCE, working).await {
-            Ok(Ok(answer)) => answer,
-            // It has not ended by itself: either the runtime is ending, or nobody waits for it any more.
-            Ok(Err(_)) | Err(_) => {
-                let detail = format!("it is not done after {} s, and is gone on with", PATIENCE.as_secs());
-                Problem::new(ProblemKind::Late, detail).into()
-            }
-        }
+            Problem::new(ProblemKind::Busy, detail).retry_after(1)
+        })
     }
 
     /// Makes sure that there is room for `answer`.
@@ -159,6 +161,24 @@ impl<H: Handler> Desk<H> {
             }
         }
         answer
+    }
+}
+
+/// Does `work`, which keeps its place until it is done, however long its client waits.
+async fn work_on(work: Work, place: OwnedSemaphorePermit, stage: &Cell<Stage>) -> Result<Answer, Problem> {
+    stage.set(Stage::begin(Phase::Waiting));
+    let working = spawn_local(async move {
+        let answer = work.await;
+        drop(place);
+        answer
+    });
+    match timeout(PATIENCE, working).await {
+        Ok(Ok(answer)) => Ok(answer),
+        // It has not ended by itself: either the runtime is ending, or nobody waits for it any more.
+        Ok(Err(_)) | Err(_) => {
+            let detail = format!("it is not done after {} s, and is gone on with", PATIENCE.as_secs());
+            Err(Problem::new(ProblemKind::Late, detail))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod exchange;
 mod listener;
 mod places;
 mod problem;
+mod tls;
 mod watched;
 
 use std::{cell::Cell, convert::Infallible, io, net::SocketAddr, rc::Rc, time::Duration};
@@ -26,6 +27,7 @@ pub use self::{
     answer::{Answer, Body, answer, json},
     exchange::{Handler, Head, LARGEST_BODY, Reply, Work},
     problem::{Problem, ProblemKind},
+    tls::Tls,
 };
 use self::{
     exchange::Desk,
@@ -64,6 +66,7 @@ pub struct BindError {
 pub struct Server {
     name: &'static str,
     listener: TcpListener,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -73,7 +76,13 @@ impl Server {
         if let Ok(address) = listener.local_addr() {
             info!(server = name, %address, "listening");
         }
-        Ok(Self { name, listener })
+        Ok(Self { name, listener, tls: None })
+    }
+
+    /// The same, which speaks TLS where there is something to show.
+    #[must_use]
+    pub fn encrypted_by(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Where it listens; the port is the system's choice where the setting has 0.
@@ -83,7 +92,7 @@ impl Server {
 
     /// Answers as `handler` says, for as long as it is polled.
     pub async fn serve(self, handler: impl Handler) {
-        let desk = Rc::new(Desk::new(handler, Places::new(capacity())));
+        let desk = Rc::new(Desk::new(handler, Places::new(capacity()), self.tls));
         let places = &desk.places;
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -144,6 +153,7 @@ fn converse(client: Client, place: Place, desk: Rc<Desk<impl Handler>>) -> Abort
     let Client { stream, peer, stage } = client;
     let is_crowded = desk.places.is_crowded();
     let connection = Watched::new(stream, Rc::clone(&stage));
+    let acceptor = desk.tls.as_ref().map(Tls::acceptor);
     let service = service_fn(move |request| {
         let (desk, stage) = (Rc::clone(&desk), Rc::clone(&stage));
         async move { Ok::<_, Infallible>(desk.answer(request, peer, &stage).await) }
@@ -156,8 +166,17 @@ fn converse(client: Client, place: Place, desk: Rc<Desk<impl Handler>>) -> Abort
         }
         let mut http = http1::Builder::new();
         http.max_buf_size(BUFFER).keep_alive(!is_crowded);
-        let serving = Box::pin(http.serve_connection(TokioIo::new(connection), service));
-        if let Err(error) = serving.await {
+        let gone = match acceptor {
+            None => Box::pin(http.serve_connection(TokioIo::new(connection), service)).await.err(),
+            // Boxed, as is what follows: most connections only wait, and are to take no more memory for this.
+            Some(acceptor) => match Box::pin(acceptor.accept(connection)).await {
+                Ok(connection) => {
+                    Box::pin(http.serve_connection(TokioIo::new(connection), service)).await.err()
+                }
+                Err(error) => return debug!(%error, "a client of the server does not speak TLS"),
+            },
+        };
+        if let Some(error) = gone {
             debug!(%error, "a client of the server went away");
         }
     });

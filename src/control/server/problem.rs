@@ -4,25 +4,47 @@ use http::{
     HeaderValue, StatusCode,
     header::{ALLOW, HeaderName, RETRY_AFTER},
 };
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use super::answer::{Answer, answer};
 
 /// What went wrong, of a closed set that docs/api.md explains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
+    /// There is no token, or a wrong one.
+    Unauthorized,
+    /// There is no token by which it could be done: none is configured.
+    NoTokens,
+    /// The token's role does not go so far.
+    RoleTooSmall,
+    /// A page in a browser asks.
+    FromBrowser,
+    /// More is asked for than a second has room for.
+    TooManyRequests,
     /// There is nothing at this path.
     NotFound,
+    /// No route has this name.
+    NoSuchRoute,
     /// There is something at this path, but not by this method.
     MethodNotAllowed,
-    /// The query of the address is not understood.
+    /// A parameter of the query is wrong, or not known.
     BadQuery,
+    /// The body is of another kind than JSON.
+    UnsupportedMediaType,
+    /// The body is no JSON.
+    NotJson,
+    /// A value of the body is wrong, missing or not known.
+    BadValue,
+    /// The configuration has mistakes.
+    Refused,
     /// The body is larger than is read.
     TooLarge,
     /// The body has broken off.
     BrokenBody,
     /// As much as may be under way at once is.
     Busy,
+    /// The process is stopping.
+    Stopping,
     /// It takes longer than anybody waits here.
     Late,
 }
@@ -33,31 +55,58 @@ pub struct Problem {
     kind: ProblemKind,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    more: Map<String, Value>,
 }
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 18] = [
+        Self::Unauthorized,
+        Self::NoTokens,
+        Self::RoleTooSmall,
+        Self::FromBrowser,
+        Self::TooManyRequests,
         Self::NotFound,
+        Self::NoSuchRoute,
         Self::MethodNotAllowed,
         Self::BadQuery,
+        Self::UnsupportedMediaType,
+        Self::NotJson,
+        Self::BadValue,
+        Self::Refused,
         Self::TooLarge,
         Self::BrokenBody,
         Self::Busy,
+        Self::Stopping,
         Self::Late,
     ];
 
     /// The status, the end of the `type`, and the `title`.
     pub const fn words(self) -> (StatusCode, &'static str, &'static str) {
         match self {
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed"),
+            Self::NoTokens => (StatusCode::FORBIDDEN, "no-tokens", "No token is configured"),
+            Self::RoleTooSmall => (StatusCode::FORBIDDEN, "role-too-small", "The token is for looking only"),
+            Self::FromBrowser => (StatusCode::FORBIDDEN, "from-browser", "Not for pages in a browser"),
+            Self::TooManyRequests => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
+            }
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
+            Self::NoSuchRoute => (StatusCode::NOT_FOUND, "no-such-route", "No route has this name"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not by this method")
             }
-            Self::BadQuery => (StatusCode::BAD_REQUEST, "bad-query", "The query is not understood"),
+            Self::BadQuery => (StatusCode::BAD_REQUEST, "bad-query", "A parameter is wrong"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body has to be JSON")
+            }
+            Self::NotJson => (StatusCode::BAD_REQUEST, "not-json", "The body is no JSON"),
+            Self::BadValue => (StatusCode::UNPROCESSABLE_ENTITY, "bad-value", "A value of the body is wrong"),
+            Self::Refused => (StatusCode::UNPROCESSABLE_ENTITY, "refused", "The configuration has mistakes"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken-body", "The body has broken off"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much is under way"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "The process is stopping"),
             Self::Late => (StatusCode::GATEWAY_TIMEOUT, "late", "It takes too long"),
         }
     }
@@ -66,7 +115,7 @@ impl ProblemKind {
 impl Problem {
     /// A problem of this kind; `detail` is for people: what is wrong here, and the next step.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), headers: Vec::new() }
+        Self { kind, detail: detail.into(), headers: Vec::new(), more: Map::new() }
     }
 
     /// Not by this method, but by those that are listed.
@@ -79,10 +128,22 @@ impl Problem {
         }
     }
 
+    /// The end of its `type`.
+    pub const fn name(&self) -> &'static str {
+        self.kind.words().1
+    }
+
     /// The same, with a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
+        self
+    }
+
+    /// The same, with one more member for programs.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
         self
     }
 
@@ -94,11 +155,18 @@ impl Problem {
 }
 
 impl From<Problem> for Answer {
-    fn from(Problem { kind, detail, headers }: Problem) -> Self {
+    fn from(Problem { kind, detail, headers, more }: Problem) -> Self {
         let (status, name, title) = kind.words();
         let r#type = format!("urn:problem-type:broadcaster:{name}");
-        let content = json!({"type": r#type, "title": title, "status": status.as_u16(), "detail": detail});
-        let mut answer = answer(status, "application/problem+json", content.to_string() + "\n");
+        let known = [
+            ("type", r#type.into()),
+            ("title", title.into()),
+            ("status", status.as_u16().into()),
+            ("detail", detail.into()),
+        ];
+        let known = known.into_iter().map(|(name, value): (_, Value)| (name.to_owned(), value));
+        let content: Map<_, _> = known.chain(more).collect();
+        let mut answer = answer(status, "application/problem+json", Value::from(content).to_string() + "\n");
         answer.headers_mut().extend(headers);
         answer
     }

@@ -100,8 +100,8 @@ impl Query {
 }
 
 fn short(name: &'static str, value: &str) -> Result<Option<String>, QueryError> {
-    if value.len() > LONGEST {
-        return Err(QueryError::Value { name, expected: "a text of 256 bytes at the most" });
+    if value.chars().count() > LONGEST {
+        return Err(QueryError::Value { name, expected: "a text of 256 characters at the most" });
     }
     Ok(Some(value.to_owned()).filter(|value| !value.is_empty()))
 }

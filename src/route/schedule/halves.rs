@@ -27,6 +27,10 @@ impl Halves {
         self.0.pop()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Batch> {
+        self.0.iter()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -23,6 +23,7 @@ pub mod share;
 pub mod slow_start;
 mod together;
 mod turn;
+pub mod waiting;
 
 use std::time::Duration;
 

@@ -114,6 +114,11 @@ impl Queue {
         self.messages.front()
     }
 
+    /// All that wait, the oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter()
+    }
+
     /// How long the payloads are that wait, in bytes.
     pub(super) const fn payloads(&self) -> usize {
         self.payloads

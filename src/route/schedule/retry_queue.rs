@@ -102,6 +102,11 @@ impl RetryQueue {
         self.waiting.peek().filter(|entry| entry.due <= now).map(|entry| &*entry.message)
     }
 
+    /// All that wait and when each is due, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Message, Time)> {
+        self.waiting.iter().map(|entry| (&*entry.message, entry.due))
+    }
+
     /// What was begun, and takes so much, is under way no more.
     pub(super) fn end(&mut self, cost: usize) {
         self.under_way -= 1;

@@ -97,10 +97,11 @@ async fn both_servers_have_nothing_else_and_only_read() {
     for (address, path) in
         [(api, "/health"), (api, "/healthz"), (api, "/health?verbose=1"), (metrics, "/metrics")]
     {
-        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let allowed = if address == api { "GET, HEAD, OPTIONS" } else { "GET, HEAD" };
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
             let answer = ask(method.clone(), address, path).await;
             assert_eq!(answer.status, 405, "{method} {path}");
-            assert_eq!(answer.headers["allow"], "GET, HEAD", "{method} {path}");
+            assert_eq!(answer.headers["allow"], allowed, "{method} {path}");
         }
         let (get, head) = (ask(Method::GET, address, path).await, ask(Method::HEAD, address, path).await);
         assert_eq!((get.status, head.status), (StatusCode::OK, StatusCode::OK), "{path}: {}", get.body);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::http::request;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -44,14 +44,15 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, Error> {
 }
 
 async fn exchange(request: request::Builder, address: SocketAddr) -> Result<Answer, Error> {
-    tokio::time::timeout(Duration::from_secs(5), unlimited_exchange(request, address)).await?
+    tokio::time::timeout(Duration::from_secs(5), send(request, Bytes::new(), address)).await?
 }
 
-async fn unlimited_exchange(request: request::Builder, address: SocketAddr) -> Result<Answer, Error> {
+/// A request with a body, which is waited for without end.
+pub async fn send(request: request::Builder, body: Bytes, address: SocketAddr) -> Result<Answer, Error> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
-    let request = request.header("host", address.to_string()).body(Empty::<Bytes>::new())?;
+    let request = request.header("host", address.to_string()).body(Full::new(body))?;
     let (head, body) = sender.send_request(request).await?.into_parts();
     let body = body.collect().await?.to_bytes();
     driver.abort();
