@@ -2,9 +2,11 @@
 //! nor restarted for one.
 //!
 //! [`Follower`] watches the bucket and reads its values, [`Catalogue`] decides which of them run, and [`Status`] shows what
-//! came of each. [`Store`] is for whoever writes the bucket.
+//! came of each. [`Store`] is for whoever writes the bucket, [`Fleet`] for
+//! whoever holds routes.
 
 mod catalogue;
+mod fleet;
 mod follower;
 mod key;
 mod status;
@@ -13,6 +15,7 @@ mod watch;
 
 pub use self::{
     catalogue::{Catalogue, Changes, Resolved, Standing, State, Value},
+    fleet::{Fleet, Reach},
     follower::{Follower, Update},
     key::{Key, Keys},
     status::{Counts, Status},

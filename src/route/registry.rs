@@ -118,6 +118,9 @@ impl Routes {
                 Some(_) => {}
             }
         }
+        // The bucket's routes come after those of the file.
+        changes.added.sort_unstable();
+        changes.changed.sort_unstable();
         changes.removed = self.by_name.keys().filter(|name| !names.contains(name)).cloned().collect();
         changes
     }
