@@ -58,6 +58,8 @@ impl Scene {
             .env("NATS_URL", nats.url())
             .env("BROADCASTER__ROUTES__CORE__WEBHOOK__URL", hook.url())
             .env("BROADCASTER__ROUTES__DURABLE__WEBHOOK__URL", hook.url())
+            .env("BROADCASTER__ENDPOINTS__BUCKET", "broadcaster")
+            .env("BROADCASTER__ENDPOINTS__CREATE", "true")
             .start_ready()
             .await;
         let foreign = Webhook::start();
