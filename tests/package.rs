@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testkit::process;
 
 /// Every file, with its mode; all belong to root.
-const FILES: [&str; 68] = [
+const FILES: [&str; 69] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",

@@ -39,6 +39,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         registry.publish(all, Duration::ZERO);
         let metrics = Metrics::new(Observed {
             spans: Arc::default(),
+            attempts: Arc::default(),
+            endpoints: None,
             clock: Clock::start(),
             registry,
             lanes: (0..LANES).map(|_| Arc::<LaneStatus>::default()).collect(),
