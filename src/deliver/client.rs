@@ -100,15 +100,16 @@ impl Target {
 /// The client of one worker.
 pub struct Client {
     target: Rc<Target>,
-    kept: Option<IdleConnection>,
+    kept: Option<Box<OwnConnection>>,
     timer: Timer,
 }
 
-/// A connection that is in order and waits for its next request.
-struct IdleConnection {
+/// A connection that belongs to one worker. Boxed once: it goes from hand to hand for each message, and a worker over HTTP/2
+/// has none.
+struct OwnConnection {
     connection: HttpConnection<Stream>,
     opened: Time,
-    /// Since when it is idle.
+    /// Since when it is idle, where it is.
     since: Time,
     /// When it has been idle for too long or has become too old.
     expires: Time,
@@ -128,20 +129,14 @@ const LONG_IDLE: Duration = Duration::from_secs(1);
 /// How an attempt has ended.
 struct Ended {
     attempt: Attempt,
-    kept: Option<IdleConnection>,
+    kept: Option<Box<OwnConnection>>,
     at: Time,
 }
 
 /// A whole answer, and the connection that it came over, where that was the worker's own.
 struct Answered {
     answer: Answer,
-    over: Option<Used>,
-}
-
-/// A connection of a worker, after an answer.
-struct Used {
-    connection: HttpConnection<Stream>,
-    opened: Time,
+    over: Option<Box<OwnConnection>>,
 }
 
 impl Deliver for Client {
@@ -204,7 +199,7 @@ impl Deliver for Client {
 impl Target {
     async fn attempt(
         &self,
-        kept: Option<IdleConnection>,
+        kept: Option<Box<OwnConnection>>,
         request: &Request<'_>,
         patience: &Patience,
     ) -> Ended {
@@ -225,9 +220,9 @@ impl Target {
 
     /// What `answer` to `request` means, and whether the connection that it came over is kept.
     #[inline]
-    fn ended(&self, request: &Request<'_>, answer: Answer, over: Option<Used>) -> Ended {
+    fn ended(&self, request: &Request<'_>, answer: Answer, over: Option<Box<OwnConnection>>) -> Ended {
         let now = self.clock.now();
-        let kept = over.and_then(|used| self.keep(used, &answer, now));
+        let kept = over.and_then(|connection| self.keep(connection, &answer, now));
         let attempt = match self.template.login_fault(request, answer.status, now) {
             Some(fault) => fault.into(),
             None => {
@@ -254,21 +249,21 @@ impl Target {
     /// The answer to `request`, over `kept` where that is still good, else over a new connection, or the `opened` one.
     async fn answer(
         &self,
-        kept: Option<IdleConnection>,
+        kept: Option<Box<OwnConnection>>,
         opened: Option<Stream>,
         request: &Request<'_>,
         patience: &Patience,
     ) -> Result<Answered, Fault> {
-        if let Some(IdleConnection { mut connection, opened, since, .. }) = kept {
-            if request.began.since(since) >= LONG_IDLE {
-                connection.stream().expect_acknowledgements(true);
+        if let Some(mut own) = kept {
+            if request.began.since(own.since) >= LONG_IDLE {
+                own.connection.stream().expect_acknowledgements(true);
                 patience.begin_trial();
             }
-            let exchanged = self.exchange(&mut connection, request, patience).await;
+            let exchanged = self.exchange(&mut own.connection, request, patience).await;
             let was_trial = patience.is_trial();
             patience.end_trial();
             match exchanged {
-                Ok(answer) => return Ok(Answered { answer, over: Some(Used { connection, opened }) }),
+                Ok(answer) => return Ok(Answered { answer, over: Some(own) }),
                 // The webhook closed the connection while it was idle. That is its right and no failure, and since
                 // nothing was sent, a second try over a new connection can't deliver twice.
                 Err(ExchangeError::NotSent(_)) => {}
@@ -299,10 +294,9 @@ impl Target {
                 )),
             };
         }
-        let opened = self.clock.now();
-        let mut connection = HttpConnection::new(stream, Rc::clone(&self.shared));
-        match self.exchange(&mut connection, request, patience).await {
-            Ok(answer) => Ok(Answered { answer, over: Some(Used { connection, opened }) }),
+        let mut own = self.own(stream);
+        match self.exchange(&mut own.connection, request, patience).await {
+            Ok(answer) => Ok(Answered { answer, over: Some(own) }),
             // A new connection that is closed at once is a failure: trying again and again would be a loop.
             Err(
                 ExchangeError::NotSent(fault)
@@ -310,6 +304,12 @@ impl Target {
                 | ExchangeError::Failed(fault),
             ) => Err(fault),
         }
+    }
+
+    fn own(&self, stream: Stream) -> Box<OwnConnection> {
+        let connection = HttpConnection::new(stream, Rc::clone(&self.shared));
+        let now = self.clock.now();
+        Box::new(OwnConnection { connection, opened: now, since: now, expires: now })
     }
 
     async fn exchange(
@@ -334,16 +334,16 @@ impl Target {
         .await
     }
 
-    /// Keeps `connection` from `now` on for the next request, where another one can be sent over it.
-    fn keep(&self, used: Used, answer: &Answer, now: Time) -> Option<IdleConnection> {
-        let Used { connection, opened } = used;
+    /// Keeps `own` from `now` on for the next request, where another one can be sent over it.
+    fn keep(&self, mut own: Box<OwnConnection>, answer: &Answer, now: Time) -> Option<Box<OwnConnection>> {
         // We close it a second before the webhook does, so that no request meets the closing half-way: it would not be
         // known whether the webhook has taken it.
         let announced = answer.keep_alive.map(|timeout| timeout.saturating_sub(Duration::from_secs(1)));
         let idle = announced.map_or(self.idle_timeout, |announced| announced.min(self.idle_timeout));
         // Not older than `max_age` either, however busy it is: a new connection notices that the name leads elsewhere
         // now, or that there are more instances behind it.
-        let expires = (now + idle).min(opened + self.max_age);
-        connection.is_open().then_some(IdleConnection { connection, opened, since: now, expires })
+        own.expires = (now + idle).min(own.opened + self.max_age);
+        own.since = now;
+        own.connection.is_open().then_some(own)
     }
 }
