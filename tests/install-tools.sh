@@ -23,6 +23,7 @@ cargo_deb_version=3.8.0
 cargo_deny_version=0.20.2
 cloudevents_python_version=2.2.0
 cloudevents_node_version=10.0.0
+nats_node_version=2.29.3
 opentelemetry_proto_version=1.45.2
 bin=$PWD/.tools/bin
 
@@ -261,6 +262,15 @@ install_opentelemetry-proto() {
     python_with opentelemetry-proto-python opentelemetry-proto "$opentelemetry_proto_version" opentelemetry.proto.trace.v1.trace_pb2
 }
 
+# A client of NATS that finds services: node, which knows it.
+install_nats-node() {
+    local name=nats-node
+    missing "$name" "$nats_node_version" "$name" || return 0
+    npm_packages "nats@$nats_node_version"
+    keep "$work/npm"
+    launch "$name" "NODE_PATH=${home@Q}/node_modules exec node"
+}
+
 # A browser, and node with what drives it and what looks for barriers in its pages.
 install_browser() {
     apt chromium chromium
@@ -299,7 +309,7 @@ install_shellcheck() { apt shellcheck shellcheck; }
 # A decoder of compressed bodies.
 install_zstd() { apt zstd zstd; }
 
-tools=(nats schemathesis nginx haproxy nghttpd tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto browser hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc zstd)
+tools=(nats nats-node schemathesis nginx haproxy nghttpd tinyproxy microsocks oidc-provider botocore prometheus valgrind kubectl kubernetes-validate webhook-libraries cloudevents-python cloudevents-node opentelemetry-proto browser hadolint actionlint shellcheck cargo-deb cargo-deny systemd man runc zstd)
 [[ $# -gt 0 ]] || set -- "${tools[@]}"
 for tool in "$@"; do
     [[ " ${tools[*]} " == *" $tool "* ]] || fail "unknown tool \"$tool\": one of ${tools[*]}"

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testkit::process;
 
 /// Every file, with its mode; all belong to root.
-const FILES: [&str; 69] = [
+const FILES: [&str; 70] = [
     "-rw-r--r-- ./etc/broadcaster/broadcaster.toml",
     "-rw-r--r-- ./usr/lib/systemd/system/broadcaster.service",
     "-rw-r--r-- ./usr/share/bash-completion/completions/broadcaster",
@@ -70,6 +70,7 @@ const FILES: [&str; 69] = [
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/scaling-rush.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/scaling-step.svg",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/scaling.md",
+    "-rw-r--r-- ./usr/share/doc/broadcaster/docs/service.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/signing.md",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/status-page-dark.png",
     "-rw-r--r-- ./usr/share/doc/broadcaster/docs/status-page-light.png",

@@ -218,6 +218,7 @@ impl Applier {
             ("log", before.log != config.log),
             ("server", before.server != config.server),
             ("nats", before.nats != config.nats),
+            ("service", before.service != config.service),
             ("runtime", before.runtime != config.runtime),
             ("endpoints", before.endpoints != config.endpoints),
             ("tracing", before.tracing != config.tracing),

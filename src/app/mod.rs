@@ -5,6 +5,7 @@ mod apply;
 mod lanes;
 mod reload;
 mod servers;
+mod stop;
 mod surroundings;
 mod traces;
 mod wanted;
@@ -17,9 +18,9 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_local,
 };
-use tracing::{error, info};
+use tracing::error;
 
-use self::{apply::Applier, lanes::Lanes, reload::Follower, servers::Seen};
+use self::{apply::Applier, lanes::Lanes, reload::Follower, servers::Seen, stop::Running};
 pub use self::{apply::ApplyError, lanes::lane_count};
 use crate::{
     base::clock::Clock,
@@ -28,11 +29,11 @@ use crate::{
         log_level::LevelControl,
         reload::{Reloader, Report, reloader},
         server::{BindError, Server, Tls},
-        systemd::{self, ServiceManager},
+        service::{Parts, Service},
+        systemd::ServiceManager,
     },
     handover::HandOver,
     lane::{LaneError, LaneStatus},
-    message::outcome::Outcome,
     nats::{Connections, OnDemand},
     route::registry::Registry,
     stats::Tally,
@@ -156,8 +157,10 @@ impl App {
         let mut applier = Applier::new(&config, &registry, Rc::clone(&connection), statuses.clone(), clock);
         let exporter = applier.start_tracing();
         let (endpoints, mut updates) = applier.start(&config, &connection);
-        let hand_over =
-            config.shutdown.hand_over.then(|| HandOver::start(connection, &registry, count.get(), clock));
+        let hand_over = config
+            .shutdown
+            .hand_over
+            .then(|| HandOver::start(Rc::clone(&connection), &registry, count.get(), clock));
         let (hand_over, offers) = hand_over.unzip();
         let seen = Seen {
             config: &config,
@@ -171,7 +174,9 @@ impl App {
             endpoints,
             clock,
         };
-        let health = servers::serve(api, metrics, seen);
+        let (health, board) = servers::serve(api, metrics, seen);
+        let parts = Parts { board, registry: Arc::clone(&registry), reloader };
+        let service = Service::new(&config.service, parts, connection);
         drop(spawn_local(announce::connected(statuses.clone())));
         let lanes = Lanes::start(&config.nats, &registry, statuses, offers.unwrap_or_default(), clock)?;
         if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {
@@ -182,48 +187,11 @@ impl App {
             () = lanes.ended() => error!("a lane has ended, stopping"),
             () = applier.serve(&mut requests, &mut updates) => {}
             () = follower.run() => {}
+            () = service.run() => {}
         }
         // Who asks now need not wait for the end to hear that it is too late.
         drop(requests);
         drop(updates);
-        // Unready first, so that nobody counts on this replica any more. The service manager has to hear of the stop
-        // before its own patience ends. Nothing is taken over from other replicas any more before a lane offers them
-        // anything, so that nothing comes back.
-        health.drain();
-        let grace = applier.grace();
-        systemd::stopping(grace).await;
-        if let Some(hand_over) = hand_over {
-            hand_over.leave().await;
-        }
-        registry.close(grace);
-        let result = lanes.join().await;
-        // The lanes have sent all of their dead letters: what is still queued is the last of them.
-        applier.finish().await;
-        // So are the spans of those.
-        if let Some(exporter) = exporter {
-            exporter.finish().await;
-        }
-        let tally = registry.tally();
-        report(tally);
-        result.map(|()| tally)
-    }
-}
-
-/// Logs the tally: the last line of the log.
-fn report(tally: Tally) {
-    let in_hand = tally.in_hand();
-    info!(
-        received = tally.received,
-        delivered = tally.of(Outcome::Delivered),
-        dead_lettered = tally.of(Outcome::DeadLettered),
-        dropped = tally.of(Outcome::Dropped),
-        handed_over = tally.of(Outcome::HandedOver),
-        returned = tally.of(Outcome::Returned),
-        filtered = tally.of(Outcome::Filtered),
-        in_hand,
-        "stopped"
-    );
-    if in_hand != 0 {
-        error!(in_hand, "the tally does not add up: please report this as a bug");
+        Running { health, hand_over, registry, lanes, applier, exporter }.stop().await
     }
 }

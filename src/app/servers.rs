@@ -39,9 +39,9 @@ pub(super) struct Seen<'s> {
     pub(super) clock: Clock,
 }
 
-/// Has both servers answer, for as long as the process lives, and returns the health that they tell. Needs a runtime that
-/// takes local tasks.
-pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> Arc<Health> {
+/// Has both servers answer, for as long as the process lives, and returns what they tell from. Needs a runtime that takes
+/// local tasks.
+pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health>, StatusBoard) {
     let Seen { config, registry, lanes, connections, reloader, log_level, spans, attempts, endpoints, clock } =
         seen;
     let health = Health::new(lanes.to_vec(), Arc::clone(registry), reloader.status(), clock);
@@ -83,5 +83,5 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> Arc<Health>
         endpoints,
         control: Handle::current().metrics(),
     }))));
-    health
+    (health, board)
 }

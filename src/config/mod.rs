@@ -32,6 +32,7 @@ mod route;
 mod runtime;
 mod secret;
 mod server;
+mod service;
 mod shutdown;
 mod system_roots;
 #[cfg(test)]
@@ -68,6 +69,7 @@ pub use self::{
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},
     server::{ApiToken, Role, Server},
+    service::{Service, ServiceAccess},
     shutdown::Shutdown,
     tracing::{OtlpEndpoint, Tracing},
 };
@@ -89,6 +91,8 @@ pub struct Config {
     pub runtime: Runtime,
     /// `[shutdown]`: how long a stop may take.
     pub shutdown: Shutdown,
+    /// `[service]`: what clients of NATS may ask the daemon for.
+    pub service: Service,
     /// `[reload]`: when the configuration is read again.
     pub reload: Reload,
     /// `[tracing]`: where spans go. Default: nowhere, there are none.
@@ -179,6 +183,7 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
     let runtime = at.section("runtime", runtime::read);
     let shutdown = at.section("shutdown", shutdown::read);
     let reload = at.section("reload", reload::read);
+    let service = at.section("service", service::read);
     let tracing = at.optional_section("tracing", |at| tracing::read(at, proxies));
     // Only a fixed number can contradict a route. Of an automatic one, a route that has too little to divide uses as
     // many as it can.
@@ -200,6 +205,7 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
         runtime: runtime?,
         shutdown: shutdown?,
         reload: reload?,
+        service: service?,
         tracing: tracing?,
         history: history?,
         endpoints: endpoints?,

@@ -33,6 +33,9 @@ impl Config {
         page.nats(&self.nats);
         page.section("reload");
         page.bare("watch", self.reload.watch);
+        page.section("service");
+        page.text("access", self.service.access.word());
+        page.text("name", &self.service.name);
         page.section("runtime");
         match self.runtime.threads {
             Threads::Auto => page.text("threads", "auto"),

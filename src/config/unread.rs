@@ -25,8 +25,8 @@ const OF_OTHERS: [(&str, &str); 16] = [
 ];
 
 /// The sections that a variable with one underscore may have meant.
-const SECTIONS: [&str; 8] =
-    ["LOG_", "NATS_", "RELOAD_", "ROUTES_", "RUNTIME_", "SERVER_", "SHUTDOWN_", "TRACING_"];
+const SECTIONS: [&str; 9] =
+    ["LOG_", "NATS_", "RELOAD_", "ROUTES_", "RUNTIME_", "SERVER_", "SERVICE_", "SHUTDOWN_", "TRACING_"];
 
 /// What has to be said about the variables of `env` that are not read.
 pub(super) fn warnings(env: &[(OsString, OsString)]) -> Vec<ConfigWarning> {

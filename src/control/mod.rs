@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod page;
 pub mod reload;
 pub mod server;
+pub mod service;
 pub mod signals;
 pub mod status;
 pub mod systemd;

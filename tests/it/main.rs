@@ -48,6 +48,7 @@ mod reload;
 mod rendering;
 mod requests;
 mod servers;
+mod service;
 mod shutdown;
 mod signals;
 mod signing;

@@ -37,6 +37,8 @@ const SETTINGS: &[Setting] = &[
     ("nats.tls.handshake_first", ["false", "true"], &[]),
     ("runtime.threads", ["1", "2"], &[]),
     ("reload.watch", ["true", "false"], &[]),
+    ("service.access", ["read", "act"], &[]),
+    ("service.name", ["a", "b"], &[]),
     ("shutdown.grace", ["1s", "2s"], &[]),
     ("shutdown.hand_over", ["true", "false"], &[]),
     ("tracing.endpoint", ["http://a", "http://b"], &[]),

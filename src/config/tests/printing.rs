@@ -24,6 +24,10 @@ handshake_first = false
 [reload]
 watch = true
 
+[service]
+access = "off"
+name = "broadcaster"
+
 [runtime]
 threads = "auto"
 
