@@ -10,6 +10,7 @@ use broadcaster::{
     app::{App, AppError},
     base::{clock::Clock, error_chain::ErrorChain, runtime},
     cli::{
+        acts::{self, Act},
         check,
         daemon::DaemonError,
         dead_letters::{self, CommandError, Done},
@@ -23,7 +24,7 @@ use broadcaster::{
         },
         routes,
         send::{self, Fate, SendError},
-        status,
+        status, tail,
     },
     config::{self, Config, ConfigErrors, ConfigWarning, Origin, Sources},
     control::{log, log_level::LevelControl, signals},
@@ -42,7 +43,7 @@ const WRONG_OPTION: u8 = 2;
 
 fn main() -> ExitCode {
     let mut cli = Cli::from_arguments();
-    if matches!(cli.command, Some(Command::Send(_))) {
+    if matches!(cli.command, Some(Command::Send(_) | Command::Routes(_))) {
         cli.settings = cli.settings.without_subject();
     }
     let sources = match cli.settings.sources() {
@@ -78,6 +79,11 @@ fn main() -> ExitCode {
         // Without reading the configuration, as a probe.
         Some(Command::Status(options)) => ask(status::run(&options, sources)),
         Some(Command::Routes(options)) => ask(routes::run(&options, sources)),
+        Some(Command::Pause(options)) => ask(acts::run(Act::Pause(options), sources)),
+        Some(Command::Resume(options)) => ask(acts::run(Act::Resume(options), sources)),
+        Some(Command::Reload(options)) => ask(acts::run(Act::Reload(options), sources)),
+        Some(Command::LogLevel(options)) => ask(acts::run(Act::LogLevel(options), sources)),
+        Some(Command::Tail(options)) => ask(tail::run(&options, sources)),
         Some(Command::Send(options)) => {
             let sources = match &options.url {
                 Some(url) => send::ad_hoc(url, sources),

@@ -170,7 +170,7 @@ impl App {
             reloader: &reloader,
             log_level,
             spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
-            attempts: applier.feed().counts(),
+            feed: applier.feed(),
             endpoints,
             clock,
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::{runtime::Handle, task::spawn_local};
 
+use super::surroundings;
 use crate::{
     base::clock::Clock,
     config::Config,
@@ -18,7 +19,7 @@ use crate::{
         status::{Board, Events, Samples, StatusBoard},
     },
     endpoints::Status,
-    history,
+    history::Feed,
     lane::LaneStatus,
     nats::Connections,
     route::registry::Registry,
@@ -34,7 +35,7 @@ pub(super) struct Seen<'s> {
     pub(super) reloader: &'s Reloader,
     pub(super) log_level: Option<LevelControl>,
     pub(super) spans: Arc<Counts>,
-    pub(super) attempts: Arc<history::Counts>,
+    pub(super) feed: &'s Arc<Feed>,
     pub(super) endpoints: Option<Arc<Status>>,
     pub(super) clock: Clock,
 }
@@ -42,7 +43,7 @@ pub(super) struct Seen<'s> {
 /// Has both servers answer, for as long as the process lives, and returns what they tell from. Needs a runtime that takes
 /// local tasks.
 pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health>, StatusBoard) {
-    let Seen { config, registry, lanes, connections, reloader, log_level, spans, attempts, endpoints, clock } =
+    let Seen { config, registry, lanes, connections, reloader, log_level, spans, feed, endpoints, clock } =
         seen;
     let health = Health::new(lanes.to_vec(), Arc::clone(registry), reloader.status(), clock);
     let health = Arc::new(health.with(endpoints.clone()));
@@ -69,7 +70,7 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health
         log_level,
         clock,
     };
-    let answers = Api::new(parts).telling(&board, events);
+    let answers = Api::new(parts).telling(&board, events).feeding(feed, &surroundings::machine(), clock);
     let answers = if config.server.page { answers.showing(StatusPage::default()) } else { answers };
     drop(spawn_local(api.serve(answers)));
     drop(spawn_local(metrics.serve(Metrics::new(Observed {
@@ -79,7 +80,7 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health
         connections,
         reloads: reloader.status(),
         spans,
-        attempts,
+        attempts: feed.counts(),
         endpoints,
         control: Handle::current().metrics(),
     }))));

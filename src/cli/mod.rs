@@ -1,5 +1,6 @@
 //! The command line: its options, and what the program does beside delivering.
 
+pub mod acts;
 pub mod check;
 pub mod daemon;
 pub mod dead_letters;
@@ -11,4 +12,5 @@ pub mod options;
 pub mod routes;
 pub mod send;
 pub mod status;
+pub mod tail;
 mod terminal;

@@ -8,6 +8,7 @@ use clap::{
 };
 use thiserror::Error;
 
+pub use super::acts::{LogLevelOptions, PauseOptions, ReloadOptions, ResumeOptions};
 pub use super::check::options::CheckOptions;
 pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
 pub use super::history::HistoryOptions;
@@ -16,6 +17,7 @@ pub use super::listen::options::ListenOptions;
 pub use super::routes::RoutesOptions;
 pub use super::send::options::SendOptions;
 pub use super::status::StatusOptions;
+pub use super::tail::TailOptions;
 use crate::config::{self, Sources};
 
 /// Takes messages from NATS and delivers each one, as an HTTP POST, to a webhook.
@@ -55,12 +57,22 @@ pub enum Command {
     Keys(KeysOptions),
     /// Receive what is sent, as a webhook for trying things out: show it, verify signatures, and fail as told.
     Listen(ListenOptions),
-    /// List the routes of the running daemon, or look at one.
+    /// Tell the level of the log of the running daemon, or set another one for a while.
+    LogLevel(LogLevelOptions),
+    /// Hold a route of the running daemon: nothing is attempted any more, its messages wait.
+    Pause(PauseOptions),
+    /// Have the running daemon read its configuration again.
+    Reload(ReloadOptions),
+    /// Let a route go on that was held.
+    Resume(ResumeOptions),
+    /// List the routes of the running daemon, look at one, hold it, or have it send a message.
     Routes(RoutesOptions),
     /// Send one message to the webhook of a route, as the daemon would, and show the request and the answer.
     Send(SendOptions),
     /// Show how the running daemon and its routes are doing: status 0 if it is ready, else 1.
     Status(StatusOptions),
+    /// Show the attempts of the running daemon as they happen.
+    Tail(TailOptions),
 }
 
 /// Which daemon is asked, and what.

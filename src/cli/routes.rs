@@ -1,14 +1,16 @@
-//! `broadcaster routes`: the routes of a running daemon, by its API.
+//! `broadcaster routes`: the routes of a running daemon, to look at and to act on, by its API.
 
 use std::io::{self, Write as _};
 
 use clap::{Args, Subcommand};
+use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
-    daemon::{Daemon, DaemonError, options::DaemonOptions},
-    terminal::{Abilities, clean, clean_lines, escaped},
+    acts::{pause, print, resume},
+    daemon::{Daemon, DaemonError, options::DaemonOptions, route_path},
+    terminal::{Abilities, clean, escaped},
 };
 use crate::{
     config::Sources,
@@ -36,12 +38,37 @@ pub enum RoutesAction {
         /// The route.
         route: String,
     },
+    /// Hold one: nothing is attempted any more, its messages wait.
+    Pause {
+        /// The route.
+        route: String,
+        /// Why, for whoever sees it held.
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+    },
+    /// Let one go on that was held.
+    Resume {
+        /// The route.
+        route: String,
+    },
+    /// Have the daemon send a message to the webhook of one, past all queues, and show the answer.
+    Test {
+        /// The route.
+        route: String,
+        /// The payload, as JSON; {"test":true} unless it is given.
+        #[arg(long, value_name = "JSON", value_parser = payload)]
+        body: Option<Value>,
+        /// The subject of the message; may be left out.
+        // In the place of the setting with this name.
+        #[arg(long, value_name = "SUBJECT")]
+        subject: Option<String>,
+    },
 }
 
-/// Prints what the daemon tells of its routes. Needs a runtime that takes local tasks.
+/// Does what is asked for, and prints what the daemon says to that. Returns whether that is good. Needs a runtime that takes local tasks.
 ///
 /// # Errors
-/// Why it does not tell.
+/// Why it does not tell, or do it.
 pub async fn run(options: &RoutesOptions, sources: Sources) -> Result<bool, DaemonError> {
     let daemon = Daemon::new(&options.daemon, sources)?;
     match &options.action {
@@ -51,8 +78,25 @@ pub async fn run(options: &RoutesOptions, sources: Sources) -> Result<bool, Daem
             let detail: Value = daemon.get(&path).await?;
             print(&options.daemon, &detail, described)?;
         }
+        RoutesAction::Pause { route, why } => {
+            pause(&daemon, route, why.as_deref(), &options.daemon).await?;
+        }
+        RoutesAction::Resume { route } => resume(&daemon, route, &options.daemon).await?,
+        RoutesAction::Test { route, body, subject } => {
+            let mut asked = serde_json::Map::new();
+            asked.extend(body.clone().map(|body| ("payload".to_owned(), body)));
+            asked.extend(subject.clone().map(|subject| ("subject".to_owned(), subject.into())));
+            let path = route_path(route, "test");
+            let done: Value = daemon.call(Method::POST, &path, Some(&asked.into())).await?;
+            print(&options.daemon, &done, tested)?;
+            return Ok(done["delivered"] == true);
+        }
     }
     Ok(true)
+}
+
+fn payload(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("expected JSON: {error}"))
 }
 
 /// All routes, page by page.
@@ -68,13 +112,15 @@ async fn list(daemon: &Daemon, options: &DaemonOptions) -> Result<(), DaemonErro
                 writeln!(out, "{}", escaped(&serde_json::to_value(route).unwrap_or_default()))?;
             } else {
                 let in_hand = route.messages.in_hand;
+                let cause = route.cause.as_ref().map(|cause| format!(" ({})", clean(cause)));
                 writeln!(
                     out,
-                    "{:<24}  {:<24}  {:<32}  {in_hand:>9}  {}",
+                    "{:<24}  {:<24}  {:<32}  {in_hand:>9}  {}{}",
                     clean(&route.name),
                     clean(&route.source.subject),
                     clean(&route.webhook.url),
-                    clean(&route.text)
+                    clean(&route.text),
+                    cause.unwrap_or_default()
                 )?;
             }
         }
@@ -86,15 +132,17 @@ async fn list(daemon: &Daemon, options: &DaemonOptions) -> Result<(), DaemonErro
     }
 }
 
-/// Prints `done` as it is for machines, and by `words` for people.
-fn print(options: &DaemonOptions, done: &Value, words: impl FnOnce(&Value) -> String) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if options.json {
-        writeln!(out, "{}", escaped(done))?;
-    } else {
-        writeln!(out, "{}", clean_lines(&words(done)))?;
-    }
-    out.flush()
+fn tested(done: &Value) -> String {
+    let millis = done["seconds"].as_f64().unwrap_or_default() * 1_000.0;
+    let what = match (done["status"].as_u64(), done["failure"].as_str()) {
+        (Some(status), _) => status.to_string(),
+        (None, failure) => failure.unwrap_or("no answer").to_owned(),
+    };
+    let cause = done["cause"].as_str().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let body = done["answer"]["body"].as_str().filter(|body| !body.is_empty());
+    let body = body.map(|body| format!("\n{body}")).unwrap_or_default();
+    let result = if done["delivered"] == true { "delivered" } else { "not delivered" };
+    format!("{result}: {what} in {millis:.1} ms{cause}{body}")
 }
 
 fn described(detail: &Value) -> String {

@@ -91,7 +91,7 @@ fn libraries_stay_where_they_belong() {
     only("minijinja", &["expression/", "template/"]);
     only("sd_notify", &["control/systemd.rs"]);
     only("indicatif", &["cli/"]);
-    only("tokio_stream", &["control/status/events.rs"]);
+    only("tokio_stream", &["control/api/attempts.rs", "control/status/events.rs"]);
     only("tokio_socks", &["deliver/connect/proxy/socks.rs"]);
     only("prometheus_client", &["control/metrics/"]);
     only("prost", &["otlp/"]);

@@ -12,11 +12,16 @@ use http::{
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 
 use self::options::DaemonOptions;
 use super::health::{self, Asked, Connection};
@@ -45,6 +50,9 @@ pub enum DaemonError {
     /// The token can't be read.
     #[error("cannot read the token in {0}: {1}")]
     Token(String, #[source] io::Error),
+    /// There are no certificates in the file of `--ca-file`.
+    #[error("--ca-file: expected certificates in PEM in {0}")]
+    Authorities(String),
     /// Nobody listens there, most likely.
     #[error("cannot reach the daemon at {0}: {1}")]
     Unreachable(String, #[source] io::Error),
@@ -92,6 +100,8 @@ struct Problem {
 /// A daemon that can be asked.
 pub struct Daemon {
     apis: Vec<Asked>,
+    /// The certificates that are trusted beside those of the system.
+    trusted: Vec<CertificateDer<'static>>,
     token: Option<SecretString>,
 }
 
@@ -107,7 +117,8 @@ impl Daemon {
             Some(url) => vec![health::named(url).map_err(|_wrong| DaemonError::Url)?],
             None => health::local(config::api_address(sources)),
         };
-        Ok(Self { apis, token: file.as_deref().map(token).transpose()? })
+        let trusted = options.ca_file.as_deref().map(certificates).transpose()?.unwrap_or_default();
+        Ok(Self { apis, trusted, token: file.as_deref().map(token).transpose()? })
     }
 
     /// Asks for `path`, and reads what is answered.
@@ -186,9 +197,7 @@ impl Daemon {
         for api in &self.apis {
             let connecting = timeout(CONNECTING, async {
                 let stream = TcpStream::connect(api.authority()).await?;
-                // A token is sent: only to whom the system's authorities know.
-                api.encrypt(stream, || trusting(Arc::new(system_roots().store), &[]).with_no_client_auth())
-                    .await
+                api.encrypt(stream, || self.trust()).await
             });
             match connecting.await.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => return Ok((stream, api.authority())),
@@ -197,6 +206,26 @@ impl Daemon {
         }
         Err(failed)
     }
+
+    /// A token is only for the daemon: it has to show a certificate that the system's authorities have signed, or one that
+    /// `--ca-file` names.
+    fn trust(&self) -> ClientConfig {
+        let mut roots = system_roots().store;
+        roots.add_parsable_certificates(self.trusted.iter().cloned());
+        trusting(Arc::new(roots), &self.trusted).with_no_client_auth()
+    }
+}
+
+/// The path of what is done with `route`.
+pub(super) fn route_path(route: &str, act: &str) -> String {
+    format!("/api/v1/routes/{}/{act}", utf8_percent_encode(route, NON_ALPHANUMERIC))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, DaemonError> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    read.ok()
+        .filter(|all| !all.is_empty())
+        .ok_or_else(|| DaemonError::Authorities(file.display().to_string()))
 }
 
 fn token(file: &Path) -> Result<SecretString, DaemonError> {

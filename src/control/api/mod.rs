@@ -1,6 +1,7 @@
 //! What the port of the API answers: health, for the probes of orchestrators and load balancers, and whatever its parts
 //! have to tell and to do.
 
+mod attempts;
 mod audit;
 mod guard;
 mod input;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 
-use self::routes::Stage;
+use self::{attempts::Attempts, routes::Stage};
 pub use self::{
     guard::{Access, Caller, Guard},
     router::{Call, Router},
@@ -30,7 +31,7 @@ use super::{
     server::{Answer, Handler, Head, Reply, json},
     status::{Events, StatusBoard},
 };
-use crate::{base::clock::Clock, lane::LaneStatus, route::registry::Registry};
+use crate::{base::clock::Clock, history::Feed, lane::LaneStatus, route::registry::Registry};
 
 /// The target of the lines in the log about who has done what.
 pub(super) const ACTS: &str = audit::TARGET;
@@ -93,6 +94,16 @@ impl Api {
     }
 }
 
+impl Api {
+    /// The same, which also tells what comes of attempts as `feed` hears of it, on the machine or pod with the name
+    /// `replica`.
+    #[must_use]
+    pub fn feeding(mut self, feed: &Arc<Feed>, replica: &str, clock: Clock) -> Self {
+        attempts::add(&mut self.router, Attempts { feed: Arc::clone(feed), replica: replica.into(), clock });
+        self
+    }
+}
+
 impl Handler for Api {
     fn handle(&self, head: &Head) -> Reply {
         self.router.answer(head)
@@ -148,7 +159,8 @@ mod tests {
             clock,
         });
         let events = Events::of(board.clone());
-        let api = api.telling(&board, events).showing(StatusPage::default());
+        let api =
+            api.telling(&board, events).showing(StatusPage::default()).feeding(&Arc::default(), "", clock);
         openapi::tests::compare(&api.router);
     }
 

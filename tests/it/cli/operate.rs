@@ -1,13 +1,24 @@
-//! `status` and `routes`, against a real daemon.
+//! `status`, `routes`, `pause`, `resume`, `reload`, `log-level` and `tail`, against a real daemon.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
 
 use serde_json::Value;
 use testkit::{
-    daemon::{self, Daemon},
+    daemon::{self, Daemon, Running},
+    nats::NatsServer,
+    process::Process,
     stage::Stage,
     webhook::Webhook,
 };
 
-use super::stderr;
+use super::{listen::publish, stderr};
+
+const SOON: Duration = Duration::from_secs(60);
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 #[tokio::test]
 async fn a_daemon_and_its_routes_are_seen() {
@@ -41,7 +52,8 @@ async fn a_daemon_and_its_routes_are_seen() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     for (arguments, status, expected) in [
-        (&["status", "--url", "https://x"][..], 2, "--url: expected http://"),
+        (&["status", "--url", "ftp://x"][..], 2, "--url: expected http://"),
+        (&["status", "--ca-file", "/none"], 1, "--ca-file: expected certificates in PEM in /none"),
         (&["status", "--token-file", "/none"], 1, "cannot read the token in /none"),
         (&["status", "--limit", "0"], 2, "1..=500"),
     ] {
@@ -49,4 +61,124 @@ fn what_makes_no_sense_is_refused() {
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
     }
+}
+
+/// A daemon whose API takes a token, and the file with the token.
+async fn daemon(nats: &NatsServer, hook: &Webhook, role: &str) -> (Running, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    std::fs::write(folder.path().join("token"), TOKEN).expect("it is writable");
+    let described = Daemon::between(nats, &hook.url()).impatient().without_breaker();
+    let described = described.arg("--set").arg(format!("server.tokens.ops.token={TOKEN}"));
+    let described = described.arg("--set").arg(format!("server.tokens.ops.role={role}"));
+    (described.start_ready().await, folder)
+}
+
+/// What the program with these arguments says about `running`.
+fn command(running: &Running, folder: &tempfile::TempDir, arguments: &[&str]) -> Output {
+    let url = format!("http://{}", running.api());
+    let token = folder.path().join("token");
+    let file = ("BROADCASTER_TOKEN_FILE", token.to_str().expect("it is text"));
+    daemon::run(&[arguments, &["--url", &url]].concat(), &[file])
+}
+
+/// What it writes, after a good end.
+fn told(running: &Running, folder: &tempfile::TempDir, arguments: &[&str]) -> String {
+    let output = command(running, folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).expect("it writes text")
+}
+
+#[tokio::test]
+async fn a_route_is_seen_held_and_let_go_on() {
+    let (nats, hook) = (NatsServer::start().await, Webhook::start());
+    let (mut running, folder) = daemon(&nats, &hook, "act").await;
+    let page = told(&running, &folder, &["status"]);
+    assert!(page.starts_with("broadcaster ") && page.contains(": ready, generation "), "{page}");
+    assert!(page.contains("\n1 routes: ") && page.contains(" default "), "{page}");
+    let held = told(&running, &folder, &["pause", "default", "--why", "moving house"]);
+    assert!(
+        held.starts_with("default is held by ops since ") && held.ends_with(": moving house\n"),
+        "{held}"
+    );
+    publish(&nats, "1").await;
+    running.wait_metrics(|metrics| metrics.sum("broadcaster_queue_messages", &[]) >= 1.0, SOON).await;
+    let page = told(&running, &folder, &["routes", "ls"]);
+    assert!(page.starts_with("default ") && page.contains("moving house"), "{page}");
+    let one = told(&running, &folder, &["routes", "get", "default"]);
+    assert!(one.contains("subject = \"todos.events\""), "{one}");
+    assert_eq!(hook.received(), 0);
+    assert_eq!(told(&running, &folder, &["routes", "resume", "default"]), "default goes on\n");
+    hook.wait_delivered(1, SOON).await;
+    let json: Value = serde_json::from_str(&told(&running, &folder, &["status", "--json"])).expect("JSON");
+    assert_eq!(json["routes"][0]["messages"]["received"], 1, "{json}");
+    assert_eq!(running.stop().await.delivered, 1);
+}
+
+#[tokio::test]
+async fn the_daemon_does_what_it_is_told() {
+    let (nats, hook) = (NatsServer::start().await, Webhook::start());
+    let (mut running, folder) = daemon(&nats, &hook, "act").await;
+    let reloaded = told(&running, &folder, &["reload"]);
+    assert!(reloaded.contains("; no route has changed"), "{reloaded}");
+    assert_eq!(told(&running, &folder, &["log-level"]), "info\n");
+    let level = told(&running, &folder, &["log-level", "debug", "--for", "5m"]);
+    assert!(level.starts_with("debug until ") && level.ends_with(", then info\n"), "{level}");
+    let tested = told(&running, &folder, &["routes", "test", "default", "--body", r#"{"a":1}"#]);
+    assert!(tested.starts_with("delivered: 200 in "), "{tested}");
+    assert_eq!(hook.requests()[0].text(), r#"{"a":1}"#);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn attempts_are_shown_as_they_happen() {
+    let (nats, hook) = (NatsServer::start().await, Webhook::answering([503, 200]));
+    let (mut running, folder) = daemon(&nats, &hook, "read").await;
+    let mut tail = Command::new(daemon::binary());
+    tail.args(["tail", "--json", "--route", "default", "--url", &format!("http://{}", running.api())]);
+    tail.arg("--token-file").arg(folder.path().join("token"));
+    tail.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut tail = Process::spawn("broadcaster tail", &mut tail);
+    let mut lines = BufReader::new(tail.take_stdout()).lines();
+    // It may begin to listen a moment after it was started: messages follow until one is told of.
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Some(Ok(line)) = lines.next() {
+            drop(told.send(line));
+        }
+    });
+    let mut first = None;
+    while first.is_none() {
+        publish(&nats, "1").await;
+        first = testkit::poll(Duration::from_millis(200), || heard.try_recv().ok()).await;
+    }
+    let line: Value = serde_json::from_str(&first.expect("a line")).expect("JSON");
+    assert_eq!((&line["route"], &line["subject"]), (&"default".into(), &"todos.events".into()), "{line}");
+    running.stop().await;
+    assert!(tail.wait(SOON).await.success());
+}
+
+#[tokio::test]
+async fn who_may_not_or_reaches_nobody_is_told_so() {
+    let (nats, hook) = (NatsServer::start().await, Webhook::start());
+    let (mut running, folder) = daemon(&nats, &hook, "read").await;
+    for (arguments, status, expected) in [
+        (&["pause", "default"][..], 77, "refused: "),
+        (&["reload", "--token-file", "/none"], 1, "cannot read the token in /none"),
+        (&["routes", "get", "nobody"], 1, "no route"),
+        (&["log-level", "--for", "5m"], 2, "<LEVEL>"),
+    ] {
+        let output = command(&running, &folder, arguments);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
+        assert!(!stderr(&output).contains(TOKEN));
+    }
+    let gone = format!("http://{}", running.api());
+    running.stop().await;
+    let output = daemon::run(&["status", "--url", &gone], &[]);
+    assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+    assert!(
+        stderr(&output).starts_with("error: cannot reach the daemon at 127.0.0.1:"),
+        "{}",
+        stderr(&output)
+    );
 }
