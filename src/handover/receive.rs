@@ -1,7 +1,15 @@
 //! Takes messages that other replicas offer, and tells them so. Nothing waits for room: what can't be taken at once is
 //! refused.
 
-use std::{future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -13,7 +21,7 @@ use tracing::{debug, warn};
 use super::{Reply, echo::Echo, is_core, queue, subject, wire::Parcel};
 use crate::{
     base::clock::{Clock, Time},
-    config::{QueueGroup, RouteName},
+    config::{self, QueueGroup, RouteName},
     deliver::Deliver,
     message::Message,
     nats::{Connection, Incoming, OnDemand, Outgoing, Subscription},
@@ -213,17 +221,19 @@ impl Listening {
     /// Listens for the queue groups of `routes`, and leaves those that have no route any more.
     async fn follow(&mut self, routes: &Routes) {
         // A group that stays is not left and joined again: what is offered in between would be refused.
-        let core = || routes.iter().filter(|route| is_core(&route.settings));
-        for route in core() {
-            let name = &route.settings.queue_group;
-            if self.groups.iter().all(|group| group.name != *name) {
-                let settings = core().map(|route| &route.settings);
-                let queue = queue(name, settings.filter(|route| route.queue_group == *name));
+        let mut members = HashMap::<&QueueGroup, Vec<&config::Route>>::new();
+        for route in routes.iter().filter(|route| is_core(&route.settings)) {
+            members.entry(&route.settings.queue_group).or_default().push(&route.settings);
+        }
+        let known: HashSet<_> = self.groups.iter().map(|group| group.name.clone()).collect();
+        for (name, settings) in &members {
+            if !known.contains(*name) {
+                let queue = queue(name, settings.iter().copied());
                 let offers = self.connection.subscribe(&subject(name), Some(&queue));
-                self.groups.push(Group { name: name.clone(), offers });
+                self.groups.push(Group { name: (*name).clone(), offers });
             }
         }
-        let is_needed = |group: &Group| core().any(|route| route.settings.queue_group == group.name);
+        let is_needed = |group: &Group| members.contains_key(&group.name);
         let (needed, others) = std::mem::take(&mut self.groups).into_iter().partition(is_needed);
         self.groups = needed;
         self.leave(others).await;
