@@ -80,6 +80,15 @@ fn a_value_becomes_part_of_a_string_or_a_value_of_its_own() {
 }
 
 #[test]
+fn a_number_that_has_more_digits_than_fit_becomes_the_one_that_is_nearest() {
+    for number in ["-9223370365678901234567890", "18446744073709551616", "0.1234567890123456789", "8.5e-323"]
+    {
+        let made = json("{{ data }}", number).unwrap();
+        assert_eq!(made.parse::<f64>(), number.parse::<f64>(), "{number} became {made}");
+    }
+}
+
+#[test]
 fn each_place_has_its_way_of_writing() {
     let payload = r#"{"x": "a/b?c=d&e <é>%\r\n"}"#;
     for (place, expected) in [
