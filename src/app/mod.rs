@@ -32,6 +32,7 @@ use crate::{
         service::{Parts, Service},
         systemd::ServiceManager,
     },
+    endpoints::{Fleet, Store},
     handover::HandOver,
     lane::{LaneError, LaneStatus},
     nats::{Connections, OnDemand},
@@ -162,9 +163,12 @@ impl App {
             .hand_over
             .then(|| HandOver::start(Rc::clone(&connection), &registry, count.get(), clock));
         let (hand_over, offers) = hand_over.unzip();
+        let bucket = config.endpoints.as_ref().map(|bucket| Store::over(&connection.get(), bucket));
+        let fleet = Rc::new(Fleet::new(Arc::clone(&registry), bucket));
         let seen = Seen {
             config: &config,
             registry: &registry,
+            fleet: Rc::clone(&fleet),
             lanes: &statuses,
             connections,
             reloader: &reloader,
@@ -175,7 +179,7 @@ impl App {
             clock,
         };
         let (health, board) = servers::serve(api, metrics, seen);
-        let parts = Parts { board, registry: Arc::clone(&registry), reloader };
+        let parts = Parts { board, registry: Arc::clone(&registry), fleet, reloader };
         let service = Service::new(&config.service, parts, connection);
         drop(spawn_local(announce::connected(statuses.clone())));
         let lanes = Lanes::start(&config.nats, &registry, statuses, offers.unwrap_or_default(), clock)?;

@@ -1,6 +1,6 @@
 //! The two servers, and what they tell: of all that shows something of itself.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use tokio::{runtime::Handle, task::spawn_local};
 
@@ -18,7 +18,7 @@ use crate::{
         server::Server,
         status::{Board, Events, Samples, StatusBoard},
     },
-    endpoints::Status,
+    endpoints::{Fleet, Status},
     history::Feed,
     lane::LaneStatus,
     nats::Connections,
@@ -30,6 +30,7 @@ use crate::{
 pub(super) struct Seen<'s> {
     pub(super) config: &'s Config,
     pub(super) registry: &'s Arc<Registry>,
+    pub(super) fleet: Rc<Fleet>,
     pub(super) lanes: &'s [Arc<LaneStatus>],
     pub(super) connections: Arc<Connections>,
     pub(super) reloader: &'s Reloader,
@@ -43,8 +44,19 @@ pub(super) struct Seen<'s> {
 /// Has both servers answer, for as long as the process lives, and returns what they tell from. Needs a runtime that takes
 /// local tasks.
 pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health>, StatusBoard) {
-    let Seen { config, registry, lanes, connections, reloader, log_level, spans, feed, endpoints, clock } =
-        seen;
+    let Seen {
+        config,
+        registry,
+        fleet,
+        lanes,
+        connections,
+        reloader,
+        log_level,
+        spans,
+        feed,
+        endpoints,
+        clock,
+    } = seen;
     let health = Health::new(lanes.to_vec(), Arc::clone(registry), reloader.status(), clock);
     let health = Arc::new(health.with(endpoints.clone()));
     let samples = Samples::default();
@@ -66,6 +78,7 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health
         guard: Guard::new(&config.server.tokens, clock),
         reloader: reloader.clone(),
         registry: Arc::clone(registry),
+        fleet,
         lanes: lanes.to_vec(),
         log_level,
         clock,

@@ -176,7 +176,7 @@ mod tests {
         assert!(!watch.is_ripe(gone));
     }
 
-    /// As Kubernetes does it with the volumes of ConfigMaps and secrets.
+    /// As Kubernetes does it with the volumes of `ConfigMap`s and secrets.
     #[test]
     fn a_link_to_another_folder_changes_what_is_below_it() {
         let folder = tempfile::tempdir().unwrap();

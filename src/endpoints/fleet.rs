@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::store::{Store, StoreError};
 use crate::{
     config::RouteName,
@@ -15,7 +17,8 @@ pub struct Fleet {
 }
 
 /// For whom something was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// All replicas that follow the bucket, and those that will.
     Fleet,

@@ -147,24 +147,24 @@ mod tests {
         request.header("webhook-id", "1").body(()).expect("a request").into_parts().0
     }
 
-    fn with<T>(body: &[u8], verified: Option<Result<(), NotVerified>>, look: impl Fn(&Shown<'_>) -> T) -> T {
+    fn with<T>(body: &[u8], verified: Option<&Result<(), NotVerified>>, look: impl Fn(&Shown<'_>) -> T) -> T {
         look(&Shown {
             number: 7,
             at: SystemTime::UNIX_EPOCH,
             head: &head(),
             body: &Ok(body.to_vec().into()),
-            verified: verified.as_ref(),
+            verified,
             answer: Answer::Status(StatusCode::OK, None),
         })
     }
 
     #[test]
     fn people_see_what_matters() {
-        let text = with(br#"{"a":[1]}"#, Some(Ok(())), |shown| as_text(shown, PLAIN));
+        let text = with(br#"{"a":[1]}"#, Some(&Ok(())), |shown| as_text(shown, PLAIN));
         let expected = "#7 1970-01-01T00:00:00.000Z POST /hook?a=b HTTP/1.1 → 200\n  authorization: Bearer …\n  \
                         webhook-id: 1\n  signature: good\n  | {\n  |   \"a\": [\n  |     1\n  |   ]\n  | }\n";
         assert_eq!(text, expected);
-        let wrong = with(b"\x1b[2J", Some(Err(NotVerified::Wrong)), |shown| as_text(shown, PLAIN));
+        let wrong = with(b"\x1b[2J", Some(&Err(NotVerified::Wrong)), |shown| as_text(shown, PLAIN));
         assert!(wrong.contains("signature: no key fits") && wrong.contains("| ·[2J"), "{wrong}");
     }
 

@@ -14,7 +14,7 @@ mod routes;
 mod status;
 mod trial;
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use http::{Method, StatusCode};
 
@@ -31,7 +31,9 @@ use super::{
     server::{Answer, Handler, Head, Reply, json},
     status::{Events, StatusBoard},
 };
-use crate::{base::clock::Clock, history::Feed, lane::LaneStatus, route::registry::Registry};
+use crate::{
+    base::clock::Clock, endpoints::Fleet, history::Feed, lane::LaneStatus, route::registry::Registry,
+};
 
 /// The target of the lines in the log about who has done what.
 pub(super) const ACTS: &str = audit::TARGET;
@@ -46,6 +48,8 @@ pub struct Parts {
     pub reloader: Reloader,
     /// The routes.
     pub registry: Arc<Registry>,
+    /// By this routes are held, as far as that reaches.
+    pub fleet: Rc<Fleet>,
     /// What the lanes show, by their numbers.
     pub lanes: Vec<Arc<LaneStatus>>,
     /// The level of the log; none where this process has started none.
@@ -62,14 +66,14 @@ pub struct Api {
 impl Api {
     /// Answers from `parts`.
     pub fn new(parts: Parts) -> Self {
-        let Parts { health, guard, reloader, registry, lanes, log_level, clock } = parts;
+        let Parts { health, guard, reloader, registry, fleet, lanes, log_level, clock } = parts;
         let mut router = Router::new(guard);
         let (ready, alive) = (Arc::clone(&health), health);
         router.add(Method::GET, "/health", Access::Open, move |_| Reply::Now(told(&ready.report())));
         router.add(Method::GET, "/healthz", Access::Open, move |_| Reply::Now(told(&alive.liveness())));
         openapi::add(&mut router);
         reload::add(&mut router, &reloader);
-        let stage = Stage { registry, lanes, clock };
+        let stage = Stage { registry, fleet, lanes, clock };
         routes::add(&mut router, &stage);
         trial::add(&mut router, &stage);
         messages::add(&mut router, &stage);
@@ -144,6 +148,7 @@ mod tests {
             guard,
             reloader,
             registry: Arc::clone(&registry),
+            fleet: Rc::new(Fleet::new(Arc::clone(&registry), None)),
             lanes,
             log_level,
             clock,

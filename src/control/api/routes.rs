@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Display,
+    rc::Rc,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -15,6 +16,7 @@ use crate::{
     base::clock::{Clock, rfc3339},
     config::RouteName,
     control::server::{self, Answer, Problem, ProblemKind, Reply},
+    endpoints::{Fleet, Reach, StoreError},
     lane::LaneStatus,
     route::{
         hold::Hold,
@@ -35,6 +37,7 @@ const LONGEST_REASON: usize = 500;
 #[derive(Clone)]
 pub(super) struct Stage {
     pub(super) registry: Arc<Registry>,
+    pub(super) fleet: Rc<Fleet>,
     pub(super) lanes: Vec<Arc<LaneStatus>>,
     pub(super) clock: Clock,
 }
@@ -82,6 +85,8 @@ struct Pause {
 struct Done {
     name: String,
     held: Option<ShownHold>,
+    /// For whom.
+    reach: Reach,
     /// The number of the list of routes that has it.
     generation: u64,
     /// Whether all lanes follow it.
@@ -105,8 +110,8 @@ pub(super) fn add(router: &mut Router, stage: &Stage) {
         let (on, name, by) = (on.clone(), on.name(call), call.by());
         call.work_with(move |pause: Pause| async move {
             let (name, why) = (name?, reason(pause.why)?);
-            let generation = on.registry.hold(&name, Hold { why, by, since: SystemTime::now() });
-            Ok(on.done(&name, generation).await)
+            let held = on.fleet.hold(&name, Hold { why, by, since: SystemTime::now() }).await;
+            Ok(on.done(&name, held.map_err(|error| not_written(&error))?).await)
         })
     });
     let on = stage.clone();
@@ -114,8 +119,8 @@ pub(super) fn add(router: &mut Router, stage: &Stage) {
         let (on, name) = (on.clone(), on.name(call));
         call.work_with(move |Nothing {}| async move {
             let name = name?;
-            let generation = on.registry.release(&name);
-            Ok(on.done(&name, generation).await)
+            let released = on.fleet.release(&name).await;
+            Ok(on.done(&name, released.map_err(|error| not_written(&error))?).await)
         })
     });
 }
@@ -176,8 +181,9 @@ impl Stage {
         }
     }
 
-    /// What has become of the route of this name, when all lanes follow the list of this generation.
-    async fn done(&self, name: &RouteName, generation: u64) -> Answer {
+    /// What has become of the route of this name, for so many, when all lanes follow the list that there is now.
+    async fn done(&self, name: &RouteName, reach: Reach) -> Answer {
+        let generation = self.registry.current().generation;
         let all = async {
             for lane in &self.lanes {
                 lane.applied(generation).await;
@@ -185,8 +191,13 @@ impl Stage {
         };
         let applied = timeout(PATIENCE, all).await.is_ok();
         let held = self.registry.held(name).as_ref().map(shown_hold);
-        server::json(StatusCode::OK, &Done { name: name.to_string(), held, generation, applied })
+        server::json(StatusCode::OK, &Done { name: name.to_string(), held, reach, generation, applied })
     }
+}
+
+/// The bucket did not take it.
+fn not_written(error: &StoreError) -> Problem {
+    Problem::new(ProblemKind::Bucket, error.to_string())
 }
 
 fn shown_hold(hold: &Hold) -> ShownHold {

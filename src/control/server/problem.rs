@@ -47,6 +47,8 @@ pub enum ProblemKind {
     Stopping,
     /// It takes longer than anybody waits here.
     Late,
+    /// The bucket that has the fleet's state does not take it.
+    Bucket,
 }
 
 /// An answer that says what is wrong, and what to do.
@@ -60,7 +62,7 @@ pub struct Problem {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Unauthorized,
         Self::NoTokens,
         Self::RoleTooSmall,
@@ -79,6 +81,7 @@ impl ProblemKind {
         Self::Busy,
         Self::Stopping,
         Self::Late,
+        Self::Bucket,
     ];
 
     /// The status, the end of the `type`, and the `title`.
@@ -108,6 +111,7 @@ impl ProblemKind {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much is under way"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "The process is stopping"),
             Self::Late => (StatusCode::GATEWAY_TIMEOUT, "late", "It takes too long"),
+            Self::Bucket => (StatusCode::BAD_GATEWAY, "bucket", "The bucket does not take it"),
         }
     }
 }

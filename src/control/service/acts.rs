@@ -15,6 +15,7 @@ use crate::{
         reload::{ReloadError, Report},
         status::Query,
     },
+    endpoints::{Reach, StoreError},
     route::hold::Hold,
 };
 
@@ -47,6 +48,8 @@ pub(super) enum Failed {
     Late,
     #[error("the configuration is refused: what ran before runs on")]
     Reload(#[source] ReloadError),
+    #[error("the bucket of endpoints does not take it")]
+    NotWritten(#[source] StoreError),
 }
 
 /// What a question says; nothing says the same as an empty object.
@@ -101,17 +104,24 @@ impl Act {
             Self::Pause => {
                 let route = question.known_route(parts)?;
                 let (why, by, since) = (question.why(), "a client of NATS".to_owned(), SystemTime::now());
-                let generation = parts.registry.hold(&route, Hold { why, by, since });
-                Ok(json_bytes(&json!({ "route": route.as_str(), "held": true, "generation": generation })))
+                let hold = Hold { why, by, since };
+                let reach = parts.fleet.hold(&route, hold).await.map_err(Failed::NotWritten)?;
+                Ok(held(parts, &route, true, reach))
             }
             Self::Resume => {
                 let route = question.known_route(parts)?;
-                let generation = parts.registry.release(&route);
-                Ok(json_bytes(&json!({ "route": route.as_str(), "held": false, "generation": generation })))
+                let reach = parts.fleet.release(&route).await.map_err(Failed::NotWritten)?;
+                Ok(held(parts, &route, false, reach))
             }
             Self::Reload => reload(parts).await,
         }
     }
+}
+
+/// What a hold, or the end of one, has come to.
+fn held(parts: &Parts, route: &RouteName, is_held: bool, reach: Reach) -> Vec<u8> {
+    let generation = parts.registry.current().generation;
+    json_bytes(&json!({ "route": route.as_str(), "held": is_held, "reach": reach, "generation": generation }))
 }
 
 fn status(parts: &Parts, question: &Question) -> Result<Vec<u8>, Failed> {
@@ -165,6 +175,7 @@ impl Failed {
             Self::UnknownRoute => 404,
             Self::Reload(_) => 409,
             Self::TooLarge => 413,
+            Self::NotWritten(_) => 502,
             Self::Late => 504,
         }
     }

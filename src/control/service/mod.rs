@@ -25,6 +25,7 @@ use self::{
 use super::{reload::Reloader, status::StatusBoard};
 use crate::{
     config::{Service as Settings, ServiceAccess},
+    endpoints::Fleet,
     message::{HeaderBlock, reply::is_answerable},
     nats::{Connection, Incoming, OnDemand, Outgoing, PublishError, Subscription},
     route::registry::Registry,
@@ -42,6 +43,8 @@ pub struct Parts {
     pub board: StatusBoard,
     /// The routes.
     pub registry: Arc<Registry>,
+    /// By this routes are held, as far as that reaches.
+    pub fleet: Rc<Fleet>,
     /// By this the configuration is read again.
     pub reloader: Reloader,
 }

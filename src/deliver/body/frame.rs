@@ -130,8 +130,8 @@ mod tests {
         Batch::of(payloads.iter().map(message).collect()).unwrap()
     }
 
-    fn made(format: BatchFormat, payloads: &[&[u8]]) -> String {
-        let body = Frame::from(&format).make(None, &batch(payloads), Time::START).unwrap();
+    fn made(format: &BatchFormat, payloads: &[&[u8]]) -> String {
+        let body = Frame::from(format).make(None, &batch(payloads), Time::START).unwrap();
         String::from_utf8(body).unwrap()
     }
 
@@ -139,8 +139,8 @@ mod tests {
     fn payloads_stand_in_an_array_byte_for_byte() {
         let payloads = [&b"{ \"n\" : 1.0 }"[..], b"\"x\"", b"123456789012345678901234567890", b"null"];
         let expected = "[{ \"n\" : 1.0 },\"x\",123456789012345678901234567890,null]";
-        assert_eq!(made(BatchFormat::Json, &payloads), expected);
-        assert_eq!(made(BatchFormat::Json, &[b"1"]), "[1]");
+        assert_eq!(made(&BatchFormat::Json, &payloads), expected);
+        assert_eq!(made(&BatchFormat::Json, &[b"1"]), "[1]");
     }
 
     #[test]
@@ -148,13 +148,13 @@ mod tests {
         let payloads = [&b"],["[..], b"", b"1,2", b"\xff"];
         let expected =
             r#"[{"data_base64":"XSxb"},{"data_base64":""},{"data_base64":"MSwy"},{"data_base64":"/w=="}]"#;
-        assert_eq!(made(BatchFormat::Json, &payloads), expected);
+        assert_eq!(made(&BatchFormat::Json, &payloads), expected);
     }
 
     #[test]
     fn a_line_is_one_line() {
         let payloads = [&b"{\r\n \"a\": \"x\\ny\"\n}\n"[..], b"2"];
-        assert_eq!(made(BatchFormat::NdJson, &payloads), "{   \"a\": \"x\\ny\" } \n2\n");
+        assert_eq!(made(&BatchFormat::NdJson, &payloads), "{   \"a\": \"x\\ny\" } \n2\n");
     }
 
     #[test]

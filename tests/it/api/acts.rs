@@ -51,7 +51,7 @@ async fn a_route_is_held_and_goes_on() {
     let client = Client::of(&stage.daemon, ACTOR).await;
     let (status, done) = client.post(&format!("{ROUTE}/pause"), json!({"why": "a test"})).await;
     assert_eq!((status, &done["held"]["by"], &done["held"]["why"]), (200, &json!("ops"), &json!("a test")));
-    assert_eq!(done["applied"], true);
+    assert_eq!((&done["applied"], &done["reach"]), (&json!(true), &json!("process")));
     stage.publish("0").await;
     let waits = |metrics: &testkit::metrics::Metrics| metrics.sum("broadcaster_queue_messages", &[]) == 1.0;
     stage.daemon.wait_metrics(waits, SOON).await;

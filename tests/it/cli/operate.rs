@@ -140,10 +140,10 @@ async fn attempts_are_shown_as_they_happen() {
     let mut tail = Process::spawn("broadcaster tail", &mut tail);
     let mut lines = BufReader::new(tail.take_stdout()).lines();
     // It may begin to listen a moment after it was started: messages follow until one is told of.
-    let (told, heard) = std::sync::mpsc::channel();
+    let (told, heard) = std::sync::mpsc::sync_channel(1_000);
     std::thread::spawn(move || {
         while let Some(Ok(line)) = lines.next() {
-            drop(told.send(line));
+            drop(told.try_send(line));
         }
     });
     let mut first = None;

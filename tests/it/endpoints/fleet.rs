@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use hyper::Request;
+use testkit::{http, metrics::Metrics};
+
 use super::*;
 
 const REPLICAS: usize = 3;
@@ -34,6 +37,37 @@ async fn a_route_that_is_held_in_the_bucket_waits_everywhere_and_after_a_restart
     bucket.remove("state.todos").await;
     wait_taken(&hook, 30).await;
     hook.assert_exactly_once(0..30);
+}
+
+#[tokio::test]
+async fn what_one_replica_is_told_to_hold_all_hold() {
+    const TOKEN: &str = "actor-token-0123456789";
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    bucket.route("todos", &hook).await;
+    let mut daemons = Vec::new();
+    for _ in 0..2 {
+        let daemon = follower(&nats).env("BROADCASTER__SERVER__TOKENS__OPS__TOKEN", TOKEN);
+        daemons.push(daemon.env("BROADCASTER__SERVER__TOKENS__OPS__ROLE", "act").start_ready().await);
+    }
+    let is_held = |wanted: f64| {
+        move |metrics: &Metrics| {
+            metrics.value("broadcaster_webhook_trouble", &[("route", "todos"), ("trouble", "held")]) == wanted
+        }
+    };
+    for (act, by, held) in [("pause", 0, 1.0), ("resume", 1, 0.0)] {
+        let request = Request::post(format!("/api/v1/routes/todos/{act}"));
+        let request = request.header("authorization", format!("Bearer {TOKEN}"));
+        let answer = http::send(request, "".into(), daemons[by].api()).await.expect("it is answered");
+        assert!(answer.status == 200 && answer.body.contains("\"reach\":\"fleet\""), "{}", answer.body);
+        for daemon in &daemons {
+            daemon.wait_metrics(is_held(held), SOON).await;
+        }
+    }
+    publisher(&nats, "todos").await.burst(20).await;
+    wait_taken(&hook, 20).await;
+    hook.assert_exactly_once(0..20);
 }
 
 #[tokio::test]
