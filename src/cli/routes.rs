@@ -1,6 +1,11 @@
 //! `broadcaster routes`: the routes of a running daemon, to look at and to act on, by its API.
 
-use std::io::{self, Write as _};
+use std::{
+    fmt::Display,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use http::Method;
@@ -51,6 +56,21 @@ pub enum RoutesAction {
         /// The route.
         route: String,
     },
+    /// Write one to the bucket of endpoints, which all replicas follow.
+    Put {
+        /// The route.
+        route: String,
+        /// The file with its settings as JSON, the keys below routes.NAME; - is standard input.
+        file: PathBuf,
+        /// Write only where the bucket has this revision of it; 0: where it has none.
+        #[arg(long, value_name = "N")]
+        revision: Option<u64>,
+    },
+    /// Remove one from the bucket of endpoints.
+    Rm {
+        /// The route.
+        route: String,
+    },
     /// Have the daemon send a message to the webhook of one, past all queues, and show the answer.
     Test {
         /// The route.
@@ -82,6 +102,17 @@ pub async fn run(options: &RoutesOptions, sources: Sources) -> Result<bool, Daem
             pause(&daemon, route, why.as_deref(), &options.daemon).await?;
         }
         RoutesAction::Resume { route } => resume(&daemon, route, &options.daemon).await?,
+        RoutesAction::Put { route, file, revision } => {
+            let settings = settings(file)?;
+            let revision = revision.map(|revision| format!("?revision={revision}")).unwrap_or_default();
+            let path = format!("{}{revision}", path_of(route));
+            let done: Value = daemon.call(Method::PUT, &path, Some(&settings)).await?;
+            print(&options.daemon, &done, written)?;
+        }
+        RoutesAction::Rm { route } => {
+            let done: Value = daemon.call(Method::DELETE, &path_of(route), None).await?;
+            print(&options.daemon, &done, written)?;
+        }
         RoutesAction::Test { route, body, subject } => {
             let mut asked = serde_json::Map::new();
             asked.extend(body.clone().map(|body| ("payload".to_owned(), body)));
@@ -97,6 +128,22 @@ pub async fn run(options: &RoutesOptions, sources: Sources) -> Result<bool, Daem
 
 fn payload(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("expected JSON: {error}"))
+}
+
+fn path_of(route: &str) -> String {
+    format!("/api/v1/routes/{}", utf8_percent_encode(route, NON_ALPHANUMERIC))
+}
+
+/// What is in `file`, which has to be JSON: what else is wrong with it, the daemon says.
+fn settings(file: &Path) -> Result<Value, DaemonError> {
+    let read =
+        if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
+    let unread = |error: &dyn Display| DaemonError::Problem(format!("{}: {error}", file.display()));
+    serde_json::from_str(&read.map_err(|error| unread(&error))?).map_err(|error| unread(&error))
+}
+
+fn written(done: &Value) -> String {
+    format!("{} is written, revision {}", done["name"].as_str().unwrap_or_default(), done["revision"])
 }
 
 /// All routes, page by page.

@@ -32,6 +32,11 @@ impl Fleet {
         Self { registry, store }
     }
 
+    /// The bucket, where there is one.
+    pub const fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
     /// Holds the route of this name. Here that counts at once.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod audit;
+mod endpoints;
 mod guard;
 mod input;
 mod log_level;
@@ -75,6 +76,7 @@ impl Api {
         reload::add(&mut router, &reloader);
         let stage = Stage { registry, fleet, lanes, clock };
         routes::add(&mut router, &stage);
+        endpoints::add(&mut router, &stage.fleet);
         trial::add(&mut router, &stage);
         messages::add(&mut router, &stage);
         if let Some(control) = log_level {

@@ -11,12 +11,12 @@ use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{Access, Call, Router, input::Query};
+use super::{Access, Call, Router, endpoints, input::Query};
 use crate::{
     base::clock::{Clock, rfc3339},
     config::RouteName,
     control::server::{self, Answer, Problem, ProblemKind, Reply},
-    endpoints::{Fleet, Reach, StoreError},
+    endpoints::{Fleet, Reach},
     lane::LaneStatus,
     route::{
         hold::Hold,
@@ -111,7 +111,7 @@ pub(super) fn add(router: &mut Router, stage: &Stage) {
         call.work_with(move |pause: Pause| async move {
             let (name, why) = (name?, reason(pause.why)?);
             let held = on.fleet.hold(&name, Hold { why, by, since: SystemTime::now() }).await;
-            Ok(on.done(&name, held.map_err(|error| not_written(&error))?).await)
+            Ok(on.done(&name, held.map_err(|error| endpoints::problem(&error))?).await)
         })
     });
     let on = stage.clone();
@@ -120,7 +120,7 @@ pub(super) fn add(router: &mut Router, stage: &Stage) {
         call.work_with(move |Nothing {}| async move {
             let name = name?;
             let released = on.fleet.release(&name).await;
-            Ok(on.done(&name, released.map_err(|error| not_written(&error))?).await)
+            Ok(on.done(&name, released.map_err(|error| endpoints::problem(&error))?).await)
         })
     });
 }
@@ -193,11 +193,6 @@ impl Stage {
         let held = self.registry.held(name).as_ref().map(shown_hold);
         server::json(StatusCode::OK, &Done { name: name.to_string(), held, reach, generation, applied })
     }
-}
-
-/// The bucket did not take it.
-fn not_written(error: &StoreError) -> Problem {
-    Problem::new(ProblemKind::Bucket, error.to_string())
 }
 
 fn shown_hold(hold: &Hold) -> ShownHold {

@@ -47,8 +47,12 @@ pub enum ProblemKind {
     Stopping,
     /// It takes longer than anybody waits here.
     Late,
-    /// The bucket that has the fleet's state does not take it.
+    /// The bucket that has the fleet's routes and state does not take it.
     Bucket,
+    /// There is no bucket to write to.
+    NoBucket,
+    /// Somebody else has written it meanwhile.
+    Changed,
 }
 
 /// An answer that says what is wrong, and what to do.
@@ -62,7 +66,7 @@ pub struct Problem {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Unauthorized,
         Self::NoTokens,
         Self::RoleTooSmall,
@@ -82,6 +86,8 @@ impl ProblemKind {
         Self::Stopping,
         Self::Late,
         Self::Bucket,
+        Self::NoBucket,
+        Self::Changed,
     ];
 
     /// The status, the end of the `type`, and the `title`.
@@ -112,6 +118,8 @@ impl ProblemKind {
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "The process is stopping"),
             Self::Late => (StatusCode::GATEWAY_TIMEOUT, "late", "It takes too long"),
             Self::Bucket => (StatusCode::BAD_GATEWAY, "bucket", "The bucket does not take it"),
+            Self::NoBucket => (StatusCode::NOT_FOUND, "no-bucket", "There is no bucket"),
+            Self::Changed => (StatusCode::CONFLICT, "changed", "It was changed meanwhile"),
         }
     }
 }

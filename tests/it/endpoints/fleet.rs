@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hyper::Request;
-use testkit::{http, metrics::Metrics};
+use testkit::{daemon::run, http, metrics::Metrics};
 
 use super::*;
 
@@ -68,6 +68,54 @@ async fn what_one_replica_is_told_to_hold_all_hold() {
     publisher(&nats, "todos").await.burst(20).await;
     wait_taken(&hook, 20).await;
     hook.assert_exactly_once(0..20);
+}
+
+#[tokio::test]
+async fn routes_are_written_by_a_command_and_looked_through_before() {
+    const TOKEN: &str = "actor-token-0123456789";
+    let nats = NatsServer::start().await;
+    let _bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    let daemon = follower(&nats).env("BROADCASTER__SERVER__TOKENS__OPS__TOKEN", TOKEN);
+    let daemon = daemon.env("BROADCASTER__SERVER__TOKENS__OPS__ROLE", "act").start_ready().await;
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let in_file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("it is writable");
+        path.display().to_string()
+    };
+    let token = in_file("token", TOKEN);
+    let url = format!("http://{}", daemon.api());
+    let command = |arguments: &[&str]| {
+        let output = run(&[arguments, &["--url", &url, "--token-file", &token]].concat(), &[]);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let good = in_file("good.json", &route("todos", &hook).to_string());
+    let bad = in_file("bad.json", r#"{"subject": "todos", "webhook": {"urll": "http://a/"}}"#);
+    let no_json = in_file("no.json", "{");
+
+    assert_eq!(
+        command(&["routes", "put", "todos", &good]),
+        (Some(0), "todos is written, revision 1\n".to_owned())
+    );
+    wait_applied(&daemon, 1).await;
+    publisher(&nats, "todos").await.burst(10).await;
+    wait_taken(&hook, 10).await;
+    for (arguments, expected) in [
+        (&["routes", "put", "todos", &bad][..], "routes.todos.webhook.urll: unknown key, expected url"),
+        (&["routes", "put", "todos", &no_json], "no.json: EOF while parsing"),
+        (&["routes", "put", "todos", &good, "--revision", "0"], "was changed meanwhile"),
+        (&["routes", "put", "to dos", &good], "no route can have this name"),
+    ] {
+        let (status, said) = command(arguments);
+        assert!(status == Some(1) && said.contains(expected), "{arguments:?}: {status:?} {said}");
+    }
+    assert_eq!(command(&["routes", "put", "todos", &good, "--revision", "1"]).0, Some(0));
+    assert_eq!(command(&["routes", "rm", "todos"]), (Some(0), "todos is written, revision 3\n".to_owned()));
+    wait_applied(&daemon, 3).await;
+    assert!(!command(&["routes", "ls"]).1.contains("todos "), "it is gone");
+    hook.assert_exactly_once(0..10);
 }
 
 #[tokio::test]
