@@ -41,7 +41,7 @@ pub(super) struct Follower {
     threads: BlockingThreads,
 }
 
-/// What was read.
+/// A configuration as it was found in its sources, good or not.
 struct Read {
     loaded: Result<(Config, Vec<ConfigWarning>), ConfigErrors>,
     /// How the files looked that it was read from.

@@ -48,7 +48,7 @@ pub enum HistoryError {
     Store {
         /// The subject that it keeps.
         subject: PublishSubject,
-        /// Why.
+        /// Why that stream can't be read.
         source: StoreError,
     },
     /// The system refuses a runtime, or nobody reads the output any more.

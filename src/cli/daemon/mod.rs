@@ -260,7 +260,7 @@ pub struct Events {
 pub struct Event {
     /// `message` where it has no other name.
     pub name: String,
-    /// All of its lines.
+    /// What its `data` lines say, joined by line feeds.
     pub data: String,
 }
 

@@ -33,7 +33,7 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 /// No payload is larger, in bytes: NATS takes no more.
 const LONGEST_PAYLOAD: u64 = 64 << 20;
 
-/// Nothing was sent.
+/// Why no request was made at all: the message never reached a client.
 #[derive(Debug, Error)]
 pub enum SendError {
     /// It is not clear which route is meant.

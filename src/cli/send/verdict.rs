@@ -15,7 +15,7 @@ pub enum Fate {
     Done,
     /// It would be tried again.
     Retried,
-    /// It would not.
+    /// It would be dropped, or become a dead letter.
     Dead,
 }
 

@@ -14,7 +14,7 @@ const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '�
 /// The same without Unicode.
 const PLAIN_HEIGHTS: [char; 8] = ['_', '.', '.', ':', ':', '|', '|', '#'];
 
-/// All of it.
+/// The process in a line or two, and then a line for each route.
 pub(super) fn page(status: &Status, abilities: Abilities) -> String {
     let totals = &status.totals;
     let uptime = humantime::format_duration(Duration::from_secs(whole(status.uptime)));

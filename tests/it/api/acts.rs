@@ -118,9 +118,7 @@ async fn nothing_is_lost_while_somebody_acts_all_the_time() {
         }
         client.raw(hyper::Method::POST, "/api/v1/reload", &[], None).await;
     }
-    while client.post(&format!("{ROUTE}/resume"), nothing()).await.0 == 429 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    client.resume().await;
     let published = load.stop().await.count();
     println!("{acts} acts while {published} messages were published");
     hook.wait_delivered(usize::try_from(published).expect("a number of messages"), SOON).await;
@@ -177,7 +175,10 @@ async fn the_level_of_the_log_is_another_one_for_a_while() {
     let debug = |daemon: &testkit::daemon::Running| daemon.logs_containing("\"DEBUG\"").len();
     assert_eq!(client.get(path).await.1, json!({"level": "info", "configured": "info", "until": null}));
     stage.publish("0").await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let failed = |metrics: &testkit::metrics::Metrics| {
+        metrics.sum("broadcaster_webhook_requests_total", &[("code", "connect")]) >= 1.0
+    };
+    stage.daemon.wait_metrics(failed, SOON).await;
     assert_eq!(debug(&stage.daemon), 0);
     let put = |body| client.ask(hyper::Method::PUT, path, Some(body));
     let (status, set) = put(json!({"level": "debug", "for": "1s"})).await;
@@ -223,9 +224,7 @@ async fn what_is_in_hand_is_shown_message_by_message() {
     stage.daemon.wait_metrics(retries, SOON).await;
     hook.answer(Behaviour::Always(Reply::status(200).after(SOON)));
     stage.publish_with(&[("Nats-Msg-Id", "tried")], "1").await;
-    while hook.received() < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    hook.wait_for(|hook| hook.received() >= 2, SOON).await;
     stage.publish_with(&[("Nats-Msg-Id", "new")], "2").await;
     let queued = |metrics: &testkit::metrics::Metrics| metrics.sum("broadcaster_queue_messages", &[]) == 1.0;
     stage.daemon.wait_metrics(queued, SOON).await;

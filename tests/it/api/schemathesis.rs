@@ -39,9 +39,7 @@ async fn schemathesis_finds_nothing() {
     // The daemon is as well as before, and has the level of the log that it began with, or will have.
     stage.daemon.ready(Duration::from_secs(60)).await;
     let client = super::Client::of(&stage.daemon, ACTOR).await;
-    while client.post("/api/v1/routes/default/resume", super::nothing()).await.0 == 429 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    client.resume().await;
     stage.publish("0").await;
     stage.wait_processed(1).await;
     stage.close().await;

@@ -8,6 +8,13 @@ use testkit::{daemon::run, http, metrics::Metrics};
 use super::*;
 
 const REPLICAS: usize = 3;
+const TOKEN: &str = "actor-token-0123456789";
+
+/// A follower whose API takes [`TOKEN`] for everything.
+fn acting(nats: &NatsServer) -> Daemon {
+    let daemon = follower(nats).env("BROADCASTER__SERVER__TOKENS__OPS__TOKEN", TOKEN);
+    daemon.env("BROADCASTER__SERVER__TOKENS__OPS__ROLE", "act")
+}
 
 #[tokio::test]
 async fn a_route_that_is_held_in_the_bucket_waits_everywhere_and_after_a_restart() {
@@ -41,15 +48,13 @@ async fn a_route_that_is_held_in_the_bucket_waits_everywhere_and_after_a_restart
 
 #[tokio::test]
 async fn what_one_replica_is_told_to_hold_all_hold() {
-    const TOKEN: &str = "actor-token-0123456789";
     let nats = NatsServer::start().await;
     let bucket = Bucket::make(&nats).await;
     let hook = Webhook::start();
     bucket.route("todos", &hook).await;
     let mut daemons = Vec::new();
     for _ in 0..2 {
-        let daemon = follower(&nats).env("BROADCASTER__SERVER__TOKENS__OPS__TOKEN", TOKEN);
-        daemons.push(daemon.env("BROADCASTER__SERVER__TOKENS__OPS__ROLE", "act").start_ready().await);
+        daemons.push(acting(&nats).start_ready().await);
     }
     let is_held = |wanted: f64| {
         move |metrics: &Metrics| {
@@ -72,12 +77,10 @@ async fn what_one_replica_is_told_to_hold_all_hold() {
 
 #[tokio::test]
 async fn routes_are_written_by_a_command_and_looked_through_before() {
-    const TOKEN: &str = "actor-token-0123456789";
     let nats = NatsServer::start().await;
     let _bucket = Bucket::make(&nats).await;
     let hook = Webhook::start();
-    let daemon = follower(&nats).env("BROADCASTER__SERVER__TOKENS__OPS__TOKEN", TOKEN);
-    let daemon = daemon.env("BROADCASTER__SERVER__TOKENS__OPS__ROLE", "act").start_ready().await;
+    let daemon = acting(&nats).start_ready().await;
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
     let in_file = |name: &str, text: &str| {
         let path = folder.path().join(name);
