@@ -29,7 +29,7 @@ use crate::{
         log_level::LevelControl,
         reload::{Reloader, Report, reloader},
         server::{BindError, Server, Tls},
-        service::{Parts, Service},
+        service::Service,
         systemd::ServiceManager,
     },
     endpoints::{Fleet, Store},
@@ -168,7 +168,7 @@ impl App {
         let seen = Seen {
             config: &config,
             registry: &registry,
-            fleet: Rc::clone(&fleet),
+            fleet,
             lanes: &statuses,
             connections,
             reloader: &reloader,
@@ -178,9 +178,8 @@ impl App {
             endpoints,
             clock,
         };
-        let (health, board) = servers::serve(api, metrics, seen);
-        let parts = Parts { board, registry: Arc::clone(&registry), fleet, reloader };
-        let service = Service::new(&config.service, parts, connection);
+        let (health, answers) = servers::serve(api, metrics, seen);
+        let service = Service::new(&config.service, &surroundings::machine(), answers, connection);
         drop(spawn_local(announce::connected(statuses.clone())));
         let lanes = Lanes::start(&config.nats, &registry, statuses, offers.unwrap_or_default(), clock)?;
         if let Some(service_manager) = ServiceManager::listening(Arc::clone(&health)) {

@@ -41,9 +41,9 @@ pub(super) struct Seen<'s> {
     pub(super) clock: Clock,
 }
 
-/// Has both servers answer, for as long as the process lives, and returns what they tell from. Needs a runtime that takes
-/// local tasks.
-pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health>, StatusBoard) {
+/// Has both servers answer, for as long as the process lives, and returns what tells whether it is well, and what answers
+/// at the port of the API. Needs a runtime that takes local tasks.
+pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health>, Rc<Api>) {
     let Seen {
         config,
         registry,
@@ -85,7 +85,8 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health
     };
     let answers = Api::new(parts).telling(&board, events).feeding(feed, &surroundings::machine(), clock);
     let answers = if config.server.page { answers.showing(StatusPage::default()) } else { answers };
-    drop(spawn_local(api.serve(answers)));
+    let answers = Rc::new(answers);
+    drop(spawn_local(api.serve(Rc::clone(&answers))));
     drop(spawn_local(metrics.serve(Metrics::new(Observed {
         clock,
         registry: Arc::clone(registry),
@@ -97,5 +98,5 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health
         endpoints,
         control: Handle::current().metrics(),
     }))));
-    (health, board)
+    (health, answers)
 }

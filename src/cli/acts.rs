@@ -1,21 +1,15 @@
-//! `broadcaster pause`, `resume`, `reload` and `log-level`: what an operator has a running daemon do, by its API.
+//! `broadcaster pause`, `resume`, `reload` and `log-level`: what an operator has a running daemon do, or all of a fleet.
 
-use std::{
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use clap::Args;
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{
-    daemon::{Daemon, DaemonError, options::DaemonOptions, route_path},
-    terminal::{clean_lines, escaped},
+use super::daemon::{DaemonError, Daemons, options::DaemonOptions, print, question};
+use crate::{
+    config::Sources,
+    control::service::acts::{self as service, Question},
 };
-use crate::config::Sources;
-
-const LOG_LEVEL: &str = "/api/v1/log-level";
 
 /// Which route is held.
 #[derive(Debug, Args)]
@@ -79,68 +73,35 @@ pub enum Act {
 /// # Errors
 /// Why it is not done.
 pub async fn run(act: Act, sources: Sources) -> Result<bool, DaemonError> {
-    match act {
+    let (options, asked, question, words): (_, _, _, fn(&Value) -> String) = match act {
         Act::Pause(PauseOptions { route, why, daemon }) => {
-            pause(&Daemon::new(&daemon, sources)?, &route, why.as_deref(), &daemon).await?;
+            (daemon, service::Act::Pause, pausing(&route, why.as_deref()), held)
         }
         Act::Resume(ResumeOptions { route, daemon }) => {
-            resume(&Daemon::new(&daemon, sources)?, &route, &daemon).await?;
+            (daemon, service::Act::Resume, question([("route", route.into())]), held)
         }
-        Act::Reload(ReloadOptions { daemon }) => {
-            let asked = Daemon::new(&daemon, sources)?;
-            let done: Value = asked.call(Method::POST, "/api/v1/reload", None).await?;
-            print(&daemon, &done, reloaded)?;
+        Act::Reload(ReloadOptions { daemon }) => (daemon, service::Act::Reload, question([]), reloaded),
+        Act::LogLevel(LogLevelOptions { level: None, daemon, .. }) => {
+            (daemon, service::Act::LogLevel, question([]), level_told)
         }
-        Act::LogLevel(LogLevelOptions { level, time, daemon }) => {
-            let asked = Daemon::new(&daemon, sources)?;
-            let done: Value = match level {
-                None => asked.get(LOG_LEVEL).await?,
-                Some(level) => {
-                    let time = time.map(|time| humantime::format_duration(time).to_string());
-                    let mut body = json!({ "level": level });
-                    if let Some(time) = time {
-                        body["for"] = time.into();
-                    }
-                    asked.call(Method::PUT, LOG_LEVEL, Some(&body)).await?
-                }
-            };
-            print(&daemon, &done, level_told)?;
+        Act::LogLevel(LogLevelOptions { level: Some(level), time, daemon }) => {
+            let mut level = question([("level", level.into())]);
+            if let Some(time) = time {
+                level.insert("for".to_owned(), humantime::format_duration(time).to_string().into());
+            }
+            (daemon, service::Act::SetLogLevel, level, level_told)
         }
-    }
+    };
+    let told = Daemons::reach(&options, sources).await?.ask(asked, &question).await?;
+    print(&options, told, words)?;
     Ok(true)
 }
 
-/// Holds `route`, and prints what the daemon says to that.
-pub(super) async fn pause(
-    daemon: &Daemon,
-    route: &str,
-    why: Option<&str>,
-    options: &DaemonOptions,
-) -> Result<(), DaemonError> {
-    let body = why.map_or_else(|| json!({}), |why| json!({ "why": why }));
-    let done: Value = daemon.call(Method::POST, &route_path(route, "pause"), Some(&body)).await?;
-    Ok(print(options, &done, held)?)
-}
-
-/// Lets `route` go on, and prints what the daemon says to that.
-pub(super) async fn resume(daemon: &Daemon, route: &str, options: &DaemonOptions) -> Result<(), DaemonError> {
-    let done: Value = daemon.call(Method::POST, &route_path(route, "resume"), Some(&json!({}))).await?;
-    Ok(print(options, &done, held)?)
-}
-
-/// Prints `done` as it is for machines, and by `words` for people.
-pub(super) fn print(
-    options: &DaemonOptions,
-    done: &Value,
-    words: impl FnOnce(&Value) -> String,
-) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if options.json {
-        writeln!(out, "{}", escaped(done))?;
-    } else {
-        writeln!(out, "{}", clean_lines(&words(done)))?;
-    }
-    out.flush()
+/// What asks to hold `route`.
+pub(super) fn pausing(route: &str, why: Option<&str>) -> Question {
+    let mut question = question([("route", route.into())]);
+    question.extend(why.map(|why| ("why".to_owned(), why.into())));
+    question
 }
 
 /// A text of an answer; empty where it has none.
@@ -148,7 +109,8 @@ fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key].as_str().unwrap_or_default()
 }
 
-fn held(done: &Value) -> String {
+/// What has become of the hold of a route, in words.
+pub(super) fn held(done: &Value) -> String {
     let (name, hold) = (text(done, "name"), &done["held"]);
     let state = if hold.is_null() {
         format!("{name} goes on")

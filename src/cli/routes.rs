@@ -1,4 +1,4 @@
-//! `broadcaster routes`: the routes of a running daemon, to look at and to act on, by its API.
+//! `broadcaster routes`: the routes of a running daemon, or of a fleet, to look at and to act on.
 
 use std::{
     fmt::Display,
@@ -8,18 +8,20 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use http::Method;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
-    acts::{pause, print, resume},
-    daemon::{Daemon, DaemonError, options::DaemonOptions, route_path},
+    acts::{held, pausing},
+    daemon::{DaemonError, Daemons, Told, fact, options::DaemonOptions, print, question, told_of},
+    status::{Merged, merged},
     terminal::{Abilities, clean, escaped},
 };
 use crate::{
     config::Sources,
-    control::status::model::{RouteDetail, Status},
+    control::{
+        service::acts::{Act, Question},
+        status::model::{Route, RouteDetail},
+    },
 };
 
 /// What is done with routes.
@@ -90,48 +92,43 @@ pub enum RoutesAction {
 /// # Errors
 /// Why it does not tell, or do it.
 pub async fn run(options: &RoutesOptions, sources: Sources) -> Result<bool, DaemonError> {
-    let daemon = Daemon::new(&options.daemon, sources)?;
-    match &options.action {
-        RoutesAction::Ls => list(&daemon, &options.daemon).await?,
-        RoutesAction::Get { route } => {
-            let path = format!("/api/v1/status/routes/{}", utf8_percent_encode(route, NON_ALPHANUMERIC));
-            let detail: Value = daemon.get(&path).await?;
-            print(&options.daemon, &detail, described)?;
+    let (act, question, words): (_, _, fn(&Value) -> String) = match &options.action {
+        RoutesAction::Ls => {
+            let told = Daemons::reach(&options.daemon, sources).await?.routes().await?;
+            list(told, &options.daemon)?;
+            return Ok(true);
         }
-        RoutesAction::Pause { route, why } => {
-            pause(&daemon, route, why.as_deref(), &options.daemon).await?;
-        }
-        RoutesAction::Resume { route } => resume(&daemon, route, &options.daemon).await?,
+        RoutesAction::Get { route } => (Act::Route, of(route), described),
+        RoutesAction::Pause { route, why } => (Act::Pause, pausing(route, why.as_deref()), held),
+        RoutesAction::Resume { route } => (Act::Resume, of(route), held),
         RoutesAction::Put { route, file, revision } => {
-            let settings = settings(file)?;
-            let revision = revision.map(|revision| format!("?revision={revision}")).unwrap_or_default();
-            let path = format!("{}{revision}", path_of(route));
-            let done: Value = daemon.call(Method::PUT, &path, Some(&settings)).await?;
-            print(&options.daemon, &done, written)?;
+            let mut put = of(route);
+            put.insert("settings".to_owned(), settings(file)?);
+            put.extend(revision.map(|revision| ("revision".to_owned(), revision.into())));
+            (Act::Put, put, written)
         }
-        RoutesAction::Rm { route } => {
-            let done: Value = daemon.call(Method::DELETE, &path_of(route), None).await?;
-            print(&options.daemon, &done, written)?;
-        }
+        RoutesAction::Rm { route } => (Act::Remove, of(route), written),
         RoutesAction::Test { route, body, subject } => {
-            let mut asked = serde_json::Map::new();
-            asked.extend(body.clone().map(|body| ("payload".to_owned(), body)));
-            asked.extend(subject.clone().map(|subject| ("subject".to_owned(), subject.into())));
-            let path = route_path(route, "test");
-            let done: Value = daemon.call(Method::POST, &path, Some(&asked.into())).await?;
-            print(&options.daemon, &done, tested)?;
-            return Ok(done["delivered"] == true);
+            let mut trial = of(route);
+            trial.extend(body.clone().map(|body| ("payload".to_owned(), body)));
+            trial.extend(subject.clone().map(|subject| ("subject".to_owned(), subject.into())));
+            (Act::Test, trial, tested)
         }
-    }
-    Ok(true)
+    };
+    let told = Daemons::reach(&options.daemon, sources).await?.ask(act, &question).await?;
+    let fails = |told: &Told| told.answer.as_ref().is_ok_and(|done| done["delivered"] == false);
+    let is_good = !(act == Act::Test && told.iter().any(fails));
+    print(&options.daemon, told, words)?;
+    Ok(is_good)
+}
+
+/// What asks for `route`.
+fn of(route: &str) -> Question {
+    question([("route", route.into())])
 }
 
 fn payload(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("expected JSON: {error}"))
-}
-
-fn path_of(route: &str) -> String {
-    format!("/api/v1/routes/{}", utf8_percent_encode(route, NON_ALPHANUMERIC))
 }
 
 /// What is in `file`, which has to be JSON: what else is wrong with it, the daemon says.
@@ -146,37 +143,33 @@ fn written(done: &Value) -> String {
     format!("{} is written, revision {}", done["name"].as_str().unwrap_or_default(), done["revision"])
 }
 
-/// All routes, page by page.
-async fn list(daemon: &Daemon, options: &DaemonOptions) -> Result<(), DaemonError> {
-    let mut after = String::new();
-    loop {
-        let path =
-            format!("/api/v1/status?limit=500&after={}", utf8_percent_encode(&after, NON_ALPHANUMERIC));
-        let page: Status = daemon.get(&path).await?;
-        let mut out = io::stdout().lock();
-        for route in &page.routes {
-            if options.json {
-                writeln!(out, "{}", escaped(&serde_json::to_value(route).unwrap_or_default()))?;
+/// All routes, each once; for programs as each replica has them.
+fn list(told: Vec<Told<Vec<Route>>>, options: &DaemonOptions) -> Result<(), DaemonError> {
+    let mut out = io::stdout().lock();
+    if options.json && told.iter().any(|told| told.replica.is_some()) {
+        let facts = told.iter().map(|told| fact(told.replica.as_ref(), told.answer.as_ref()));
+        writeln!(out, "{}", escaped(&facts.collect()))?;
+    } else {
+        let replicas = told.iter().filter(|told| told.answer.is_ok()).count();
+        let routes = told.iter().filter_map(|told| told.answer.as_ref().ok());
+        for Merged { route, note } in merged(routes.map(Vec::as_slice), Some(replicas)) {
+            let line = if options.json {
+                escaped(&serde_json::to_value(&route).unwrap_or_default())
             } else {
-                let in_hand = route.messages.in_hand;
-                let cause = route.cause.as_ref().map(|cause| format!(" ({})", clean(cause)));
-                writeln!(
-                    out,
-                    "{:<24}  {:<24}  {:<32}  {in_hand:>9}  {}{}",
-                    clean(&route.name),
-                    clean(&route.source.subject),
-                    clean(&route.webhook.url),
-                    clean(&route.text),
-                    cause.unwrap_or_default()
-                )?;
-            }
-        }
-        out.flush()?;
-        match page.next {
-            Some(next) => after = next,
-            None => return Ok(()),
+                listed(&route) + &note
+            };
+            writeln!(out, "{line}")?;
         }
     }
+    out.flush()?;
+    told_of(told.into_iter().map(|Told { replica, answer }| (replica, answer.map(drop))))
+}
+
+fn listed(route: &Route) -> String {
+    let in_hand = route.messages.in_hand;
+    let cause = route.cause.as_ref().map(|cause| format!(" ({})", clean(cause))).unwrap_or_default();
+    let (name, subject, url) = (clean(&route.name), clean(&route.source.subject), clean(&route.webhook.url));
+    format!("{name:<24}  {subject:<24}  {url:<32}  {in_hand:>9}  {}{cause}", clean(&route.text))
 }
 
 fn tested(done: &Value) -> String {

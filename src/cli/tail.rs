@@ -32,6 +32,9 @@ pub struct TailOptions {
 /// # Errors
 /// Why the daemon does not tell.
 pub async fn run(options: &TailOptions, sources: Sources) -> Result<bool, DaemonError> {
+    if options.daemon.nats.is_some() {
+        return Err(DaemonError::OneOnly("tail"));
+    }
     let daemon = Daemon::new(&options.daemon, sources)?;
     let mut path = format!("/api/v1/attempts?failed={}", options.failed);
     if let Some(route) = &options.route {

@@ -69,7 +69,7 @@ pub use self::{
     runtime::{Runtime, Threads},
     secret::{Secret, SecretFile, SecretText, is_name},
     server::{ApiToken, Role, Server},
-    service::{Service, ServiceAccess},
+    service::{Service, ServiceAccess, nats_and_service},
     shutdown::Shutdown,
     tracing::{OtlpEndpoint, Tracing},
 };

@@ -1,5 +1,6 @@
 //! The command line: help, versions, `check`, and what is said about mistakes.
 
+mod fleet;
 mod listen;
 mod mistakes;
 mod operate;

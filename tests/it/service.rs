@@ -89,8 +89,25 @@ async fn a_client_finds_every_replica_and_what_it_can_be_asked_for() {
     }
     let endpoints = found["info"][0]["endpoints"].as_array().expect("a list");
     let subjects: Vec<_> = endpoints.iter().filter_map(|endpoint| endpoint["subject"].as_str()).collect();
-    let expected = ["read.status", "act.pause", "act.resume", "act.reload"];
+    let expected = [
+        "read.status",
+        "read.route",
+        "read.messages",
+        "read.log-level",
+        "act.pause",
+        "act.resume",
+        "act.test",
+        "act.reload",
+        "act.set-log-level",
+        "act.put",
+        "act.remove",
+    ];
     assert_eq!(subjects, expected.map(|subject| format!("broadcaster.service.{subject}")));
+    let own = endpoints[0]["metadata"]["own_subject"].as_str().expect("it has one");
+    let id = found["info"][0]["id"].as_str().expect("it has one");
+    assert_eq!(own, format!("broadcaster.service.read.status.{id}"));
+    let (_, alone) = ask(&client, own, "", 1).await.remove(0);
+    assert_eq!(alone["totals"]["routes"], 1, "{alone}");
     let status = &found["stats"][0]["endpoints"][0];
     assert_eq!((&status["name"], &status["num_requests"]), (&json!("status"), &json!(1)));
     for replica in &mut replicas {
@@ -104,8 +121,8 @@ async fn an_act_reaches_all_replicas() {
     let mut replicas = [replica(&nats, &hook, "act").await, replica(&nats, &hook, "act").await];
     let client = nats.client().await;
     let paused =
-        ask(&client, "broadcaster.service.act.pause", r#"{"route": "default", "why": "a\ntest"}"#, 2).await;
-    assert!(paused.iter().all(|(_, answer)| answer["held"] == true), "{paused:?}");
+        ask(&client, "broadcaster.service.act.pause", r#"{"route": "default", "why": "a test"}"#, 2).await;
+    assert!(paused.iter().all(|(_, answer)| answer["held"]["by"] == "a client of NATS"), "{paused:?}");
     assert_ne!(paused[0].0.get("Broadcaster-Service-Id"), paused[1].0.get("Broadcaster-Service-Id"));
     let mut publisher = Publisher::new(nats.client().await, "todos.events");
     publisher.burst(20).await;
@@ -113,7 +130,7 @@ async fn an_act_reaches_all_replicas() {
         let (_, health) = replica.health().await;
         assert!(health.contains("by a client of NATS") && health.contains("a test"), "{health}");
     }
-    let status = ask(&client, "broadcaster.service.read.status", r#"{"route": "default"}"#, 2).await;
+    let status = ask(&client, "broadcaster.service.read.route", r#"{"route": "default"}"#, 2).await;
     assert!(status.iter().all(|(headers, _)| code(headers) == "200"), "{status:?}");
     assert_eq!(hook.received(), 0);
 
@@ -138,7 +155,15 @@ async fn what_cant_be_done_is_said_and_odd_questions_end_nothing() {
         ("act.pause", "\u{0}", "400"),
         ("act.pause", r#"{"route": "none"}"#, "404"),
         ("act.resume", r#"{"route": "a b"}"#, "404"),
-        ("read.status", r#"{"route": "none"}"#, "404"),
+        ("act.pause", r#"{"route": "default", "why": "a\ntest"}"#, "422"),
+        ("act.pause", r#"{"route": "default", "surprise": 1}"#, "422"),
+        ("act.put", r#"{"route": "default", "settings": {}}"#, "404"),
+        ("read.route", r#"{"route": "none"}"#, "404"),
+        ("read.route", r#"{"route": "default?limit=1"}"#, "404"),
+        ("read.messages", r#"{"route": "default", "limit": 0}"#, "400"),
+        ("read.status", r#"{"surprise": "none"}"#, "400"),
+        ("read.status", r#"{"limit": 7, "history": true}"#, "200"),
+        ("read.log-level", "", "200"),
         ("read.status", "[]", "400"),
         ("read.status", "{}", "200"),
     ] {

@@ -1,45 +1,37 @@
-//! The API of a running daemon, as the commands ask it: one request over a connection of its own, or a stream of events.
+//! Whom the commands ask: one daemon by its API, or all replicas of a fleet as the service that they are for clients of NATS.
 
+mod api;
+mod fleet;
 pub mod options;
+mod print;
 
-use std::{error::Error, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, io, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use http::{
-    Method, Request, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
-};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, de::DeserializeOwned};
+use http::StatusCode;
+use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::rustls::{
-    ClientConfig,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
 
-use self::options::DaemonOptions;
-use super::health::{self, Asked, Connection};
+pub(super) use self::{
+    api::{Daemon, Event},
+    fleet::Replica,
+    print::{fact, in_part, print, told_of},
+};
+use self::{fleet::Fleet, options::DaemonOptions};
 use crate::{
-    base::network::trust::{system_roots, trusting},
-    config::{self, Sources},
+    config::{ConfigErrors, Sources},
+    control::{
+        service::acts::{Act, Question},
+        status::model::{Route, Status},
+    },
+    nats::PublishError,
 };
 
-/// The variable that names the file with the token, beside the option.
-const TOKEN_FILE: &str = "BROADCASTER_TOKEN_FILE";
 /// How long the daemon may take to answer. An act may take it 30 seconds.
 const PATIENCE: Duration = Duration::from_secs(35);
-/// How long a connection may take.
-const CONNECTING: Duration = Duration::from_secs(5);
-/// How many bytes of an answer are read: it may be a stranger that answers.
-const LONGEST_ANSWER: usize = 16 << 20;
-/// No event is longer, in bytes.
-const LONGEST_EVENT: usize = 1 << 20;
+
+/// How many routes are asked for at a time.
+const PAGE: usize = 500;
 
 /// The daemon did not do what it was asked for.
 #[derive(Debug, Error)]
@@ -68,6 +60,54 @@ pub enum DaemonError {
     /// The daemon says why not.
     #[error("{0}")]
     Problem(String),
+    /// The answer would be larger than what it has to come by takes.
+    #[error("{0}")]
+    TooLarge(String),
+    /// `--url` and `--nats` are both given.
+    #[error("--nats asks the fleet, and --url one daemon: give one of them")]
+    Both,
+    /// `--nats` is given for what one process alone can tell.
+    #[error("{0} is about one process: name it by --url")]
+    OneOnly(&'static str),
+    /// What is to be known of NATS is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// There was no connection to NATS in time; the text is the last reason.
+    #[error("cannot connect to NATS: {0}")]
+    Nats(String),
+    /// NATS has lost the question, or says so.
+    #[error("NATS does not take the question: {0}")]
+    Lost(#[from] PublishError),
+    /// NATS refuses what asking needs.
+    #[error("NATS refuses it: this user needs to {0} (docs/service.md)")]
+    Forbidden(String),
+    /// NATS is there, and no daemon answers.
+    #[error(
+        "no daemon answers as the service {0:?}: see that service.access is set there, that service.name is the same, and \
+         that this user has the account of theirs"
+    )]
+    Nobody(String),
+    /// No replica is called so, or several are.
+    #[error("{wanted:?} is not one of the replicas: {known}")]
+    Replica {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        known: String,
+    },
+    /// The replica is not allowed to do it by its configuration.
+    #[error("it does not take {0:?} from clients of NATS: service.access")]
+    NotTaken(&'static str),
+    /// Some replicas have not done it; why was said of each.
+    #[error("{failed} of {asked} replicas have not done it")]
+    InPart {
+        /// How many have not.
+        failed: usize,
+        /// How many were asked.
+        asked: usize,
+        /// The status of the process.
+        status: u8,
+    },
     /// Nobody reads the output any more, or the system refuses a runtime.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -78,9 +118,12 @@ impl DaemonError {
     pub fn exit_status(&self) -> u8 {
         match self {
             // EX_UNAVAILABLE and EX_NOPERM of sysexits.h.
-            Self::Unreachable(..) | Self::Silent(_) => 69,
-            Self::Refused(_) => 77,
-            Self::Url => 2,
+            Self::Unreachable(..) | Self::Silent(_) | Self::Nats(_) | Self::Lost(_) | Self::Nobody(_) => 69,
+            Self::Refused(_) | Self::Forbidden(_) | Self::NotTaken(_) => 77,
+            // EX_CONFIG.
+            Self::Config(_) => 78,
+            Self::Url | Self::Both | Self::OneOnly(_) | Self::Replica { .. } => 2,
+            Self::InPart { status, .. } => *status,
             // Whoever read the output has seen enough.
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             _ => 1,
@@ -97,140 +140,93 @@ struct Problem {
     mistakes: Vec<String>,
 }
 
-/// A daemon that can be asked.
-pub struct Daemon {
-    apis: Vec<Asked>,
-    /// The certificates that are trusted beside those of the system.
-    trusted: Vec<CertificateDer<'static>>,
-    token: Option<SecretString>,
+/// Whom a command asks.
+pub(super) enum Daemons {
+    /// The one that `--url` names, or the one of this machine.
+    One(Daemon),
+    /// All replicas that clients of NATS find.
+    Fleet(Box<Fleet>),
 }
 
-impl Daemon {
-    /// The one that `options` name, or else `sources`, which need not be a good configuration.
+/// What somebody has answered.
+pub(super) struct Told<T = Value> {
+    /// Who; none where only one was asked.
+    pub(super) replica: Option<Replica>,
+    /// What.
+    pub(super) answer: Result<T, DaemonError>,
+}
+
+impl Daemons {
+    /// Those that `options` name, or else `sources`, which need not be a good configuration.
     ///
     /// # Errors
-    /// The URL is none, or there is no token where it is said to be.
-    pub fn new(options: &DaemonOptions, sources: Sources) -> Result<Self, DaemonError> {
-        let variable = sources.env.iter().find(|(name, value)| name == TOKEN_FILE && !value.is_empty());
-        let file = options.token_file.clone().or_else(|| variable.map(|(_, file)| file.into()));
-        let apis = match &options.url {
-            Some(url) => vec![health::named(url).map_err(|_wrong| DaemonError::Url)?],
-            None => health::local(config::api_address(sources)),
-        };
-        let trusted = options.ca_file.as_deref().map(certificates).transpose()?.unwrap_or_default();
-        Ok(Self { apis, trusted, token: file.as_deref().map(token).transpose()? })
+    /// There is nobody who could be asked.
+    pub(super) async fn reach(options: &DaemonOptions, sources: Sources) -> Result<Self, DaemonError> {
+        match &options.nats {
+            None => Daemon::new(options, sources).map(Self::One),
+            Some(_) if options.url.is_some() => Err(DaemonError::Both),
+            Some(servers) => Fleet::join(servers, options.replica.clone(), sources)
+                .await
+                .map(|fleet| Self::Fleet(Box::new(fleet))),
+        }
     }
 
-    /// Asks for `path`, and reads what is answered.
+    /// Asks for `act`; there is one answer at least.
     ///
     /// # Errors
-    /// Why there is no good answer.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, DaemonError> {
-        self.call(Method::GET, path, None).await
+    /// Nobody can be asked. What is wrong with one of several is its answer.
+    pub(super) async fn ask(&mut self, act: Act, question: &Question) -> Result<Vec<Told>, DaemonError> {
+        match self {
+            Self::One(daemon) => {
+                Ok(vec![Told { replica: None, answer: Ok(daemon.ask(act, question.clone()).await?) }])
+            }
+            Self::Fleet(fleet) => fleet.ask(act, question).await,
+        }
     }
 
-    /// Has something done, with a body where there is something to say, and reads what is answered.
+    /// All routes that each of them has.
     ///
     /// # Errors
-    /// Why it was not done.
-    pub async fn call<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<T, DaemonError> {
-        let (head, authority) = self.exchange(method, path, body).await?;
-        let garbage = |error| DaemonError::Garbage(authority.clone(), error);
-        let (head, answer) = head.into_parts();
-        let body = Limited::new(answer, LONGEST_ANSWER).collect();
-        let body = timeout(PATIENCE, body).await.map_err(|_late| DaemonError::Silent(authority.clone()))?;
-        let body = body.map_err(garbage)?.to_bytes();
-        if !head.status.is_success() {
-            return Err(refused(head.status, &body, &authority));
-        }
-        serde_json::from_slice(&body).map_err(|error| garbage(error.into()))
-    }
-
-    /// The events of `path`, for as long as the daemon sends some.
-    ///
-    /// # Errors
-    /// Why there are none.
-    pub async fn events(&self, path: &str) -> Result<Events, DaemonError> {
-        let (answer, authority) = self.exchange(Method::GET, path, None).await?;
-        let (head, body) = answer.into_parts();
-        if !head.status.is_success() {
-            let problem = Limited::new(body, LONGEST_ANSWER).collect().await;
-            let problem = problem.map(|body| body.to_bytes()).unwrap_or_default();
-            return Err(refused(head.status, &problem, &authority));
-        }
-        Ok(Events { body, read: BytesMut::new(), authority })
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(Response<Incoming>, String), DaemonError> {
-        let (stream, authority) = self.connect().await?;
-        let garbage = |error: Box<dyn Error + Send + Sync>| DaemonError::Garbage(authority.to_owned(), error);
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (mut requests, connection) = handshake.map_err(|error| garbage(error.into()))?;
-        drop(tokio::task::spawn_local(connection));
-        let mut request = Request::builder().method(method).uri(path).header(HOST, authority);
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
-        }
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        // What is wrong with a header would be shown with it.
-        let request = request.body(Full::new(body)).map_err(|_wrong| garbage("the token is none".into()))?;
-        let answered = timeout(PATIENCE, requests.send_request(request)).await;
-        let answered = answered.map_err(|_late| DaemonError::Silent(authority.to_owned()))?;
-        Ok((answered.map_err(|error| garbage(error.into()))?, authority.to_owned()))
-    }
-
-    async fn connect(&self) -> Result<(Box<dyn Connection>, &str), DaemonError> {
-        let mut failed = DaemonError::Url;
-        for api in &self.apis {
-            let connecting = timeout(CONNECTING, async {
-                let stream = TcpStream::connect(api.authority()).await?;
-                api.encrypt(stream, || self.trust()).await
-            });
-            match connecting.await.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(stream) => return Ok((stream, api.authority())),
-                Err(error) => failed = DaemonError::Unreachable(api.authority().to_owned(), error),
+    /// Nobody can be asked.
+    pub(super) async fn routes(&mut self) -> Result<Vec<Told<Vec<Route>>>, DaemonError> {
+        match self {
+            Self::One(daemon) => {
+                let routes = pages(async |question| daemon.ask(Act::Status, question).await).await?;
+                Ok(vec![Told { replica: None, answer: Ok(routes) }])
+            }
+            Self::Fleet(fleet) => {
+                let mut all = Vec::new();
+                for replica in fleet.find(Act::Status).await? {
+                    let answer =
+                        pages(async |question| fleet.ask_one(&replica, Act::Status, question).await).await;
+                    all.push(Told { replica: Some(replica), answer });
+                }
+                Ok(all)
             }
         }
-        Err(failed)
-    }
-
-    /// A token is only for the daemon: it has to show a certificate that the system's authorities have signed, or one that
-    /// `--ca-file` names.
-    fn trust(&self) -> ClientConfig {
-        let mut roots = system_roots().store;
-        roots.add_parsable_certificates(self.trusted.iter().cloned());
-        trusting(Arc::new(roots), &self.trusted).with_no_client_auth()
     }
 }
 
-/// The path of what is done with `route`.
-pub(super) fn route_path(route: &str, act: &str) -> String {
-    format!("/api/v1/routes/{}/{act}", utf8_percent_encode(route, NON_ALPHANUMERIC))
+/// All routes that are told page by page to whoever asks by `ask`.
+async fn pages(
+    mut ask: impl AsyncFnMut(Question) -> Result<Value, DaemonError>,
+) -> Result<Vec<Route>, DaemonError> {
+    let (mut routes, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = ask(question([("limit", PAGE.into()), ("after", after.into())])).await?;
+        let page: Status = serde_json::from_value(page)
+            .map_err(|error| DaemonError::Garbage("the daemon".to_owned(), error.into()))?;
+        routes.extend(page.routes);
+        match page.next {
+            Some(next) => after = next,
+            None => return Ok(routes),
+        }
+    }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, DaemonError> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    read.ok()
-        .filter(|all| !all.is_empty())
-        .ok_or_else(|| DaemonError::Authorities(file.display().to_string()))
-}
-
-fn token(file: &Path) -> Result<SecretString, DaemonError> {
-    let token = fs::read_to_string(file).map(|token| SecretString::from(token.trim()));
-    token.map_err(|error| DaemonError::Token(file.display().to_string(), error))
+/// A question that says this.
+pub(super) fn question<const N: usize>(members: [(&str, Value); N]) -> Question {
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// What the daemon says of what it does not do, in words.
@@ -244,84 +240,14 @@ fn refused(status: StatusCode, body: &[u8], authority: &str) -> DaemonError {
     problem.mistakes.iter().for_each(|mistake| words.push_str(&format!("\n  {mistake}")));
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => DaemonError::Refused(words),
+        StatusCode::PAYLOAD_TOO_LARGE => DaemonError::TooLarge(words),
         _ => DaemonError::Problem(words),
     }
-}
-
-/// What comes in time (Server-Sent Events).
-pub struct Events {
-    body: Incoming,
-    read: BytesMut,
-    authority: String,
-}
-
-/// An event: its name, and what it says.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Event {
-    /// `message` where it has no other name.
-    pub name: String,
-    /// What its `data` lines say, joined by line feeds.
-    pub data: String,
-}
-
-impl Events {
-    /// The next one; none where the daemon has ended.
-    ///
-    /// # Errors
-    /// What comes is no event.
-    pub async fn next(&mut self) -> Result<Option<Event>, DaemonError> {
-        let garbage =
-            |error: Box<dyn Error + Send + Sync>| DaemonError::Garbage(self.authority.clone(), error);
-        loop {
-            while let Some(end) = self.read.windows(2).position(|pair| pair == b"\n\n") {
-                let block = self.read.split_to(end + 2);
-                if let Some(event) = event(&String::from_utf8_lossy(&block)) {
-                    return Ok(Some(event));
-                }
-            }
-            if self.read.len() > LONGEST_EVENT {
-                return Err(garbage("an event without an end".into()));
-            }
-            match self.body.frame().await {
-                None => return Ok(None),
-                // The daemon was stopped, most likely.
-                Some(Err(_broken)) => return Ok(None),
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.read.extend_from_slice(&data);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The event in `block`; none where it is a comment, or only says when to come again.
-fn event(block: &str) -> Option<Event> {
-    let (mut name, mut data) = ("message", Vec::new());
-    for line in block.lines() {
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "event" => name = value,
-            "data" => data.push(value),
-            _ => {}
-        }
-    }
-    (!data.is_empty()).then(|| Event { name: name.to_owned(), data: data.join("\n") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_event_is_read_line_by_line() {
-        let read = |name: &str, data: &str| Some(Event { name: name.to_owned(), data: data.to_owned() });
-        assert_eq!(event("retry: 1000\nevent: status\ndata: {}\n\n"), read("status", "{}"));
-        assert_eq!(event("data:a\ndata: b\n\n"), read("message", "a\nb"));
-        assert_eq!(event(": nothing new\n\n"), None);
-    }
 
     #[test]
     fn a_problem_is_told_in_its_own_words() {

@@ -19,7 +19,30 @@ pub struct DaemonOptions {
     /// A file with certificates to trust beside those of the system, where the API speaks TLS.
     #[arg(long, value_name = "FILE", global = true, display_order = 102)]
     pub ca_file: Option<PathBuf>,
-    /// Write JSON, as the API answers it.
-    #[arg(long, global = true, display_order = 103)]
+    /// Ask the whole fleet instead, as clients of NATS do where service.access is set: over the servers of URL, or else as
+    /// the configuration says, whose login counts.
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_parser = servers,
+        global = true,
+        display_order = 103
+    )]
+    pub nats: Option<String>,
+    /// Of the fleet, this replica alone: its name or its id.
+    #[arg(long, value_name = "REPLICA", requires = "nats", global = true, display_order = 104)]
+    pub replica: Option<String>,
+    /// Write JSON, as the API answers it; with --nats, a list of what each replica answers.
+    #[arg(long, global = true, display_order = 105)]
     pub json: bool,
+}
+
+/// What follows `--nats`, which may be nothing, and then another argument stands in its place.
+fn servers(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.contains("://") {
+        return Ok(text.to_owned());
+    }
+    Err("expected a URL such as nats://127.0.0.1:4222; without one, --nats stands behind the other arguments")
 }

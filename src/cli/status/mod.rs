@@ -1,5 +1,6 @@
 //! `broadcaster status`: how a running daemon and its routes are doing, once or as it goes on.
 
+mod fleet;
 mod print;
 
 use std::{
@@ -8,15 +9,21 @@ use std::{
 };
 
 use clap::Args;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use tokio::time::sleep;
 
-pub(super) use self::print::line;
+pub(super) use self::{
+    fleet::{Merged, merged},
+    print::line,
+};
 use super::{
-    daemon::{Daemon, DaemonError, options::DaemonOptions},
+    daemon::{DaemonError, Daemons, Told, fact, in_part, options::DaemonOptions, question},
     terminal::{Abilities, escaped},
 };
-use crate::{config::Sources, control::status::model::Status};
+use crate::{
+    config::Sources,
+    control::{service::acts::Act, status::model::Status},
+};
 
 /// How long it is from one look to the next.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -49,37 +56,58 @@ pub struct StatusOptions {
 /// # Errors
 /// Why the daemon does not tell.
 pub async fn run(options: &StatusOptions, sources: Sources) -> Result<bool, DaemonError> {
-    let daemon = Daemon::new(&options.daemon, sources)?;
-    let state = if options.troubled { "troubled" } else { "all" };
-    let search = utf8_percent_encode(&options.search, NON_ALPHANUMERIC);
-    let path = format!("/api/v1/status?history=true&limit={}&state={state}&search={search}", options.limit);
+    let mut daemons = Daemons::reach(&options.daemon, sources).await?;
     loop {
-        let looked = daemon.get::<Status>(&path).await;
-        let ready = match looked {
-            Ok(status) => {
-                show(&status, options)?;
-                status.health.ready
-            }
-            // It may be restarting.
-            Err(error) if options.watch => {
-                write(&format!("{error}\n"), options)?;
-                false
-            }
-            Err(error) => return Err(error),
-        };
+        let looked = look(&mut daemons, options).await;
         if !options.watch {
-            return Ok(ready);
+            return looked;
+        }
+        match looked {
+            Ok(_) | Err(DaemonError::InPart { .. }) => {}
+            // It may be restarting.
+            Err(error) => write(&format!("{error}\n"), options)?,
         }
         sleep(PAUSE).await;
     }
 }
 
-fn show(status: &Status, options: &StatusOptions) -> io::Result<()> {
-    if options.daemon.json {
-        let line = escaped(&serde_json::to_value(status).unwrap_or_default());
-        return write(&(line + "\n"), options);
-    }
-    write(&print::page(status, Abilities::of_output()), options)
+/// Looks once, and shows what there is. Returns whether all are ready.
+async fn look(daemons: &mut Daemons, options: &StatusOptions) -> Result<bool, DaemonError> {
+    let state = if options.troubled { "troubled" } else { "all" };
+    let question = question([
+        ("history", true.into()),
+        ("limit", options.limit.into()),
+        ("state", state.into()),
+        ("search", options.search.as_str().into()),
+    ]);
+    let told = daemons.ask(Act::Status, &question).await?;
+    let told: Vec<_> = told.into_iter().map(read).collect();
+    let is_ready = told.iter().all(|told| told.answer.as_ref().is_ok_and(|status| status.health.ready));
+    let page = match (&told[..], options.daemon.json) {
+        ([Told { replica: None, answer: Ok(status) }], true) => json_line(status),
+        ([Told { replica: None, answer: Ok(status) }], false) => print::page(status, Abilities::of_output()),
+        (_, true) => {
+            let facts = told.iter().map(|told| fact(told.replica.as_ref(), told.answer.as_ref()));
+            json_line(&facts.collect::<Vec<_>>())
+        }
+        (_, false) => fleet::page(&told, options.limit.into(), Abilities::of_output()),
+    };
+    write(&page, options)?;
+    // What is wrong with each is on the page.
+    in_part(told.into_iter().map(|Told { replica, answer }| (replica, answer.map(drop))))?;
+    Ok(is_ready)
+}
+
+fn read(Told { replica, answer }: Told) -> Told<Status> {
+    let answer = answer.and_then(|answer| {
+        let odd = |error: serde_json::Error| DaemonError::Garbage("the daemon".to_owned(), error.into());
+        serde_json::from_value(answer).map_err(odd)
+    });
+    Told { replica, answer }
+}
+
+fn json_line(value: &impl Serialize) -> String {
+    escaped(&serde_json::to_value(value).unwrap_or_default()) + "\n"
 }
 
 fn write(text: &str, options: &StatusOptions) -> io::Result<()> {

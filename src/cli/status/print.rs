@@ -17,26 +17,7 @@ const PLAIN_HEIGHTS: [char; 8] = ['_', '.', '.', ':', ':', '|', '|', '#'];
 /// The process in a line or two, and then a line for each route.
 pub(super) fn page(status: &Status, abilities: Abilities) -> String {
     let totals = &status.totals;
-    let uptime = humantime::format_duration(Duration::from_secs(whole(status.uptime)));
-    let ready = if status.health.ready { abilities.green("ready") } else { abilities.red("not ready") };
-    let mut page = format!(
-        "broadcaster {} up {uptime}: {ready}, generation {}\n",
-        clean(&status.version),
-        status.generation
-    );
-    for reason in &status.health.reasons {
-        page.push_str(&format!("  {}\n", clean(reason)));
-    }
-    if status.health.more > 0 {
-        page.push_str(&format!("  and {} more\n", status.health.more));
-    }
-    for complaint in &status.configuration.complaints {
-        page.push_str(&format!("  configuration: {}\n", clean(complaint)));
-    }
-    for lane in status.lanes.iter().filter(|lane| !lane.connection.connected) {
-        let trouble = lane.connection.trouble.as_deref().unwrap_or("no connection to NATS yet");
-        page.push_str(&format!("  lane {}: {}\n", lane.lane, clean(trouble)));
-    }
+    let mut page = format!("broadcaster {}", process(status, abilities));
     let states = &totals.severities;
     page.push_str(&format!(
         "{} routes: {} error, {} warning, {} held, {} ok, {} idle; {}/s delivered, {}/s failed, {} in hand\n",
@@ -61,6 +42,28 @@ pub(super) fn page(status: &Status, abilities: Abilities) -> String {
         ));
     }
     page
+}
+
+/// The process: whether it is ready, and what is wrong with it.
+pub(super) fn process(status: &Status, abilities: Abilities) -> String {
+    let uptime = humantime::format_duration(Duration::from_secs(whole(status.uptime)));
+    let ready = if status.health.ready { abilities.green("ready") } else { abilities.red("not ready") };
+    let mut words =
+        format!("{} up {uptime}: {ready}, generation {}\n", clean(&status.version), status.generation);
+    for reason in &status.health.reasons {
+        words.push_str(&format!("  {}\n", clean(reason)));
+    }
+    if status.health.more > 0 {
+        words.push_str(&format!("  and {} more\n", status.health.more));
+    }
+    for complaint in &status.configuration.complaints {
+        words.push_str(&format!("  configuration: {}\n", clean(complaint)));
+    }
+    for lane in status.lanes.iter().filter(|lane| !lane.connection.connected) {
+        let trouble = lane.connection.trouble.as_deref().unwrap_or("no connection to NATS yet");
+        words.push_str(&format!("  lane {}: {}\n", lane.lane, clean(trouble)));
+    }
+    words
 }
 
 /// One route.
@@ -107,7 +110,7 @@ fn blocks(history: &History, Abilities { unicode, .. }: Abilities) -> String {
 }
 
 /// A number that is easy to read: without digits behind the point where it is large.
-fn rate(rate: f64) -> String {
+pub(super) fn rate(rate: f64) -> String {
     if rate >= 10.0 || rate == 0.0 { format!("{rate:.0}") } else { format!("{rate:.1}") }
 }
 

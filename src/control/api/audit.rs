@@ -1,6 +1,6 @@
 //! A line in the log for each act: who has done what, from where, and what came of it.
 
-use tracing::info;
+use tracing::{field::display, info};
 
 use super::guard::Caller;
 use crate::control::server::{Answer, Head, Reply};
@@ -10,7 +10,7 @@ pub(super) const TARGET: &str = module_path!();
 
 struct Act {
     by: Caller,
-    peer: std::net::SocketAddr,
+    peer: Option<std::net::SocketAddr>,
     what: String,
 }
 
@@ -29,8 +29,9 @@ pub(super) fn audited(reply: Reply, head: &Head, by: Caller) -> Reply {
 
 impl Act {
     fn said(&self, answer: Answer) -> Answer {
-        let (by, peer, what, status) = (&self.by.0, self.peer, &self.what, answer.status().as_u16());
-        info!(%by, %peer, what, status, "act");
+        let (by, peer) = (&self.by, self.peer.map(display));
+        let (what, status) = (&self.what, answer.status().as_u16());
+        info!(%by, peer, what, status, "act");
         answer
     }
 }

@@ -6,7 +6,7 @@ use http::{
     HeaderValue,
     header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE},
 };
-use tracing::warn;
+use tracing::{field::display, warn};
 
 use crate::{
     base::{
@@ -40,9 +40,23 @@ pub enum Access {
     Act,
 }
 
-/// Who has asked, by the name of a token.
+/// Who has asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller(pub TokenName);
+pub enum Caller {
+    /// Whoever has the token of this name.
+    Token(TokenName),
+    /// A client of NATS, which has let it in.
+    Nats,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(name) => name.fmt(f),
+            Self::Nats => f.write_str("a client of NATS"),
+        }
+    }
+}
 
 /// Lets those in who may.
 pub struct Guard {
@@ -102,8 +116,9 @@ impl Guard {
         };
         self.check(needed, head, self.clock.now()).map(Some).inspect_err(|problem| {
             if let Some(held_back) = self.named.pass(self.clock.now()) {
-                let (peer, method, path) = (head.peer().ip(), head.method(), head.path());
-                warn!(%peer, %method, path, reason = problem.name(), held_back, "a request was turned away");
+                let peer = head.peer().map(|peer| display(peer.ip()));
+                let (method, path) = (head.method(), head.path());
+                warn!(peer, %method, path, reason = problem.name(), held_back, "a request was turned away");
             }
         })
     }
@@ -132,7 +147,7 @@ impl Guard {
                 format!("the token {0} may only look: set server.tokens.{0}.role to \"act\"", token.name);
             return Err(Problem::new(ProblemKind::RoleTooSmall, detail));
         }
-        Ok(Caller(token.name.clone()))
+        Ok(Caller::Token(token.name.clone()))
     }
 
     /// The token that is `text`. All are compared, so that the time tells nothing.
@@ -204,7 +219,7 @@ mod tests {
         let head = Head::new(request.body(()).unwrap().into_parts().0, "127.0.0.1:1".parse().unwrap());
         let needed = if access == Access::Act { Role::Act } else { Role::Read };
         let caller = guard.check(needed, &head, Time::from_start(Duration::from_secs(seconds)));
-        caller.map(|Caller(name)| name.to_string()).map_err(|problem| problem.name())
+        caller.map(|caller| caller.to_string()).map_err(|problem| problem.name())
     }
 
     #[test]

@@ -110,6 +110,13 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Answers a client of NATS, which has let it in.
+    pub fn answer_over_nats(&self, head: &Head) -> Reply {
+        self.router.answer_to(Caller::Nats, head)
+    }
+}
+
 impl Handler for Api {
     fn handle(&self, head: &Head) -> Reply {
         self.router.answer(head)
@@ -123,14 +130,15 @@ fn told(report: &HealthReport) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path, time::SystemTime};
+    use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
 
     use super::*;
     use crate::{
-        config::LogLevel,
+        config::{LogLevel, ServiceAccess},
         control::{
             reload::reloader,
             server::ProblemKind,
+            service::acts::Act,
             status::{Board, Samples},
         },
     };
@@ -169,6 +177,14 @@ mod tests {
         let api =
             api.telling(&board, events).showing(StatusPage::default()).feeding(&Arc::default(), "", clock);
         openapi::tests::compare(&api.router);
+        // What clients of NATS may ask for is there too, and what changes something is known as such.
+        let operations: BTreeMap<_, _> = api.router.operations().collect();
+        for act in Act::ALL {
+            let (method, path) = act.operation();
+            let access = operations.get(&(path.to_owned(), method.to_string()));
+            let acts = access.map(|access| *access == Access::Act);
+            assert_eq!(acts, Some(act.needs() == ServiceAccess::Act), "{act:?}");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ struct Operation {
 impl Call<'_> {
     /// Who asks, in the words of the log.
     pub fn by(&self) -> String {
-        self.caller.as_ref().map_or_else(|| "anybody".to_owned(), |Caller(name)| name.to_string())
+        self.caller.as_ref().map_or_else(|| "anybody".to_owned(), Caller::to_string)
     }
 
     /// Replies after some work.
@@ -98,8 +98,22 @@ impl Router {
         self.operations.iter().map(move |operation| (key(operation), operation.access))
     }
 
-    /// Answers the request with this head.
+    /// Answers the request with this head, where the guard lets its client in.
     pub fn answer(&self, head: &Head) -> Reply {
+        self.answer_whom(head, |access| self.guard.admit(access, head))
+    }
+
+    /// Answers the request with this head as that of `caller`, whom somebody else has let in.
+    pub fn answer_to(&self, caller: Caller, head: &Head) -> Reply {
+        self.answer_whom(head, |_| Ok(Some(caller)))
+    }
+
+    /// Answers whoever `admit` lets in to what is asked for.
+    fn answer_whom(
+        &self,
+        head: &Head,
+        admit: impl FnOnce(Access) -> Result<Option<Caller>, Problem>,
+    ) -> Reply {
         let here: Vec<_> = self.operations.iter().filter(|one| matches(one.template, head.path())).collect();
         if here.is_empty() {
             let detail = "there is nothing at this path; docs/api.md lists what there is";
@@ -107,21 +121,20 @@ impl Router {
         }
         let method = if head.method() == Method::HEAD { &Method::GET } else { head.method() };
         match here.iter().find(|operation| operation.method == *method) {
-            Some(operation) => self.operate(operation, head),
+            Some(operation) => match admit(operation.access) {
+                Ok(caller) => operation.run(head, caller),
+                Err(problem) => Reply::Now(problem.into()),
+            },
             None if head.method() == Method::OPTIONS => Reply::Now(options(&allowed(&here))),
             None => Reply::Now(Problem::method_not_allowed(&allowed(&here)).into()),
         }
     }
 }
 
-impl Router {
-    fn operate(&self, operation: &Operation, head: &Head) -> Reply {
-        let caller = match self.guard.admit(operation.access, head) {
-            Ok(caller) => caller,
-            Err(problem) => return Reply::Now(problem.into()),
-        };
-        let reply = (operation.operate)(&Call { head, caller: caller.clone(), template: operation.template });
-        match caller.filter(|_| operation.access == Access::Act) {
+impl Operation {
+    fn run(&self, head: &Head, caller: Option<Caller>) -> Reply {
+        let reply = (self.operate)(&Call { head, caller: caller.clone(), template: self.template });
+        match caller.filter(|_| self.access == Access::Act) {
             Some(caller) => audit::audited(reply, head, caller),
             None => reply,
         }

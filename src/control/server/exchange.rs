@@ -35,7 +35,7 @@ pub trait Handler: 'static {
 #[derive(Debug)]
 pub struct Head {
     parts: Parts,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
 }
 
 /// How a request is answered.
@@ -52,10 +52,21 @@ pub enum Reply {
 /// The work that an answer takes. Once it is begun it is finished, even where the client goes away or has waited too long.
 pub type Work = Pin<Box<dyn Future<Output = Answer>>>;
 
+impl<H: Handler> Handler for Rc<H> {
+    fn handle(&self, head: &Head) -> Reply {
+        H::handle(self, head)
+    }
+}
+
 impl Head {
     /// The head of a request that came from `peer`.
     pub const fn new(parts: Parts, peer: SocketAddr) -> Self {
-        Self { parts, peer }
+        Self { parts, peer: Some(peer) }
+    }
+
+    /// The head of a request that came another way than over a connection of its client.
+    pub const fn without_peer(parts: Parts) -> Self {
+        Self { parts, peer: None }
     }
 
     /// The method.
@@ -89,8 +100,58 @@ impl Head {
     }
 
     /// Where the client is, as far as the connection tells: it may be a proxy.
-    pub const fn peer(&self) -> SocketAddr {
+    pub const fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+}
+
+/// Where handlers are at work, or read a body: few at the same time.
+pub struct Workshop(Arc<Semaphore>);
+
+/// A place for one of them.
+pub struct WorkPlace {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Default for Workshop {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_WORK)))
+    }
+}
+
+impl Workshop {
+    /// A place for one more.
+    ///
+    /// # Errors
+    /// All are taken.
+    pub fn place(&self) -> Result<WorkPlace, Problem> {
+        Arc::clone(&self.0).try_acquire_owned().map(|permit| WorkPlace { _permit: permit }).map_err(
+            |_all_taken| {
+                let detail =
+                    format!("{AT_WORK} requests are being worked on, as many as may be at the same time");
+                Problem::new(ProblemKind::Busy, detail).retry_after(1)
+            },
+        )
+    }
+}
+
+impl WorkPlace {
+    /// Does `work`, which keeps the place until it is done, however long its client waits. Needs a runtime that takes local
+    /// tasks.
+    pub async fn finish(self, work: Work) -> Answer {
+        let working = spawn_local(async move {
+            let answer = work.await;
+            drop(self);
+            answer
+        });
+        match timeout(PATIENCE, working).await {
+            Ok(Ok(answer)) => answer,
+            // It has not ended by itself: either the runtime is ending, or nobody waits for it any more.
+            Ok(Err(_)) | Err(_) => {
+                let detail = format!("it is not done after {} s, and is gone on with", PATIENCE.as_secs());
+                Problem::new(ProblemKind::Late, detail).into()
+            }
+        }
     }
 }
 
@@ -100,12 +161,12 @@ pub(super) struct Desk<H> {
     pub(super) places: Rc<Places>,
     /// What encrypts connections, where something does.
     pub(super) tls: Option<Tls>,
-    at_work: Arc<Semaphore>,
+    workshop: Workshop,
 }
 
 impl<H: Handler> Desk<H> {
     pub(super) fn new(handler: H, places: Places, tls: Option<Tls>) -> Self {
-        Self { handler, places: Rc::new(places), tls, at_work: Arc::new(Semaphore::new(AT_WORK)) }
+        Self { handler, places: Rc::new(places), tls, workshop: Workshop::default() }
     }
 
     /// Answers `request`, which came from `peer` over the connection whose phase `stage` is.
@@ -121,30 +182,28 @@ impl<H: Handler> Desk<H> {
             Reply::Now(answer) => {
                 // A client that is still sending would not look for an answer, and lose it with the connection.
                 drop(whole(body).await);
-                Ok(answer)
+                answer
             }
             Reply::Later(work) => {
                 drop(whole(body).await);
-                match self.place() {
-                    Ok(place) => work_on(work, place, stage).await,
-                    Err(busy) => Err(busy),
+                match self.workshop.place() {
+                    Ok(place) => {
+                        stage.set(Stage::begin(Phase::Waiting));
+                        place.finish(work).await
+                    }
+                    Err(busy) => busy.into(),
                 }
             }
-            Reply::WithBody(work) => match self.place() {
-                Ok(place) => work_on(work(whole(body).await), place, stage).await,
-                Err(busy) => Err(busy),
+            Reply::WithBody(work) => match self.workshop.place() {
+                Ok(place) => {
+                    let body = whole(body).await;
+                    stage.set(Stage::begin(Phase::Waiting));
+                    place.finish(work(body)).await
+                }
+                Err(busy) => busy.into(),
             },
         };
-        self.send(answer.unwrap_or_else(Into::into), stage)
-    }
-
-    /// A place for one more who works, or reads a body for it.
-    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.at_work).try_acquire_owned().map_err(|_all_taken| {
-            let detail =
-                format!("{AT_WORK} requests are being worked on, as many as may be at the same time");
-            Problem::new(ProblemKind::Busy, detail).retry_after(1)
-        })
+        self.send(answer, stage)
     }
 
     /// Makes sure that there is room for `answer`.
@@ -161,24 +220,6 @@ impl<H: Handler> Desk<H> {
             }
         }
         answer
-    }
-}
-
-/// Does `work`, which keeps its place until it is done, however long its client waits.
-async fn work_on(work: Work, place: OwnedSemaphorePermit, stage: &Cell<Stage>) -> Result<Answer, Problem> {
-    stage.set(Stage::begin(Phase::Waiting));
-    let working = spawn_local(async move {
-        let answer = work.await;
-        drop(place);
-        answer
-    });
-    match timeout(PATIENCE, working).await {
-        Ok(Ok(answer)) => Ok(answer),
-        // It has not ended by itself: either the runtime is ending, or nobody waits for it any more.
-        Ok(Err(_)) | Err(_) => {
-            let detail = format!("it is not done after {} s, and is gone on with", PATIENCE.as_secs());
-            Err(Problem::new(ProblemKind::Late, detail))
-        }
     }
 }
 

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 pub use self::{
     answer::{Answer, Body, answer, json},
-    exchange::{Handler, Head, LARGEST_BODY, Reply, Work},
+    exchange::{Handler, Head, LARGEST_BODY, Reply, Work, Workshop},
     problem::{Problem, ProblemKind},
     tls::Tls,
 };

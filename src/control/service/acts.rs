@@ -1,221 +1,270 @@
-//! What clients may ask the service for, and what it does then.
+//! What clients may ask the service for. Each act is an operation of the API: a question says what a request would say in
+//! its path, its query and its body, and the answer is that of the API.
 
-use std::time::{Duration, SystemTime};
-
-use serde::Deserialize;
-use serde_json::json;
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value};
 use thiserror::Error;
-use tokio::time::timeout;
-use tracing::info;
+use url::form_urlencoded;
 
-use super::Parts;
-use crate::{
-    config::{RouteName, ServiceAccess},
-    control::{
-        reload::{ReloadError, Report},
-        status::Query,
-    },
-    endpoints::{Reach, StoreError},
-    route::hold::Hold,
-};
-
-/// A question is no larger, in bytes.
-const LARGEST: usize = 4 * 1024;
-/// How long somebody waits for a reload. It goes on after that, but nobody else is answered meanwhile.
-const RELOADING: Duration = Duration::from_secs(10);
+use crate::config::ServiceAccess;
 
 /// What clients may ask for: the endpoints of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub enum Act {
+    /// How the process and its routes are doing.
     Status,
+    /// All that is told of one route.
+    Route,
+    /// What is in hand of a route.
+    Messages,
+    /// The level of the log.
+    LogLevel,
+    /// Holds a route.
     Pause,
+    /// Lets a route go on.
     Resume,
+    /// Sends a message to the webhook of a route.
+    Test,
+    /// Reads the configuration again.
     Reload,
+    /// Sets the level of the log for a while.
+    SetLogLevel,
+    /// Writes a route to the bucket.
+    Put,
+    /// Removes a route from the bucket.
+    Remove,
 }
 
-/// What could not be done, in words for whoever has asked.
-#[derive(Debug, Error)]
-pub(super) enum Failed {
-    #[error("expected a JSON object such as {{\"route\": \"todos\"}} of {LARGEST} bytes at most")]
-    Unread,
+/// Who answers a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Every replica, for itself.
+    All,
+    /// One of them, whichever NATS chooses: what it does is done for the fleet.
+    One,
+}
+
+/// What a question says: members by their names.
+pub type Question = Map<String, Value>;
+
+/// A request to the API that asks for the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path and the query.
+    pub target: String,
+    /// The body, where it has one.
+    pub body: Option<Value>,
+}
+
+/// A question that makes no sense, in words for whoever has asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum QuestionError {
+    /// It is neither empty nor an object.
+    #[error("expected a JSON object such as {{\"route\": \"todos\"}}, or nothing")]
+    NoObject,
+    /// It names no route, and the act is about one.
     #[error("expected the name of a route, as in {{\"route\": \"todos\"}}")]
     NoRoute,
-    #[error("there is no route of this name")]
-    UnknownRoute,
-    #[error("the answer is larger than NATS takes: ask for one route, as in {{\"route\": \"todos\"}}")]
-    TooLarge,
-    #[error("the configuration is still being read")]
-    Late,
-    #[error("the configuration is refused: what ran before runs on")]
-    Reload(#[source] ReloadError),
-    #[error("the bucket of endpoints does not take it")]
-    NotWritten(#[source] StoreError),
+    /// It has no settings, and the act writes some.
+    #[error("expected the settings of the route, as in {{\"route\": \"todos\", \"settings\": {{…}}}}")]
+    NoSettings,
 }
 
-/// What a question says; nothing says the same as an empty object.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    route: Option<String>,
-    why: Option<String>,
+/// Reads a question; nothing says the same as an empty object.
+///
+/// # Errors
+/// It is something else.
+pub fn read(question: &[u8]) -> Result<Question, QuestionError> {
+    if question.trim_ascii().is_empty() {
+        return Ok(Question::new());
+    }
+    serde_json::from_slice(question).map_err(|_| QuestionError::NoObject)
 }
 
 impl Act {
-    pub(super) const ALL: [Self; 4] = [Self::Status, Self::Pause, Self::Resume, Self::Reload];
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Status,
+        Self::Route,
+        Self::Messages,
+        Self::LogLevel,
+        Self::Pause,
+        Self::Resume,
+        Self::Test,
+        Self::Reload,
+        Self::SetLogLevel,
+        Self::Put,
+        Self::Remove,
+    ];
 
-    pub(super) const fn name(self) -> &'static str {
+    /// What clients know it by.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Route => "route",
+            Self::Messages => "messages",
+            Self::LogLevel => "log-level",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::Test => "test",
             Self::Reload => "reload",
+            Self::SetLogLevel => "set-log-level",
+            Self::Put => "put",
+            Self::Remove => "remove",
         }
     }
 
-    pub(super) const fn description(self) -> &'static str {
+    /// What it is, and what a question may say.
+    pub const fn description(self) -> &'static str {
         match self {
-            Self::Status => "How the process and its routes are doing; {\"route\": NAME} for all of one",
+            Self::Status => {
+                "How the process and its routes are doing: {\"search\", \"state\", \"limit\", \"after\", \"history\"}"
+            }
+            Self::Route => "All that is told of a route: {\"route\": NAME}",
+            Self::Messages => "What is in hand of a route: {\"route\": NAME, \"limit\": N}",
+            Self::LogLevel => "The level of the log",
             Self::Pause => "Has the messages of a route wait: {\"route\": NAME, \"why\": TEXT}",
             Self::Resume => "Ends that: {\"route\": NAME}",
+            Self::Test => {
+                "Sends a message to the webhook: {\"route\": NAME, \"payload\": JSON, \"subject\": TEXT}"
+            }
             Self::Reload => "Reads the configuration again, and applies it where nothing is wrong with it",
+            Self::SetLogLevel => {
+                "Sets the level of the log for a while: {\"level\": \"debug\", \"for\": \"10m\"}"
+            }
+            Self::Put => {
+                "Writes a route to the bucket: {\"route\": NAME, \"settings\": {…}, \"revision\": N}"
+            }
+            Self::Remove => "Removes a route from the bucket: {\"route\": NAME}",
         }
     }
 
-    /// What has to be allowed for it.
-    pub(super) const fn needs(self) -> ServiceAccess {
+    /// The method and the path by which the API is asked for it.
+    pub const fn operation(self) -> (Method, &'static str) {
         match self {
-            Self::Status => ServiceAccess::Read,
-            Self::Pause | Self::Resume | Self::Reload => ServiceAccess::Act,
+            Self::Status => (Method::GET, "/api/v1/status"),
+            Self::Route => (Method::GET, "/api/v1/status/routes/{name}"),
+            Self::Messages => (Method::GET, "/api/v1/routes/{name}/messages"),
+            Self::LogLevel => (Method::GET, "/api/v1/log-level"),
+            Self::Pause => (Method::POST, "/api/v1/routes/{name}/pause"),
+            Self::Resume => (Method::POST, "/api/v1/routes/{name}/resume"),
+            Self::Test => (Method::POST, "/api/v1/routes/{name}/test"),
+            Self::Reload => (Method::POST, "/api/v1/reload"),
+            Self::SetLogLevel => (Method::PUT, "/api/v1/log-level"),
+            Self::Put => (Method::PUT, "/api/v1/routes/{name}"),
+            Self::Remove => (Method::DELETE, "/api/v1/routes/{name}"),
         }
     }
 
-    /// Where the service of this name is asked for it. Reading has a subject of its own beside what changes something, so
-    /// that permissions can tell them apart.
-    pub(super) fn subject(self, service: &str) -> String {
+    /// Who answers.
+    pub const fn who(self) -> Who {
+        match self {
+            Self::Put | Self::Remove => Who::One,
+            _ => Who::All,
+        }
+    }
+
+    /// What has to be allowed for it: what only looks is got from the API by `GET`.
+    pub fn needs(self) -> ServiceAccess {
+        if self.operation().0 == Method::GET { ServiceAccess::Read } else { ServiceAccess::Act }
+    }
+
+    /// Where the service of this name is asked for it. Reading has subjects of its own beside what changes something, so that
+    /// permissions can tell them apart.
+    pub fn subject(self, service: &str) -> String {
         let kind = if self.needs() == ServiceAccess::Read { "read" } else { "act" };
         format!("{service}.service.{kind}.{}", self.name())
     }
 
-    /// Does what `question` asks for; the answer is JSON.
-    pub(super) async fn run(self, parts: &Parts, question: &[u8]) -> Result<Vec<u8>, Failed> {
-        let question = Question::read(question)?;
-        match self {
-            Self::Status => status(parts, &question),
-            Self::Pause => {
-                let route = question.known_route(parts)?;
-                let (why, by, since) = (question.why(), "a client of NATS".to_owned(), SystemTime::now());
-                let hold = Hold { why, by, since };
-                let reach = parts.fleet.hold(&route, hold).await.map_err(Failed::NotWritten)?;
-                Ok(held(parts, &route, true, reach))
+    /// Where one replica alone is asked for it, which is known by `id`.
+    pub fn own_subject(self, service: &str, id: &str) -> String {
+        format!("{}.{id}", self.subject(service))
+    }
+
+    /// The request that asks the API for what `question` says: what is neither the name of the route nor the body is its
+    /// query.
+    ///
+    /// # Errors
+    /// Something is missing in it.
+    pub fn request(self, mut question: Question) -> Result<Request, QuestionError> {
+        let (method, template) = self.operation();
+        let mut target = template.to_owned();
+        if template.contains(NAME) {
+            let route = question.remove("route");
+            let route = route.as_ref().and_then(Value::as_str).filter(|route| !route.is_empty());
+            let route = utf8_percent_encode(route.ok_or(QuestionError::NoRoute)?, NON_ALPHANUMERIC);
+            target = target.replace(NAME, &route.to_string());
+        }
+        let body = match self {
+            Self::Put => Some(question.remove("settings").ok_or(QuestionError::NoSettings)?),
+            _ if method == Method::POST || method == Method::PUT => {
+                Some(Value::Object(std::mem::take(&mut question)))
             }
-            Self::Resume => {
-                let route = question.known_route(parts)?;
-                let reach = parts.fleet.release(&route).await.map_err(Failed::NotWritten)?;
-                Ok(held(parts, &route, false, reach))
+            _ => None,
+        };
+        if !question.is_empty() {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            for (name, value) in &question {
+                query.append_pair(name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
             }
-            Self::Reload => reload(parts).await,
+            target.push('?');
+            target.push_str(&query.finish());
         }
+        Ok(Request { method, target, body })
     }
 }
 
-/// What a hold, or the end of one, has come to.
-fn held(parts: &Parts, route: &RouteName, is_held: bool, reach: Reach) -> Vec<u8> {
-    let generation = parts.registry.current().generation;
-    json_bytes(&json!({ "route": route.as_str(), "held": is_held, "reach": reach, "generation": generation }))
-}
-
-fn status(parts: &Parts, question: &Question) -> Result<Vec<u8>, Failed> {
-    match &question.route {
-        None => Ok(json_bytes(&parts.board.status(&Query::default()))),
-        Some(route) => parts.board.route(route).map(|detail| json_bytes(&detail)).ok_or(Failed::UnknownRoute),
-    }
-}
-
-async fn reload(parts: &Parts) -> Result<Vec<u8>, Failed> {
-    info!("a client of NATS asks for a reload");
-    let reloaded = timeout(RELOADING, parts.reloader.reload()).await.map_err(|_late| Failed::Late)?;
-    let Report { generation, changes, need_restart } = reloaded.map_err(Failed::Reload)?;
-    let names =
-        |routes: &[RouteName]| routes.iter().map(|route| route.as_str().to_owned()).collect::<Vec<_>>();
-    Ok(json_bytes(&json!({
-        "generation": generation,
-        "added": names(&changes.added),
-        "changed": names(&changes.changed),
-        "removed": names(&changes.removed),
-        "need_restart": need_restart,
-    })))
-}
-
-impl Question {
-    fn read(question: &[u8]) -> Result<Self, Failed> {
-        if question.trim_ascii().is_empty() {
-            return Ok(Self::default());
-        }
-        let is_short = question.len() <= LARGEST;
-        is_short.then(|| serde_json::from_slice(question).ok()).flatten().ok_or(Failed::Unread)
-    }
-
-    /// What for, in one line: it goes into the log.
-    fn why(self) -> Option<String> {
-        self.why.map(|why| why.replace(|letter: char| letter.is_control(), " "))
-    }
-
-    fn known_route(&self, parts: &Parts) -> Result<RouteName, Failed> {
-        let name = self.route.as_deref().ok_or(Failed::NoRoute)?;
-        let name = name.parse().map_err(|_| Failed::UnknownRoute)?;
-        parts.registry.current().get(&name).map(|route| route.name().clone()).ok_or(Failed::UnknownRoute)
-    }
-}
-
-impl Failed {
-    /// The status of HTTP that says the same.
-    pub(super) const fn code(&self) -> u16 {
-        match self {
-            Self::Unread | Self::NoRoute => 400,
-            Self::UnknownRoute => 404,
-            Self::Reload(_) => 409,
-            Self::TooLarge => 413,
-            Self::NotWritten(_) => 502,
-            Self::Late => 504,
-        }
-    }
-
-    /// The answer, as JSON.
-    pub(super) fn told(&self) -> Vec<u8> {
-        let mistakes = if let Self::Reload(error) = self { error.told() } else { Vec::new() };
-        json_bytes(&json!({ "error": self.to_string(), "mistakes": mistakes }))
-    }
-}
-
-fn json_bytes(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
-}
+/// What stands for the name of a route in paths.
+const NAME: &str = "{name}";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn request(act: Act, question: &Value) -> Result<(String, Option<Value>), QuestionError> {
+        let question = question.as_object().cloned().unwrap_or_default();
+        act.request(question).map(|Request { method, target, body }| (format!("{method} {target}"), body))
+    }
 
     #[test]
     fn a_question_is_an_object_or_nothing() {
         for nothing in ["", " \n", "{}"] {
-            assert!(Question::read(nothing.as_bytes()).is_ok_and(|question| question.route.is_none()));
+            assert_eq!(read(nothing.as_bytes()), Ok(Question::new()));
         }
-        let question = Question::read(b"{\"route\": \"todos\", \"why\": \"deploy\"}").unwrap();
-        assert_eq!((question.route.as_deref(), question.why.as_deref()), (Some("todos"), Some("deploy")));
-        let long = format!("{{\"route\": \"{}\"}}", "a".repeat(LARGEST));
-        for wrong in ["[]", "todos", "{\"rout\": 1}", "{\"route\": 1}", "\u{0}", &long] {
-            assert!(matches!(Question::read(wrong.as_bytes()), Err(Failed::Unread)), "{wrong}");
+        for wrong in ["[]", "todos", "{", "\u{0}", "1"] {
+            assert_eq!(read(wrong.as_bytes()), Err(QuestionError::NoObject), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_question_becomes_the_request_that_says_the_same() {
+        let asked = |target: &str, body| Ok((target.to_owned(), body));
+        let search = json!({ "search": "a b", "limit": 7, "history": true });
+        let status = asked("GET /api/v1/status?history=true&limit=7&search=a+b", None);
+        assert_eq!(request(Act::Status, &search), status);
+        let pause = json!({ "route": "a/b", "why": "x" });
+        let expected = asked("POST /api/v1/routes/a%2Fb/pause", Some(json!({ "why": "x" })));
+        assert_eq!(request(Act::Pause, &pause), expected);
+        let put = json!({ "route": "a", "settings": { "subject": "s" }, "revision": 3 });
+        let expected = asked("PUT /api/v1/routes/a?revision=3", Some(json!({ "subject": "s" })));
+        assert_eq!(request(Act::Put, &put), expected);
+        assert_eq!(request(Act::Reload, &json!({})), asked("POST /api/v1/reload", Some(json!({}))));
+        assert_eq!(request(Act::Pause, &json!({ "why": "x" })), Err(QuestionError::NoRoute));
+        assert_eq!(request(Act::Route, &json!({ "route": "" })), Err(QuestionError::NoRoute));
+        assert_eq!(request(Act::Put, &json!({ "route": "a" })), Err(QuestionError::NoSettings));
     }
 
     #[test]
     fn what_changes_something_has_subjects_of_its_own() {
         assert_eq!(Act::Status.subject("fleet"), "fleet.service.read.status");
+        assert_eq!(Act::Pause.own_subject("fleet", "17"), "fleet.service.act.pause.17");
         let acts = Act::ALL.into_iter().filter(|act| act.needs() == ServiceAccess::Act);
-        let subjects: Vec<_> = acts.map(|act| act.subject("fleet")).collect();
-        assert_eq!(
-            subjects,
-            ["fleet.service.act.pause", "fleet.service.act.resume", "fleet.service.act.reload"]
-        );
+        let names: Vec<_> = acts.map(Act::name).collect();
+        assert_eq!(names, ["pause", "resume", "test", "reload", "set-log-level", "put", "remove"]);
     }
 }

@@ -5,14 +5,17 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::acts::{Act, Failed};
+use super::acts::{Act, Who};
 use crate::base::clock::rfc3339;
 
 /// What a service is looked for by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub enum Verb {
+    /// Who is there.
     Ping,
+    /// What can be asked for.
     Info,
+    /// What was asked for.
     Stats,
 }
 
@@ -21,6 +24,8 @@ pub(super) struct Identity {
     pub(super) name: String,
     /// Of this process: no other has the same.
     pub(super) id: String,
+    /// The name of this machine, or pod.
+    replica: String,
     started: SystemTime,
 }
 
@@ -48,6 +53,11 @@ struct Answer<'s> {
 impl Verb {
     pub(super) const ALL: [Self; 3] = [Self::Ping, Self::Info, Self::Stats];
 
+    /// Where the service of this name is looked for.
+    pub fn subject(self, service: &str) -> String {
+        format!("$SRV.{}.{service}", self.word())
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::Ping => "PING",
@@ -58,15 +68,20 @@ impl Verb {
 }
 
 impl Identity {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, replica: &str) -> Self {
         let id = uuid::Uuid::now_v7().simple().to_string();
-        Self { name: name.to_owned(), id, started: SystemTime::now() }
+        Self { name: name.to_owned(), id, replica: replica.to_owned(), started: SystemTime::now() }
+    }
+
+    /// The queue group in which `act` is listened to, where one replica is to answer.
+    pub(super) fn queue_group(&self, act: Act) -> Option<&str> {
+        (act.who() == Who::One).then_some(&self.name)
     }
 
     /// Where it is looked for: as any service, by its name, and as this process.
     pub(super) fn subjects(&self, verb: Verb) -> [String; 3] {
-        let (verb, name, id) = (verb.word(), &self.name, &self.id);
-        [format!("$SRV.{verb}"), format!("$SRV.{verb}.{name}"), format!("$SRV.{verb}.{name}.{id}")]
+        let by_name = verb.subject(&self.name);
+        [format!("$SRV.{}", verb.word()), by_name.clone(), format!("{by_name}.{}", self.id)]
     }
 
     /// The answer to `verb`, as JSON.
@@ -76,7 +91,7 @@ impl Identity {
             Verb::Info => ("io.nats.micro.v1.info_response", self.info(acts)),
             Verb::Stats => ("io.nats.micro.v1.stats_response", self.stats(acts)),
         };
-        let metadata = json!({ "commit": crate::COMMIT });
+        let metadata = json!({ "commit": crate::COMMIT, "replica": self.replica });
         let answer =
             Answer { r#type: kind, name: &self.name, id: &self.id, version: crate::VERSION, metadata, more };
         serde_json::to_vec(&answer).unwrap_or_default()
@@ -84,9 +99,13 @@ impl Identity {
 
     fn info(&self, acts: &[(Act, Figures)]) -> Value {
         let endpoint = |(act, _): &(Act, Figures)| {
-            let metadata = json!({ "description": act.description() });
             json!({
-                "name": act.name(), "subject": act.subject(&self.name), "queue_group": "", "metadata": metadata,
+                "name": act.name(),
+                "subject": act.subject(&self.name),
+                "queue_group": self.queue_group(*act).unwrap_or_default(),
+                "metadata": {
+                    "description": act.description(), "own_subject": act.own_subject(&self.name, &self.id),
+                },
             })
         };
         json!({
@@ -101,7 +120,7 @@ impl Identity {
             json!({
                 "name": act.name(),
                 "subject": act.subject(&self.name),
-                "queue_group": "",
+                "queue_group": self.queue_group(*act).unwrap_or_default(),
                 "num_requests": figures.requests,
                 "num_errors": figures.errors,
                 "last_error": figures.last_error,
@@ -117,13 +136,13 @@ impl Identity {
 }
 
 impl Figures {
-    /// Counts a question that took so long.
-    pub(super) fn count(&mut self, took: Duration, failed: Option<&Failed>) {
+    /// Counts a question that took so long, and the code and the words of what was wrong with it.
+    pub(super) fn count(&mut self, took: Duration, failed: Option<(u16, &str)>) {
         self.requests += 1;
         self.time += took;
-        if let Some(failed) = failed {
+        if let Some((code, words)) = failed {
             self.errors += 1;
-            self.last_error = format!("{}:{failed}", failed.code());
+            self.last_error = format!("{code}:{words}");
         }
     }
 }

@@ -1,61 +1,59 @@
 //! The daemon as a service of NATS (ADR-32): clients find it by `$SRV.…`, and ask it for what the management API does.
 //!
 //! It goes over the connection of the process, which takes whatever a stranger publishes. Every replica answers, so that
-//! one question reaches a whole fleet. What comes after another is answered after it, and nothing of it is on the way of a
-//! message.
+//! one question reaches a whole fleet; each also has subjects of its own. Nothing of it is on the way of a message.
 
-mod acts;
-mod discovery;
+pub mod acts;
+pub mod discovery;
 
 use std::{
     future::{self, poll_fn},
     pin::pin,
     rc::Rc,
-    sync::Arc,
     task::Poll,
     time::Instant,
 };
 
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Deserialize;
+use tokio::{
+    select,
+    task::{JoinSet, yield_now},
+};
 use tracing::{debug, info};
 
 use self::{
-    acts::{Act, Failed},
+    acts::Act,
     discovery::{Figures, Identity, Verb},
 };
-use super::{reload::Reloader, status::StatusBoard};
+use super::{
+    api::Api,
+    server::{Answer, Body, Head, LARGEST_BODY, Problem, ProblemKind, Reply, Workshop},
+};
 use crate::{
     config::{Service as Settings, ServiceAccess},
-    endpoints::Fleet,
     message::{HeaderBlock, reply::is_answerable},
     nats::{Connection, Incoming, OnDemand, Outgoing, PublishError, Subscription},
-    route::registry::Registry,
 };
 
-/// Headers by which a service says that it could not do what it was asked for.
+/// The header by which a service says why it could not do what it was asked for.
 const ERROR: &str = "Nats-Service-Error";
-const ERROR_CODE: &str = "Nats-Service-Error-Code";
+/// The header with the code of that, as of HTTP.
+pub const ERROR_CODE: &str = "Nats-Service-Error-Code";
 /// By this an answer says which replica it is of.
-const REPLICA: &str = "Broadcaster-Service-Id";
-
-/// What the service asks and acts on.
-pub struct Parts {
-    /// What is told of the process.
-    pub board: StatusBoard,
-    /// The routes.
-    pub registry: Arc<Registry>,
-    /// By this routes are held, as far as that reaches.
-    pub fleet: Rc<Fleet>,
-    /// By this the configuration is read again.
-    pub reloader: Reloader,
-}
+pub const REPLICA: &str = "Broadcaster-Service-Id";
 
 /// The service.
 pub struct Service {
     identity: Identity,
     acts: Vec<(Act, Figures)>,
-    parts: Parts,
+    api: Rc<Api>,
     connection: Rc<OnDemand>,
     is_wanted: bool,
+    workshop: Workshop,
+    /// What takes longer; few at the same time.
+    under_way: JoinSet<Done>,
 }
 
 /// A subscription, and what is asked for by it.
@@ -71,16 +69,41 @@ enum Asked {
     Act(usize),
 }
 
+/// A question, and what came of it.
+struct Done {
+    /// The place of the act in the list.
+    place: usize,
+    question: Incoming,
+    began: Instant,
+    answer: Answer,
+}
+
+/// What an answer of the API says of what was not done.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    title: String,
+    detail: String,
+}
+
 impl Service {
-    /// The service that `settings` want, over `connection`.
-    pub fn new(settings: &Settings, parts: Parts, connection: Rc<OnDemand>) -> Self {
+    /// The service that `settings` want, over `connection`, of the machine or pod with the name `replica`: it answers what
+    /// `api` does.
+    pub fn new(settings: &Settings, replica: &str, api: Rc<Api>, connection: Rc<OnDemand>) -> Self {
         let acts = Act::ALL.into_iter().filter(|act| act.needs() <= settings.access);
-        let acts = acts.map(|act| (act, Figures::default())).collect();
-        let is_wanted = settings.access != ServiceAccess::Off;
-        Self { identity: Identity::new(&settings.name), acts, parts, connection, is_wanted }
+        Self {
+            identity: Identity::new(&settings.name, replica),
+            acts: acts.map(|act| (act, Figures::default())).collect(),
+            api,
+            connection,
+            is_wanted: settings.access != ServiceAccess::Off,
+            workshop: Workshop::default(),
+            under_way: JoinSet::new(),
+        }
     }
 
-    /// Answers for as long as it is polled. Where no service is wanted, there is not even a connection for it.
+    /// Answers for as long as it is polled. Where no service is wanted, there is not even a connection for it. Needs a
+    /// runtime that takes local tasks.
     pub async fn run(mut self) {
         if !self.is_wanted {
             return future::pending().await;
@@ -93,40 +116,108 @@ impl Service {
             "clients of NATS find this process as a service"
         );
         loop {
-            let (asked, question) = next(&mut topics).await;
-            match asked {
-                Asked::Verb(verb) => {
-                    let told = self.identity.tell(verb, &self.acts);
-                    answer(&connection, &question, &self.identity, &told, None);
-                }
-                Asked::Act(place) => self.act(&connection, place, &question).await,
+            select! {
+                (asked, question) = next(&mut topics) => match asked {
+                    Asked::Verb(verb) => {
+                        let told = self.identity.tell(verb, &self.acts);
+                        answer(&connection, &question, &self.identity, &told, None);
+                    }
+                    Asked::Act(place) => {
+                        if let Some(done) = self.begin(place, question) {
+                            self.end(&connection, done);
+                        }
+                    }
+                },
+                Some(Ok(done)) = self.under_way.join_next() => self.end(&connection, done),
             }
+            // Whoever asks without end holds up nobody.
+            yield_now().await;
         }
     }
 
     fn topics(&self, connection: &Connection) -> Vec<Topic> {
-        let subscribe =
-            |asked, subject: &str| Topic { asked, questions: connection.subscribe(subject, None) };
+        let subscribe = |asked, subject: &str, group: Option<&str>| Topic {
+            asked,
+            questions: connection.subscribe(subject, group),
+        };
+        let Identity { name, id, .. } = &self.identity;
         let verbs = Verb::ALL.into_iter().flat_map(|verb| {
-            self.identity.subjects(verb).map(|subject| subscribe(Asked::Verb(verb), &subject))
+            self.identity.subjects(verb).map(|subject| subscribe(Asked::Verb(verb), &subject, None))
         });
-        let acts = self.acts.iter().enumerate();
-        let acts =
-            acts.map(|(place, (act, _))| subscribe(Asked::Act(place), &act.subject(&self.identity.name)));
+        let acts = self.acts.iter().enumerate().flat_map(|(place, (act, _))| {
+            let asked = Asked::Act(place);
+            let group = self.identity.queue_group(*act);
+            [subscribe(asked, &act.subject(name), group), subscribe(asked, &act.own_subject(name, id), None)]
+        });
         verbs.chain(acts).collect()
     }
 
-    async fn act(&mut self, connection: &Connection, place: usize, question: &Incoming) {
-        let Some((act, figures)) = self.acts.get_mut(place) else { return };
+    /// Does what `question` asks for, where that is done at once. Else it is under way.
+    fn begin(&mut self, place: usize, question: Incoming) -> Option<Done> {
         let began = Instant::now();
-        let done = act.run(&self.parts, &question.payload()).await;
-        figures.count(began.elapsed(), done.as_ref().err());
-        let (told, failed) = match done {
-            Ok(told) => (told, None),
-            Err(failed) => (failed.told(), Some(failed)),
+        let (act, _) = self.acts.get(place)?;
+        let (reply, body) = match asked(*act, &question.payload()) {
+            Ok((head, body)) => (self.api.answer_over_nats(&head), body),
+            Err(problem) => (Reply::Now(problem.into()), Bytes::new()),
         };
-        answer(connection, question, &self.identity, &told, failed.as_ref());
+        let work = match reply {
+            Reply::Now(answer) => return Some(Done { place, question, began, answer }),
+            Reply::Later(work) => Ok(work),
+            Reply::WithBody(work) => Err(work),
+        };
+        match self.workshop.place() {
+            Ok(desk) => {
+                let work = work.unwrap_or_else(|work| work(Ok(body)));
+                let done = async move { Done { place, question, began, answer: desk.finish(work).await } };
+                drop(self.under_way.spawn_local(done));
+                None
+            }
+            Err(busy) => Some(Done { place, question, began, answer: busy.into() }),
+        }
     }
+
+    fn end(&mut self, connection: &Connection, Done { place, question, began, answer: done }: Done) {
+        let (head, body) = done.into_parts();
+        let told = match body {
+            Body::Whole(told) => told,
+            // No act has one.
+            Body::Stream(_) => Bytes::new(),
+        };
+        let failed = (!head.status.is_success()).then(|| Failed::of(head.status, &told));
+        if let Some((_, figures)) = self.acts.get_mut(place) {
+            let failed = failed.as_ref().map(|Failed { code, words }| (*code, words.as_str()));
+            figures.count(began.elapsed(), failed);
+        }
+        answer(connection, &question, &self.identity, &told, failed.as_ref());
+    }
+}
+
+/// What could not be done.
+struct Failed {
+    code: u16,
+    words: String,
+}
+
+impl Failed {
+    fn of(status: StatusCode, told: &[u8]) -> Self {
+        let Said { title, detail } = serde_json::from_slice(told).unwrap_or_default();
+        Self { code: status.as_u16(), words: if detail.is_empty() { title } else { detail } }
+    }
+}
+
+/// The request to the API that a question is.
+fn asked(act: Act, question: &[u8]) -> Result<(Head, Bytes), Problem> {
+    if question.len() > LARGEST_BODY {
+        let detail = format!("no more than {} KiB are read", LARGEST_BODY / 1024);
+        return Err(Problem::new(ProblemKind::TooLarge, detail));
+    }
+    let wrong = |error: &dyn std::fmt::Display| Problem::new(ProblemKind::BadQuery, error.to_string());
+    let request = acts::read(question).and_then(|question| act.request(question));
+    let request = request.map_err(|error| wrong(&error))?;
+    let head = http::Request::builder().method(request.method).uri(request.target).body(());
+    let (head, ()) = head.map_err(|error| wrong(&error))?.into_parts();
+    let body = request.body.map(|body| body.to_string()).unwrap_or_default();
+    Ok((Head::without_peer(head), body.into()))
 }
 
 /// The next question of any kind.
@@ -151,23 +242,32 @@ fn answer(
     failed: Option<&Failed>,
 ) {
     let Some(reply) = question.reply().filter(|reply| is_answerable(reply)) else { return };
-    let mut headers = HeaderBlock::new();
-    headers.put(REPLICA, &identity.id);
-    if let Some(failed) = failed {
-        headers.put(ERROR_CODE, failed.code().to_string());
-        headers.put(ERROR, failed.to_string());
-    }
-    let mut published =
-        connection.publish(Outgoing { subject: reply, reply: None, headers: Some(&headers), payload: told });
+    let mut published = publish(connection, reply, identity, told, failed);
     if published == Err(PublishError::TooLarge) {
-        let failed = Failed::TooLarge;
-        headers.put(ERROR_CODE, failed.code().to_string());
-        headers.put(ERROR, failed.to_string());
-        let told = failed.told();
-        let smaller = Outgoing { subject: reply, reply: None, headers: Some(&headers), payload: &told };
-        published = connection.publish(smaller);
+        let detail = "the answer is larger than NATS takes here: ask for less, by \"limit\"";
+        let (head, body) = Answer::from(Problem::new(ProblemKind::TooLarge, detail)).into_parts();
+        if let Body::Whole(told) = body {
+            let failed = Failed::of(head.status, &told);
+            published = publish(connection, reply, identity, &told, Some(&failed));
+        }
     }
     if let Err(error) = published {
         debug!(%error, "a client of the service can't be answered");
     }
+}
+
+fn publish(
+    connection: &Connection,
+    reply: &str,
+    identity: &Identity,
+    told: &[u8],
+    failed: Option<&Failed>,
+) -> Result<(), PublishError> {
+    let mut headers = HeaderBlock::new();
+    headers.put(REPLICA, &identity.id);
+    if let Some(Failed { code, words }) = failed {
+        headers.put(ERROR_CODE, code.to_string());
+        headers.put(ERROR, words);
+    }
+    connection.publish(Outgoing { subject: reply, reply: None, headers: Some(&headers), payload: told })
 }
