@@ -5,8 +5,9 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -52,6 +53,8 @@ pub struct ConnectionState {
     reconnects: Counter,
     /// How often the server has cut the connection of a lane that did not keep up.
     cuts: Counter,
+    /// How long the latest sign of life from the server has taken, in nanoseconds; 0 before the first over a connection.
+    round_trip: AtomicU64,
     /// Counts the connections that were made and lost.
     changes: watch::Sender<u64>,
     /// The last thing that went wrong, until there is a connection again.
@@ -79,6 +82,7 @@ impl ConnectionState {
             connects: Counter::default(),
             reconnects: Counter::default(),
             cuts: Counter::default(),
+            round_trip: AtomicU64::new(0),
             changes: watch::Sender::new(0),
             trouble: Mutex::default(),
             server: Mutex::default(),
@@ -99,6 +103,12 @@ impl ConnectionState {
     /// How often the server has closed the connection because this end did not read fast enough, as far as can be told.
     pub fn cuts(&self) -> u64 {
         self.cuts.get()
+    }
+
+    /// How long it took the latest time to hear from the server after it was asked for a sign of life, which happens every
+    /// ten seconds. None without a connection, and in its first second.
+    pub fn round_trip(&self) -> Option<Duration> {
+        Some(self.round_trip.load(Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 
     /// What the log calls it.
@@ -170,6 +180,7 @@ impl ConnectionState {
     pub(super) fn lost(&self, why: &dyn fmt::Display, was_cut: bool) {
         let (link, error) = (self.name.as_str(), why.to_string());
         self.connected.store(false, Relaxed);
+        self.round_trip.store(0, Relaxed);
         if was_cut {
             self.cuts.add(1);
             warn!(link, error, "connection to NATS lost, as this end read too slowly; connecting again");
@@ -178,6 +189,11 @@ impl ConnectionState {
         }
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         self.tell();
+    }
+
+    /// The server was heard of, so long after it was asked.
+    pub(super) fn heard_after(&self, time: Duration) {
+        self.round_trip.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1), Relaxed);
     }
 
     /// The server has announced that it will stop.

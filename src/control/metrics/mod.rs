@@ -172,6 +172,14 @@ impl Collector for Nats {
             MetricType::Gauge,
             &ConstGauge::new(i64::from(connected)),
         )?;
+        let slowest = known().filter_map(|state| state.round_trip()).max().unwrap_or_default();
+        single(
+            &mut encoder,
+            "broadcaster_nats_round_trip_seconds",
+            "How long it takes to hear from NATS, over the slowest connection; 0 before that is known",
+            MetricType::Gauge,
+            &ConstGauge::new(slowest.as_secs_f64()),
+        )?;
         single(
             &mut encoder,
             "broadcaster_nats_reconnects",

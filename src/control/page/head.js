@@ -89,11 +89,11 @@ const showConnections = () => {
   const every = [...lanes, ...status.connections];
   const body = byId('connections');
   while (body.children.length < every.length) {
-    body.append(make('tr', {}, make('th', { scope: 'row' }), make('td', { class: 'wraps' }), make('td'), make('td', { class: 'num' }), make('td', { class: 'num' }), make('td')));
+    body.append(make('tr', {}, make('th', { scope: 'row' }), make('td', { class: 'wraps' }), make('td'), make('td', { class: 'num' }), make('td', { class: 'num' }), make('td', { class: 'num' }), make('td')));
   }
   while (body.children.length > every.length) body.lastChild.remove();
   every.forEach((one, index) => {
-    const [name, state, server, reconnects, cuts, runs] = body.children[index].children;
+    const [name, state, server, trip, reconnects, cuts, runs] = body.children[index].children;
     const stuck = one.lane && one.lane.silent > 10 ? ['error', `has not moved for ${span(one.lane.silent)}`] : null;
     const [severity, text] = stuck || (one.connected ? ['ok', 'connected'] : ['error', one.trouble || 'not connected']);
     write(name, one.name);
@@ -102,6 +102,7 @@ const showConnections = () => {
       state.replaceChildren(make('span', { class: 'tag', 'data-severity': severity }, icon(severity), text));
     }
     write(server, one.server || '–');
+    write(trip, seconds(one.round_trip));
     write(reconnects, whole.format(one.reconnects));
     write(cuts, whole.format(one.cuts));
     write(runs, one.lane ? (one.lane.current ? 'latest list' : 'changing to the latest list') : '–');

@@ -161,6 +161,7 @@ fn connection(state: &ConnectionState) -> Connection {
         connected: state.is_connected(),
         server: state.server(),
         trouble: state.trouble(),
+        round_trip: state.round_trip().map(|time| time.as_secs_f64()),
         reconnects: state.reconnects(),
         cuts: state.cuts(),
     }

@@ -76,7 +76,7 @@ pub struct Lane {
 }
 
 /// A connection to NATS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
     /// What the log calls it.
     pub name: String,
@@ -88,6 +88,9 @@ pub struct Connection {
     /// Why there is none, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// How long it took the latest time to hear from the server; none where it was not heard of yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip: Option<f64>,
     /// How often it was made again after it was lost.
     pub reconnects: u64,
     /// How often the server has cut it because this end read too slowly.

@@ -26,7 +26,9 @@ use super::{
 };
 use crate::base::{clock::Time, network::stream::Stream, timer::Timer};
 
-/// How often the server is asked for a sign of life.
+/// When the server is first asked for a sign of life: how long that takes is to be known soon.
+const FIRST_PING: Duration = Duration::from_secs(1);
+/// How often it is asked from then on.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// After so many of them without anything from the server it counts as gone.
 const SILENT_PINGS: u32 = 3;
@@ -94,7 +96,7 @@ impl Link {
             complaint: None,
             lame_duck: false,
             timer: Timer::new(clock),
-            next_ping: clock.now() + PING_INTERVAL,
+            next_ping: clock.now() + FIRST_PING,
             silent: 0,
             piled_up: None,
             needs_flush: false,
@@ -164,7 +166,7 @@ impl Link {
             match operation {
                 Operation::Message(message) => self.pass_on(message, now),
                 Operation::Ping => self.wire.pong(),
-                Operation::Pong => self.pong(),
+                Operation::Pong => self.pong(now),
                 Operation::Ok => {}
                 Operation::Info(info) => self.info(&info),
                 Operation::Error(text) => self.complain(&text),
@@ -187,12 +189,13 @@ impl Link {
         latest.sink.take(message, now);
     }
 
-    fn pong(&self) {
+    fn pong(&self, now: Time) {
         match self.wire.answered() {
             Some(Awaited::Subscription(entry, false)) => entry.confirm(),
             // Whoever has waited may have gone away.
             Some(Awaited::RoundTrip(waiting)) => drop(waiting.send(())),
-            Some(Awaited::Subscription(_, true) | Awaited::SignOfLife) | None => {}
+            Some(Awaited::SignOfLife(asked)) => self.shared.state.heard_after(now.since(asked)),
+            Some(Awaited::Subscription(_, true)) | None => {}
         }
     }
 
@@ -224,8 +227,9 @@ impl Link {
                 return Err(Lost::Silent);
             }
             self.silent += 1;
-            self.next_ping = self.shared.clock.now() + PING_INTERVAL;
-            self.wire.ping(Awaited::SignOfLife);
+            let now = self.shared.clock.now();
+            self.next_ping = now + PING_INTERVAL;
+            self.wire.ping(Awaited::SignOfLife(now));
             self.shared.subscriptions.refused().iter().for_each(|entry| self.wire.subscribe(entry));
         }
         Ok(())

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::subscriptions::Entry;
-use crate::message::HeaderBlock;
+use crate::{base::clock::Time, message::HeaderBlock};
 
 /// How many bytes may wait to be written. A server that does not read for so long is on its way to be given up.
 const MOST: usize = 16 << 20;
@@ -65,8 +65,8 @@ pub(super) enum Awaited {
     Subscription(Rc<Entry>, bool),
     /// Somebody who waits until all that was sent before is handled.
     RoundTrip(oneshot::Sender<()>),
-    /// Nobody: it tells that the server is there.
-    SignOfLife,
+    /// Nobody: it tells that the server is there, and how long it takes to hear from it since this time.
+    SignOfLife(Time),
 }
 
 #[derive(Default)]
@@ -149,7 +149,7 @@ impl Wire {
                 *refused = true;
                 Some(Rc::clone(entry))
             }
-            Awaited::Subscription(..) | Awaited::RoundTrip(_) | Awaited::SignOfLife => None,
+            Awaited::Subscription(..) | Awaited::RoundTrip(_) | Awaited::SignOfLife(_) => None,
         }
     }
 

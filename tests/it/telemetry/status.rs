@@ -54,6 +54,11 @@ async fn a_route_is_told_in_words_as_it_delivers_fails_and_recovers() {
     let idle = wait_for(&stage.daemon, |route| route.state == "idle").await;
     assert_eq!((idle.health.ready, idle.totals.routes), (true, 1));
     assert!(idle.lanes.iter().all(|lane| lane.connection.connected), "{:?}", idle.lanes);
+    let round_trip = |status: &Status| status.lanes.first().and_then(|lane| lane.connection.round_trip);
+    let heard = wait_for_status(&stage.daemon, |status| round_trip(status).is_some()).await;
+    assert!(round_trip(&heard).is_some_and(|trip| trip > 0.0 && trip < 60.0), "{:?}", heard.lanes);
+    let metrics = stage.daemon.metrics().await;
+    assert!(metrics.value("broadcaster_nats_round_trip_seconds", &[]) > 0.0);
 
     for number in 0..20 {
         stage.publish(number.to_string()).await;
