@@ -15,7 +15,7 @@ use crate::{
     dead_letter::{Destination, Publishing, Sender},
     deliver::endpoint::Surroundings,
     endpoints::{Changes, Follower, Status, Update},
-    history::{Feed, Publisher},
+    history::{Feed, Keeping, Publisher},
     lane::LaneStatus,
     nats::OnDemand,
     otlp::Exporter,
@@ -91,6 +91,11 @@ impl Applier {
     /// What is told what comes of attempts.
     pub(super) const fn feed(&self) -> &Arc<Feed> {
         &self.feed
+    }
+
+    /// Whether a stream keeps that; none where none is to.
+    pub(super) fn keeping(&self) -> Option<Arc<Keeping>> {
+        self.history.as_ref().and_then(Publisher::keeping).cloned()
     }
 
     /// How long a stop may deliver what is in hand.

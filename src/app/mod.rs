@@ -175,6 +175,7 @@ impl App {
             log_level,
             spans: exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default(),
             feed: applier.feed(),
+            keeping: applier.keeping(),
             endpoints,
             clock,
         };

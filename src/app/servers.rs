@@ -19,7 +19,7 @@ use crate::{
         status::{Board, Events, Samples, StatusBoard},
     },
     endpoints::{Fleet, Status},
-    history::Feed,
+    history::{Feed, Keeping},
     lane::LaneStatus,
     nats::Connections,
     route::registry::Registry,
@@ -37,6 +37,7 @@ pub(super) struct Seen<'s> {
     pub(super) log_level: Option<LevelControl>,
     pub(super) spans: Arc<Counts>,
     pub(super) feed: &'s Arc<Feed>,
+    pub(super) keeping: Option<Arc<Keeping>>,
     pub(super) endpoints: Option<Arc<Status>>,
     pub(super) clock: Clock,
 }
@@ -54,11 +55,12 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health
         log_level,
         spans,
         feed,
+        keeping,
         endpoints,
         clock,
     } = seen;
     let health = Health::new(lanes.to_vec(), Arc::clone(registry), reloader.status(), clock);
-    let health = Arc::new(health.with(endpoints.clone()));
+    let health = Arc::new(health.with(endpoints.clone(), keeping));
     let samples = Samples::default();
     drop(spawn_local(samples.clone().keep(Arc::clone(registry), clock)));
     let board = StatusBoard::new(Board {

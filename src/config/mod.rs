@@ -48,7 +48,7 @@ pub use self::{
     api_address::{ApiAddress, api_address},
     endpoints::{BucketName, Endpoints},
     errors::{ConfigError, ConfigErrors, ConfigWarning, Place},
-    history::{History, Outcomes},
+    history::{History, HistoryStream, Outcomes},
     log::{Log, LogFormat, LogLevel},
     names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject, TokenName},
     nats::{ClientCertificate, Nats, NatsAuth, NatsCertificates, NatsTls},

@@ -52,6 +52,12 @@ impl Config {
             page.text("subject", &history.subject);
             page.text("outcomes", history.outcomes.name());
             page.bare("sample", format!("{:?}", history.sample));
+            if let Some(keeper) = &history.keeper {
+                page.text("stream", &keeper.name);
+                page.bare("create", keeper.create);
+                page.duration("max_age", keeper.max_age);
+                page.text("max_bytes", size(keeper.max_bytes));
+            }
         }
         if let Some(endpoints) = &self.endpoints {
             page.endpoints(endpoints);

@@ -16,6 +16,7 @@ use super::reload::ReloadStatus;
 use crate::{
     base::clock::Clock,
     endpoints::Status,
+    history::Keeping,
     lane::LaneStatus,
     route::registry::{Registry, Routes},
 };
@@ -31,6 +32,7 @@ pub struct Health {
     registry: Arc<Registry>,
     reloads: watch::Receiver<ReloadStatus>,
     endpoints: Option<Arc<Status>>,
+    history: Option<Arc<Keeping>>,
     clock: Clock,
 }
 
@@ -53,6 +55,9 @@ pub struct HealthReport {
     /// What is not as it should be in the bucket of endpoints. What was applied before runs on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
+    /// Why what comes of attempts is not kept. Messages are delivered all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<String>,
 }
 
 impl Health {
@@ -63,13 +68,13 @@ impl Health {
         reloads: watch::Receiver<ReloadStatus>,
         clock: Clock,
     ) -> Self {
-        Self { draining: AtomicBool::new(false), lanes, registry, reloads, endpoints: None, clock }
+        Self { draining: AtomicBool::new(false), lanes, registry, reloads, endpoints: None, history: None, clock }
     }
 
-    /// The same, with what is known of the bucket of `endpoints`, where there is one.
+    /// The same, with what is known of the bucket of `endpoints`, and of the stream that keeps the `history`, where those are.
     #[must_use]
-    pub fn with(self, endpoints: Option<Arc<Status>>) -> Self {
-        Self { endpoints, ..self }
+    pub fn with(self, endpoints: Option<Arc<Status>>, history: Option<Arc<Keeping>>) -> Self {
+        Self { endpoints, history, ..self }
     }
 
     /// From now on the process is stopping, and not ready.
@@ -86,7 +91,9 @@ impl Health {
         let status = if reasons.is_empty() { "ready" } else { "unready" };
         let configuration = self.reloads.borrow().complaints();
         let (webhooks, streams) = (self.webhooks(&routes), streams(&routes));
-        HealthReport { status, reasons, webhooks, streams, configuration, endpoints }
+        let trouble = self.history.as_ref().and_then(|keeping| keeping.trouble());
+        let history = trouble.map(|trouble| format!("it is not kept: {trouble}")).into_iter().collect();
+        HealthReport { status, reasons, webhooks, streams, configuration, endpoints, history }
     }
 
     /// Why the process is not ready, as long as `routes` are what should run; empty where it is.

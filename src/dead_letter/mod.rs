@@ -11,7 +11,6 @@ mod headers;
 mod keeper;
 mod letter;
 mod outbox;
-mod puback;
 mod publisher;
 mod publishing;
 mod queue;

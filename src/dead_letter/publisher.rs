@@ -11,7 +11,6 @@ use super::{
     Letter,
     destination::{self, Destination, Mode, Unavailable},
     keeper::Keeper,
-    puback::PubAck,
     queued::{Answer, Fate, QueuedLetter},
 };
 use crate::{
@@ -22,7 +21,7 @@ use crate::{
         throttle::Throttle,
     },
     message::{HeaderBlock, acknowledgement::AckKind, header_names::nats as names, outcome::Outcome},
-    nats::{Connection, NoAnswer, Outgoing, PublishError, Replies, jetstream::Api},
+    nats::{Connection, NoAnswer, Outgoing, PublishError, Replies, jetstream::Api, puback::PubAck},
 };
 
 /// How long NATS may take to confirm a round, and to take what is published.

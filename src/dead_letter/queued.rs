@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Letter, letter::Cut, outbox::Place, puback::PubAck};
-use crate::base::clock::Time;
+use super::{Letter, letter::Cut, outbox::Place};
+use crate::{base::clock::Time, nats::puback::PubAck};
 
 /// What became of a letter in a round.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Feed, feed::Counts, record::Record};
+use super::{
+    Feed, Keeping, confirmations::Confirmations, feed::Counts, keeper::see_to, record::Record,
+};
 use crate::{
     base::{clock::Clock, throttle::Throttle},
     config::{History, PublishSubject},
@@ -29,6 +31,14 @@ pub struct Publisher {
     connection: Connection,
     task: JoinHandle<()>,
     stop: CancellationToken,
+    keeper: Option<Keeper>,
+}
+
+/// The stream that keeps what is published.
+struct Keeper {
+    keeping: Arc<Keeping>,
+    /// Sees that it is there.
+    overseer: JoinHandle<()>,
 }
 
 impl Publisher {
@@ -37,6 +47,15 @@ impl Publisher {
     pub fn start(settings: &History, connection: Connection, replica: String, clock: Clock) -> (Self, Feed) {
         let (feed, queue) = Feed::keeping(settings);
         let stop = CancellationToken::new();
+        let stream = settings.keeper.as_ref().map(|stream| {
+            let keeping = Arc::<Keeping>::default();
+            let (subject, counts) = (settings.subject.clone(), feed.counts());
+            let confirmations =
+                Confirmations::of(stream.clone(), &connection, counts, Arc::clone(&keeping));
+            let overseer = see_to(stream.clone(), subject, connection.clone(), Arc::clone(&keeping));
+            (Keeper { keeping, overseer: spawn_local(overseer) }, confirmations)
+        });
+        let (keeper, confirmations) = stream.unzip();
         let task = Task {
             queue,
             stop: stop.clone(),
@@ -44,16 +63,26 @@ impl Publisher {
             subject: settings.subject.clone(),
             replica,
             counts: feed.counts(),
+            confirmations,
             complaints: Throttle::new(1, Duration::from_secs(60)),
             clock,
         };
-        info!(subject = settings.subject.as_str(), "what comes of attempts is published");
-        (Self { connection, task: spawn_local(task.run()), stop }, feed)
+        let stream = settings.keeper.as_ref().map(|stream| stream.name.as_str());
+        info!(subject = settings.subject.as_str(), stream, "what comes of attempts is published");
+        (Self { connection, task: spawn_local(task.run()), stop, keeper }, feed)
+    }
+
+    /// Whether the stream keeps it; none where there is none.
+    pub fn keeping(&self) -> Option<&Arc<Keeping>> {
+        self.keeper.as_ref().map(|keeper| &keeper.keeping)
     }
 
     /// Publishes what is left, as far as there is time for it.
     pub async fn finish(mut self) {
         self.stop.cancel();
+        if let Some(keeper) = &self.keeper {
+            keeper.overseer.abort();
+        }
         if timeout(FLUSH, &mut self.task).await.is_err() {
             self.task.abort();
         }
@@ -69,6 +98,8 @@ struct Task {
     subject: PublishSubject,
     replica: String,
     counts: Arc<Counts>,
+    /// What a stream has to confirm, where one keeps it.
+    confirmations: Option<Confirmations>,
     complaints: Throttle,
     clock: Clock,
 }
@@ -78,10 +109,13 @@ impl Task {
     async fn run(mut self) {
         let mut batch = Vec::new();
         loop {
+            let room = self.confirmations.as_ref().map_or(BATCH, Confirmations::room).min(BATCH);
+            let is_done = self.confirmations.as_ref().is_none_or(Confirmations::is_empty);
             tokio::select! {
                 biased;
-                _ = self.queue.recv_many(&mut batch, BATCH) => {}
-                () = self.stop.cancelled() => return,
+                () = confirmed(&mut self.confirmations) => continue,
+                _ = self.queue.recv_many(&mut batch, room), if room > 0 => {}
+                () = self.stop.cancelled(), if is_done => return,
             }
             for record in batch.drain(..) {
                 self.publish(&record);
@@ -93,13 +127,18 @@ impl Task {
 
     fn publish(&mut self, record: &Record) {
         let line = serde_json::to_vec(&record.line(self.clock, &self.replica)).unwrap_or_default();
-        let published = if self.connection.backlog() > BACKLOG {
+        let Self { connection, subject, confirmations, .. } = self;
+        let published = if connection.backlog() > BACKLOG {
             Err(PublishError::Full)
+        } else if let Some(confirmations) = confirmations {
+            confirmations.publish(connection, subject, &line)
         } else {
-            self.connection.publish(Outgoing::new(self.subject.as_str(), &line))
+            connection.publish(Outgoing::new(subject.as_str(), &line))
         };
         match published {
-            Ok(()) => self.counts.add_published(1),
+            // Else it is counted when the stream has it.
+            Ok(()) if self.confirmations.is_none() => self.counts.add_published(1),
+            Ok(()) => {}
             Err(error) => {
                 self.counts.add_dropped(1);
                 if self.complaints.pass(self.clock.now()).is_some() {
@@ -107,5 +146,13 @@ impl Task {
                 }
             }
         }
+    }
+}
+
+/// Returns when the stream has said something of what was published, where there is one.
+async fn confirmed(confirmations: &mut Option<Confirmations>) {
+    match confirmations {
+        Some(confirmations) => confirmations.hear().await,
+        None => std::future::pending().await,
     }
 }

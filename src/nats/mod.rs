@@ -4,6 +4,7 @@ pub mod intake;
 pub mod jetstream;
 pub mod library;
 mod on_demand;
+pub mod puback;
 mod state;
 
 pub use self::{

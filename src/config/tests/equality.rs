@@ -63,6 +63,10 @@ const SETTINGS: &[Setting] = &[
     ("history.subject", ["h", "i"], &[]),
     ("history.outcomes", ["failed", "all"], HISTORY),
     ("history.sample", ["0.1", "0.2"], HISTORY),
+    ("history.stream", ["A", "B"], HISTORY),
+    ("history.create", ["false", "true"], KEPT),
+    ("history.max_age", ["1d", "2d"], KEPT),
+    ("history.max_bytes", ["1MiB", "2MiB"], KEPT),
     ("endpoints.bucket", ["a", "b"], &[]),
     ("endpoints.prefix", ["a", "b"], BUCKET),
     ("endpoints.create", ["false", "true"], BUCKET),
@@ -245,6 +249,7 @@ const BUCKET: &[(&str, &str)] = &[("endpoints.bucket", "a")];
 const COLLECTOR: &[(&str, &str)] = &[("tracing.endpoint", "http://a")];
 
 const HISTORY: &[(&str, &str)] = &[("history.subject", "h")];
+const KEPT: &[(&str, &str)] = &[("history.subject", "h"), ("history.stream", "A")];
 
 const TEMPLATE: &[(&str, &str)] = &[("routes.todos.webhook.format", "template")];
 

@@ -1,14 +1,14 @@
-//! What a stream says about a letter that was published to it. No I/O.
+//! What a stream says about a message that was published to it. No I/O.
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::nats::jetstream::{NO_RESPONDERS, Refusal};
+use super::jetstream::{NO_RESPONDERS, Refusal};
 
-/// What was said about a letter.
+/// What was said about a message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PubAck {
+pub enum PubAck {
     /// The stream has it.
     Stored,
     /// The stream has had one with its id, and takes no second.
@@ -32,9 +32,9 @@ struct Raw {
 }
 
 impl PubAck {
-    /// Reads what came back for a letter: with this status, or none, and this payload. An acknowledgement of another stream
-    /// than `wanted` does not count, where there is one: the operator would look for the letter in the wrong one.
-    pub(super) fn read(status: Option<u16>, payload: &[u8], wanted: Option<&str>) -> Self {
+    /// Reads what came back for a message: with this status, or none, and this payload. An acknowledgement of another stream
+    /// than `wanted` does not count, where there is one: the operator would look for the message in the wrong one.
+    pub fn read(status: Option<u16>, payload: &[u8], wanted: Option<&str>) -> Self {
         let refused = |reason: String| Self::Refused(reason.into());
         if status == Some(NO_RESPONDERS) {
             return refused("no stream keeps the subject".to_owned());
