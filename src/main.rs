@@ -67,7 +67,8 @@ fn main() -> ExitCode {
             see_to_dead_letters(&config, command)
         }),
         Some(Command::History(options)) => {
-            configured(sources, |config, _warnings| tell_of(&options, &config))
+            let sources = options.daemon.at_servers(sources);
+            configured(sources.clone(), |config, _warnings| tell_of(&options, &config, sources))
         }
         // Without reading the configuration, in which the key will be set.
         Some(Command::Keys(options)) => make_keys(options.action),
@@ -184,15 +185,16 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
     }
 }
 
-fn tell_of(options: &HistoryOptions, config: &Config) -> ExitCode {
-    match to_its_end(history::run(options, config)) {
+fn tell_of(options: &HistoryOptions, config: &Config, sources: Sources) -> ExitCode {
+    match to_its_end(history::run(options, config, sources)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever read the output has seen enough.
         Err(HistoryError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("error: {error}"));
-            ExitCode::FAILURE
+            let status = if let HistoryError::Daemon(error) = &error { error.exit_status() } else { 1 };
+            ExitCode::from(status)
         }
     }
 }

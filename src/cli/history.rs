@@ -1,5 +1,5 @@
-//! `broadcaster history`: what is known of a message, from what the daemons have published of its attempts (`[history]`) and
-//! from the dead letters.
+//! `broadcaster history`: what is known of a message, from what the daemons have published of its attempts (`[history]`),
+//! from the dead letters, and from the daemons that have it in hand.
 
 use std::{
     io::{self, Write as _},
@@ -10,10 +10,14 @@ use clap::Args;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::terminal::{Abilities, clean, escaped};
+use super::{
+    daemon::{DaemonError, Daemons, Replica, Told, options::DaemonOptions, question, told_of},
+    terminal::{Abilities, clean, escaped},
+};
 use crate::{
     base::clock::rfc3339,
-    config::{Config, PublishSubject},
+    config::{Config, PublishSubject, Sources},
+    control::service::acts::Act,
     dead_letter::{Cursor, Store, StoreError, Stored},
     history::record::Line,
     nats::library,
@@ -27,9 +31,9 @@ const CONNECTING: Duration = Duration::from_secs(10);
 pub struct HistoryOptions {
     /// The id of the message: webhook-id of its requests.
     pub id: String,
-    /// Write JSON, one object a line.
-    #[arg(long)]
-    pub json: bool,
+    /// Which daemons are asked for it as well.
+    #[command(flatten)]
+    pub daemon: DaemonOptions,
 }
 
 /// Nothing can be told of the message.
@@ -37,7 +41,8 @@ pub struct HistoryOptions {
 pub enum HistoryError {
     /// Neither the history nor dead letters are kept anywhere.
     #[error(
-        "nothing is kept of any message: set history.subject, and have a stream keep that subject, or dead_letter.subject"
+        "nothing is kept of any message: set history.subject and history.stream, or dead_letter.subject; or have the daemons \
+         asked for what they have in hand, by --nats or --url"
     )]
     NothingKept,
     /// There was no connection within ten seconds; the text is the last reason.
@@ -51,6 +56,9 @@ pub enum HistoryError {
         /// Why that stream can't be read.
         source: StoreError,
     },
+    /// A daemon does not tell what it has in hand. What else is known was told.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// The system refuses a runtime, or nobody reads the output any more.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -59,6 +67,8 @@ pub enum HistoryError {
 /// What is known of a message.
 #[derive(Debug, Default)]
 struct Known {
+    /// Where it is in hand: the name of the replica, where several were asked, and what that says.
+    in_hand: Vec<(Option<Replica>, Value)>,
     attempts: Vec<Line>,
     letters: Vec<Stored>,
 }
@@ -67,27 +77,64 @@ struct Known {
 ///
 /// # Errors
 /// Why nothing can be told.
-pub async fn run(options: &HistoryOptions, config: &Config) -> Result<bool, HistoryError> {
+pub async fn run(options: &HistoryOptions, config: &Config, sources: Sources) -> Result<bool, HistoryError> {
     let history = config.history.as_ref().map(|history| &history.subject);
     let letters = letter_subjects(config);
-    if history.is_none() && letters.is_empty() {
+    let is_kept = history.is_some() || !letters.is_empty();
+    if !is_kept && !options.daemon.names_somebody() {
         return Err(HistoryError::NothingKept);
     }
-    let client = library::connect(&config.nats, CONNECTING).await.map_err(HistoryError::Unreachable)?;
     let mut known = Known::default();
-    for subject in history.into_iter().chain(letters) {
-        let failed = |source| HistoryError::Store { subject: subject.clone(), source };
-        let store = match Store::open(client.clone(), subject).await {
-            // Letters may go to whoever listens, and be kept by nobody.
-            Err(StoreError::NoStream(_)) if history != Some(subject) => continue,
-            store => store.map_err(failed)?,
-        };
-        known.read(&store, &options.id).await.map_err(failed)?;
+    let mut tellings = Vec::new();
+    if options.daemon.names_somebody() {
+        let mut daemons = Daemons::reach(&options.daemon, sources).await?;
+        let asked = question([("id", options.id.as_str().into())]);
+        for Told { replica, answer } in daemons.ask(Act::Message, &asked).await? {
+            let told = answer.map(|found| known.is_in_hand(replica.as_ref(), &found));
+            tellings.push((replica, told));
+        }
     }
-    // Of several replicas each has told its own.
-    known.attempts.sort_by(|one, other| one.at.cmp(&other.at));
+    if is_kept {
+        known.look_up(options, config, history, letters).await?;
+    }
     print(&known, options)?;
-    Ok(!known.attempts.is_empty() || !known.letters.is_empty())
+    told_of(tellings)?;
+    Ok(!known.is_empty())
+}
+
+impl Known {
+    fn is_empty(&self) -> bool {
+        self.in_hand.is_empty() && self.attempts.is_empty() && self.letters.is_empty()
+    }
+
+    /// Takes note of what `replica` has `found`.
+    fn is_in_hand(&mut self, replica: Option<&Replica>, found: &Value) {
+        let messages = found["messages"].as_array().into_iter().flatten();
+        self.in_hand.extend(messages.map(|message| (replica.cloned(), message.clone())));
+    }
+
+    /// Looks for the message in what is kept.
+    async fn look_up(
+        &mut self,
+        options: &HistoryOptions,
+        config: &Config,
+        history: Option<&PublishSubject>,
+        letters: Vec<&PublishSubject>,
+    ) -> Result<(), HistoryError> {
+        let client = library::connect(&config.nats, CONNECTING).await.map_err(HistoryError::Unreachable)?;
+        for subject in history.into_iter().chain(letters) {
+            let failed = |source| HistoryError::Store { subject: subject.clone(), source };
+            let store = match Store::open(client.clone(), subject).await {
+                // Letters may go to whoever listens, and be kept by nobody.
+                Err(StoreError::NoStream(_)) if history != Some(subject) => continue,
+                store => store.map_err(failed)?,
+            };
+            self.read(&store, &options.id).await.map_err(failed)?;
+        }
+        // Of several replicas each has told its own.
+        self.attempts.sort_by(|one, other| one.at.cmp(&other.at));
+        Ok(())
+    }
 }
 
 /// Where the dead letters of the routes go, each subject once.
@@ -128,17 +175,29 @@ impl Known {
 
 fn print(known: &Known, options: &HistoryOptions) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if options.json {
+    if options.daemon.json {
+        let in_hand = known.in_hand.iter().map(|(replica, message)| {
+            let mut fact = with_kind("in_hand", Ok(message.clone()));
+            if let Some(replica) = replica {
+                fact["replica"] = replica.name.as_str().into();
+            }
+            fact
+        });
         let attempts = known.attempts.iter().map(|line| with_kind("attempt", serde_json::to_value(line)));
         let letters = known.letters.iter().map(|letter| with_kind("dead_letter", Ok(letter_facts(letter))));
-        for fact in attempts.chain(letters) {
+        for fact in attempts.chain(letters).chain(in_hand) {
             writeln!(out, "{}", escaped(&fact))?;
         }
         return out.flush();
     }
     let abilities = Abilities::of_output();
-    if let Some(Line { id, subject, route, .. }) = known.attempts.first() {
-        writeln!(out, "{} of {} on the route {}", clean(id), clean(subject), clean(route))?;
+    let attempt = known.attempts.first().map(|line| (line.subject.as_str(), line.route.as_str()));
+    let in_hand = || {
+        let (_, message) = known.in_hand.first()?;
+        Some((message["subject"].as_str()?, message["route"].as_str()?))
+    };
+    if let Some((subject, route)) = attempt.or_else(in_hand) {
+        writeln!(out, "{} of {} on the route {}", clean(&options.id), clean(subject), clean(route))?;
     }
     for line in &known.attempts {
         writeln!(out, "  {}", attempt_text(line, abilities))?;
@@ -148,7 +207,10 @@ fn print(known: &Known, options: &HistoryOptions) -> io::Result<()> {
         let (at, number, attempts) = (rfc3339(letter.at), letter.sequence, letter.attempts());
         writeln!(out, "  {at}  dead letter {number}: {reason} after {attempts} attempts")?;
     }
-    if known.attempts.is_empty() && known.letters.is_empty() {
+    for (replica, message) in &known.in_hand {
+        writeln!(out, "  {}", clean(&in_hand_text(replica.as_ref(), message)))?;
+    }
+    if known.is_empty() {
         writeln!(out, "nothing is known of {}", clean(&options.id))?;
     }
     out.flush()
@@ -171,6 +233,27 @@ pub(super) fn attempt_text(line: &Line, abilities: Abilities) -> String {
         line.attempt,
         clean(&line.replica)
     )
+}
+
+/// A line about a message that has no end yet, as the API tells it.
+fn in_hand_text(replica: Option<&Replica>, message: &Value) -> String {
+    let seconds = |key: &str| {
+        let time = Duration::try_from_secs_f64(message[key].as_f64().unwrap_or_default()).unwrap_or_default();
+        humantime::format_duration(Duration::from_millis(
+            time.as_secs() * 1_000 + u64::from(time.subsec_millis()),
+        ))
+    };
+    let what = match message["where"].as_str() {
+        Some("queue") => "waits for its first attempt".to_owned(),
+        Some("in_flight") => "an attempt is under way".to_owned(),
+        _ => format!("waits for another attempt, in {}", seconds("due")),
+    };
+    let by = replica.map(|replica| format!(" of {replica}")).unwrap_or_default();
+    let (received, age) = (message["received"].as_str().unwrap_or_default(), seconds("age"));
+    let attempts = &message["attempts"];
+    let failure = message["last_failure"].as_str().map(|failure| format!(", the last one failed: {failure}"));
+    let failure = failure.unwrap_or_default();
+    format!("{received}  in hand{by} for {age}: {what}; {attempts} attempts that count{failure}")
 }
 
 fn letter_facts(letter: &Stored) -> Value {

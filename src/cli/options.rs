@@ -51,7 +51,7 @@ pub enum Command {
     DeadLetters(DeadLettersOptions),
     /// Ask the running daemon whether it is ready: status 0 if it is, else 1 and the reasons.
     Health(HealthOptions),
-    /// Tell what is known of a message: its attempts, as published by history.subject, and its dead letter.
+    /// Tell what is known of a message: its attempts, as published by history.subject, its dead letter, and who has it in hand.
     History(HistoryOptions),
     /// Make keys to sign requests with.
     Keys(KeysOptions),

@@ -68,7 +68,15 @@ impl Health {
         reloads: watch::Receiver<ReloadStatus>,
         clock: Clock,
     ) -> Self {
-        Self { draining: AtomicBool::new(false), lanes, registry, reloads, endpoints: None, history: None, clock }
+        Self {
+            draining: AtomicBool::new(false),
+            lanes,
+            registry,
+            reloads,
+            endpoints: None,
+            history: None,
+            clock,
+        }
     }
 
     /// The same, with what is known of the bucket of `endpoints`, and of the stream that keeps the `history`, where those are.

@@ -172,7 +172,8 @@ mod tests {
     fn a_stream_keeps_what_its_subjects_stand_for() {
         let keeps = |settings: Value| {
             let settings: Settings = serde_json::from_value(settings).expect("settings");
-            let kept = settings.keeps(&"H".parse().expect("a name"), &"a.history".parse().expect("a subject"));
+            let kept =
+                settings.keeps(&"H".parse().expect("a name"), &"a.history".parse().expect("a subject"));
             kept.map_err(|unkept| unkept.to_string())
         };
         for subjects in [json!(["a.history"]), json!(["x", "a.*"]), json!(["a.>"]), json!([">"])] {

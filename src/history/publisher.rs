@@ -10,9 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{
-    Feed, Keeping, confirmations::Confirmations, feed::Counts, keeper::see_to, record::Record,
-};
+use super::{Feed, Keeping, confirmations::Confirmations, feed::Counts, keeper::see_to, record::Record};
 use crate::{
     base::{clock::Clock, throttle::Throttle},
     config::{History, PublishSubject},
@@ -50,8 +48,7 @@ impl Publisher {
         let stream = settings.keeper.as_ref().map(|stream| {
             let keeping = Arc::<Keeping>::default();
             let (subject, counts) = (settings.subject.clone(), feed.counts());
-            let confirmations =
-                Confirmations::of(stream.clone(), &connection, counts, Arc::clone(&keeping));
+            let confirmations = Confirmations::of(stream.clone(), &connection, counts, Arc::clone(&keeping));
             let overseer = see_to(stream.clone(), subject, connection.clone(), Arc::clone(&keeping));
             (Keeper { keeping, overseer: spawn_local(overseer) }, confirmations)
         });

@@ -2,7 +2,7 @@
 //! is in hand there.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,12 +16,22 @@ use crate::{config::RouteName, route::in_hand::InHand};
 /// How many questions may wait.
 const WAITING: usize = 4;
 
-/// What is in hand of a route, at most so many messages.
+/// Which messages in hand are asked for.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// The oldest of a route, at most so many.
+    OfRoute(RouteName, usize),
+    /// Those with this id, of all routes.
+    WithId(Arc<str>),
+}
+
+/// The messages of each route that were asked for.
+pub type Found = Vec<(RouteName, InHand)>;
+
 #[derive(Debug)]
 pub(super) struct Question {
-    pub(super) route: RouteName,
-    pub(super) limit: usize,
-    pub(super) answer: oneshot::Sender<Vec<InHand>>,
+    pub(super) asked: Asked,
+    pub(super) answer: oneshot::Sender<Found>,
 }
 
 /// Where questions to a lane are put.
@@ -46,14 +56,9 @@ impl Mailbox {
     }
 
     /// Asks, and waits so long for an answer; none where there is none.
-    pub(super) async fn ask(
-        &self,
-        route: RouteName,
-        limit: usize,
-        patience: Duration,
-    ) -> Option<Vec<InHand>> {
+    pub(super) async fn ask(&self, asked: Asked, patience: Duration) -> Option<Found> {
         let (answer, answered) = oneshot::channel();
-        self.sender.try_send(Question { route, limit, answer }).ok()?;
+        self.sender.try_send(Question { asked, answer }).ok()?;
         timeout(patience, answered).await.ok()?.ok()
     }
 }

@@ -16,7 +16,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-pub use self::{run::run, status::LaneStatus};
+pub use self::{
+    mailbox::{Asked, Found},
+    run::run,
+    status::LaneStatus,
+};
 use crate::{
     base::{clock::Clock, error_chain::ErrorChain, runtime},
     config::Nats,

@@ -17,7 +17,12 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::{LaneStatus, Plan, drain::Retired, mailbox::Question, reconcile};
+use super::{
+    LaneStatus, Plan,
+    drain::Retired,
+    mailbox::{Asked, Found, Question},
+    reconcile,
+};
 use crate::{
     base::clock::{Clock, Time},
     config::{self, RouteName},
@@ -25,7 +30,8 @@ use crate::{
     handover::Offerer,
     nats::Connection,
     route::{
-        pipeline::Pipeline, registry::Routes, shared::Route, source_status::SourceStatus, under_way::UnderWay,
+        in_hand::InHand, pipeline::Pipeline, registry::Routes, shared::Route, source_status::SourceStatus,
+        under_way::UnderWay,
     },
     source::{
         core::{self, Membership},
@@ -256,14 +262,29 @@ impl Lane {
 
     /// Answers what is asked about what is in hand, one question after the other.
     async fn answer(self: Rc<Self>, mut questions: mpsc::Receiver<Question>) {
-        while let Some(Question { route, limit, answer }) = questions.recv().await {
-            let messages = match self.pipeline_of(&route) {
-                Some(pipeline) => pipeline.in_hand(limit).await,
-                None => Vec::new(),
+        while let Some(Question { asked, answer }) = questions.recv().await {
+            let found = match asked {
+                Asked::OfRoute(route, limit) => match self.pipeline_of(&route) {
+                    Some(pipeline) => named(&route, pipeline.in_hand(limit).await),
+                    None => Vec::new(),
+                },
+                Asked::WithId(id) => self.with_id(&id).await,
             };
             // Whoever asked may have waited long enough.
-            drop(answer.send(messages));
+            drop(answer.send(found));
         }
+    }
+
+    async fn with_id(&self, id: &str) -> Found {
+        let pipelines: Vec<_> = {
+            let all = self.running.borrow();
+            all.iter().map(|(name, running)| (name.clone(), Rc::clone(&running.pipeline))).collect()
+        };
+        let mut found = Vec::new();
+        for (route, pipeline) in pipelines {
+            found.extend(named(&route, pipeline.with_id(id).await));
+        }
+        found
     }
 
     /// Brings what is known of the connections up to date, and has those to webhooks looked after where that is needed.
@@ -274,4 +295,9 @@ impl Lane {
         let short = running.values().filter(|running| running.route.endpoint.transport.is_short(now));
         short.for_each(|running| running.pipeline.look_after_connections());
     }
+}
+
+/// These messages, each with the name of its route.
+fn named(route: &RouteName, messages: Vec<InHand>) -> Found {
+    messages.into_iter().map(|message| (route.clone(), message)).collect()
 }

@@ -7,8 +7,11 @@ use std::{
 
 use tokio::{runtime::RuntimeMetrics, sync::watch};
 
-use super::{heartbeat::Heartbeat, mailbox::Mailbox};
-use crate::{config::RouteName, nats::ConnectionState, route::in_hand::InHand};
+use super::{
+    heartbeat::Heartbeat,
+    mailbox::{Asked, Found, Mailbox},
+};
+use crate::nats::ConnectionState;
 
 /// The state of a lane, for health, metrics, and whoever changes the routes.
 #[derive(Debug)]
@@ -53,10 +56,10 @@ impl LaneStatus {
         drop(changes.wait_for(|applied| *applied >= generation).await);
     }
 
-    /// The oldest messages that are in hand here of a route, `limit` at most, the oldest first. None where the lane has not
-    /// answered within `patience`: it is stuck, or has ended.
-    pub async fn in_hand(&self, route: RouteName, limit: usize, patience: Duration) -> Option<Vec<InHand>> {
-        self.mailbox.ask(route, limit, patience).await
+    /// The messages in hand here that are `asked` for, the oldest first. None where the lane has not answered within
+    /// `patience`: it is stuck, or has ended.
+    pub async fn in_hand(&self, asked: Asked, patience: Duration) -> Option<Found> {
+        self.mailbox.ask(asked, patience).await
     }
 
     /// Notes that the routes of this generation run here. A generation may be noted after a later one, since each waits

@@ -210,6 +210,14 @@ impl Id {
         safe.then(|| Self::Given(id.into()))
     }
 
+    /// Whether it is written so.
+    pub fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Given(id) => **id == *text,
+            Self::Made(id) => id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text,
+        }
+    }
+
     fn heap_size(&self) -> usize {
         match self {
             Self::Given(id) => id.len(),
@@ -275,6 +283,8 @@ mod tests {
         for id in ["order-17", "a%20b", "0198c0de-0000-7000-8000-000000000001"] {
             assert_eq!(Id::known(id).map(|id| id.to_string()).as_deref(), Some(id));
         }
+        let made = Id::fresh();
+        assert!(made.is(&made.to_string()) && Id::given("a b").is("a%20b") && !made.is("a%20b"));
         for id in ["", "a b", "a\nb", "é", &"x".repeat(257)] {
             assert_eq!(Id::known(id), None, "{id:?}");
         }

@@ -14,6 +14,8 @@ use crate::{
     message::{Message, batch::Batch, outcome::Failure},
 };
 
+/// How many messages with one id are told of.
+const MOST: usize = 100;
 /// How often workers get their turn to show what they have.
 const TURNS: usize = 64;
 
@@ -73,6 +75,10 @@ impl InHand {
             bytes: message.cost(),
         }
     }
+
+    fn waiting(Seen { message, due }: Seen<'_>) -> Self {
+        Self::of(message, if due.is_some() { Stay::Retry } else { Stay::Queue }, due)
+    }
 }
 
 impl WorkerHandle {
@@ -90,11 +96,20 @@ impl<D: Deliver + 'static> Pipeline<D> {
         let mut messages = self.under_way_now().await;
         let schedule = self.schedule.borrow();
         let waiting = oldest(schedule.waiting(), limit, |seen| seen.message.received);
-        messages.extend(waiting.into_iter().map(|Seen { message, due }| {
-            let stay = if due.is_some() { Stay::Retry } else { Stay::Queue };
-            InHand::of(message, stay, due)
-        }));
+        messages.extend(waiting.into_iter().map(InHand::waiting));
         oldest(messages, limit, |message| message.received)
+    }
+
+    /// The message with this id, where it is in hand; several have it where a publisher gives it to several.
+    pub async fn with_id(&self, id: &str) -> Vec<InHand> {
+        let mut found = Vec::new();
+        if self.in_flight.get() > 0 {
+            found.extend(self.under_way_now().await.into_iter().filter(|message| message.id == id));
+        }
+        let schedule = self.schedule.borrow();
+        found
+            .extend(schedule.waiting().filter(|seen| seen.message.id.is(id)).take(MOST).map(InHand::waiting));
+        found
     }
 
     /// What workers have under way.

@@ -118,3 +118,77 @@ fn a_history_that_would_be_delivered_is_a_mistake() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("nothing is kept of any message"));
 }
+
+#[tokio::test]
+async fn a_stream_that_is_named_keeps_and_confirms_it() {
+    let nats = NatsServer::builder().jetstream("").start().await;
+    let hook = Webhook::start();
+    let kept = |daemon: Daemon| telling(daemon, "all").env("BROADCASTER__HISTORY__STREAM", "HISTORY");
+    let daemon = kept(Daemon::between(&nats, &hook.url()));
+    let mut daemon = daemon.start_ready().await;
+    daemon.wait_log("there is no stream HISTORY: make it, or set history.create", SOON).await;
+    let (status, health) = daemon.health().await;
+    assert_eq!(status, 200, "it is no reason to be unready: {health}");
+    assert!(health.contains("\"history\":[\"it is not kept: there is no stream HISTORY"), "{health}");
+    let client = nats.client().await;
+    client.publish("todos.events", "1".into()).await.expect("it is connected");
+    let lost = |metrics: &testkit::metrics::Metrics| metrics.value(TOTAL, &[("result", "dropped")]) >= 1.0;
+    daemon.wait_metrics(lost, SOON).await;
+    daemon.stop().await;
+
+    let daemon = kept(Daemon::between(&nats, &hook.url())).env("BROADCASTER__HISTORY__CREATE", "true");
+    let daemon = daemon.env("BROADCASTER__HISTORY__MAX_AGE", "2d").env("BROADCASTER__HISTORY__MAX_BYTES", "1MiB");
+    let mut daemon = daemon.start_ready().await;
+    daemon.wait_log("the stream of the history is made", SOON).await;
+    for number in 0..3_000 {
+        client.publish("todos.events", number.to_string().into()).await.expect("it is connected");
+    }
+    let confirmed = |metrics: &testkit::metrics::Metrics| metrics.value(TOTAL, &[("result", "published")]) >= 3_000.0;
+    daemon.wait_metrics(confirmed, SOON).await;
+    let mut stream = jetstream::new(client).get_stream("HISTORY").await.expect("it is there");
+    let info = stream.info().await.expect("the server answers");
+    let (messages, config) = (info.state.messages, &info.config);
+    assert_eq!((config.max_age, config.max_bytes), (Duration::from_secs(2 * 24 * 60 * 60), 1 << 20));
+    assert!(messages == 3_000 || info.state.bytes > 900_000, "{:?}", info.state);
+    let (_, health) = daemon.health().await;
+    assert!(!health.contains("history"), "{health}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_in_hand_is_told_of_by_those_who_have_it() {
+    let nats = NatsServer::start().await;
+    let hook = Webhook::answering([503; 100]);
+    let daemon = || {
+        let daemon = Daemon::between(&nats, &hook.url()).route("retry.initial", "30s").route("retry.max", "60s");
+        daemon.without_breaker().env("BROADCASTER__SERVICE__ACCESS", "read")
+    };
+    let mut replicas = [daemon().start_ready().await, daemon().start_ready().await];
+    nats.wait_subscriptions("broadcaster.service.read.message", 2, SOON).await;
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Msg-Id", "order-17");
+    let client = nats.client().await;
+    client.publish_with_headers("todos.events", headers, "1".into()).await.expect("it is connected");
+    client.flush().await.expect("the server answers");
+    let (url, hook) = (nats.url(), hook.url());
+    let env = [("WEBHOOK_URL", hook.as_str())];
+    let told = async |id: &str| {
+        let output = daemon::run(&["history", id, "--nats", &url], &env);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let waits = "waits for another attempt, in ";
+    let mut text = String::new();
+    let end = std::time::Instant::now() + SOON;
+    while !text.contains(waits) {
+        assert!(std::time::Instant::now() < end, "{text}");
+        text = told("order-17").await.1;
+    }
+    assert!(text.starts_with("order-17 of todos.events on the route default\n"), "{text}");
+    assert!(text.contains("the last one failed: 503"), "{text}");
+    assert_eq!(text.lines().count(), 2, "one of them has it: {text}");
+    let (status, text) = told("other").await;
+    assert_eq!((status, text.as_str()), (Some(1), "nothing is known of other\n"));
+    for replica in &mut replicas {
+        replica.kill();
+    }
+}

@@ -93,6 +93,7 @@ async fn a_client_finds_every_replica_and_what_it_can_be_asked_for() {
         "read.status",
         "read.route",
         "read.messages",
+        "read.message",
         "read.log-level",
         "act.pause",
         "act.resume",

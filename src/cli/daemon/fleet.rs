@@ -76,19 +76,12 @@ impl fmt::Display for Replica {
 }
 
 impl Fleet {
-    /// The fleet at `servers`, or else where `sources` say, as the user that these say; `wanted` is the replica that alone
-    /// is meant. Needs a runtime that takes local tasks.
+    /// The fleet where `sources` say, as the user that these say; `wanted` is the replica that alone is meant. Needs a runtime
+    /// that takes local tasks.
     ///
     /// # Errors
     /// There is no connection to NATS.
-    pub(super) async fn join(
-        servers: &str,
-        wanted: Option<String>,
-        mut sources: Sources,
-    ) -> Result<Self, DaemonError> {
-        if !servers.is_empty() {
-            sources.flags.push(("nats.url".to_owned(), servers.to_owned(), "--nats".to_owned()));
-        }
+    pub(super) async fn join(wanted: Option<String>, sources: Sources) -> Result<Self, DaemonError> {
         let (nats, service) = config::nats_and_service(sources)?;
         let connection = Connection::open(&nats, "command", Clock::start());
         let replies = Replies::over(&connection);

@@ -165,9 +165,10 @@ impl Daemons {
         match &options.nats {
             None => Daemon::new(options, sources).map(Self::One),
             Some(_) if options.url.is_some() => Err(DaemonError::Both),
-            Some(servers) => Fleet::join(servers, options.replica.clone(), sources)
-                .await
-                .map(|fleet| Self::Fleet(Box::new(fleet))),
+            Some(_) => {
+                let fleet = Fleet::join(options.replica.clone(), options.at_servers(sources)).await?;
+                Ok(Self::Fleet(Box::new(fleet)))
+            }
         }
     }
 

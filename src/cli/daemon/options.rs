@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::config::Sources;
+
 /// Which daemon is asked, and by which token.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
@@ -37,6 +39,21 @@ pub struct DaemonOptions {
     /// Write JSON, as the API answers it; with --nats, a list of what each replica answers.
     #[arg(long, global = true, display_order = 105)]
     pub json: bool,
+}
+
+impl DaemonOptions {
+    /// Whether anybody is named who is to be asked.
+    pub fn names_somebody(&self) -> bool {
+        self.url.is_some() || self.nats.is_some()
+    }
+
+    /// `sources`, with the servers that `--nats` names as those of NATS.
+    #[must_use]
+    pub fn at_servers(&self, mut sources: Sources) -> Sources {
+        let servers = self.nats.iter().filter(|servers| !servers.is_empty()).cloned();
+        sources.flags.extend(servers.map(|servers| ("nats.url".to_owned(), servers, "--nats".to_owned())));
+        sources
+    }
 }
 
 /// What follows `--nats`, which may be nothing, and then another argument stands in its place.

@@ -1,4 +1,4 @@
-//! `GET /api/v1/routes/NAME/messages`: what is in hand of a route, message by message.
+//! `GET /api/v1/routes/NAME/messages` and `GET /api/v1/messages/ID`: what is in hand, message by message.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::{
     base::clock::rfc3339,
     config::RouteName,
     control::server::{self, Answer, Problem, ProblemKind},
+    lane::Asked,
     route::in_hand::InHand,
 };
 
@@ -27,6 +28,7 @@ struct Shown {
 
 #[derive(Serialize)]
 struct ShownMessage {
+    route: String,
     id: String,
     subject: String,
     r#where: &'static str,
@@ -47,8 +49,13 @@ pub(super) fn add(router: &mut Router, stage: &Stage) {
         let (on, asked) = (on.clone(), asked(&on, call));
         call.work(async move {
             let (name, limit) = asked?;
-            Ok(on.messages(&name, limit).await)
+            Ok(on.messages(&Asked::OfRoute(name, limit), limit).await)
         })
+    });
+    let on = stage.clone();
+    router.add(Method::GET, "/api/v1/messages/{id}", Access::Read, move |call| {
+        let (on, id) = (on.clone(), call.parameter("id").into_owned().into());
+        call.work(async move { Ok(on.messages(&Asked::WithId(id), SHOWN.1).await) })
     });
 }
 
@@ -65,23 +72,24 @@ fn asked(stage: &Stage, call: &Call<'_>) -> Result<(RouteName, usize), Problem> 
 }
 
 impl Stage {
-    async fn messages(&self, route: &RouteName, limit: usize) -> Answer {
+    async fn messages(&self, asked: &Asked, limit: usize) -> Answer {
         let (mut found, mut silent_lanes) = (Vec::new(), Vec::new());
         for (number, lane) in self.lanes.iter().enumerate() {
-            match lane.in_hand(route.clone(), limit, PATIENCE).await {
+            match lane.in_hand(asked.clone(), PATIENCE).await {
                 Some(messages) => found.extend(messages.into_iter().map(|message| (number, message))),
                 None => silent_lanes.push(number),
             }
         }
-        found.sort_by_key(|(_, message)| message.received);
+        found.sort_by_key(|(_, (_, message))| message.received);
         found.truncate(limit);
         let messages = found.iter().map(|(lane, message)| self.shown_message(*lane, message)).collect();
         server::json(StatusCode::OK, &Shown { messages, silent_lanes })
     }
 
-    fn shown_message(&self, lane: usize, message: &InHand) -> ShownMessage {
+    fn shown_message(&self, lane: usize, (route, message): &(RouteName, InHand)) -> ShownMessage {
         let now = self.clock.now();
         ShownMessage {
+            route: route.to_string(),
             id: message.id.clone(),
             subject: message.subject.clone(),
             r#where: message.stay.word(),

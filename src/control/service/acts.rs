@@ -18,6 +18,8 @@ pub enum Act {
     Route,
     /// What is in hand of a route.
     Messages,
+    /// The message with an id, where it is in hand.
+    Message,
     /// The level of the log.
     LogLevel,
     /// Holds a route.
@@ -68,6 +70,9 @@ pub enum QuestionError {
     /// It names no route, and the act is about one.
     #[error("expected the name of a route, as in {{\"route\": \"todos\"}}")]
     NoRoute,
+    /// It names no message, and the act is about one.
+    #[error("expected the id of a message, as in {{\"id\": \"order-17\"}}")]
+    NoId,
     /// It has no settings, and the act writes some.
     #[error("expected the settings of the route, as in {{\"route\": \"todos\", \"settings\": {{…}}}}")]
     NoSettings,
@@ -86,10 +91,11 @@ pub fn read(question: &[u8]) -> Result<Question, QuestionError> {
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Status,
         Self::Route,
         Self::Messages,
+        Self::Message,
         Self::LogLevel,
         Self::Pause,
         Self::Resume,
@@ -106,6 +112,7 @@ impl Act {
             Self::Status => "status",
             Self::Route => "route",
             Self::Messages => "messages",
+            Self::Message => "message",
             Self::LogLevel => "log-level",
             Self::Pause => "pause",
             Self::Resume => "resume",
@@ -125,6 +132,7 @@ impl Act {
             }
             Self::Route => "All that is told of a route: {\"route\": NAME}",
             Self::Messages => "What is in hand of a route: {\"route\": NAME, \"limit\": N}",
+            Self::Message => "The message with an id, where it is in hand: {\"id\": TEXT}",
             Self::LogLevel => "The level of the log",
             Self::Pause => "Has the messages of a route wait: {\"route\": NAME, \"why\": TEXT}",
             Self::Resume => "Ends that: {\"route\": NAME}",
@@ -148,6 +156,7 @@ impl Act {
             Self::Status => (Method::GET, "/api/v1/status"),
             Self::Route => (Method::GET, "/api/v1/status/routes/{name}"),
             Self::Messages => (Method::GET, "/api/v1/routes/{name}/messages"),
+            Self::Message => (Method::GET, "/api/v1/messages/{id}"),
             Self::LogLevel => (Method::GET, "/api/v1/log-level"),
             Self::Pause => (Method::POST, "/api/v1/routes/{name}/pause"),
             Self::Resume => (Method::POST, "/api/v1/routes/{name}/resume"),
@@ -192,11 +201,13 @@ impl Act {
     pub fn request(self, mut question: Question) -> Result<Request, QuestionError> {
         let (method, template) = self.operation();
         let mut target = template.to_owned();
-        if template.contains(NAME) {
-            let route = question.remove("route");
-            let route = route.as_ref().and_then(Value::as_str).filter(|route| !route.is_empty());
-            let route = utf8_percent_encode(route.ok_or(QuestionError::NoRoute)?, NON_ALPHANUMERIC);
-            target = target.replace(NAME, &route.to_string());
+        for (place, member, missing) in PLACES {
+            if template.contains(place) {
+                let value = question.remove(member);
+                let value = value.as_ref().and_then(Value::as_str).filter(|value| !value.is_empty());
+                let value = utf8_percent_encode(value.ok_or(missing)?, NON_ALPHANUMERIC);
+                target = target.replace(place, &value.to_string());
+            }
         }
         let body = match self {
             Self::Put => Some(question.remove("settings").ok_or(QuestionError::NoSettings)?),
@@ -217,8 +228,9 @@ impl Act {
     }
 }
 
-/// What stands for the name of a route in paths.
-const NAME: &str = "{name}";
+/// What stands in paths for the name of a route and the id of a message, what questions call these, and what is wrong without.
+const PLACES: [(&str, &str, QuestionError); 2] =
+    [("{name}", "route", QuestionError::NoRoute), ("{id}", "id", QuestionError::NoId)];
 
 #[cfg(test)]
 mod tests {
@@ -256,6 +268,9 @@ mod tests {
         assert_eq!(request(Act::Reload, &json!({})), asked("POST /api/v1/reload", Some(json!({}))));
         assert_eq!(request(Act::Pause, &json!({ "why": "x" })), Err(QuestionError::NoRoute));
         assert_eq!(request(Act::Route, &json!({ "route": "" })), Err(QuestionError::NoRoute));
+        let message = asked("GET /api/v1/messages/a%2017", None);
+        assert_eq!(request(Act::Message, &json!({ "id": "a 17" })), message);
+        assert_eq!(request(Act::Message, &json!({ "route": "a" })), Err(QuestionError::NoId));
         assert_eq!(request(Act::Put, &json!({ "route": "a" })), Err(QuestionError::NoSettings));
     }
 
