@@ -137,13 +137,15 @@ async fn a_stream_that_is_named_keeps_and_confirms_it() {
     daemon.stop().await;
 
     let daemon = kept(Daemon::between(&nats, &hook.url())).env("BROADCASTER__HISTORY__CREATE", "true");
-    let daemon = daemon.env("BROADCASTER__HISTORY__MAX_AGE", "2d").env("BROADCASTER__HISTORY__MAX_BYTES", "1MiB");
+    let daemon =
+        daemon.env("BROADCASTER__HISTORY__MAX_AGE", "2d").env("BROADCASTER__HISTORY__MAX_BYTES", "1MiB");
     let mut daemon = daemon.start_ready().await;
     daemon.wait_log("the stream of the history is made", SOON).await;
     for number in 0..3_000 {
         client.publish("todos.events", number.to_string().into()).await.expect("it is connected");
     }
-    let confirmed = |metrics: &testkit::metrics::Metrics| metrics.value(TOTAL, &[("result", "published")]) >= 3_000.0;
+    let confirmed =
+        |metrics: &testkit::metrics::Metrics| metrics.value(TOTAL, &[("result", "published")]) >= 3_000.0;
     daemon.wait_metrics(confirmed, SOON).await;
     let mut stream = jetstream::new(client).get_stream("HISTORY").await.expect("it is there");
     let info = stream.info().await.expect("the server answers");
@@ -160,7 +162,8 @@ async fn a_message_in_hand_is_told_of_by_those_who_have_it() {
     let nats = NatsServer::start().await;
     let hook = Webhook::answering([503; 100]);
     let daemon = || {
-        let daemon = Daemon::between(&nats, &hook.url()).route("retry.initial", "30s").route("retry.max", "60s");
+        let daemon =
+            Daemon::between(&nats, &hook.url()).route("retry.initial", "30s").route("retry.max", "60s");
         daemon.without_breaker().env("BROADCASTER__SERVICE__ACCESS", "read")
     };
     let mut replicas = [daemon().start_ready().await, daemon().start_ready().await];

@@ -13,6 +13,7 @@ mod needs;
 pub mod options;
 mod permissions;
 mod print;
+mod process;
 pub mod report;
 mod servers;
 mod source;
@@ -38,8 +39,10 @@ const AT_A_TIME: usize = 64;
 
 /// Goes through all that `config` names, and says how it is. Needs a runtime that takes local tasks.
 pub async fn connect(config: &Config, clock: Clock) -> Report {
-    let ((servers, sources), webhooks) = tokio::join!(nats(config, clock), webhooks(config, clock));
+    let (Found { servers, process, sources }, webhooks) =
+        tokio::join!(nats(config, clock), webhooks(config, clock));
     let mut sections = vec![Section { title: "NATS".to_owned(), lines: servers }];
+    sections.extend(process);
     if let Some(tracing) = &config.tracing {
         let lines = vec![collector::check(tracing, clock).await];
         sections.push(Section { title: "tracing".to_owned(), lines });
@@ -52,20 +55,29 @@ pub async fn connect(config: &Config, clock: Clock) -> Report {
     Report { sections }
 }
 
-/// What is found of the servers, and of the source of each route.
-async fn nats(config: &Config, clock: Clock) -> (Vec<Line>, Vec<Vec<Line>>) {
-    let (mut lines, connection) = servers::check(&config.nats, clock).await;
+/// What is found of NATS.
+struct Found {
+    servers: Vec<Line>,
+    /// What the process has there beside its routes.
+    process: Vec<Section>,
+    /// The source of each route.
+    sources: Vec<Vec<Line>>,
+}
+
+async fn nats(config: &Config, clock: Clock) -> Found {
+    let (mut servers, connection) = servers::check(&config.nats, clock).await;
     let Some(connection) = connection else {
         // What is wrong is said once, and not of each route.
-        return (lines, vec![Vec::new(); config.routes.len()]);
+        return Found { servers, process: Vec::new(), sources: vec![Vec::new(); config.routes.len()] };
     };
     let mut nats = Nats::over(connection, config).await;
-    lines.push(nats.user());
+    servers.push(nats.user());
+    let process = nats.check_process().await;
     let mut sources = Vec::new();
     for route in &config.routes {
         sources.push(nats.check(route).await);
     }
-    (lines, sources)
+    Found { servers, process, sources }
 }
 
 /// What is found on the way to the webhook of each route.

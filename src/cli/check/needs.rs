@@ -6,7 +6,10 @@ use super::{
     report::{Line, Mark},
 };
 use crate::{
-    config::{Answer, Config, DeadLetter, Endpoints, Jetstream, Nats, Route},
+    config::{
+        Answer, Config, DeadLetter, Endpoints, History, HistoryStream, Jetstream, Nats, Route, Service,
+        ServiceAccess,
+    },
     handover,
     source::jetstream::attempts_subject,
 };
@@ -89,11 +92,11 @@ pub(super) fn of_route(route: &Route, config: &Config) -> Vec<Need> {
     }
     all.extend(route.dead_letter.iter().flat_map(|letters| dead_letters(letters, nats)));
     all.extend(route.answer.iter().flat_map(answers));
-    all.extend(config.history.iter().map(|history| {
-        let purpose = "where what came of attempts is told";
-        Need::new(Action::Publish, history.subject.as_str(), purpose).only_a_warning()
-    }));
-    all.extend(config.endpoints.iter().flat_map(|bucket| endpoints(bucket, nats)));
+    each_once(all)
+}
+
+/// These, each once.
+fn each_once(all: Vec<Need>) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     for need in all {
         match needs.iter_mut().find(|known| known.is_same(&need)) {
@@ -191,7 +194,7 @@ fn answers(answer: &Answer) -> Vec<Need> {
 }
 
 /// What it takes to follow the bucket of endpoints: until it is read, the process is not ready.
-fn endpoints(endpoints: &Endpoints, nats: &Nats) -> Vec<Need> {
+pub(super) fn of_endpoints(endpoints: &Endpoints, nats: &Nats) -> Vec<Need> {
     let stream = format!("KV_{}", endpoints.bucket.as_str());
     let publish = |what: String, purpose| Need::new(Action::Publish, format!("$JS.API.{what}"), purpose);
     let mut needs = vec![
@@ -202,6 +205,37 @@ fn endpoints(endpoints: &Endpoints, nats: &Nats) -> Vec<Need> {
         needs.push(
             publish(format!("STREAM.CREATE.{stream}"), "to make the bucket of endpoints").only_a_warning(),
         );
+    }
+    needs
+}
+
+/// What it takes to tell what came of attempts. Without these nobody gets to know it: the messages are delivered all the
+/// same.
+pub(super) fn of_history(history: &History, nats: &Nats) -> Vec<Need> {
+    let publish = |subject: String, purpose| Need::new(Action::Publish, subject, purpose);
+    let mut needs = vec![publish(history.subject.to_string(), "where what came of attempts is told")];
+    if let Some(HistoryStream { name, create, .. }) = &history.keeper {
+        let confirmations = "where its stream confirms that";
+        needs.push(Need::new(Action::Subscribe, inboxes(nats), confirmations));
+        needs.push(publish(format!("$JS.API.STREAM.INFO.{name}"), "to look at the stream of the history"));
+        if *create {
+            needs.push(publish(format!("$JS.API.STREAM.CREATE.{name}"), "to make the stream of the history"));
+        }
+    }
+    needs.into_iter().map(Need::only_a_warning).collect()
+}
+
+/// What it takes to be a service of NATS. Without these it is not found, or can't be asked.
+pub(super) fn of_service(service: &Service) -> Vec<Need> {
+    let subscribe =
+        |subject: String, purpose| Need::new(Action::Subscribe, subject, purpose).only_a_warning();
+    let name = &service.name;
+    let verbs = ["PING", "INFO", "STATS"].map(|verb| format!("$SRV.{verb}"));
+    let found = verbs.into_iter().flat_map(|verb| [format!("{verb}.>"), verb]);
+    let mut needs: Vec<_> = found.map(|verb| subscribe(verb, "to be found as a service")).collect();
+    needs.push(subscribe(format!("{name}.service.read.>"), "to be asked how it is doing"));
+    if service.access == ServiceAccess::Act {
+        needs.push(subscribe(format!("{name}.service.act.>"), "to be asked to do something"));
     }
     needs
 }

@@ -21,9 +21,9 @@ const ENDS_SOON: u64 = 14 * 24 * 60 * 60;
 
 /// NATS as the routes would find it.
 pub(super) struct Nats<'c> {
-    config: &'c Config,
-    api: Api,
-    user: Result<User, NoAnswer>,
+    pub(super) config: &'c Config,
+    pub(super) api: Api,
+    pub(super) user: Result<User, NoAnswer>,
 }
 
 impl<'c> Nats<'c> {
@@ -104,7 +104,7 @@ impl<'c> Nats<'c> {
                 );
                 return vec![Line::failed("stream", format_args!("there is no stream {stream}"), advice)];
             }
-            Err(why) => return vec![unseen_jetstream("stream", &why)],
+            Err(why) => return vec![unseen_jetstream("stream", &why, WITHOUT_STREAM)],
         };
         let (messages, subjects) = (found.state.messages, found.config.subjects.join(", "));
         let mut lines =
@@ -135,7 +135,7 @@ impl<'c> Nats<'c> {
                 format_args!("stream {} has no consumer {name}", jetstream.stream),
                 "make it, or set jetstream.create",
             )],
-            Err(why) => vec![unseen_jetstream("consumer", &why)],
+            Err(why) => vec![unseen_jetstream("consumer", &why, WITHOUT_STREAM)],
         }
     }
 
@@ -179,14 +179,13 @@ fn judged(good: String, findings: Vec<Finding>) -> Vec<Line> {
     good.into_iter().chain(findings.into_iter().map(line)).collect()
 }
 
-/// A route that takes from a stream does nothing without JetStream.
-fn unseen_jetstream(what: &'static str, why: &NoAnswer) -> Line {
+/// What a route can do without JetStream.
+const WITHOUT_STREAM: &str = "leave the section jetstream out: then messages come as they are published";
+
+/// Of what does nothing without JetStream; `without` says what to do where there is to be none.
+pub(super) fn unseen_jetstream(what: &'static str, why: &NoAnswer, without: &str) -> Line {
     match why {
-        NoAnswer::NoJetStream => Line::failed(
-            what,
-            why,
-            "enable it there, or leave the section jetstream out: then messages come as they are published",
-        ),
+        NoAnswer::NoJetStream => Line::failed(what, why, format_args!("enable it there, or {without}")),
         NoAnswer::Silence => Line::failed(
             what,
             format_args!("JetStream does not answer: {why}"),
@@ -196,7 +195,7 @@ fn unseen_jetstream(what: &'static str, why: &NoAnswer) -> Line {
     }
 }
 
-fn unseen(what: &'static str, why: &NoAnswer) -> Line {
+pub(super) fn unseen(what: &'static str, why: &NoAnswer) -> Line {
     match why {
         NoAnswer::NoInbox(_) => Line::failed(
             what,

@@ -315,3 +315,49 @@ async fn tls_is_told_with_the_days_that_are_left() {
         &["certificate expired", "see the server's certificate"],
     );
 }
+
+#[tokio::test]
+async fn what_the_process_has_beside_routes_is_looked_at_without_any_too() {
+    let users = "authorization { users: [\n  { user: any, password: p }\n  { user: u, password: p, permissions: { subscribe: \
+                 [\"_INBOX.>\"] } }\n] }\nno_auth_user: any";
+    let nats = NatsServer::builder().jetstream("").config(users).start().await;
+    let text = |create: bool| {
+        format!(
+            "nats.url = \"{}\"\nservice.access = \"act\"\nendpoints = {{ bucket = \"broadcaster\", create = {create} }}\n\
+             history = {{ subject = \"a.history\", stream = \"HISTORY\", create = {create} }}\n",
+            nats.url()
+        )
+    };
+    let found = Found::of(&text(false));
+    found.assert("endpoints", "bucket", "failed", &["there is no bucket broadcaster", "nats kv add"]);
+    found.assert("history", "stream", "failed", &["there is no stream HISTORY", "history.create"]);
+    found.assert("service", "service", "ok", &["as broadcaster", "asked for everything"]);
+    assert_eq!(found.status, Some(1));
+    let found = Found::of(&text(true));
+    found.assert("endpoints", "bucket", "ok", &["broadcaster is not there yet: it will be made"]);
+    found.assert("history", "stream", "ok", &["HISTORY is not there yet: it will be made"]);
+    assert_eq!(found.status, Some(0));
+
+    let stream = make_stream(&nats, "HISTORY", "other", Config::default()).await;
+    Found::of(&text(true)).assert(
+        "history",
+        "stream",
+        "failed",
+        &["HISTORY does not keep a.history", "add the subject"],
+    );
+    drop(stream);
+    jetstream::new(nats.client().await).delete_stream("HISTORY").await.expect("it can be removed");
+    make_stream(&nats, "HISTORY", "a.>", Config::default()).await;
+    let found = Found::of(&text(false));
+    found.assert("history", "stream", "warning", &["keeps a.history without an end", "max_age"]);
+    let found = Found::of(&text(false).replace("nats://", "nats://u:p@"));
+    for subject in ["$SRV.PING", "$SRV.PING.>", "broadcaster.service.act.>"] {
+        found.assert(
+            "service",
+            "permissions",
+            "warning",
+            &[&format!("subscribe to {subject},"), "found as a service"][..1],
+        );
+    }
+    assert_eq!(found.status, Some(1), "there is still no bucket");
+}

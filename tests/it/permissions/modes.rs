@@ -32,7 +32,7 @@ const LETTERS: (&str, &str) = ("routes.default.dead_letter.subject", "broadcaste
 const ANSWERS: (&str, &str) = ("routes.default.answer.publish", "answers.default");
 const KEPT: (&str, &str) = ("routes.default.dead_letter.stream", "DEAD");
 
-pub(super) const MODES: [Mode; 10] = [
+pub(super) const MODES: [Mode; 11] = [
     CORE,
     Mode { titles: &["Core", "Hand-over"], hands_over: true, ..CORE },
     Mode { titles: &["Durable"], settings: &[DURABLE], is_durable: true, ..CORE },
@@ -66,6 +66,16 @@ pub(super) const MODES: [Mode; 10] = [
     Mode {
         titles: &["Core", "Endpoints, with create", "Endpoints"],
         settings: &[("endpoints.bucket", "broadcaster"), ("endpoints.create", "true")],
+        ..CORE
+    },
+    Mode {
+        titles: &["Core", "History", "History, with stream", "History, with create"],
+        settings: &[
+            ("history.subject", "broadcaster.history"),
+            ("history.outcomes", "all"),
+            ("history.stream", "HISTORY"),
+            ("history.create", "true"),
+        ],
         ..CORE
     },
 ];

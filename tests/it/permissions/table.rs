@@ -29,7 +29,7 @@ impl Permission {
 }
 
 /// The settings that stand for the placeholders.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("<endpoints.bucket>", "broadcaster"),
     ("<subject>", "todos.events"),
     ("<queue_group>", "broadcaster-workers"),
@@ -39,6 +39,7 @@ const SETTINGS: [(&str, &str); 9] = [
     ("<dead_letter.stream>", "DEAD"),
     ("<answer.publish>", "answers.default"),
     ("<history.subject>", "broadcaster.history"),
+    ("<history.stream>", "HISTORY"),
 ];
 
 /// The permissions below each of these titles, each once.
