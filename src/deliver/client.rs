@@ -16,7 +16,7 @@ use tracing::debug;
 use super::{
     Deliver,
     answer::Answer,
-    connect::connector::Connector,
+    connect::{connector::Connector, stages::Stages},
     endpoint::Endpoint,
     entries,
     fault::{ExchangeError, Fault},
@@ -88,6 +88,11 @@ impl Target {
             pool.keep(usage.map(|usage| usage.limit));
         }
         Self { usage, ..self }
+    }
+
+    /// How long the stages of the latest connection took that was opened to it.
+    pub fn latest_stages(&self) -> Stages {
+        self.connector.latest_stages()
     }
 
     /// The same, for a route with such batches.

@@ -90,10 +90,12 @@ pub async fn run(options: &SendOptions, config: &Config, clock: Clock) -> Result
     };
     let target = Target::new(&route.webhook, &endpoint, Rc::default(), clock);
     let target = target.using(Some(usage)).batching(&route.batch);
-    let (attempt, ended) = Client::new(Rc::new(target)).deliver(&batch, began).await;
+    let target = Rc::new(target);
+    let (attempt, ended) = Client::new(Rc::clone(&target)).deliver(&batch, began).await;
+    let (took, stages) = (ended.since(began), target.latest_stages());
     let (fate, words) = verdict::verdict(&attempt, route);
     let route = route.name.to_string();
-    let shown = Shown { route, id, subject, request, attempt, took: ended.since(began), fate, words };
+    let shown = Shown { route, id, subject, request, attempt, took, stages, fate, words };
     shown::print(&shown, options.json)?;
     Ok(fate)
 }

@@ -7,13 +7,16 @@ use std::{
 };
 
 use data_encoding::BASE64;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::verdict::Fate;
 use crate::{
     cli::terminal::{Abilities, body_lines, clean, escaped},
     config::{Body, Route},
-    deliver::request::{Request, Template},
+    deliver::{
+        connect::stages::Stages,
+        request::{Request, Template},
+    },
     message::{answer::Content, header_names::http as names, outcome::Attempt},
 };
 
@@ -34,6 +37,8 @@ pub(super) struct Shown {
     pub(super) request: Option<ShownRequest>,
     pub(super) attempt: Attempt,
     pub(super) took: Duration,
+    /// What of that it took to open the connection.
+    pub(super) stages: Stages,
     pub(super) fate: Fate,
     pub(super) words: String,
 }
@@ -100,10 +105,12 @@ pub(super) fn as_json(shown: &Shown) -> Value {
             (Some(failure.label()), retry_after.map(|wait| wait.as_secs_f64()), cause.as_deref())
         }
     };
+    let stages: Map<_, _> =
+        shown.stages().iter().map(|(name, took)| ((*name).to_owned(), took.as_secs_f64().into())).collect();
     json!({
         "route": shown.route, "id": shown.id, "subject": shown.subject, "request": request, "answer": answer,
         "failure": failure, "cause": cause, "retry_after": retry_after,
-        "seconds": shown.took.as_secs_f64(), "fate": shown.fate.label(), "verdict": shown.words,
+        "seconds": shown.took.as_secs_f64(), "stages": stages, "fate": shown.fate.label(), "verdict": shown.words,
     })
 }
 
@@ -128,7 +135,7 @@ pub(super) fn as_text(shown: &Shown, abilities: Abilities) -> String {
         }
     }
     if let Some(Content { status, content_type, body, left_out, .. }) = shown.attempt.content() {
-        line("<", &format!("{status}, in {}", humantime::format_duration(rounded(shown.took))));
+        line("<", &format!("{status}, in {}{}", words_of(shown.took), shown.stages_in_words()));
         if let Some(kind) = content_type {
             line("<", &format!("content-type: {}", String::from_utf8_lossy(kind)));
         }
@@ -141,6 +148,25 @@ pub(super) fn as_text(shown: &Shown, abilities: Abilities) -> String {
     text.push_str(&if shown.fate == Fate::Done { abilities.green(&words) } else { abilities.red(&words) });
     text.push('\n');
     text
+}
+
+impl Shown {
+    /// Each stage with the time that it took, and last the answer: what is left.
+    fn stages(&self) -> Vec<(&'static str, Duration)> {
+        let opening: Duration = self.stages.named().map(|(_, took)| took).sum();
+        let answer = ("answer", self.took.saturating_sub(opening));
+        self.stages.named().chain([answer]).collect()
+    }
+
+    fn stages_in_words(&self) -> String {
+        let words: Vec<_> =
+            self.stages().iter().map(|(name, took)| format!("{name} {}", words_of(*took))).collect();
+        format!(" ({})", words.join(", "))
+    }
+}
+
+fn words_of(took: Duration) -> String {
+    humantime::format_duration(rounded(took)).to_string()
 }
 
 /// Without what is below a millisecond, or a microsecond where it is quick.

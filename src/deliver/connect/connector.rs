@@ -1,6 +1,6 @@
 //! Opens a connection to a webhook: name, address, TLS, one after the other and in bounded time.
 
-use std::{borrow::Cow, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, cell::Cell, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -16,6 +16,7 @@ use super::{
     proxy::{Destination, Proxy},
     shortage::Shortage,
     socket,
+    stages::Stages,
     tls::Encryption,
 };
 use crate::{
@@ -46,6 +47,8 @@ pub(in crate::deliver) struct Connector {
     shortage: Arc<Shortage>,
     timeout: Duration,
     clock: Clock,
+    /// Of the latest connection.
+    stages: Cell<Stages>,
 }
 
 impl Connector {
@@ -58,7 +61,7 @@ impl Connector {
     ) -> Self {
         let Transport { place, proxy, guard, tls, shortage } = transport;
         let (host, port) = (url.host().clone(), url.port());
-        Self { host, port, place, proxy, guard, tls, shortage, timeout, clock }
+        Self { host, port, place, proxy, guard, tls, shortage, timeout, clock, stages: Cell::default() }
     }
 
     /// A new connection. The failure is that of the stage at which it failed or the time ran out: `dns`, `connect` or
@@ -76,17 +79,36 @@ impl Connector {
         self.shortage.lasts(|| self.clock.now())
     }
 
+    /// How long the stages of the latest connection took.
+    pub(in crate::deliver) const fn latest_stages(&self) -> Stages {
+        self.stages.get()
+    }
+
     /// For `https`: how it is encrypted, and what the certificate must be for.
     pub(super) const fn tls(&self) -> Option<&(Encryption, ServerName<'static>)> {
         self.tls.as_ref()
     }
 
     async fn stages(&self) -> Result<Stream, Fault> {
-        let deadline = Instant::now() + self.timeout;
+        let (began, mut stages) = (Instant::now(), Stages::default());
+        let deadline = began + self.timeout;
         let addresses = self.addresses(deadline).await?;
+        let found = Instant::now();
+        stages.name = matches!(self.place, Place::Named(_)).then(|| found - began);
+        self.stages.set(stages);
         let (address, tcp) = self.first_to_answer(&addresses, deadline).await?;
+        let connected = Instant::now();
+        stages.connect = Some(connected - found);
+        self.stages.set(stages);
         let secured = match self.tunnel(tcp, deadline).await {
-            Ok(stream) => self.secure(stream, deadline).await,
+            Ok(stream) => {
+                let opened = Instant::now();
+                stages.proxy = self.proxy.as_ref().map(|_| opened - connected);
+                let secured = self.secure(stream, deadline).await;
+                stages.tls = self.tls.as_ref().map(|_| opened.elapsed());
+                self.stages.set(stages);
+                secured
+            }
             Err(fault) => Err(fault),
         };
         // What a proxy's webhook does says nothing about the proxy.

@@ -7,5 +7,6 @@ pub mod network;
 mod proxy;
 mod shortage;
 mod socket;
+pub mod stages;
 mod tls;
 pub mod way;

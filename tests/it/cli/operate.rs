@@ -12,6 +12,7 @@ use testkit::{
     nats::NatsServer,
     process::Process,
     stage::Stage,
+    terminal::Terminal,
     webhook::Webhook,
 };
 
@@ -47,6 +48,37 @@ async fn a_daemon_and_its_routes_are_seen() {
     let gone = daemon::run(&["status", "--url", &url], &[]);
     assert_eq!(gone.status.code(), Some(69), "{}", stderr(&gone));
     assert!(stderr(&gone).starts_with("error: cannot reach the daemon at 127.0.0.1:"), "{}", stderr(&gone));
+}
+
+#[tokio::test]
+async fn the_status_is_watched_on_a_terminal_and_shows_what_changes() {
+    let hook = Webhook::start();
+    let mut stage = Stage::set(&hook.url(), Daemon::without_breaker).await;
+    let url = format!("http://{}", stage.daemon.api());
+    let arguments = ["status", "--watch", "--url", &url];
+    let terminal = Terminal::start(&arguments, &[("TERM", "xterm"), ("LANG", "C.UTF-8")]);
+    // Each look begins at the top of the screen, and clears what is below it.
+    let page = terminal.wait(|written| written.matches("\u{1b}[H\u{1b}[J").count() >= 2, SOON).await;
+    assert!(page.starts_with("\u{1b}[H\u{1b}[Jbroadcaster "), "{page:?}");
+    assert!(page.contains(": \u{1b}[32mready\u{1b}[0m, generation 1\n"), "{page:?}");
+    let plain = Terminal::start(&arguments, &[("TERM", "xterm"), ("NO_COLOR", "1"), ("LANG", "C")]);
+    let plain_page = plain.wait(|written| written.contains(" default "), SOON).await;
+    assert!(plain_page.contains(": ready, ") && plain_page.is_ascii(), "{plain_page:?}");
+    stage.publish("1").await;
+    terminal.wait(|written| written.contains("delivering "), SOON).await;
+    stage.close().await;
+    terminal.wait(|written| written.contains("cannot reach the daemon at "), SOON).await;
+    for terminal in [terminal, plain] {
+        terminal.interrupt();
+        let (status, _) = terminal.end(SOON).await;
+        assert!(!status.success(), "^C ends it: {status}");
+    }
+    // A pipe gets neither colours nor a screen.
+    let mut stage = Stage::set(&hook.url(), Daemon::without_breaker).await;
+    let url = format!("http://{}", stage.daemon.api());
+    let piped = daemon::run(&["status", "--url", &url], &[("TERM", "xterm")]);
+    assert!(!piped.stdout.contains(&0x1b), "{}", String::from_utf8_lossy(&piped.stdout));
+    stage.close().await;
 }
 
 #[test]

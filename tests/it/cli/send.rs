@@ -88,6 +88,8 @@ async fn it_sends_what_the_daemon_sends_and_shows_no_secret() {
         &format!("> webhook-id: {id}\n"),
         "> |     \"title\": \"milk\"\n",
         "< 200, in ",
+        " (connect ",
+        ", answer ",
         "delivered: 200\n",
     ] {
         assert!(shown.contains(line), "no {line:?}: {shown}");

@@ -30,6 +30,7 @@ pub mod publisher;
 pub mod raw;
 pub mod stage;
 pub mod tally;
+pub mod terminal;
 pub mod tls;
 pub mod token_server;
 pub mod webhook;
