@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 
-use super::{SOON, with_tokens};
+use super::{ACTOR, SOON, with_tokens};
 use testkit::daemon::{Daemon, run};
 use testkit::tls::Authority;
 
@@ -86,4 +86,29 @@ async fn the_api_speaks_tls_and_shows_what_is_in_its_files() {
         200
     );
     assert!(daemon.logs_containing("PRIVATE KEY").is_empty());
+}
+
+#[tokio::test]
+async fn a_command_shows_its_token_to_whom_it_trusts_alone() {
+    let folder = tempfile::tempdir().expect("a directory can be made");
+    let authority = Authority::new();
+    let (cert, key) = authority.issue_loopback().write_to(folder.path(), "api");
+    let daemon =
+        Daemon::new().env("NATS_URL", "nats://127.0.0.1:1").env("WEBHOOK_URL", "http://127.0.0.1:1/");
+    let daemon = with_tokens(daemon)
+        .env("BROADCASTER__SERVER__TLS__CERT_FILE", &cert)
+        .env("BROADCASTER__SERVER__TLS__KEY_FILE", &key)
+        .start()
+        .await;
+    let (token, trusted) = (folder.path().join("token"), folder.path().join("authority.pem"));
+    std::fs::write(&token, ACTOR).expect("it is writable");
+    std::fs::write(&trusted, authority.pem()).expect("it is writable");
+    let url = format!("https://{}", daemon.api());
+    let level = ["log-level", "--url", &url, "--token-file", token.to_str().expect("it is text")];
+    let refused = run(&level, &[]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(69), "{said}");
+    assert!(said.contains("invalid peer certificate"), "{said}");
+    let told = run(&[&level[..], &["--ca-file", trusted.to_str().expect("it is text")]].concat(), &[]);
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "info\n", "{}", String::from_utf8_lossy(&told.stderr));
 }
