@@ -4,6 +4,7 @@
 //! adds the lanes up when somebody looks. All access is relaxed: each figure stands for itself, and a reader may see
 //! one message in one figure and not yet in another.
 
+mod counts;
 mod load;
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-pub use self::load::{InHand, Load, Loads};
+pub use self::{
+    counts::{Counts, Durations},
+    load::{InHand, Load, Loads},
+};
 
 use crate::{
     base::{
@@ -21,6 +25,13 @@ use crate::{
     },
     message::outcome::{Failure, Outcome, Publication},
 };
+
+/// Where the ranges of histograms end, in seconds. The first ones are for a webhook next door; the last ones for the longest
+/// timeouts, and for deliveries after an outage.
+const REQUEST_BOUNDS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const DELIVERY_BOUNDS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -270,12 +281,6 @@ impl RouteStats {
 
 impl Default for RouteStats {
     fn default() -> Self {
-        // In seconds. The first ranges are for a webhook next door; the last ones for the longest timeouts, and for
-        // deliveries after an outage.
-        const REQUEST: &[f64] =
-            &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-        const DELIVERY: &[f64] =
-            &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
         Self {
             received: LaneCounter::default(),
             outcomes: Default::default(),
@@ -284,8 +289,8 @@ impl Default for RouteStats {
             loads: Loads::default(),
             lag: Lag::default(),
             requests: Requests::default(),
-            request_duration: Histogram::new(REQUEST),
-            delivery_latency: Histogram::new(DELIVERY),
+            request_duration: Histogram::new(&REQUEST_BOUNDS),
+            delivery_latency: Histogram::new(&DELIVERY_BOUNDS),
             named_drops: NamedDrops::default(),
         }
     }

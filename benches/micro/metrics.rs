@@ -8,7 +8,7 @@ use std::{
 
 use broadcaster::{
     base::clock::Clock,
-    config::Route as Settings,
+    config::{PerRoute, Route as Settings},
     control::{
         metrics::{Metrics, Observed},
         reload::reloader,
@@ -33,7 +33,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("count", |bencher| bencher.iter(|| count_delivered(black_box(&stats), &load)));
 
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    for routes in [1, 32] {
+    for routes in [1, 32, 10_000] {
         let registry = Arc::new(Registry::new(LANES));
         let all: Vec<_> = (0..routes).map(|number| route(&registry, number)).collect();
         registry.publish(all, Duration::ZERO);
@@ -43,6 +43,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             endpoints: None,
             clock: Clock::start(),
             registry,
+            per_route: PerRoute::Auto,
             lanes: (0..LANES).map(|_| Arc::<LaneStatus>::default()).collect(),
             connections: Arc::default(),
             reloads: reloader(SystemTime::now()).0.status(),

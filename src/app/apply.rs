@@ -222,6 +222,7 @@ impl Applier {
         let sections = [
             ("log", before.log != config.log),
             ("server", before.server != config.server),
+            ("metrics", before.metrics != config.metrics),
             ("nats", before.nats != config.nats),
             ("service", before.service != config.service),
             ("runtime", before.runtime != config.runtime),

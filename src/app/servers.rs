@@ -92,6 +92,7 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health
     drop(spawn_local(metrics.serve(Metrics::new(Observed {
         clock,
         registry: Arc::clone(registry),
+        per_route: config.metrics.per_route,
         lanes: lanes.to_vec(),
         connections,
         reloads: reloader.status(),

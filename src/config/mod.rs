@@ -19,6 +19,7 @@ mod history;
 mod layers;
 mod lines;
 mod log;
+mod metrics;
 mod names;
 mod nats;
 mod nats_login;
@@ -50,6 +51,7 @@ pub use self::{
     errors::{ConfigError, ConfigErrors, ConfigWarning, Place},
     history::{History, HistoryStream, Outcomes},
     log::{Log, LogFormat, LogLevel},
+    metrics::{Metrics, PerRoute},
     names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject, TokenName},
     nats::{ClientCertificate, Nats, NatsAuth, NatsCertificates, NatsTls},
     nats_login::jwt_and_seed,
@@ -85,6 +87,8 @@ pub struct Config {
     pub log: Log,
     /// `[server]`: the addresses that broadcaster itself listens on, and who may do what there.
     pub server: Server,
+    /// `[metrics]`: what `/metrics` tells of each route.
+    pub metrics: Metrics,
     /// `[nats]`: the cluster that messages come from, and how to get in.
     pub nats: Nats,
     /// `[runtime]`: how many threads do the work.
@@ -179,6 +183,7 @@ fn load_noting(sources: Sources, origin: &mut Origin) -> Result<(Config, Vec<Con
 fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Reported> {
     let log = at.section("log", log::read);
     let server = at.section("server", server::read);
+    let metrics = at.section("metrics", metrics::read);
     let nats = at.section("nats", nats::read);
     let runtime = at.section("runtime", runtime::read);
     let shutdown = at.section("shutdown", shutdown::read);
@@ -201,6 +206,7 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
     Ok(Config {
         log: log?,
         server: server?,
+        metrics: metrics?,
         nats: nats?,
         runtime: runtime?,
         shutdown: shutdown?,

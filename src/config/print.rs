@@ -7,8 +7,8 @@ mod webhook;
 use std::{fmt::Display, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{
-    Batch, BatchFormat, Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, Queue, Retry,
-    Route, Threads, Tracing, parse::Choice,
+    Batch, BatchFormat, Bounds, Breaker, Config, Jetstream, MASK, Nats, NatsAuth, NatsTls, PerRoute, Queue,
+    Retry, Route, Threads, Tracing, parse::Choice,
 };
 
 impl Config {
@@ -30,6 +30,13 @@ impl Config {
         page.text("level", self.log.level.word());
         page.text("format", self.log.format.word());
         page.server(&self.server);
+        page.section("metrics");
+        match self.metrics.per_route {
+            PerRoute::Auto => page.text("per_route", "auto"),
+            PerRoute::All => page.text("per_route", "all"),
+            PerRoute::None => page.text("per_route", "none"),
+            PerRoute::Most(most) => page.bare("per_route", most),
+        }
         page.nats(&self.nats);
         page.section("reload");
         page.bare("watch", self.reload.watch);

@@ -4,6 +4,8 @@
 //! A route is only ever found by its name: by its position in a list, a change of the order would send the messages of
 //! one route to the webhook of another, and no error would show it.
 
+mod figures;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,6 +15,8 @@ use std::{
 use tokio::sync::watch;
 use tracing::info;
 
+use self::figures::Figures;
+pub use self::figures::{AllFigures, RouteFigures};
 use super::{
     hold::Hold,
     shared::Route,
@@ -61,13 +65,6 @@ pub struct Registry {
     named_drops: NamedDrops,
 }
 
-#[derive(Debug, Default)]
-struct Figures {
-    by_name: BTreeMap<RouteName, LaneStats>,
-    /// The sum of routes that are gone, with all their messages. The tally of the process must still add up at its end.
-    gone: Tally,
-}
-
 impl Changes {
     /// Whether this route is new, or has other settings.
     pub fn brings(&self, name: &RouteName) -> bool {
@@ -114,7 +111,7 @@ impl Routes {
             names.insert(&settings.name);
             match self.get(&settings.name) {
                 None => changes.added.push(settings.name.clone()),
-                Some(route) if route.settings != *settings => changes.changed.push(settings.name.clone()),
+                Some(route) if *route.settings != *settings => changes.changed.push(settings.name.clone()),
                 Some(_) => {}
             }
         }
@@ -150,11 +147,8 @@ impl Registry {
     /// The figures of the route of this name. They stay the same when its settings change, so that its counters in the
     /// metrics don't start again from 0.
     pub fn stats_of(&self, name: &RouteName) -> LaneStats {
-        let mut figures = self.figures();
-        let stats = figures.by_name.entry(name.clone());
         let of_a_lane = |_| Arc::new(RouteStats::naming(self.named_drops.clone()));
-        let new = || (0..self.lanes).map(of_a_lane).collect();
-        Arc::clone(stats.or_insert_with(new))
+        self.figures().of(name, || (0..self.lanes).map(of_a_lane).collect())
     }
 
     /// Makes `routes` what should run, and returns the generation of the new list. Routes that are gone have `grace` to
@@ -237,37 +231,24 @@ impl Registry {
 
     /// The figures of every route that runs, or whose last messages are still on their way.
     pub fn stats(&self) -> Vec<(RouteName, LaneStats)> {
+        let present = self.all_figures().present;
+        present.into_iter().map(|RouteFigures { name, lanes, .. }| (name, lanes)).collect()
+    }
+
+    /// The same, with what those have counted that are gone: nothing that was ever counted is missing.
+    pub fn all_figures(&self) -> AllFigures {
         let mut figures = self.figures();
         figures.prune(&self.current.borrow());
-        figures.by_name.iter().map(|(name, stats)| (name.clone(), Arc::clone(stats))).collect()
+        figures.all()
     }
 
     /// What became of all messages since the start.
     pub fn tally(&self) -> Tally {
-        let figures = self.figures();
-        let present: Tally = figures.by_name.values().flat_map(|lanes| lanes.iter()).map(|s| s.tally()).sum();
-        figures.gone + present
+        self.figures().tally()
     }
 
     fn figures(&self) -> MutexGuard<'_, Figures> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Figures {
-    /// Lets go of the figures of routes that don't run, and that nobody can count for any more: pipelines and dead
-    /// letters on their way hold on to the figures they count in.
-    fn prune(&mut self, routes: &Routes) {
-        let Self { by_name, gone } = self;
-        by_name.retain(|name, lanes| {
-            let in_use =
-                Arc::strong_count(lanes) > 1 || lanes.iter().any(|stats| Arc::strong_count(stats) > 1);
-            let stays = in_use || routes.get(name).is_some();
-            if !stays {
-                *gone = *gone + lanes.iter().map(|stats| stats.tally()).sum();
-            }
-            stays
-        });
     }
 }
 
@@ -362,5 +343,21 @@ mod tests {
         drop(draining);
         assert!(registry.stats().is_empty());
         assert_eq!((registry.tally().received, registry.tally().in_hand()), (1, 0));
+    }
+
+    #[test]
+    fn a_route_that_comes_again_has_figures_of_its_own_and_the_former_ones_are_not_lost() {
+        let registry = Registry::new(2);
+        let name = "a".parse().unwrap();
+        let mut numbers = Vec::new();
+        for _ in 0..2 {
+            registry.publish(routes(&registry, settings(&[("a", "http://a/")])), Duration::ZERO);
+            registry.stats_of(&name)[1].received.add(1);
+            numbers.extend(registry.all_figures().present.iter().map(|figures| figures.number));
+            registry.publish([], Duration::ZERO);
+        }
+        assert_eq!(numbers, [1, 2]);
+        let AllFigures { present, gone } = registry.all_figures();
+        assert_eq!((present.len(), gone.tally().received), (0, 2));
     }
 }

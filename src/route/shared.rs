@@ -231,6 +231,11 @@ impl Route {
         self.sources.iter().all(|source| source.is_live())
     }
 
+    /// Whether it is known on some lane why messages don't come.
+    pub fn has_failed_source(&self) -> bool {
+        self.sources.iter().any(|source| source.has_failed())
+    }
+
     /// Whether messages come on `lane`; none where that lane does not run this route.
     pub fn source(&self, lane: usize) -> Option<&Arc<SourceStatus>> {
         self.sources.get(self.rank(lane))

@@ -54,6 +54,12 @@ impl SourceStatus {
         matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), SourceState::Live)
     }
 
+    /// Whether it is known why it does not; a source that has only just begun has failed in nothing.
+    pub fn has_failed(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*state, SourceState::Starting(Some(_)) | SourceState::Failing(_))
+    }
+
     /// What is not as it should be though messages come, worded for operators.
     pub fn warnings(&self) -> Vec<String> {
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);

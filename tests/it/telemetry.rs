@@ -3,6 +3,7 @@
 mod followers;
 mod health;
 mod logs;
+mod many_routes;
 mod metrics;
 mod secrets;
 mod status;

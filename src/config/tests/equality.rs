@@ -20,6 +20,7 @@ const SETTINGS: &[Setting] = &[
     ("server.tokens.t.role", ["read", "act"], &[("server.tokens.t.token", "a-token-of-16-letters")]),
     ("server.tls.cert_file", ["DIR/a.pem", "DIR/same.pem"], &[("server.tls.key_file", "DIR/a.key")]),
     ("server.tls.key_file", ["DIR/a.key", "DIR/same.key"], &[("server.tls.cert_file", "DIR/a.pem")]),
+    ("metrics.per_route", ["auto", "100"], &[]),
     ("nats.url", ["nats://a", "nats://b"], &[]),
     ("nats.name", ["a", "b"], &[]),
     ("nats.inbox_prefix", ["_INBOX", "_INBOX.daemon"], &[]),

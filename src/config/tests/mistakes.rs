@@ -29,7 +29,7 @@ fn all_mistakes_are_reported_at_once() {
             "routes.a.webhook.timeout: expected a duration from 1ms to 24h such as \"10s\", not \"0s\" (in \
              DIR/config.toml:13)",
             "routes.a.webhook.concurrency: expected a whole number from 1 to 10000 or \"adaptive\", not true (in DIR/config.toml:14)",
-            "colour: unknown key, expected one of log, server, nats, runtime, shutdown, reload, service, tracing, endpoints, routes, history (in DIR/config.toml:1)",
+            "colour: unknown key, expected one of log, server, metrics, nats, runtime, shutdown, reload, service, tracing, endpoints, routes, history (in DIR/config.toml:1)",
         ]
     );
 }

@@ -12,6 +12,9 @@ api = "[::]:8002"
 metrics = "[::]:7777"
 page = true
 
+[metrics]
+per_route = "auto"
+
 [nats]
 url = "nats://127.0.0.1:4222"
 name = "broadcaster"

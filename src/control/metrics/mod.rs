@@ -3,11 +3,18 @@
 
 mod classic;
 mod endpoints;
+mod fetches;
+mod ledger;
+mod levels;
+mod names;
 pub(super) mod process;
 mod reload;
 mod rendering;
 mod routes;
 mod runtime;
+mod series;
+#[cfg(test)]
+mod simulation;
 
 use std::sync::Arc;
 
@@ -26,8 +33,8 @@ use super::{
     server::{self, Answer, Handler, Head, Problem, ProblemKind, Reply},
 };
 use crate::{
-    base::clock::Clock, endpoints::Status, history, lane::LaneStatus, nats::Connections, route::registry,
-    trace::spans::Counts,
+    base::clock::Clock, config::PerRoute, endpoints::Status, history, lane::LaneStatus, nats::Connections,
+    route::registry, trace::spans::Counts,
 };
 
 /// The metrics page.
@@ -42,6 +49,8 @@ pub struct Metrics {
 pub struct Observed {
     /// The routes that run, and the figures of those that run or drain.
     pub registry: Arc<registry::Registry>,
+    /// How many of those have series of their own.
+    pub per_route: PerRoute,
     /// What the lanes show, by their numbers.
     pub lanes: Vec<Arc<LaneStatus>>,
     /// The connections to NATS beside those of the lanes.
@@ -65,6 +74,7 @@ impl Metrics {
     pub fn new(observed: Observed) -> Self {
         let Observed {
             registry: routes,
+            per_route,
             lanes,
             connections,
             reloads,
@@ -76,7 +86,7 @@ impl Metrics {
         } = observed;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BuildInfo));
-        registry.register_collector(Box::new(routes::Collected(routes, clock)));
+        registry.register_collector(Box::new(routes::Collected::new(routes, per_route, clock)));
         registry.register_collector(Box::new(Nats { lanes: lanes.clone(), connections }));
         registry.register_collector(Box::new(Spans(spans)));
         registry.register_collector(Box::new(reload::Reloads(reloads)));

@@ -30,7 +30,7 @@ async fn scrape(stage: &Stage, accept: &str) -> (String, String) {
 }
 
 /// A panic unless `promtool` finds nothing to say about this scrape.
-fn assert_promtool_accepts(text: &str) {
+pub(super) fn assert_promtool_accepts(text: &str) {
     let mut promtool = Command::new(process::tool("promtool", "PROMTOOL"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
