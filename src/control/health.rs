@@ -24,6 +24,30 @@ use crate::{
 /// A lane without a heartbeat for so long will hardly move again.
 const STUCK: Duration = Duration::from_secs(30);
 
+/// How many routes are named of those that have the same trouble: there may be ten thousand, and a probe asks each second.
+const NAMED: usize = 100;
+
+/// Lines for operators: the first of them, and how many there are beyond those.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// The first ones.
+    pub named: Vec<String>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+impl Lines {
+    fn add(&mut self, line: impl FnOnce() -> String) {
+        if self.named.len() < NAMED { self.named.push(line()) } else { self.more += 1 }
+    }
+
+    /// All that is said: the last line tells how many there are beyond the others.
+    fn told(self) -> Vec<String> {
+        let more = Some(self.more).filter(|more| *more > 0).map(|more| format!("and {more} more"));
+        self.named.into_iter().chain(more).collect()
+    }
+}
+
 /// What readiness and liveness are told from.
 #[derive(Debug)]
 pub struct Health {
@@ -94,7 +118,7 @@ impl Health {
     /// messages wait.
     pub fn report(&self) -> HealthReport {
         let routes = self.registry.current();
-        let reasons = self.reasons(&routes);
+        let reasons = self.reasons(&routes).told();
         let endpoints = self.endpoints.as_ref().map(|bucket| bucket.complaints()).unwrap_or_default();
         let status = if reasons.is_empty() { "ready" } else { "unready" };
         let configuration = self.reloads.borrow().complaints();
@@ -105,27 +129,31 @@ impl Health {
     }
 
     /// Why the process is not ready, as long as `routes` are what should run; empty where it is.
-    pub fn reasons(&self, routes: &Routes) -> Vec<String> {
-        let mut reasons = self.stuck(STUCK);
+    pub fn reasons(&self, routes: &Routes) -> Lines {
+        let mut reasons = Lines { named: self.stuck(STUCK), more: 0 };
         if self.draining.load(Relaxed) {
-            reasons.push("the process is stopping".to_owned());
+            reasons.add(|| "the process is stopping".to_owned());
+        }
+        if let Some(reason) = self.endpoints.as_ref().and_then(|bucket| bucket.reason()) {
+            reasons.add(|| reason);
         }
         for (number, lane) in self.lanes.iter().enumerate() {
             examine(number, lane, routes, &mut reasons);
         }
-        reasons.extend(self.endpoints.as_ref().and_then(|bucket| bucket.reason()));
         reasons
     }
 
     fn webhooks(&self, routes: &Routes) -> Vec<String> {
         let now = self.clock.now();
-        let troubled = routes.iter().filter_map(|route| Some((route, routes.trouble(route, now)?)));
-        let worded = troubled.map(|(route, trouble)| {
-            let cause =
-                routes.cause(route, trouble, now).map_or_else(String::new, |cause| format!(" ({cause})"));
-            format!("route {}: {trouble}{cause}", route.name())
-        });
-        worded.collect()
+        let mut lines = Lines::default();
+        for (route, trouble) in routes.iter().filter_map(|route| Some((route, routes.trouble(route, now)?))) {
+            lines.add(|| {
+                let cause =
+                    routes.cause(route, trouble, now).map_or_else(String::new, |cause| format!(" ({cause})"));
+                format!("route {}: {trouble}{cause}", route.name())
+            });
+        }
+        lines.told()
     }
 
     /// Whether a restart would help: all that it helps against is a lane that does not move. What is wrong with NATS or a
@@ -150,22 +178,22 @@ impl Health {
 /// What is not as it should be in the streams of `routes`: one lane of each looks.
 fn streams(routes: &Routes) -> Vec<String> {
     let sources = routes.iter().filter_map(|route| route.source(route.first_lane()));
-    sources.flat_map(|source| source.warnings()).collect()
+    let mut lines = Lines::default();
+    sources.flat_map(|source| source.warnings()).for_each(|warning| lines.add(|| warning));
+    lines.told()
 }
 
 /// Why one of `routes` gets no messages on a lane.
-fn examine(number: usize, lane: &LaneStatus, routes: &Routes, reasons: &mut Vec<String>) {
+fn examine(number: usize, lane: &LaneStatus, routes: &Routes, reasons: &mut Lines) {
     // Without a connection it is the one reason: every route would only repeat it.
     let connection = lane.connection();
     if !connection.is_some_and(|connection| connection.is_connected()) {
         let trouble = connection.and_then(|connection| connection.trouble());
         let trouble = trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
-        return reasons.push(format!("lane {number} is not connected to NATS{trouble}"));
+        return reasons.add(|| format!("lane {number} is not connected to NATS{trouble}"));
     }
-    for route in routes.iter() {
-        let Some(source) = route.source(number) else { continue };
-        reasons.extend(source.reason());
-    }
+    let sources = routes.iter().filter_map(|route| route.source(number));
+    sources.filter_map(|source| source.reason()).for_each(|reason| reasons.add(|| reason));
 }
 
 #[cfg(test)]
@@ -174,6 +202,15 @@ mod tests {
 
     use super::*;
     use crate::control::reload::reloader;
+
+    #[test]
+    fn of_many_lines_the_first_are_told_and_the_others_counted() {
+        let mut lines = Lines::default();
+        (0..NAMED + 3).for_each(|number| lines.add(|| number.to_string()));
+        let told = lines.told();
+        assert_eq!((told.len(), told[NAMED - 1].as_str(), told[NAMED].as_str()), (101, "99", "and 3 more"));
+        assert!(Lines::default().told().is_empty());
+    }
 
     #[test]
     fn only_a_lane_that_stands_still_is_a_reason_for_a_restart() {

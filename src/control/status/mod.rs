@@ -26,7 +26,10 @@ use self::{
     survey::Survey,
     view::View,
 };
-use super::{health::Health, reload::ReloadStatus};
+use super::{
+    health::{Health, Lines},
+    reload::ReloadStatus,
+};
 use crate::{
     base::clock::{Clock, Time, rfc3339},
     lane::LaneStatus,
@@ -149,8 +152,8 @@ impl StatusBoard {
     }
 }
 
-fn readiness(mut reasons: Vec<String>) -> Readiness {
-    let more = reasons.len().saturating_sub(REASONS);
+fn readiness(Lines { named: mut reasons, more }: Lines) -> Readiness {
+    let more = more + reasons.len().saturating_sub(REASONS);
     reasons.truncate(REASONS);
     Readiness { ready: reasons.is_empty(), reasons, more }
 }
