@@ -54,20 +54,21 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    /// For a process that was started with `config`.
+    /// For a process that was started with `config`, out of which its routes are taken.
     pub(super) fn new(
-        config: &Config,
+        config: &mut Config,
         registry: &Arc<Registry>,
         connection: Rc<OnDemand>,
         lanes: Vec<Arc<LaneStatus>>,
         clock: Clock,
     ) -> Self {
         let publish = |settings| Publisher::start(settings, connection.get(), surroundings::machine(), clock);
+        let wanted = Wanted::of(config);
         let (history, feed) = config.history.as_ref().map(publish).unzip();
         let feed = Arc::new(feed.unwrap_or_default());
         Self {
             started_with: config.clone(),
-            wanted: Wanted::of(config),
+            wanted,
             grace: config.shutdown.grace,
             registry: Arc::clone(registry),
             lanes,
@@ -106,11 +107,12 @@ impl Applier {
     /// Applies `config`, and returns when all lanes have done so.
     pub(super) async fn apply(&mut self, config: Config) -> Result<Report, ApplyError> {
         let need_restart = self.need_restart(&config);
-        surroundings::warn_of_too_few_descriptors(&config, self.lanes.len());
+        surroundings::warn_of_too_few_descriptors(&config.routes, self.lanes.len());
         self.grace = config.shutdown.grace;
         self.wanted.configure(config.routes);
-        let changes = self.registry.current().compare(self.wanted.routes());
-        announce::notices(self.wanted.routes().filter(|route| changes.brings(&route.name)));
+        let wanted = || self.wanted.routes().map(|route| &**route);
+        let changes = self.registry.current().compare(wanted());
+        announce::notices(wanted().filter(|route| changes.brings(&route.name)));
         let generation = self.publish();
         self.applied(generation).await;
         Ok(Report { generation, changes, need_restart })
@@ -145,7 +147,10 @@ impl Applier {
         config: &Config,
         connection: &Rc<OnDemand>,
     ) -> (Option<Arc<Status>>, mpsc::Receiver<Update>) {
-        surroundings::warn_of_too_few_descriptors(config, self.lanes.len());
+        surroundings::warn_of_too_few_descriptors(
+            self.wanted.routes().map(|route| &**route),
+            self.lanes.len(),
+        );
         self.publish();
         let (updates, coming) = mpsc::channel(1);
         let status = self.wanted.status().cloned();
@@ -180,15 +185,18 @@ impl Applier {
     }
 
     /// The route with these settings: the one that runs where they are the same.
-    fn route(&mut self, current: &Routes, settings: &config::Route) -> Arc<Route> {
+    fn route(&mut self, current: &Routes, settings: &Arc<config::Route>) -> Arc<Route> {
         let former = current.get(&settings.name);
-        if let Some(route) = former.filter(|route| route.settings == *settings) {
+        // Most often they are the same object: of a bucket one value has changed, and ten thousand have not.
+        let is_same =
+            |route: &&Arc<Route>| Arc::ptr_eq(&route.settings, settings) || route.settings == *settings;
+        if let Some(route) = former.filter(is_same) {
             return Arc::clone(route);
         }
         let letters = self.letters(former.map(|route| &**route), settings);
         let endpoint = self.webhooks.endpoint(settings, self.clock);
         let stats = self.registry.stats_of(&settings.name);
-        let route = Route::new(settings.clone(), stats, endpoint, letters)
+        let route = Route::new(Arc::clone(settings), stats, endpoint, letters)
             .traced_by(self.tracer(settings))
             .told_to(&self.feed);
         Arc::new(match former {

@@ -148,6 +148,7 @@ impl App {
         // The handle is kept: `requests` would end with the last one, and then the daemon. So is the reloader.
         let Self { config, clock, api, metrics, mut requests, handle: _kept, follower, reloader, log_level } =
             self;
+        let mut config = config;
         let count = lane_count(config.runtime.threads);
         let registry = Arc::new(Registry::new(count.get()));
         let connections = Arc::<Connections>::default();
@@ -155,7 +156,8 @@ impl App {
         // The time to start is counted from here. Without it, a lane would look stuck until its first beat.
         statuses.iter().for_each(|status| status.heartbeat.beat(clock.now()));
         let connection = Rc::new(OnDemand::new(&config.nats, "process", &connections, clock));
-        let mut applier = Applier::new(&config, &registry, Rc::clone(&connection), statuses.clone(), clock);
+        let mut applier =
+            Applier::new(&mut config, &registry, Rc::clone(&connection), statuses.clone(), clock);
         let exporter = applier.start_tracing();
         let (endpoints, mut updates) = applier.start(&config, &connection);
         let hand_over = config

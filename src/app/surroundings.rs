@@ -4,7 +4,7 @@ use std::fs;
 
 use tracing::warn;
 
-use crate::{base::descriptors, config::Config};
+use crate::{base::descriptors, config::Route};
 
 /// How many descriptors a lane has for itself: its runtime, and its connections to NATS.
 const OF_A_LANE: u64 = 8;
@@ -25,10 +25,10 @@ pub(super) fn machine() -> String {
     if name.is_empty() { "unknown".to_owned() } else { name }
 }
 
-/// Warns where there may not be enough descriptors for all connections that `config` allows on this many lanes.
-pub(super) fn warn_of_too_few_descriptors(config: &Config, lanes: usize) {
+/// Warns where there may not be enough descriptors for all connections that `routes` may have on this many lanes.
+pub(super) fn warn_of_too_few_descriptors<'r>(routes: impl IntoIterator<Item = &'r Route>, lanes: usize) {
     let limit = descriptors::limit();
-    let webhooks: u64 = config.routes.iter().map(|route| count(route.webhook.concurrency.most().get())).sum();
+    let webhooks: u64 = routes.into_iter().map(|route| count(route.webhook.concurrency.most().get())).sum();
     let others = count(lanes).saturating_mul(OF_A_LANE).saturating_add(OF_THE_REST);
     if webhooks.saturating_add(others) > descriptors::free_of(limit) {
         warn!(

@@ -1,6 +1,6 @@
 //! The routes that should run, by who decides: the configuration, and the bucket of endpoints where there is one.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use crate::{
     config::{Config, Route},
@@ -10,7 +10,7 @@ use crate::{
 /// The routes that should run.
 #[derive(Default)]
 pub(super) struct Wanted {
-    configured: Vec<Route>,
+    configured: Vec<Arc<Route>>,
     bucket: Option<Bucket>,
 }
 
@@ -21,14 +21,15 @@ struct Bucket {
 }
 
 impl Wanted {
-    /// Those of `config`, and later those of its bucket.
-    pub(super) fn of(config: &Config) -> Self {
+    /// Those of `config`, which are taken out of it, and later those of its bucket.
+    pub(super) fn of(config: &mut Config) -> Self {
         let bucket = |endpoints: &crate::config::Endpoints| Bucket {
             catalogue: Catalogue::new(endpoints.max_routes),
             status: Arc::default(),
             routes: Vec::new(),
         };
-        Self { configured: config.routes.clone(), bucket: config.endpoints.as_ref().map(bucket) }
+        let configured = mem::take(&mut config.routes).into_iter().map(Arc::new).collect();
+        Self { configured, bucket: config.endpoints.as_ref().map(bucket) }
     }
 
     /// What is known of the bucket, where there is one.
@@ -38,7 +39,7 @@ impl Wanted {
 
     /// Takes the routes of another configuration for those of the former one.
     pub(super) fn configure(&mut self, routes: Vec<Route>) {
-        self.configured = routes;
+        self.configured = routes.into_iter().map(Arc::new).collect();
         self.resolve();
     }
 
@@ -59,8 +60,7 @@ impl Wanted {
     }
 
     /// All of them.
-    pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
-        let of_bucket = self.bucket.iter().flat_map(|bucket| &bucket.routes).map(|route| &**route);
-        self.configured.iter().chain(of_bucket)
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.configured.iter().chain(self.bucket.iter().flat_map(|bucket| &bucket.routes))
     }
 }

@@ -124,7 +124,7 @@ impl Catalogue {
     }
 
     /// Decides what runs beside the routes of the `file`.
-    pub fn resolve(&mut self, file: &[Route]) -> Resolved {
+    pub fn resolve(&mut self, file: &[Arc<Route>]) -> Resolved {
         let of_file: BTreeSet<_> = file.iter().map(|route| &route.name).collect();
         let mut order: Vec<_> = self.entries.iter().filter(|(name, _)| !of_file.contains(name)).collect();
         order.sort_by_key(|(_, entry)| entry.seniority());
@@ -187,8 +187,9 @@ impl Catalogue {
 }
 
 /// For each of `chosen`, why it does not fit beside the `file` and those before it; none where it does.
-fn beside(file: &[Route], chosen: &[(RouteName, Arc<Route>)]) -> Vec<Option<String>> {
-    let all: Vec<_> = file.iter().chain(chosen.iter().map(|(_, route)| &**route)).collect();
+fn beside(file: &[Arc<Route>], chosen: &[(RouteName, Arc<Route>)]) -> Vec<Option<String>> {
+    let all: Vec<_> =
+        file.iter().chain(chosen.iter().map(|(_, route)| route)).map(|route| &**route).collect();
     unfit(&all).split_off(file.len())
 }
 
@@ -222,7 +223,7 @@ mod tests {
     }
 
     /// What runs, by name and the revision of its value, and what of the values does not.
-    fn resolve(catalogue: &mut Catalogue, file: &[Route]) -> (Vec<String>, Vec<String>) {
+    fn resolve(catalogue: &mut Catalogue, file: &[Arc<Route>]) -> (Vec<String>, Vec<String>) {
         let Resolved { routes, states } = catalogue.resolve(file);
         let runs = |route: &Arc<Route>| format!("{}{}", route.name, route.webhook.url.path_and_query());
         let said = |(name, state): (&RouteName, &State)| match &state.standing {
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_resolved(catalogue: &mut Catalogue, file: &[Route], runs: &[&str], said: &[&str]) {
+    fn assert_resolved(catalogue: &mut Catalogue, file: &[Arc<Route>], runs: &[&str], said: &[&str]) {
         let (now, not) = resolve(catalogue, file);
         assert_eq!(
             (now.as_slice(), not.as_slice()),
@@ -289,7 +290,8 @@ mod tests {
         let mut catalogue = Catalogue::new(MOST);
         catalogue.take(changes([value("a", 1, "a"), value("b", 2, "b")]));
         assert_resolved(&mut catalogue, &[], &["a/1", "b/2"], &[]);
-        let file = [route("a", "other", "http://host/file"), route("z", "b", "http://host/file")];
+        let file =
+            [route("a", "other", "http://host/file"), route("z", "b", "http://host/file")].map(Arc::new);
         assert_resolved(&mut catalogue, &file, &[], &["a overridden", "b refused"]);
         assert_resolved(&mut catalogue, &[], &["a/1", "b/2"], &[]);
     }

@@ -152,8 +152,8 @@ impl Lane {
     async fn reconcile(self: &Rc<Self>, routes: &Routes) {
         let steps = {
             let running = self.running.borrow();
-            let running = running.iter().map(|(name, running)| (name.clone(), &running.route)).collect();
-            reconcile::steps(&running, routes, self.number)
+            let running = running.iter().map(|(name, running)| (name, &running.route));
+            reconcile::steps(running, routes, self.number)
         };
         // The new pipeline of a route starts before the former one is retired, so that the queue group always has a
         // member here.

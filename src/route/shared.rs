@@ -61,7 +61,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Route {
     /// What the operator decided.
-    pub settings: config::Route,
+    pub settings: Arc<config::Route>,
     /// The breaker, shared by the lanes.
     pub breaker: Breaker,
     /// Whether the webhook works, as all lanes see it.
@@ -95,11 +95,12 @@ pub struct Route {
 impl Route {
     /// A route for the lanes that `stats` are of. Where there is not enough to divide among all of them, it runs on some.
     pub fn new(
-        settings: config::Route,
+        settings: impl Into<Arc<config::Route>>,
         stats: LaneStats,
         endpoint: Endpoint,
         dead_letters: Option<dead_letter::Sender>,
     ) -> Self {
+        let settings = settings.into();
         let lanes = most_lanes(&settings).min(stats.len());
         let first_lane = first_lane(&settings.name, stats.len());
         Self {
@@ -170,7 +171,7 @@ impl Route {
     }
 
     /// What metrics, logs and the configuration call it.
-    pub const fn name(&self) -> &RouteName {
+    pub fn name(&self) -> &RouteName {
         &self.settings.name
     }
 
@@ -207,7 +208,7 @@ impl Route {
     }
 
     /// Whether its messages come from a stream.
-    pub const fn is_durable(&self) -> bool {
+    pub fn is_durable(&self) -> bool {
         self.settings.jetstream.is_some()
     }
 
