@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 use testkit::nats::NatsServer;
 
 use crate::{
+    crowd::{Crowd, Habit},
     daemon::{self, Shape},
     figures::{Sample, float},
     floor,
@@ -26,6 +27,10 @@ const AROUND_OUTAGE: usize = 10;
 const MANY: usize = 1_024;
 /// Many streams.
 const STREAMS: usize = 256;
+/// How many clients follow the events of the status.
+const FOLLOWERS: usize = 200;
+/// How many clients read slowly.
+const READERS: usize = 1_000;
 /// What the pod of the manifests has, in thousandths of a core.
 const POD: u32 = 100;
 /// Steady paces for it, in messages a second.
@@ -74,6 +79,8 @@ pub(crate) struct Load {
     pub(crate) outage: Option<(Duration, Duration)>,
     /// The most CPU time that the daemon may have, in thousandths of a core.
     pub(crate) quota: Option<u32>,
+    /// Who else wants something meanwhile.
+    pub(crate) crowd: Option<Crowd>,
 }
 
 /// How messages get to the receiver.
@@ -115,6 +122,7 @@ impl Case {
             slowness: Duration::ZERO,
             outage: None,
             quota: None,
+            crowd: None,
         };
         let case = |name, messages, yardstick, kind| Self { name, messages, yardstick, kind };
         let burst = case("burst", messages, Some("floor"), Kind::Daemon(load.clone()));
@@ -193,6 +201,18 @@ impl Case {
             Scenario::Flood => {
                 let load = Load { pace: Pace::Flood, ..load };
                 vec![case("flood", FLOOD, None, Kind::Daemon(load))]
+            }
+            Scenario::Crowd => {
+                let beside = |name, yardstick, habit, clients, elsewhere| {
+                    let crowd = Some(Crowd { habit, clients, elsewhere });
+                    case(name, messages, yardstick, Kind::Daemon(Load { crowd, ..load.clone() }))
+                };
+                vec![
+                    beside("followers elsewhere", None, Habit::Follow, FOLLOWERS, true),
+                    beside("followers", Some("followers elsewhere"), Habit::Follow, FOLLOWERS, false),
+                    beside("readers elsewhere", None, Habit::ReadSlowly, READERS, true),
+                    beside("readers", Some("readers elsewhere"), Habit::ReadSlowly, READERS, false),
+                ]
             }
             Scenario::Pod => {
                 let load = Load { quota: Some(POD), ..load };

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use crate::{
     case::{Load, PATIENCE, Wire},
+    crowd,
     figures::{Sample, float},
     machine::{Processors, cpu_time, peak_rss},
     options::Options,
@@ -117,6 +118,7 @@ pub(crate) async fn run(
     quota.iter().for_each(|quota| quota.limit(daemon.pid()));
     let watch = Watch { daemon: &daemon, receiver: receiver.as_ref() };
     let watched = process(daemon.pid());
+    let _crowd = crowd::gather(load.crowd, &daemon).await;
     let (idle, cpu, began) = (daemon.rss_kib(), cpu_time(&watched), Instant::now());
     if !load.durable {
         let publish = publisher.publish(0..messages, load.pace, async || watch.done().await, progress);

@@ -107,6 +107,18 @@ impl Goal {
                 figure("standing", |sample| sample.overhead),
             ),
             ("CPU per message with 32 routes", "×", AtMost(1.15), ratio("routes", "burst", cpu)),
+            (
+                "messages/s with 200 who follow the status, of as many elsewhere",
+                "×",
+                AtLeast(0.95),
+                ratio("followers", "followers elsewhere", |sample| Some(sample.rate)),
+            ),
+            (
+                "messages/s with 1,000 slow readers, of as many elsewhere",
+                "×",
+                AtLeast(0.95),
+                ratio("readers", "readers elsewhere", |sample| Some(sample.rate)),
+            ),
             ("CPU per message with 1,024 connections", "×", AtMost(1.15), ratio("connections", "burst", cpu)),
             (
                 "the same, of a floor with as many",

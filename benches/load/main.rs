@@ -8,6 +8,7 @@
 
 mod case;
 mod chart;
+mod crowd;
 mod daemon;
 mod figures;
 mod floor;

@@ -90,6 +90,9 @@ pub(crate) enum Scenario {
     Flood,
     /// Memory with full queues, while the receiver is down
     Standing,
+    /// As fast as it can, while 200 clients follow the events of the status, and while 1,000 read its answers slowly; each
+    /// beside the same crowd at another server
+    Crowd,
     /// With a tenth of a core, as the pod of the manifests: as fast as it can, and at several steady paces; needs root
     Pod,
 }
