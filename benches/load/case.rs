@@ -281,7 +281,7 @@ impl Case {
         progress: &ProgressBar,
     ) -> Sample {
         processors.leave(1);
-        let receiver = Receiver::start(Instant::now(), Manner::Accept(Duration::ZERO), tls);
+        let receiver = Receiver::start(options.link(), Instant::now(), Manner::Accept(Duration::ZERO), tls);
         let outcome =
             floor::post(&receiver, self.messages, options.size, connections, processors, progress).await;
         assert_eq!(receiver.delivered(), self.messages, "the floor has lost messages");
@@ -304,7 +304,7 @@ impl Case {
         const SUBJECT: &str = "load.bare";
         processors.leave(1);
         let start = Instant::now();
-        let receiver = Receiver::start(start, Manner::Accept(Duration::ZERO), false);
+        let receiver = Receiver::start(options.link(), start, Manner::Accept(Duration::ZERO), false);
         let nats = NatsServer::start().await;
         let task =
             relay::Task { nats: nats.url(), subject: SUBJECT.to_owned(), receiver: receiver.address() };

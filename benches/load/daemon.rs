@@ -92,7 +92,8 @@ pub(crate) async fn run(
     processors.leave(lanes);
     let start = Instant::now();
     let own = options.webhook.is_none();
-    let receiver = own.then(|| Receiver::start(start, Manner::Accept(load.slowness), load.tls));
+    let receiver =
+        own.then(|| Receiver::start(options.link(), start, Manner::Accept(load.slowness), load.tls));
     let own_nats = if options.nats.is_none() { Some(NatsServer::start().await) } else { None };
     let nats = options.nats.clone().or_else(|| own_nats.as_ref().map(NatsServer::url)).expect("one of them");
     let webhook =

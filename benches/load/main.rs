@@ -13,6 +13,7 @@ mod daemon;
 mod figures;
 mod floor;
 mod goals;
+mod link;
 mod machine;
 mod options;
 mod publisher;

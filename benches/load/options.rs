@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::link::Link;
+
 /// Puts the daemon under load and says what each message costs.
 ///
 /// Without options it measures everything that docs/performance.md states. With --webhook it sizes a deployment: the
@@ -45,6 +47,10 @@ pub(crate) struct Options {
     /// Use this NATS server instead of one of its own, with user and password in the URL where it asks for them
     #[arg(long, value_name = "URL")]
     pub(crate) nats: Option<String>,
+
+    /// Put the built-in receiver into a network namespace of its own, behind a pair of virtual cards; needs root
+    #[arg(long)]
+    pub(crate) veth: bool,
 
     /// Write the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
@@ -121,6 +127,11 @@ impl Scenario {
 }
 
 impl Options {
+    /// What is between the daemon and the built-in receiver.
+    pub(crate) const fn link(&self) -> Link {
+        if self.veth { Link::Veth } else { Link::Loopback }
+    }
+
     /// The scenarios that were asked for: those that can be measured, and those that can't with a receiver of the user's.
     pub(crate) fn scenarios(&self) -> (Vec<Scenario>, Vec<Scenario>) {
         let own = self.webhook.is_some();

@@ -20,7 +20,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::figures::float;
+use crate::{
+    figures::float,
+    link::{Link, Namespace},
+};
 
 /// How the receiver treats its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +49,14 @@ pub(crate) struct Receiver {
     record: Arc<Mutex<Record>>,
     certificate: Option<TempDir>,
     _server: Background,
+    /// Behind the server, which is in it.
+    _namespace: Option<Namespace>,
 }
 
 impl Receiver {
-    /// A receiver of messages that say when they were published, as the time since `start`.
-    pub(crate) fn start(start: Instant, manner: Manner, tls: bool) -> Self {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("the system has a free port");
+    /// A receiver behind this `link` of messages that say when they were published, as the time since `start`.
+    pub(crate) fn start(link: Link, start: Instant, manner: Manner, tls: bool) -> Self {
+        let (listener, namespace) = link.listen();
         listener.set_nonblocking(true).expect("a socket option");
         let address = listener.local_addr().expect("a listener has an address");
         let latency = Histogram::new(3).expect("three digits are possible");
@@ -59,7 +64,8 @@ impl Receiver {
         let record = Arc::new(Mutex::new(record));
         let authority = tls.then(Authority::new);
         let acceptor = authority.as_ref().map(|authority| {
-            let mut config = Arc::unwrap_or_clone(authority.issue_loopback().server_config());
+            let mut config =
+                Arc::unwrap_or_clone(authority.issue(&[&address.ip().to_string()]).server_config());
             // In this order: who can choose takes HTTP/2.
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
             Arc::new(config).into()
@@ -74,7 +80,7 @@ impl Receiver {
             authority.write_to(directory.path());
             directory
         });
-        Self { address, record, certificate, _server: server }
+        Self { address, record, certificate, _server: server, _namespace: namespace }
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {

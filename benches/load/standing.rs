@@ -25,7 +25,7 @@ pub(crate) const MESSAGES: usize = 2 * BOUND + 2_000;
 pub(crate) async fn run(options: &Options, processors: &Processors, progress: &ProgressBar) -> Sample {
     processors.leave(1);
     let start = Instant::now();
-    let receiver = Receiver::start(start, Manner::Refuse, false);
+    let receiver = Receiver::start(options.link(), start, Manner::Refuse, false);
     let nats = NatsServer::start().await;
     let shape = Shape { lanes: 1, routes: 1, concurrency: options.concurrency };
     // Retries come so late that none is under way when the retry queue is looked at.
