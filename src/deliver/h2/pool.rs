@@ -1,7 +1,8 @@
 //! The connections of a pipeline, which all its workers use: as few as there are streams needed.
 //!
 //! One is opened at a time, and whoever needs it waits for it, so that a burst at the start is one handshake and not as
-//! many as there are workers. What is to be spoken is known only then, where that is left to the webhook (ALPN).
+//! many as there are workers. What is to be spoken is known only then, where that is left to the webhook (ALPN). Under
+//! load there are a few, though one would do: a load balancer that knows nothing of HTTP gives each to one instance.
 
 use std::{
     cell::{Cell, RefCell},
@@ -47,6 +48,10 @@ use crate::{
 const MOST_AGAIN: u32 = 5;
 /// How long a connection may be silent while an answer is waited for, before it is asked whether it is there.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+/// How many connections there are under load, though fewer would have room for all requests.
+const FEW: usize = 4;
+/// How many requests are under way on each of those that there are, when another one is worth its handshake.
+const BUSY: u32 = 16;
 /// When one more connection is tried again that could not be opened, while others are in use.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -169,10 +174,13 @@ impl Pool {
     }
 
     /// Sends `request` over the connection with the fewest others, where one has room.
-    fn begin<'p>(&self, request: &'p Request<'_>) -> Option<Exchange<'p>> {
+    fn begin<'p>(self: &Rc<Self>, request: &'p Request<'_>) -> Option<Exchange<'p>> {
         let links = self.links.borrow();
         let usable = links.iter().map(|open| &open.link).filter(|link| link.connection().can_open());
         let link = usable.min_by_key(|link| link.connection().open_streams())?;
+        if links.len() < FEW && link.connection().open_streams() >= BUSY {
+            self.open(None);
+        }
         Exchange::begin(link, &self.head, request)
     }
 
