@@ -1,6 +1,7 @@
 //! The unit of an attempt: the messages that go out together, and succeed or fail together.
 
 use super::Message;
+use crate::trace::span::Link;
 
 /// The messages that one request carries: one at least, and on a route without batches exactly one. The first is stored in
 /// place, so that a single message costs what it would cost without a batch around it.
@@ -69,10 +70,12 @@ impl Batch {
     /// there were before.
     #[inline]
     pub fn begin_attempt(&mut self) {
+        let is_traced = self.first.way.is_some() && !self.more.is_empty();
+        let request = is_traced.then(Link::fresh);
         let begin = |message: &mut Message| {
             message.attempts = message.attempts.saturating_add(1);
             if let Some(way) = &mut message.way {
-                way.begin_attempt();
+                way.begin_attempt(request);
             }
         };
         begin(&mut self.first);

@@ -1,9 +1,11 @@
-//! The spans of a message, on a route that is traced: one of its whole way, and one of each attempt as a part of that.
+//! The spans of a message, on a route that is traced: one of its whole way, and one of each attempt as a part of that. A
+//! request that carries several messages has one more, in a trace of its own, and they point to each other.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Headers, Message,
+    batch::Batch,
     header_names::http as names,
     outcome::{Attempt, Outcome, Reason},
 };
@@ -12,7 +14,7 @@ use crate::{
     trace::{
         Tracer,
         context::{self, Parent, SpanId, TraceId},
-        span::{Kind, Span},
+        span::{Kind, Link, Span},
     },
 };
 
@@ -31,7 +33,13 @@ pub struct Way {
     span: SpanId,
     /// The span of the attempt that is under way, or was the last.
     attempt: SpanId,
+    /// The span of its request, where that carries other messages, too.
+    request: Option<Link>,
 }
+
+/// No span points to more: collectors drop what is beyond, by default
+/// (<https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-limits>).
+const MOST_LINKS: usize = 128;
 
 impl Way {
     /// The way of a message with these `headers`, as a part of what its publisher says it is of; of a new trace, where it
@@ -52,15 +60,17 @@ impl Way {
             sampled: tracer.sampler.samples(parent.as_ref(), &trace),
             span,
             attempt: span,
+            request: None,
         })
     }
 
-    /// Begins the span of another attempt.
-    pub fn begin_attempt(&mut self) {
+    /// Begins the span of another attempt, by a `request` that carries other messages, too, where there is one.
+    pub fn begin_attempt(&mut self, request: Option<Link>) {
         self.attempt = SpanId::fresh();
+        self.request = request;
     }
 
-    /// The `traceparent` of the request of the attempt.
+    /// The `traceparent` of the request of the attempt, which carries this message alone.
     pub fn traceparent(&self) -> String {
         Parent { trace: self.trace, span: self.attempt, sampled: self.sampled }.to_header()
     }
@@ -93,9 +103,8 @@ impl Message {
         self.way.as_deref().map(Way::trace)
     }
 
-    /// Records the attempt from `begin` to `end`. None for one that was broken off: what came of it is not known.
     #[inline]
-    pub fn record_attempt(&self, attempt: Option<&Attempt>, begin: Time, end: Time) {
+    fn record_attempt(&self, attempt: Option<&Attempt>, begin: Time, end: Time) {
         // All that is done on a route that is not traced.
         if let Some(way) = &self.way {
             self.record(way, attempt, begin, end);
@@ -106,14 +115,7 @@ impl Message {
         if !way.sampled {
             return;
         }
-        let (status, error, cause) = match attempt {
-            Some(Attempt::Delivered { status, .. }) => (Some(*status), None, None),
-            Some(Attempt::Failed { failure, cause, content, .. }) => {
-                let answered = content.as_ref().map(|content| content.status);
-                (failure.status().or(answered), Some(failure.label()), cause.clone())
-            }
-            None => (None, Some("aborted".into()), None),
-        };
+        let End { status, error, cause } = End::of(attempt);
         let resends = self.failed_attempt.as_ref().map_or(0, |failed| failed.failures);
         way.tracer.spans.record(Span {
             id: way.attempt,
@@ -121,6 +123,7 @@ impl Message {
             is_parent_remote: false,
             error,
             cause,
+            links: way.request.into_iter().collect(),
             ..self.span(way, Kind::Attempt { status, resends }, begin, end)
         });
     }
@@ -158,10 +161,88 @@ impl Message {
             end,
             about: Arc::clone(&way.tracer.about),
             subject: Arc::clone(&self.subject),
-            message_id: self.id.to_string().into(),
+            message_id: Some(self.id.to_string().into()),
             error: None,
             cause: None,
+            links: Vec::new(),
             kind,
         }
+    }
+}
+
+/// How an attempt has ended, as spans say it.
+struct End {
+    status: Option<u16>,
+    error: Option<Cow<'static, str>>,
+    cause: Option<Arc<str>>,
+}
+
+impl End {
+    /// None is one that was broken off.
+    fn of(attempt: Option<&Attempt>) -> Self {
+        match attempt {
+            Some(Attempt::Delivered { status, .. }) => {
+                Self { status: Some(*status), error: None, cause: None }
+            }
+            Some(Attempt::Failed { failure, cause, content, .. }) => {
+                let answered = content.as_ref().map(|content| content.status);
+                let status = failure.status().or(answered);
+                Self { status, error: Some(failure.label()), cause: cause.clone() }
+            }
+            None => Self { status: None, error: Some("aborted".into()), cause: None },
+        }
+    }
+}
+
+impl Batch {
+    /// The `traceparent` of a request for several messages, on a route that is traced: that of a trace of its own, as they are
+    /// parts of several. It is sampled where one of them is.
+    pub fn traceparent(&self) -> Option<String> {
+        let request = self.first().way.as_ref()?.request?;
+        let sampled = self.ways().any(|way| way.sampled);
+        Some(Parent { trace: request.trace, span: request.span, sampled }.to_header())
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        self.iter().filter_map(|message| message.way.as_deref())
+    }
+
+    /// Records the attempt at all messages from `begin` to `end`. None for one that was broken off: what came of it is not
+    /// known.
+    #[inline]
+    pub fn record_attempt(&self, attempt: Option<&Attempt>, begin: Time, end: Time) {
+        self.iter().for_each(|message| message.record_attempt(attempt, begin, end));
+        if let Some(way) = &self.first().way
+            && let Some(request) = way.request
+        {
+            self.record_request(way, request, attempt, begin, end);
+        }
+    }
+
+    fn record_request(&self, way: &Way, request: Link, attempt: Option<&Attempt>, begin: Time, end: Time) {
+        let sampled = self.ways().filter(|way| way.sampled);
+        let links: Vec<_> =
+            sampled.map(|way| Link { trace: way.trace, span: way.attempt }).take(MOST_LINKS).collect();
+        if links.is_empty() {
+            return;
+        }
+        let End { status, error, cause } = End::of(attempt);
+        let about = Arc::clone(&way.tracer.about);
+        way.tracer.spans.record(Span {
+            trace: request.trace,
+            id: request.span,
+            parent: None,
+            is_parent_remote: false,
+            state: None,
+            begin,
+            end,
+            subject: (*about.subject).into(),
+            about,
+            message_id: None,
+            error,
+            cause,
+            links,
+            kind: Kind::Request { status, count: self.count() },
+        });
     }
 }

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::messages::{
-    AnyValue, ExportTraceServiceRequest, InstrumentationScope, KeyValue, Resource, ResourceSpans, ScopeSpans,
+    AnyValue, ExportTraceServiceRequest, InstrumentationScope, KeyValue, Link, Resource, ResourceSpans, ScopeSpans,
     Span, SpanKind, Status, StatusCode, Value,
 };
 use crate::{
     base::clock::{Clock, Time},
-    trace::span::{self, Kind},
+    trace::span::{self, About, Kind},
 };
 
 /// The version of the conventions whose names these are.
@@ -87,6 +87,16 @@ impl Attributes {
         self.add(key, Value::Text(value.to_owned()));
     }
 
+    fn request(&mut self, about: &About, status: Option<u16>) {
+        self.text("http.request.method", about.method);
+        self.text("url.full", &about.url);
+        self.text("server.address", &about.host);
+        self.number("server.port", about.port);
+        if let Some(status) = status {
+            self.number("http.response.status_code", status);
+        }
+    }
+
     fn number(&mut self, key: &str, value: impl TryInto<i64>) {
         self.add(key, Value::Number(value.try_into().unwrap_or(i64::MAX)));
     }
@@ -98,7 +108,7 @@ impl Attributes {
 
 fn encoded(span: &span::Span, wall: Wall) -> Span {
     let (name, kind) = match &span.kind {
-        Kind::Attempt { .. } => (span.about.method.to_owned(), SpanKind::Client),
+        Kind::Attempt { .. } | Kind::Request { .. } => (span.about.method.to_owned(), SpanKind::Client),
         Kind::Way { .. } => (format!("process {}", span.about.subject), SpanKind::Consumer),
     };
     let status = span.error.as_ref().map(|_| Status {
@@ -116,9 +126,14 @@ fn encoded(span: &span::Span, wall: Wall) -> Span {
         start_time_unix_nano: wall.nanos(span.begin),
         end_time_unix_nano: wall.nanos(span.end),
         attributes: attributes(span),
+        links: span.links.iter().map(linked).collect(),
         status,
         flags: SAMPLED | PARENT_IS_KNOWN | remote,
     }
+}
+
+fn linked(link: &span::Link) -> Link {
+    Link { trace_id: link.trace.as_bytes().to_vec(), span_id: link.span.as_bytes().to_vec() }
 }
 
 fn attributes(span: &span::Span) -> Vec<KeyValue> {
@@ -130,22 +145,22 @@ fn attributes(span: &span::Span) -> Vec<KeyValue> {
     if about.has_wildcard {
         attributes.text("messaging.destination.template", &about.subject);
     }
-    attributes.text("messaging.message.id", &span.message_id);
+    if let Some(id) = &span.message_id {
+        attributes.text("messaging.message.id", id);
+    }
     if let Some(error) = &span.error {
         attributes.text("error.type", error);
     }
     match &span.kind {
         Kind::Attempt { status, resends } => {
-            attributes.text("http.request.method", about.method);
-            attributes.text("url.full", &about.url);
-            attributes.text("server.address", &about.host);
-            attributes.number("server.port", about.port);
-            if let Some(status) = status {
-                attributes.number("http.response.status_code", *status);
-            }
+            attributes.request(about, *status);
             if *resends > 0 {
                 attributes.number("http.request.resend_count", *resends);
             }
+        }
+        Kind::Request { status, count } => {
+            attributes.request(about, *status);
+            attributes.number("messaging.batch.message_count", *count);
         }
         Kind::Way { outcome, attempts, size } => {
             attributes.text("messaging.operation.name", "process");

@@ -156,7 +156,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
     pub(super) fn abandon(&self, batch: Batch, began: Time) {
         self.end_attempt();
         let now = self.clock.now();
-        batch.iter().for_each(|message| message.record_attempt(None, began, now));
+        batch.record_attempt(None, began, now);
         batch.for_each(|mut message| {
             self.schedule.borrow_mut().end(&message);
             message.charged = None;

@@ -261,7 +261,7 @@ impl<D: Deliver + 'static> Pipeline<D> {
         self.end_attempt();
         self.stats.request_duration.observe(now.since(began));
         self.durations.set(self.durations.get().and(now.since(began)));
-        batch.iter().for_each(|message| message.record_attempt(Some(attempt), began, now));
+        batch.record_attempt(Some(attempt), began, now);
         if let Some(feed) = &self.feed {
             feed.note(self.health.route(), &batch, attempt, began, now);
         }

@@ -26,25 +26,50 @@ pub struct Span {
     pub about: Arc<About>,
     /// What the message was published to.
     pub subject: Arc<str>,
-    /// The message's id.
-    pub message_id: Box<str>,
+    /// The message's id; none of a request with several.
+    pub message_id: Option<Box<str>>,
     /// Why it failed, if it did: a word of a closed set, or a status.
     pub error: Option<Cow<'static, str>>,
     /// The same for people.
     pub cause: Option<Arc<str>>,
+    /// Spans of other traces that belong to it.
+    pub links: Vec<Link>,
     /// What it is about.
     pub kind: Kind,
+}
+
+/// A span of another trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// That trace.
+    pub trace: TraceId,
+    /// The span in it.
+    pub span: SpanId,
+}
+
+impl Link {
+    /// To a new span, the first one of a new trace.
+    pub fn fresh() -> Self {
+        Self { trace: TraceId::fresh(), span: SpanId::fresh() }
+    }
 }
 
 /// What a span is about.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// One request to the webhook.
+    /// One request to the webhook, as it is a part of the way of a message.
     Attempt {
         /// The status that the webhook has answered with.
         status: Option<u16>,
         /// How many requests with this message were before.
         resends: u32,
+    },
+    /// One request that carries several messages.
+    Request {
+        /// The status that the webhook has answered with.
+        status: Option<u16>,
+        /// How many messages.
+        count: usize,
     },
     /// The whole way of a message, from NATS to its end.
     Way {

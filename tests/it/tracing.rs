@@ -169,6 +169,57 @@ async fn a_dead_message_says_why_and_an_attempt_without_an_answer_too() {
     stage.close().await;
 }
 
+/// A request of several messages is in a trace of its own, from which one finds those of the messages, and back.
+#[tokio::test]
+async fn a_request_of_several_messages_is_a_span_that_they_point_to() {
+    let collector = Collector::start();
+    let hook = Webhook::answering([503, 204]);
+    let mut stage = Stage::set(&hook.url(), |daemon| {
+        let daemon = traced(daemon, &collector).env("BROADCASTER__RUNTIME__THREADS", "1");
+        daemon.route("batch.max_messages", "3").route("batch.max_wait", "10s")
+    })
+    .await;
+    let publishers = ["01", "01", "00"].map(|flags| [("traceparent", traceparent(flags))]);
+    for publisher in &publishers {
+        stage.publish_with(&[(publisher[0].0, publisher[0].1.as_str())], "1").await;
+    }
+    // Of two sampled messages the way and two attempts, and the two requests.
+    let spans = collector.wait(|state| state.spans.len() == 8, SOON).await.spans;
+    let count = |span: &&Span| span.attributes.get("messaging.batch.message_count").is_some();
+    let mut requests: Vec<_> = spans.iter().filter(count).collect();
+    requests.sort_by_key(|span| span.begin);
+    assert_eq!(requests.len(), 2, "{spans:#?}");
+    for (span, (request, status)) in requests.iter().zip(hook.requests().iter().zip([503, 204])) {
+        assert_eq!(parent(request), (span.trace.clone(), span.id.clone(), "01".to_owned()));
+        assert_eq!((&*span.kind, &*span.name, &*span.parent), ("SPAN_KIND_CLIENT", "POST", ""));
+        assert_eq!(span.attributes["messaging.batch.message_count"], 3, "{span:#?}");
+        assert_eq!(span.attributes["http.response.status_code"], status, "{span:#?}");
+        assert_eq!(span.links.len(), 2, "one of the three is not sampled: {span:#?}");
+        for (trace, id) in &span.links {
+            let attempt = spans.iter().find(|other| other.id == *id).expect("it points to an attempt");
+            assert_eq!((trace.as_str(), &attempt.trace), (TRACE, trace), "{attempt:#?}");
+            assert_eq!(attempt.links, [(span.trace.clone(), span.id.clone())], "{attempt:#?}");
+        }
+    }
+    assert_ne!(requests[0].trace, requests[1].trace, "each request is one of its own");
+    stage.close().await;
+}
+
+/// One message is no batch: its attempt is the request.
+#[tokio::test]
+async fn a_message_that_goes_alone_in_a_batch_is_the_parent_of_its_request() {
+    let collector = Collector::start();
+    let hook = Webhook::start();
+    let mut stage =
+        Stage::set(&hook.url(), |daemon| traced(daemon, &collector).route("batch.max_messages", "3")).await;
+    stage.publish_with(&[("traceparent", &traceparent("01"))], "1").await;
+    let (_, attempts) = way_and_attempts(collector.wait(|state| state.spans.len() == 2, SOON).await.spans);
+    let expected = (TRACE.to_owned(), attempts[0].id.clone(), "01".to_owned());
+    assert_eq!(parent(&hook.requests()[0]), expected);
+    assert!(attempts[0].links.is_empty(), "{attempts:#?}");
+    stage.close().await;
+}
+
 #[tokio::test]
 async fn a_part_is_sampled_and_a_parent_decides_for_its_message() {
     let collector = Collector::start();

@@ -71,11 +71,16 @@ impl Forward {
     /// Adds the headers about a trace to `fields`, where those of a publisher would be allowed: those of an attempt, of which
     /// the publisher's span is only the forebear.
     pub fn add_trace<'b>(&self, way: &'b Way, fields: &mut Vec<Field<'b>>) {
-        if self.allowed.allows(names::TRACEPARENT) {
-            fields.push((names::TRACEPARENT.into(), way.traceparent().into_bytes().into()));
-        }
+        self.add_traceparent(way.traceparent(), fields);
         if let Some(state) = way.state().filter(|_| self.allowed.allows(names::TRACESTATE)) {
             fields.push((names::TRACESTATE.into(), state.as_bytes().into()));
+        }
+    }
+
+    /// Adds this `traceparent`, where one may be.
+    pub fn add_traceparent(&self, traceparent: String, fields: &mut Vec<Field<'_>>) {
+        if self.allowed.allows(names::TRACEPARENT) {
+            fields.push((names::TRACEPARENT.into(), traceparent.into_bytes().into()));
         }
     }
 

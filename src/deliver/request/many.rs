@@ -23,11 +23,16 @@ impl Template {
         began: Time,
     ) -> Result<Request<'b>, Fault> {
         let body = frame.make(self.format.as_ref(), batch, began)?;
-        let mut more = Vec::with_capacity(3);
+        let mut more = Vec::with_capacity(4);
         let count = itoa::Buffer::new().format(batch.count()).as_bytes().to_vec();
         more.push((names::COUNT.into(), count.into()));
         if let Some(made) = &self.made_headers {
             made.add(batch.first(), began, &mut more)?;
+        }
+        if let Some(traceparent) = batch.traceparent() {
+            self.forward.add_traceparent(traceparent, &mut more);
+        } else if let Some(way) = &batch.first().way {
+            self.forward.add_trace(way, &mut more);
         }
         let subject = &batch.first().subject;
         let is_same = batch.iter().all(|message| message.subject == *subject);

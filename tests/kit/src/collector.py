@@ -45,6 +45,7 @@ def spans(request):
                     "id": span.span_id.hex(),
                     "parent": span.parent_span_id.hex(),
                     "state": span.trace_state,
+                    "links": [[link.trace_id.hex(), link.span_id.hex()] for link in span.links],
                     "name": span.name,
                     "kind": Span.SpanKind.Name(span.kind),
                     "begin": span.start_time_unix_nano,

@@ -56,6 +56,8 @@ pub struct Span {
     pub parent: String,
     /// The `tracestate`.
     pub state: String,
+    /// Trace and id of each span that it points to.
+    pub links: Vec<(String, String)>,
     /// Its name.
     pub name: String,
     /// Its kind, such as `SPAN_KIND_CLIENT`.
