@@ -8,8 +8,8 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::messages::{
-    AnyValue, ExportTraceServiceRequest, InstrumentationScope, KeyValue, Link, Resource, ResourceSpans, ScopeSpans,
-    Span, SpanKind, Status, StatusCode, Value,
+    AnyValue, ExportTraceServiceRequest, InstrumentationScope, KeyValue, Link, Resource, ResourceSpans,
+    ScopeSpans, Span, SpanKind, Status, StatusCode, Value,
 };
 use crate::{
     base::clock::{Clock, Time},

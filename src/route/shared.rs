@@ -113,7 +113,7 @@ impl Route {
             feed: None,
             filter: settings.filter.clone().map(|filter| Filter::new(settings.name.clone(), filter)),
             limit: settings.rate_limit.map(SharedLimit::new),
-            adaptive: adaptive_limit(settings.webhook.concurrency),
+            adaptive: adaptive(settings.webhook.concurrency),
             pause: Pause::default(),
             pace: Pace::default(),
             queue_bytes: Pool::new(settings.queue.bounds.bytes, lanes),
@@ -179,6 +179,11 @@ impl Route {
     pub fn concurrency_limit(&self) -> usize {
         let fixed = self.settings.webhook.concurrency.most().get();
         self.adaptive.as_ref().map_or(fixed, AdaptiveLimit::limit)
+    }
+
+    /// The limit that follows its webhook, where it has one.
+    pub const fn adaptive_limit(&self) -> Option<&AdaptiveLimit> {
+        self.adaptive.as_ref()
     }
 
     /// What is wrong with its webhook at `now`, so that its messages wait.
@@ -320,7 +325,7 @@ fn most_lanes(settings: &config::Route) -> usize {
     workers.min(messages).max(1)
 }
 
-fn adaptive_limit(concurrency: Concurrency) -> Option<AdaptiveLimit> {
+fn adaptive(concurrency: Concurrency) -> Option<AdaptiveLimit> {
     match concurrency {
         Concurrency::Fixed(_) => None,
         Concurrency::Adaptive { min, max } => Some(AdaptiveLimit::new(min, max)),

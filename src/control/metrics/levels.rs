@@ -3,7 +3,7 @@
 
 use crate::{
     dead_letter::Sender,
-    route::{registry::RouteFigures, shared::Route, trouble::Trouble},
+    route::{registry::RouteFigures, schedule::concurrency::Change, shared::Route, trouble::Trouble},
     stats::{InHand, Tally},
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Running {
     pub(super) bounds: [usize; 4],
     /// How many attempts may be under way.
     pub(super) concurrency: usize,
+    /// How often that was changed, in the order of [`Change::ALL`], of one adaptive route.
+    pub(super) changes: Option<[u64; Change::ALL.len()]>,
     /// Dead letters that wait, in messages and bytes, and how many may.
     pub(super) letters: [usize; 4],
     /// The breaker, of several the one that is the furthest from closed.
@@ -99,6 +101,7 @@ impl Running {
         Self {
             bounds: [queue.messages, queue.bytes, retry.messages, retry.bytes].map(|bound| bound.get()),
             concurrency: route.concurrency_limit(),
+            changes: route.adaptive_limit().map(|limit| Change::ALL.map(|why| limit.changed(why))),
             letters: letters.unwrap_or_default(),
             breaker: route.breaker.state() as usize,
             is_live: route.is_live(),
@@ -110,6 +113,7 @@ impl Running {
         Self {
             bounds: sum(self.bounds, other.bounds),
             concurrency: self.concurrency.saturating_add(other.concurrency),
+            changes: None,
             letters: sum(self.letters, other.letters),
             breaker: self.breaker.max(other.breaker),
             is_live: self.is_live && other.is_live,
@@ -155,7 +159,7 @@ mod tests {
 
     fn running(breaker: usize, is_live: bool, troubles: [usize; 7]) -> Option<Running> {
         let (bounds, letters) = ([5, 1000, 5, 1000], [1, 100, 10, 1000]);
-        Some(Running { bounds, concurrency: 4, letters, breaker, is_live, troubles })
+        Some(Running { bounds, concurrency: 4, changes: None, letters, breaker, is_live, troubles })
     }
 
     fn lag(max_ack_pending: usize, last_pull: usize) -> Option<Lagging> {

@@ -19,7 +19,7 @@ use crate::{
     base::clock::Clock,
     config::PerRoute,
     message::outcome::{Outcome, Publication},
-    route::{registry::Registry, trouble::Trouble},
+    route::{registry::Registry, schedule::concurrency::Change, trouble::Trouble},
     stats::{Counts, Durations, InHand},
 };
 
@@ -133,7 +133,23 @@ impl Families<'_, '_> {
             self.running(name, help, |running| running.bounds[index])?;
         }
         let help = "How many attempts may be under way, which an adaptive route changes";
-        self.running("broadcaster_concurrency_limit", help, |running| running.concurrency)
+        self.running("broadcaster_concurrency_limit", help, |running| running.concurrency)?;
+        self.concurrency_changes()
+    }
+
+    /// Of adaptive routes with series of their own: for several together, no reason would say anything.
+    fn concurrency_changes(&mut self) -> fmt::Result {
+        let help = "How often an adaptive limit was changed, by the reason";
+        let name = "broadcaster_concurrency_changes";
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for Series { label, levels, .. } in self.series {
+            let Some(changes) = levels.running.as_ref().and_then(|running| running.changes) else { continue };
+            for (why, count) in Change::ALL.into_iter().zip(changes) {
+                let labels = [("route", label.as_str()), ("why", why.label())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// The dead letters that wait until NATS has them, and how many may.

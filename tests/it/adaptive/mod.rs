@@ -41,6 +41,12 @@ async fn limit(daemon: &Running) -> f64 {
     daemon.metrics().await.value("broadcaster_concurrency_limit", &[("route", "default")])
 }
 
+/// How often the limit was changed for this reason.
+async fn changes(daemon: &Running, why: &str) -> f64 {
+    let labels = [("route", "default"), ("why", why)];
+    daemon.metrics().await.value("broadcaster_concurrency_changes_total", &labels)
+}
+
 /// Waits until `count` are delivered, and says what the receiver saw between so many deliveries.
 async fn delivered(receiver: &Receiver, between: Range<usize>, count: usize) -> Summary {
     receiver.hook.wait_for(|hook| hook.distinct() >= between.start, SOON).await;
@@ -63,6 +69,9 @@ async fn it_finds_what_a_receiver_can_do() {
     assert!(summary.here <= 45.0, "more than twenty stand in line: {summary:?}");
     let limit = limit(&daemon).await;
     assert!((12.0..60.0).contains(&limit), "{limit}");
+    assert!(changes(&daemon, "quick").await >= 3.0, "it was raised from 4 on");
+    assert!(changes(&daemon, "trial").await >= 1.0, "the first line was followed by a trial");
+    assert_eq!(changes(&daemon, "refused").await, 0.0, "nothing was refused");
     closed(daemon).await;
 }
 
@@ -75,6 +84,7 @@ async fn it_stays_below_what_a_receiver_refuses() {
     let summary = delivered(&receiver, 1_000..4_900, 5_000).await;
     assert!(summary.served >= 0.8 * serving.capacity(), "{summary:?}");
     assert!(summary.refused <= 60, "{summary:?}");
+    assert!(changes(&daemon, "refused").await >= 1.0, "{summary:?}");
     assert_eq!(closed(daemon).await.dropped, 0);
 }
 

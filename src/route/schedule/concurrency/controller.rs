@@ -11,7 +11,10 @@
 
 use std::time::Duration;
 
-use super::tally::Tally;
+use super::{
+    changes::{Change, Changes},
+    tally::Tally,
+};
 use crate::base::clock::Time;
 
 /// What a webhook of which nothing is known is tried with.
@@ -79,6 +82,7 @@ pub(super) struct Controller {
     /// How many deliveries there were since the webhook last refused something.
     taken: u32,
     strikes: u32,
+    changes: Changes,
 }
 
 /// How far the search has come.
@@ -121,6 +125,7 @@ impl Controller {
             ceiling: None,
             taken: 0,
             strikes: 0,
+            changes: Changes::default(),
         }
     }
 
@@ -128,6 +133,21 @@ impl Controller {
     #[expect(clippy::cast_possible_truncation, reason = "it is from 1 to the maximum, which is a usize")]
     pub(super) const fn limit(&self) -> usize {
         self.limit as usize
+    }
+
+    /// How often it was changed, and why.
+    pub(super) const fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Has it at `limit` from now on, for this reason.
+    fn change(&mut self, limit: f64, why: Change) {
+        let before = self.limit();
+        self.limit = limit;
+        // Parts of an attempt can't be seen by anybody.
+        if self.limit() != before {
+            self.changes.count(why);
+        }
     }
 
     /// From when on attempts tell of the present limit.
@@ -147,7 +167,7 @@ impl Controller {
             self.since = now;
             match self.stage {
                 Stage::Trial { limit, mean } => {
-                    self.limit = limit;
+                    self.change(limit, Change::Tried);
                     self.learn(mean, &round, now, wall);
                 }
                 _ => self.follow(&round, now),
@@ -188,7 +208,7 @@ impl Controller {
                 let cut = self.limit * part + self.line();
                 // A limit that is not used is not what makes them stand in line.
                 let least = if round.limited { self.min } else { 2.0 * round.peak as f64 };
-                self.limit = cut.max(least).min(self.limit);
+                self.change(cut.max(least).min(self.limit), Change::Slower);
             }
             _ => self.stage = Stage::Suspected { last: true },
         }
@@ -198,7 +218,7 @@ impl Controller {
     /// this `mean`.
     fn try_less(&mut self, now: Time, mean: f64) {
         self.stage = Stage::Trial { limit: self.limit, mean };
-        self.limit = (self.limit * TRIAL).max(self.min);
+        self.change((self.limit * TRIAL).max(self.min), Change::Trial);
         self.round = Tally::default();
         self.since = now + seconds(mean).max(SHORTEST);
     }
@@ -232,7 +252,7 @@ impl Controller {
             self.raises = 0;
             return;
         }
-        self.limit = (self.limit + self.step()).min(most);
+        self.change((self.limit + self.step()).min(most), Change::Quick);
         self.raises += 1;
     }
 
@@ -276,7 +296,7 @@ impl Controller {
             None => FIRST_HOLD,
         };
         self.ceiling = Some(Ceiling { at, from: now, hold });
-        self.limit = (at * FALL).max(self.min);
+        self.change((at * FALL).max(self.min), Change::Refused);
         self.raises = 0;
         self.stage = Stage::Clear;
     }

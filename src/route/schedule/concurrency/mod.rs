@@ -1,5 +1,6 @@
 //! How many attempts may be under way at a webhook: a number, or what it takes without having requests stand in line.
 
+mod changes;
 mod controller;
 mod tally;
 
@@ -12,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+pub use changes::{Change, Changes};
 use controller::Controller;
 use tally::Tally;
 
@@ -114,6 +116,7 @@ struct Shared {
     /// What the controller says, for those who only look.
     limit: AtomicUsize,
     since: AtomicU64,
+    changes: [AtomicU64; Change::ALL.len()],
     /// Attempts under way on all lanes.
     under_way: AtomicUsize,
 }
@@ -125,6 +128,7 @@ impl AdaptiveLimit {
         Self(Arc::new(Shared {
             limit: AtomicUsize::new(controller.limit()),
             since: AtomicU64::new(controller.since().as_nanos()),
+            changes: Default::default(),
             under_way: AtomicUsize::new(0),
             controller: Mutex::new(controller),
         }))
@@ -133,6 +137,11 @@ impl AdaptiveLimit {
     /// How many attempts may be under way now, over all lanes.
     pub fn limit(&self) -> usize {
         self.0.limit.load(Relaxed)
+    }
+
+    /// How often it was changed for this reason.
+    pub fn changed(&self, why: Change) -> u64 {
+        self.0.changes.get(why as usize).map_or(0, |count| count.load(Relaxed))
     }
 
     /// What lane number `rank` of so many `lanes` has of it. At the start of time the clock on the wall said `wall`.
@@ -153,6 +162,9 @@ impl Shared {
         // Under the lock, so that of two changes the later one is shown.
         self.limit.store(controller.limit(), Relaxed);
         self.since.store(controller.since().as_nanos(), Relaxed);
+        for (shown, count) in self.changes.iter().zip(controller.changes().counts()) {
+            shown.store(count, Relaxed);
+        }
         result
     }
 }

@@ -128,3 +128,18 @@ fn a_webhook_that_takes_nothing_is_not_full() {
     }
     assert_eq!(controller.limit(), 19, "the first three lower it");
 }
+
+#[test]
+fn each_change_is_counted_by_its_reason() {
+    let counts = |controller: &Controller| controller.changes().counts().collect::<Vec<_>>();
+    let mut controller = after_a_trial(50);
+    // From 4 to 32 in three steps, halved for a trial, and back.
+    assert_eq!(counts(&controller), [3, 0, 1, 1, 0]);
+    limits(&mut controller, &[80, 80], 1_000);
+    assert_eq!(counts(&controller), [3, 1, 1, 1, 0]);
+    controller.refused(at(1_300), at(1_301), 21);
+    assert_eq!(counts(&controller), [3, 1, 1, 1, 1]);
+    let mut narrow = Controller::new(10, 10);
+    limits(&mut narrow, &[50; 5], 0);
+    assert_eq!(counts(&narrow), [0; 5], "what stays as it is has not changed");
+}
