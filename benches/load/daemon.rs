@@ -98,9 +98,8 @@ pub(crate) async fn run(
     let nats = options.nats.clone().or_else(|| own_nats.as_ref().map(NatsServer::url)).expect("one of them");
     let webhook =
         options.webhook.clone().or_else(|| receiver.as_ref().map(Receiver::url)).expect("one of them");
-    let ca_file = receiver.as_ref().and_then(Receiver::ca_file);
     let mut extra = load.wire.settings().to_owned();
-    if let Some(file) = ca_file {
+    if let Some(file) = receiver.as_ref().and_then(Receiver::ca_file) {
         writeln!(extra, "tls.ca_file = {file:?}").expect("memory takes everything");
     }
     let client = async_nats::connect(&nats).await.expect("NATS is there");
