@@ -251,9 +251,9 @@ fn in_hand_text(replica: Option<&Replica>, message: &Value) -> String {
     let by = replica.map(|replica| format!(" of {replica}")).unwrap_or_default();
     let (received, age) = (message["received"].as_str().unwrap_or_default(), seconds("age"));
     let attempts = &message["attempts"];
-    let failure = message["last_failure"].as_str().map(|failure| format!(", the last one failed: {failure}"));
+    let failure = message["last_failure"].as_str().map(|failure| format!(", last failure: {failure}"));
     let failure = failure.unwrap_or_default();
-    format!("{received}  in hand{by} for {age}: {what}; {attempts} attempts that count{failure}")
+    format!("{received}  in hand{by} for {age}: {what}; attempts that count: {attempts}{failure}")
 }
 
 fn letter_facts(letter: &Stored) -> Value {

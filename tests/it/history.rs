@@ -187,7 +187,7 @@ async fn a_message_in_hand_is_told_of_by_those_who_have_it() {
         text = told("order-17").await.1;
     }
     assert!(text.starts_with("order-17 of todos.events on the route default\n"), "{text}");
-    assert!(text.contains("the last one failed: 503"), "{text}");
+    assert!(text.contains("last failure: 503"), "{text}");
     assert_eq!(text.lines().count(), 2, "one of them has it: {text}");
     let (status, text) = told("other").await;
     assert_eq!((status, text.as_str()), (Some(1), "nothing is known of other\n"));

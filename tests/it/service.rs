@@ -10,7 +10,7 @@ use testkit::daemon::{Daemon, Running};
 use testkit::nats::NatsServer;
 use testkit::process::tool;
 use testkit::publisher::Publisher;
-use testkit::webhook::Webhook;
+use testkit::webhook::{Reply, Webhook};
 use tokio_stream::StreamExt as _;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -181,6 +181,33 @@ async fn what_cant_be_done_is_said_and_odd_questions_end_nothing() {
     ask(&client, "broadcaster.service.read.status", "", 1).await;
     let misled = tokio::time::timeout(Duration::from_millis(200), elsewhere.next()).await;
     assert!(misled.is_err(), "{misled:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_takes_long_holds_up_nobody_and_is_bounded() {
+    const ASKED: usize = 20;
+    let (nats, hook) = (NatsServer::start().await, Webhook::start());
+    hook.answer(Reply::status(200).after(Duration::from_secs(5)));
+    let mut daemon = replica(&nats, &hook, "act").await;
+    nats.wait_subscriptions("broadcaster.service.act.test", 1, SOON).await;
+    let client = nats.client().await;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.expect("NATS is there");
+    for _ in 0..ASKED {
+        let test = ("broadcaster.service.act.test", inbox.clone(), r#"{"route": "default"}"#.into());
+        client.publish_with_reply(test.0, test.1, test.2).await.expect("the client takes a message");
+    }
+    // While all of them are under way, or turned away.
+    ask(&client, "broadcaster.service.read.status", "", 1).await;
+    let mut codes = Vec::new();
+    while codes.len() < ASKED {
+        let answer = testkit::nats::next(&mut answers, SOON).await;
+        codes.push(code(&answer.headers.unwrap_or_default()));
+    }
+    // What was turned away was at once; the others have taken their time.
+    let (busy, done) = codes.split_at(ASKED - 16);
+    assert!(busy.iter().all(|code| code == "503") && done.iter().all(|code| code == "200"), "{codes:?}");
     daemon.stop().await;
 }
 
