@@ -25,6 +25,8 @@ pub mod otlp;
 
 pub mod dead_letter;
 
+pub mod replay;
+
 pub mod history;
 
 pub mod handover;

@@ -26,6 +26,7 @@ use crate::{
     base::clock::Clock,
     config::{Config, Origin},
     control::{
+        letters::Letters,
         log_level::LevelControl,
         reload::{Reloader, Report, reloader},
         server::{BindError, Server, Tls},
@@ -167,10 +168,12 @@ impl App {
         let (hand_over, offers) = hand_over.unzip();
         let bucket = config.endpoints.as_ref().map(|bucket| Store::over(&connection.get(), bucket));
         let fleet = Rc::new(Fleet::new(Arc::clone(&registry), bucket));
+        let letters = Rc::new(Letters::new(Arc::clone(&registry), Rc::clone(&connection), clock));
         let seen = Seen {
             config: &config,
             registry: &registry,
             fleet,
+            letters: Rc::clone(&letters),
             lanes: &statuses,
             connections,
             reloader: &reloader,
@@ -198,6 +201,6 @@ impl App {
         // Who asks now need not wait for the end to hear that it is too late.
         drop(requests);
         drop(updates);
-        Running { health, hand_over, registry, lanes, applier, exporter }.stop().await
+        Running { health, hand_over, letters, registry, lanes, applier, exporter }.stop().await
     }
 }

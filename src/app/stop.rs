@@ -1,12 +1,13 @@
 //! Stopping: one place, one order.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::{AppError, apply::Applier, lanes::Lanes};
 use crate::{
-    control::{health::Health, systemd},
+    control::{health::Health, letters::Letters, systemd},
     handover::HandOver,
     message::outcome::Outcome,
     otlp::Exporter,
@@ -18,6 +19,7 @@ use crate::{
 pub(super) struct Running {
     pub(super) health: Arc<Health>,
     pub(super) hand_over: Option<HandOver>,
+    pub(super) letters: Rc<Letters>,
     pub(super) registry: Arc<Registry>,
     pub(super) lanes: Lanes,
     pub(super) applier: Applier,
@@ -27,18 +29,22 @@ pub(super) struct Running {
 impl Running {
     /// Ends all of it, and returns what became of all messages.
     pub(super) async fn stop(self) -> Result<Tally, AppError> {
-        let Self { health, hand_over, registry, lanes, applier, exporter } = self;
+        let Self { health, hand_over, letters, registry, lanes, applier, exporter } = self;
         // Unready first, so that nobody counts on this replica any more. The service manager has to hear of the stop
         // before its own patience ends. Nothing is taken over from other replicas any more before a lane offers them
         // anything, so that nothing comes back.
         health.drain();
         let grace = applier.grace();
         systemd::stopping(grace).await;
+        // A replay begins nothing more, and ends beside the lanes.
+        letters.stop();
+        let deadline = Instant::now() + grace;
         if let Some(hand_over) = hand_over {
             hand_over.leave().await;
         }
         registry.close(grace);
         let result = lanes.join().await;
+        letters.ended(deadline).await;
         // The lanes have sent all of their dead letters: what is still queued is the last of them.
         applier.finish().await;
         // So are the spans of those.

@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, Write as _},
+    rc::Rc,
     time::Duration,
 };
 
@@ -25,6 +26,8 @@ use crate::{
 
 /// How long NATS may take to be there: somebody waits for it.
 const CONNECTING: Duration = Duration::from_secs(10);
+/// How long a request may take: a server that is busy with a large stream needs more than a few seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Which message is asked for.
 #[derive(Debug, Args)]
@@ -122,9 +125,10 @@ impl Known {
         letters: Vec<&PublishSubject>,
     ) -> Result<(), HistoryError> {
         let client = library::connect(&config.nats, CONNECTING).await.map_err(HistoryError::Unreachable)?;
+        let client = Rc::new(client);
         for subject in history.into_iter().chain(letters) {
             let failed = |source| HistoryError::Store { subject: subject.clone(), source };
-            let store = match Store::open(client.clone(), subject).await {
+            let store = match Store::open(Rc::clone(&client) as _, subject, PATIENCE).await {
                 // Letters may go to whoever listens, and be kept by nobody.
                 Err(StoreError::NoStream(_)) if history != Some(subject) => continue,
                 store => store.map_err(failed)?,

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod health;
+pub mod letters;
 pub mod log;
 pub mod log_level;
 pub mod metrics;

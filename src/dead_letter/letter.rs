@@ -24,7 +24,7 @@ pub struct Letter {
     pub(super) stats: Arc<RouteStats>,
     received: SystemTime,
     last_attempt: Option<SystemTime>,
-    died: SystemTime,
+    pub(super) died: SystemTime,
 }
 
 /// How much of a letter's headers is left out, because the letter is too large with them. The payload is always whole:

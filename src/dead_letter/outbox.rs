@@ -11,6 +11,8 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
+use super::recent::{Recent, RecentLetter};
+
 /// What waits, or may wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
@@ -28,6 +30,8 @@ pub(super) struct Outbox {
     /// Whether there was no room left, and since then nobody has seen half of it free.
     was_full: AtomicBool,
     freed: Notify,
+    /// The latest letters that went out.
+    pub(super) recent: Recent,
 }
 
 /// The place of a letter. It is free again when this is dropped, wherever that is.
@@ -89,6 +93,13 @@ impl Outbox {
             }
             freed.await;
         }
+    }
+}
+
+impl Place {
+    /// Shows the letter that has this place among the latest ones.
+    pub(super) fn show(&self, letter: RecentLetter) {
+        self.outbox.recent.add(letter);
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     destination::{self, Destination, Mode, Unavailable},
     keeper::Keeper,
     queued::{Answer, Fate, QueuedLetter},
+    recent::RecentLetter,
 };
 use crate::{
     base::{
@@ -306,7 +307,8 @@ impl Publisher {
 
     /// NATS has confirmed a letter: its message has come to its end.
     fn stored(&self, letter: QueuedLetter) {
-        let Letter { mut message, reason, stats, .. } = letter.letter;
+        let Letter { mut message, reason, stats, died, .. } = letter.letter;
+        letter.place.show(RecentLetter { id: message.id.clone(), reason, at: died });
         stats.count(Outcome::DeadLettered);
         message.end_way(Outcome::DeadLettered, Some(reason), || self.clock.now());
         if let Some(ack) = message.ack.take() {

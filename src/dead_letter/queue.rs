@@ -11,6 +11,7 @@ use super::{
     outbox::{Outbox, Place, Waiting},
     publisher::Publisher,
     queued::QueuedLetter,
+    recent::RecentLetter,
     rounds::Rounds,
 };
 use crate::{
@@ -39,6 +40,11 @@ impl Sender {
     /// What waits to be published.
     pub fn waiting(&self) -> Waiting {
         self.outbox.waiting()
+    }
+
+    /// The latest letters that NATS has.
+    pub fn recent(&self) -> Vec<RecentLetter> {
+        self.outbox.recent.latest()
     }
 
     /// Whether no message should be taken that can be left where it is: were it to die, there would hardly be room for its

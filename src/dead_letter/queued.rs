@@ -46,7 +46,7 @@ pub(super) struct QueuedLetter {
     /// How often it was published with the present [id](Self::message_id).
     pub(super) published: u32,
     renewals: u32,
-    _place: Place,
+    pub(super) place: Place,
 }
 
 impl QueuedLetter {
@@ -61,7 +61,7 @@ impl QueuedLetter {
             death: Uuid::now_v7(),
             published: 0,
             renewals: 0,
-            _place: place,
+            place,
         }
     }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::headers::original;
 use crate::{
     base::clock::Time,
+    config::PublishSubject,
     message::{Headers, Id, Message, header_names::nats as names},
 };
 
@@ -80,6 +81,16 @@ impl Stored {
     /// How often it was tried, as far as it says so.
     pub fn attempts(&self) -> u32 {
         self.headers.get(names::ATTEMPTS).and_then(|attempts| attempts.parse().ok()).unwrap_or_default()
+    }
+
+    /// Why the last attempt failed, in words, where it says so.
+    pub fn last_cause(&self) -> Option<Cow<'_, str>> {
+        self.headers.get(names::LAST_CAUSE)
+    }
+
+    /// Whether it was published to `subject`.
+    pub(super) fn is_published_to(&self, subject: &PublishSubject) -> bool {
+        *self.subject == *subject.as_str()
     }
 
     /// What the message was published to.

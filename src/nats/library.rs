@@ -1,13 +1,15 @@
-//! A connection by the client library, for the command `dead-letters`: JetStream's management is all that goes over it.
+//! A connection by the client library, for the commands that read streams: requests to JetStream are all that goes over it.
 //!
 //! The daemon has none of these: the library ends the process over some headers that a stranger may publish.
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, RequestErrorKind};
+use bytes::Bytes;
 use secrecy::ExposeSecret as _;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::jetstream::{Heard, Hearing, JetStream, Unanswered};
 use crate::{
     base::error_chain::ErrorChain,
     config::{Nats, NatsAuth, NatsUrl},
@@ -39,7 +41,9 @@ pub async fn connect(config: &Nats, patience: Duration) -> Result<Client, String
 
 /// How to log in, and which certificates to trust and show.
 fn options(config: &Nats) -> Result<ConnectOptions, String> {
-    let options = ConnectOptions::new().custom_inbox_prefix(config.inbox_prefix.to_string());
+    // Whoever asks says how long the answer may take.
+    let options =
+        ConnectOptions::new().custom_inbox_prefix(config.inbox_prefix.to_string()).request_timeout(None);
     let options = match config.login() {
         NatsAuth::Anonymous => options,
         NatsAuth::Credentials(file) => {
@@ -66,4 +70,17 @@ fn options(config: &Nats) -> Result<ConnectOptions, String> {
             .require_tls(true),
         None => options,
     })
+}
+
+impl JetStream for Client {
+    fn ask<'a>(&'a self, request: &'a str, question: &'a [u8], patience: Duration) -> Hearing<'a> {
+        Box::pin(async move {
+            let asking = self.request(format!("$JS.API.{request}"), Bytes::copy_from_slice(question));
+            match timeout(patience, asking).await {
+                Ok(Ok(answer)) => Ok(Heard::Answer(answer.payload)),
+                Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Ok(Heard::NoResponders),
+                Ok(Err(_)) | Err(_) => Err(Unanswered::Silence),
+            }
+        })
+    }
 }

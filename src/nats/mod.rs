@@ -5,6 +5,7 @@ pub mod jetstream;
 pub mod library;
 mod on_demand;
 pub mod puback;
+mod requests;
 mod state;
 
 pub use self::{
@@ -13,5 +14,6 @@ pub use self::{
         VisitError, visit,
     },
     on_demand::OnDemand,
+    requests::Requests,
     state::{ConnectionState, Connections},
 };

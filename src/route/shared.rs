@@ -175,6 +175,11 @@ impl Route {
         &self.settings.name
     }
 
+    /// The rate limit and the webhook's wish for a pause, for whoever else attempts something there.
+    pub fn limits(&self) -> (Option<Limiter>, Pause) {
+        (self.limit.clone().map(Limiter::new), self.pause.clone())
+    }
+
     /// How many attempts may be under way now, over all lanes.
     pub fn concurrency_limit(&self) -> usize {
         let fixed = self.settings.webhook.concurrency.most().get();
@@ -266,13 +271,8 @@ impl Route {
         let Self { settings, .. } = self;
         let stats = Arc::clone(&self.stats[lane]);
         let readiness = self.endpoint.login.as_ref().and_then(Login::readiness);
-        let gates = Gates::new(
-            readiness.map(LoginGate::new),
-            self.pause.clone(),
-            self.limit.clone().map(Limiter::new),
-            self.pace.clone(),
-            self.breaker.clone(),
-        );
+        let (login, (limit, pause)) = (readiness.map(LoginGate::new), self.limits());
+        let gates = Gates::new(login, pause, limit, self.pace.clone(), self.breaker.clone());
         let room = |bounds: Bounds, bytes: &Arc<Pool>| Room {
             messages: self.part(bounds.messages, lane),
             bytes: bytes.share(),

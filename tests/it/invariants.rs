@@ -72,7 +72,7 @@ fn libraries_stay_where_they_belong() {
         }
     };
     let streams = ["cli/check/source.rs", "cli/check/process.rs", "source/"];
-    only("async_nats", &[&streams[..], &["nats/library.rs", "dead_letter/store.rs"]].concat());
+    only("async_nats", &[&streams[..], &["nats/library.rs"]].concat());
     only(
         "hyper",
         &["control/server/", "cli/daemon/", "cli/health.rs", "cli/listen/server.rs", "deliver/post.rs"],
@@ -117,6 +117,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "route",
         &["base", "config", "dead_letter", "deliver", "expression", "history", "message", "stats", "trace"],
     ),
+    ("replay", &["base", "config", "dead_letter", "deliver", "message", "route"]),
     ("endpoints", &["base", "config", "message", "nats", "route"]),
     ("source", &["base", "config", "deliver", "message", "nats", "route", "stats"]),
     ("handover", &["base", "config", "deliver", "message", "nats", "route"]),
@@ -133,6 +134,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lane",
             "message",
             "nats",
+            "replay",
             "route",
             "stats",
             "trace",
@@ -151,6 +153,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "message",
             "nats",
             "otlp",
+            "replay",
             "route",
             "source",
         ],

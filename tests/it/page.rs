@@ -133,6 +133,29 @@ async fn what_strangers_say_is_shown_and_nothing_of_it_is_done() {
 }
 
 #[tokio::test]
+async fn a_route_tells_of_its_dead_letters_and_what_to_do() {
+    let hook = Webhook::answering([422, 422, 422]);
+    let kept =
+        |daemon: Daemon| daemon.route("dead_letter.stream", "DEAD").route("dead_letter.create", "true");
+    let mut stage = Stage::set(&hook.url(), kept).await;
+    for number in 0..3 {
+        stage.publish(number.to_string()).await;
+    }
+    stage.wait_processed(3).await;
+    let url = format!("http://{}/#/routes/default", stage.daemon.api());
+    let mut browser = Browser::open(&url, DESK).await;
+    let is_counted =
+        "[...document.querySelectorAll('dialog[open] .kv')].some((kv) => kv.textContent === 'Kept now3')";
+    browser.wait(is_counted, SOON).await;
+    browser.reads("broadcaster dead-letters list --route default").await;
+    let latest = "[...document.querySelectorAll('dialog[open] .fails b')].filter((b) => b.textContent === 'rejected').length";
+    assert_eq!(browser.evaluate(latest).await, 3);
+    assert_eq!(browser.axe().await, Vec::<String>::new());
+    assert_contented(&mut browser).await;
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a_thousand_routes_are_searched_by_the_keyboard() {
     let nats = NatsServer::start().await;
     let route = |number: usize| {

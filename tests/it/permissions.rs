@@ -4,6 +4,7 @@
 #![expect(clippy::panic, reason = "a test fails by a panic that says what is wrong")]
 
 mod commands;
+mod letters;
 mod modes;
 mod needed;
 mod table;

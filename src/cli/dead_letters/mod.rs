@@ -2,30 +2,35 @@
 
 pub mod options;
 mod print;
-mod replay;
-mod selection;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{cell::Cell, io, rc::Rc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::dead_letters::{
-    print::Printer,
-    replay::Replay,
-    selection::{Orphans, Selected},
+use self::print::{Outcome, Printer};
+use super::{
+    options::{Action, DeadLettersOptions, Selection},
+    terminal::clean,
 };
-use super::options::{Action, DeadLettersOptions, Selection};
 use crate::{
     base::clock::Clock,
     config::{Config, PublishSubject, Route},
-    dead_letter::{Claim, Cursor, Store, StoreError, Stored},
+    control::signals::{self, Signals},
+    dead_letter::{Claim, Orphans, Selected, Store, StoreError, Stored, Walk, discard},
+    message::outcome::Failure,
     nats::{Connection, library},
+    replay::{News, Replay, ReplayError, Summary, Watcher, Webhook},
 };
 
 /// How long NATS may take to be there: somebody waits for it.
 const CONNECTING: Duration = Duration::from_secs(10);
+/// How long a request may take: a server that is busy with a large stream needs more than a few seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How many failures are named one by one: the summary has their number, and a list of thousands helps nobody.
+const NAMED: u64 = 20;
 
 /// Whether everything that was asked for was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +56,12 @@ pub enum CommandError {
     /// There was no connection within ten seconds; the text is the last reason.
     #[error("cannot connect to NATS: {0}")]
     Unreachable(String),
-    /// The route logs in with a token, and there is none; the text is the reason.
-    #[error("there is no token to log in to the webhook with: {0}")]
-    Login(Arc<str>),
     /// The stream with the dead letters can't be found, read or changed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing can be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The system refuses a runtime or signals, or nobody reads the output any more.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -66,17 +71,19 @@ pub enum CommandError {
 pub async fn run(config: &Config, command: DeadLettersOptions, clock: Clock) -> Result<Done, CommandError> {
     let (route, subject) = of_route(config, command.route.as_deref())?;
     let client = library::connect(&config.nats, CONNECTING).await.map_err(CommandError::Unreachable)?;
-    let store = Store::open(client, subject).await?;
-    let selected = |selection: &Selection, orphans| Selected::new(config, route, selection, orphans);
+    let store = Store::open(Rc::new(client), subject, PATIENCE).await?;
+    let selected = |selection: &Selection, orphans| {
+        Selected::new(&config.routes, route, selection.clone().into(), orphans)
+    };
     let mut printer = Printer::new(command.json);
     match command.action {
         Action::List { selection } => {
-            let found = list(&store, &selected(&selection, Orphans::Included), &mut printer).await?;
+            let found = list(&store, selected(&selection, Orphans::Included), &mut printer).await?;
             any(found, &selection)
         }
         Action::Show { id } => {
             let selection = Selection { id: Some(id), ..Selection::default() };
-            let found = show(&store, &selected(&selection, Orphans::Included), &mut printer).await?;
+            let found = show(&store, selected(&selection, Orphans::Included), &mut printer).await?;
             any(found, &selection)
         }
         Action::Replay { selection, to_route, dry_run } => {
@@ -85,23 +92,22 @@ pub async fn run(config: &Config, command: DeadLettersOptions, clock: Clock) -> 
             let to = to_route.map_or(Ok(route), |name| find(config, &name))?;
             let selected = selected(&selection, orphans);
             if dry_run {
-                let found = list(&store, &selected, &mut printer).await?;
+                let found = list(&store, selected, &mut printer).await?;
                 return any(found, &selection);
             }
-            store.removable()?;
+            store.removable().await?;
             let _claim = claim(config, store.name(), clock).await?;
-            let (replay, stop) = Replay::new(store, selected, to, clock)?;
-            let summary = replay.run(stop).await?;
-            any(summary.seen(), &selection)?;
-            printer.replayed(&summary)?;
-            Ok(if summary.is_success() { Done::Fully } else { Done::InPart })
+            let outcome = replay(store, selected, Webhook::alone(to, clock), signals::listen()?).await?;
+            any(outcome.summary.tried(), &selection)?;
+            printer.replayed(&outcome)?;
+            Ok(if outcome.is_success() { Done::Fully } else { Done::InPart })
         }
         Action::Purge { selection, dry_run: true } => {
-            let found = list(&store, &selected(&selection, Orphans::Included), &mut printer).await?;
+            let found = list(&store, selected(&selection, Orphans::Included), &mut printer).await?;
             any(found, &selection)
         }
         Action::Purge { selection, .. } => {
-            let removed = purge(&store, &selected(&selection, Orphans::Included)).await?;
+            let removed = purge(&store, selected(&selection, Orphans::Included)).await?;
             any(removed, &selection)?;
             printer.purged(removed)?;
             Ok(Done::Fully)
@@ -156,73 +162,88 @@ async fn claim(config: &Config, stream: &str, clock: Clock) -> Result<Claim, Com
     Ok(Claim::take(&connection, stream).await?)
 }
 
-/// Calls `each` with every selected letter.
-async fn for_each(
-    store: &Store,
-    selected: &Selected,
-    mut each: impl AsyncFnMut(Stored) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
-    // What is stored meanwhile is left out: where messages go on failing, this would never end.
-    let (mut cursor, last) = (Cursor::START, store.last());
-    loop {
-        let letters = store.page(&mut cursor).await?;
-        if letters.is_empty() && cursor.is_at_end() {
-            return Ok(());
-        }
-        for letter in letters {
-            if letter.sequence > last {
-                return Ok(());
-            }
-            if selected.has(&letter) {
-                each(letter).await?;
-            }
-        }
-    }
-}
-
 /// Lists what is selected, and returns how many that are.
-async fn list(store: &Store, selected: &Selected, printer: &mut Printer) -> Result<u64, CommandError> {
-    let mut count = 0;
-    for_each(store, selected, async |letter| {
+async fn list(store: &Store, selected: Selected, printer: &mut Printer) -> Result<u64, CommandError> {
+    let (mut walk, mut count) = (Walk::behind(0, selected), 0);
+    while let Some(letter) = walk.next(store).await? {
         count += 1;
-        Ok(printer.row(&letter)?)
-    })
-    .await?;
+        printer.row(&letter)?;
+    }
     printer.end(count)?;
     Ok(count)
 }
 
 /// Shows what is selected, and returns how many that are.
-async fn show(store: &Store, selected: &Selected, printer: &mut Printer) -> Result<u64, CommandError> {
+async fn show(store: &Store, selected: Selected, printer: &mut Printer) -> Result<u64, CommandError> {
     // A stream finds its messages by their sequence or subject, and not by a header: so all are looked through.
-    let mut count = 0;
-    for_each(store, selected, async |letter| {
-        count += 1;
-        Ok(printer.whole(&letter)?)
-    })
-    .await?;
+    let (mut walk, mut count) = (Walk::behind(0, selected), 0);
+    while let Some(letter) = walk.next(store).await? {
+        if let Some(letter) = store.get(letter.sequence).await? {
+            count += 1;
+            printer.whole(&letter)?;
+        }
+    }
     Ok(count)
 }
 
-async fn purge(store: &Store, selected: &Selected) -> Result<u64, CommandError> {
+/// Delivers what is selected, until a signal; what is under way is finished then, and with a second signal broken off.
+async fn replay(
+    store: Store,
+    selected: Selected,
+    webhook: Webhook,
+    signals: Signals,
+) -> Result<Outcome, CommandError> {
+    let bar = progress(store.count().await?);
+    let (walk, stop) = (Walk::behind(0, selected), signals.stop.clone());
+    let replay = Replay::new(store.clone(), walk, webhook, u64::MAX, stop, watcher(bar.clone()));
+    let (summary, error) = tokio::select! {
+        replayed = replay.run() => replayed,
+        () = signals.abort.cancelled() => return Err(io::Error::from(io::ErrorKind::Interrupted).into()),
+    };
+    bar.finish_and_clear();
+    match error {
+        Some(error @ ReplayError::Login(_)) => return Err(error.into()),
+        Some(error) => eprintln!("error: {error}"),
+        None => {}
+    }
+    let left = store.count().await?;
+    Ok(Outcome { summary, left, is_interrupted: signals.stop.is_cancelled() })
+}
+
+/// Shows on `bar` how far a replay is, and names what fails.
+fn watcher(bar: ProgressBar) -> Watcher {
+    Box::new(move |summary: &Summary, news| {
+        bar.set_position(summary.seen());
+        let say = |text: String| bar.suspend(|| eprintln!("{text}"));
+        match news {
+            News::Failed(letter, failure) if summary.failed <= NAMED => say(failed(letter, failure)),
+            News::Unreachable => say("the webhook can't be reached, stopping".to_owned()),
+            News::Failed(..) | News::Progress => {}
+        }
+    })
+}
+
+fn failed(letter: &Stored, failure: Failure) -> String {
+    format!("failed: {} ({})", clean(&letter.id().to_string()), failure.label())
+}
+
+async fn purge(store: &Store, selected: Selected) -> Result<u64, CommandError> {
     // One request instead of one for each letter.
     if selected.is_all()
         && let Some(purged) = store.purge().await?
     {
         return Ok(purged);
     }
-    store.removable()?;
-    let bar = progress(store.count().await?);
-    let mut removed = 0;
-    for_each(store, selected, async |letter| {
-        store.remove(letter.sequence).await?;
-        removed += 1;
-        bar.inc(1);
-        Ok(())
-    })
-    .await?;
+    store.removable().await?;
+    let (bar, removed) = (progress(store.count().await?), Cell::new(0));
+    let told = |so_far, walk: &Walk| {
+        removed.set(so_far);
+        bar.set_position(so_far + walk.passed());
+    };
+    let mut walk = Walk::behind(0, selected);
+    discard(store, &mut walk, u64::MAX, &CancellationToken::new(), told).await?;
     bar.finish_and_clear();
-    Ok(removed)
+    Ok(removed.get())
 }
 
 /// A bar on standard error, where that is a terminal.

@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use clap::{ArgGroup, Args, Subcommand, builder::PossibleValuesParser};
 
-use crate::message::outcome::Reason;
+use crate::{
+    dead_letter::{self, time_or_age},
+    message::outcome::Reason,
+};
 
 /// Which dead letters, and what to do with them.
 #[derive(Debug, Args)]
@@ -61,7 +64,7 @@ pub enum Action {
 }
 
 /// Which dead letters are meant; several of these narrow it down.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
 pub struct Selection {
     /// Those of the message with this id.
@@ -70,46 +73,38 @@ pub struct Selection {
     /// Those with this reason.
     #[arg(long, value_parser = reasons())]
     pub reason: Option<String>,
+    /// Those whose last attempt failed so, such as 422 or timeout.
+    #[arg(long)]
+    pub failure: Option<String>,
     /// Those that were stored after this time (2026-11-23T12:00:00Z), or in the last so long (2h).
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub since: Option<SystemTime>,
+    /// Those that were stored before this time, or longer ago than this.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub until: Option<SystemTime>,
     /// All of them.
-    #[arg(long, conflicts_with_all = ["id", "reason", "since"])]
+    #[arg(long, conflicts_with_all = ["id", "reason", "failure", "since", "until"])]
     pub all: bool,
+}
+
+impl From<Selection> for dead_letter::Selection {
+    fn from(Selection { id, reason, failure, since, until, all: _ }: Selection) -> Self {
+        Self { id, reason, failure, since, until, ..Self::default() }
+    }
 }
 
 /// What changes something needs to be told what is meant.
 fn some_selection() -> ArgGroup {
-    ArgGroup::new("selection").args(["id", "reason", "since", "all"]).required(true).multiple(true)
+    ArgGroup::new("selection")
+        .args(["id", "reason", "failure", "since", "until", "all"])
+        .required(true)
+        .multiple(true)
 }
 
 fn reasons() -> PossibleValuesParser {
     Reason::ALL.map(Reason::label).into()
 }
 
-fn since(text: &str) -> Result<SystemTime, String> {
-    since_at(text, SystemTime::now())
-}
-
-fn since_at(text: &str, now: SystemTime) -> Result<SystemTime, String> {
-    if let Ok(age) = humantime::parse_duration(text) {
-        return Ok(now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH));
-    }
-    let wrong = |_| "expected a time such as 2026-11-23T12:00:00Z, or a duration such as 2h".to_owned();
-    humantime::parse_rfc3339_weak(text).map_err(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn since_is_a_time_or_a_duration() {
-        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_435_200);
-        assert_eq!(since_at("2026-11-23T12:00:00Z", SystemTime::UNIX_EPOCH), Ok(noon));
-        assert_eq!(since_at("1h 30m", noon), Ok(noon - Duration::from_secs(5400)));
-        assert!(since_at("yesterday", noon).is_err());
-    }
+fn time(text: &str) -> Result<SystemTime, String> {
+    time_or_age(text, SystemTime::now())
 }

@@ -8,11 +8,27 @@ use std::{
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::replay::Summary;
 use crate::{
     cli::terminal::{clean, clean_lines, escaped},
     dead_letter::Stored,
+    replay::Summary,
 };
+
+/// What a replay has come to.
+pub(super) struct Outcome {
+    pub(super) summary: Summary,
+    /// Letters that are in the stream now.
+    pub(super) left: u64,
+    /// Whether some were not tried.
+    pub(super) is_interrupted: bool,
+}
+
+impl Outcome {
+    /// Whether nothing is left to do.
+    pub(super) const fn is_success(&self) -> bool {
+        self.summary.failed == 0 && self.summary.not_removed == 0 && !self.is_interrupted
+    }
+}
 
 pub(super) struct Printer {
     json: bool,
@@ -87,8 +103,9 @@ impl Printer {
         self.out.flush()
     }
 
-    pub(super) fn replayed(&mut self, summary: &Summary) -> io::Result<()> {
-        let Summary { delivered, failed, not_removed, left, orphans, interrupted, .. } = *summary;
+    pub(super) fn replayed(&mut self, outcome: &Outcome) -> io::Result<()> {
+        let Outcome { summary, left, is_interrupted: interrupted } = *outcome;
+        let Summary { delivered, failed, not_removed, orphans, .. } = summary;
         if self.json {
             let value = json!({
                 "delivered": delivered, "failed": failed, "not_removed": not_removed, "left": left,

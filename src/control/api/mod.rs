@@ -6,6 +6,7 @@ mod audit;
 mod endpoints;
 mod guard;
 mod input;
+mod letters;
 mod log_level;
 mod messages;
 mod openapi;
@@ -26,6 +27,7 @@ pub use self::{
 };
 use super::{
     health::{Health, HealthReport},
+    letters::Letters,
     log_level::LevelControl,
     page::StatusPage,
     reload::Reloader,
@@ -51,6 +53,8 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// By this routes are held, as far as that reaches.
     pub fleet: Rc<Fleet>,
+    /// Their dead letters.
+    pub letters: Rc<Letters>,
     /// What the lanes show, by their numbers.
     pub lanes: Vec<Arc<LaneStatus>>,
     /// The level of the log; none where this process has started none.
@@ -67,7 +71,7 @@ pub struct Api {
 impl Api {
     /// Answers from `parts`.
     pub fn new(parts: Parts) -> Self {
-        let Parts { health, guard, reloader, registry, fleet, lanes, log_level, clock } = parts;
+        let Parts { health, guard, reloader, registry, fleet, letters, lanes, log_level, clock } = parts;
         let mut router = Router::new(guard);
         let (ready, alive) = (Arc::clone(&health), health);
         router.add(Method::GET, "/health", Access::Open, move |_| Reply::Now(told(&ready.report())));
@@ -79,6 +83,7 @@ impl Api {
         endpoints::add(&mut router, &stage.fleet);
         trial::add(&mut router, &stage);
         messages::add(&mut router, &stage);
+        letters::add(&mut router, &letters);
         if let Some(control) = log_level {
             log_level::add(&mut router, &control);
         }
@@ -134,13 +139,14 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{LogLevel, ServiceAccess},
+        config::{LogLevel, ServiceAccess, Sources, load},
         control::{
             reload::reloader,
             server::ProblemKind,
             service::acts::Act,
             status::{Board, Samples},
         },
+        nats::OnDemand,
     };
 
     #[test]
@@ -153,12 +159,17 @@ mod tests {
         let (level, _filter) = LevelControl::new(LogLevel::Info);
         let (lanes, log_level) = (Vec::new(), Some(level));
         let reloads = reloader.status();
+        let flags = vec![("routes.a.webhook.url".to_owned(), "http://a/".to_owned(), "--set".to_owned())];
+        let config = load(Sources { flags, ..Sources::default() }).unwrap();
+        let connection = Rc::new(OnDemand::new(&config.nats, "process", &Arc::default(), clock));
+        let letters = Rc::new(Letters::new(Arc::clone(&registry), connection, clock));
         let api = Api::new(Parts {
             health: Arc::clone(&health),
             guard,
             reloader,
             registry: Arc::clone(&registry),
             fleet: Rc::new(Fleet::new(Arc::clone(&registry), None)),
+            letters: Rc::clone(&letters),
             lanes,
             log_level,
             clock,
@@ -168,6 +179,7 @@ mod tests {
             lanes: Vec::new(),
             connections: Arc::default(),
             health,
+            letters,
             reloads,
             samples: Samples::default(),
             settings: String::new(),

@@ -114,7 +114,12 @@ impl Router {
         head: &Head,
         admit: impl FnOnce(Access) -> Result<Option<Caller>, Problem>,
     ) -> Reply {
-        let here: Vec<_> = self.operations.iter().filter(|one| matches(one.template, head.path())).collect();
+        let mut here: Vec<_> =
+            self.operations.iter().filter(|one| matches(one.template, head.path())).collect();
+        // A name of its own comes before what may be any name.
+        if here.iter().any(|one| one.template == head.path()) {
+            here.retain(|one| one.template == head.path());
+        }
         if here.is_empty() {
             let detail = "there is nothing at this path; docs/api.md lists what there is";
             return Reply::Now(Problem::new(ProblemKind::NotFound, detail).into());

@@ -128,7 +128,7 @@ mod tests {
         let made = Made::new();
         let page = std::str::from_utf8(&made.plain).unwrap();
         assert!(
-            page.len() <= 60 * 1024 && made.packed.len() <= 20 * 1024,
+            page.len() <= 64 * 1024 && made.packed.len() <= 20 * 1024,
             "{} {}",
             page.len(),
             made.packed.len()

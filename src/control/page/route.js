@@ -9,18 +9,22 @@ const open = (name) => {
   head.append(close);
   const flow = chart('Throughput', [{ name: 'delivered', tone: '' }, { name: 'failed attempts', tone: 'bad' }], '/s', `Messages delivered and attempts failed per second in the last ten minutes, ${name}`);
   const answers = chart('Answers in', [{ name: 'half of them', tone: '' }, { name: '99 of 100', tone: 'second' }], 's', `How long attempts took in the last ten minutes, ${name}`);
-  const hand = pairs(), about = pairs(), ends = pairs();
+  const hand = pairs(), about = pairs(), ends = pairs(), letters = pairs();
+  const next = make('p', { class: 'note' }, 'Look at them with ', make('code', {}, `broadcaster dead-letters list --route ${name}`), ', and deliver them after all with ', make('code', {}, 'replay'), ' in the place of ', make('code', {}, 'list'), ', or by the API.');
+  const graves = make('ol', { class: 'fails' });
+  const dead = make('section', { class: 'panel' }, make('h3', {}, 'Dead letters'), letters.list, graves, next);
   const fails = make('ol', { class: 'fails' }), warnings = make('div'), lanes = make('tbody'), settings = make('pre', { tabindex: '0', 'aria-label': 'Settings' });
   const none = make('p', { class: 'note' }, 'No attempt has failed since the start of the process.');
   byId('drawer').replaceChildren(head, warnings, flow.element, answers.element,
     make('section', { class: 'panel' }, make('h3', {}, 'In hand, of what there is room for'), hand.list),
     make('section', { class: 'panel' }, make('h3', {}, 'Latest failed attempts'), fails, none),
+    dead,
     make('section', { class: 'panel' }, make('h3', {}, 'From and to'), about.list),
     make('section', { class: 'panel' }, make('h3', {}, 'Messages since the start'), ends.list),
     make('section', { class: 'panel' }, make('h3', {}, 'Lanes'), make('div', { class: 'scroll' }, make('table', { class: 'plain' },
       make('thead', {}, make('tr', {}, ...['Lane', 'Messages', 'In flight', 'Waiting'].map((title, at) => make('th', { scope: 'col', class: at > 1 ? 'num' : null }, title)))), lanes))),
     make('section', { class: 'panel' }, make('h3', {}, 'Settings', make('span', { class: 'legend' }, 'defaults too, secrets masked')), settings));
-  let failed = '', ran = '', warned = '';
+  let failed = '', ran = '', warned = '', buried = '';
   const update = (news) => {
     const { route } = news;
     attribute(head, 'data-severity', route.severity);
@@ -49,6 +53,18 @@ const open = (name) => {
     about.set('Last message', route.last_message === undefined ? 'none since the start' : `${span(route.last_message)} ago`);
     for (const [key, title] of [['received', 'Received'], ['delivered', 'Delivered'], ['in_hand', 'In hand'], ['dead_lettered', 'Dead-lettered'], ['dropped', 'Dropped'], ['filtered', 'Filtered'], ['returned', 'Given back'], ['handed_over', 'Handed over']]) {
       ends.set(title, whole.format(messages[key]));
+    }
+    const kept = news.dead_letters;
+    dead.hidden = !kept;
+    if (kept) {
+      letters.set('Kept now', kept.kept === undefined ? 'not known: no stream has told' : whole.format(kept.kept));
+      letters.set('Published to', kept.subject);
+      next.hidden = !kept.kept;
+      const recent = JSON.stringify(kept.recent);
+      graves.hidden = !kept.recent.length;
+      if (recent !== buried) graves.replaceChildren(...kept.recent.map((one) => make('li', {},
+        make('b', {}, one.reason), make('span', {}, make('code', {}, one.id)), make('span', { class: 'dim', title: one.at }, clock(one.at)))));
+      buried = recent;
     }
     const key = JSON.stringify(news.failures);
     if (key !== failed) {

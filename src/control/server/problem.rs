@@ -53,6 +53,20 @@ pub enum ProblemKind {
     NoBucket,
     /// Somebody else has written it meanwhile.
     Changed,
+    /// No dead letters are kept of this route, or of any.
+    NoLetters,
+    /// No dead letter has this sequence.
+    NoSuchLetter,
+    /// Several routes keep dead letters, and none is named.
+    WhichRoute,
+    /// Somebody has begun the same, and is not done yet.
+    UnderWay,
+    /// An operator holds the route.
+    Held,
+    /// The stream that keeps the dead letters refuses it.
+    Stream,
+    /// NATS is away, or does not answer.
+    Nats,
 }
 
 /// An answer that says what is wrong, and what to do.
@@ -66,7 +80,7 @@ pub struct Problem {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::Unauthorized,
         Self::NoTokens,
         Self::RoleTooSmall,
@@ -88,6 +102,13 @@ impl ProblemKind {
         Self::Bucket,
         Self::NoBucket,
         Self::Changed,
+        Self::NoLetters,
+        Self::NoSuchLetter,
+        Self::WhichRoute,
+        Self::UnderWay,
+        Self::Held,
+        Self::Stream,
+        Self::Nats,
     ];
 
     /// The status, the end of the `type`, and the `title`.
@@ -120,6 +141,17 @@ impl ProblemKind {
             Self::Bucket => (StatusCode::BAD_GATEWAY, "bucket", "The bucket does not take it"),
             Self::NoBucket => (StatusCode::NOT_FOUND, "no-bucket", "There is no bucket"),
             Self::Changed => (StatusCode::CONFLICT, "changed", "It was changed meanwhile"),
+            Self::NoLetters => (StatusCode::NOT_FOUND, "no-dead-letters", "No dead letters are kept"),
+            Self::NoSuchLetter => {
+                (StatusCode::NOT_FOUND, "no-such-letter", "No dead letter has this sequence")
+            }
+            Self::WhichRoute => {
+                (StatusCode::BAD_REQUEST, "which-route", "It is not clear which route is meant")
+            }
+            Self::UnderWay => (StatusCode::CONFLICT, "under-way", "It is under way already"),
+            Self::Held => (StatusCode::CONFLICT, "held", "The route is held"),
+            Self::Stream => (StatusCode::BAD_GATEWAY, "stream", "The stream does not let it be done"),
+            Self::Nats => (StatusCode::SERVICE_UNAVAILABLE, "nats", "NATS does not answer"),
         }
     }
 }

@@ -28,6 +28,7 @@ use self::{
 };
 use super::{
     health::{Health, Lines},
+    letters::Letters,
     reload::ReloadStatus,
 };
 use crate::{
@@ -51,6 +52,8 @@ pub struct Board {
     pub connections: Arc<Connections>,
     /// Whether the process is ready.
     pub health: Arc<Health>,
+    /// The dead letters of the routes.
+    pub letters: Rc<Letters>,
     /// How far the process has followed its configuration.
     pub reloads: watch::Receiver<ReloadStatus>,
     /// What goes through.
@@ -108,7 +111,8 @@ impl StatusBoard {
         let name = name.parse().ok()?;
         let view = self.view(self.now());
         let route = view.routes.get(&name)?;
-        Some(view.detail(route))
+        let dead_letters = view.dead_letters(route, || self.board.letters.kept(&name));
+        Some(RouteDetail { dead_letters, ..view.detail(route) })
     }
 
     /// The settings that the process was started with, as [`Board::settings`].

@@ -326,8 +326,34 @@ pub struct RouteDetail {
     pub lanes: Vec<RouteOnLane>,
     /// What is not as it should be in its stream or consumer, though messages come.
     pub warnings: Vec<String>,
+    /// Its dead letters, where it has them published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<DeadLetters>,
     /// Its settings as TOML, defaults too, and secrets masked.
     pub settings: String,
+}
+
+/// The dead letters of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetters {
+    /// Where they are published.
+    pub subject: String,
+    /// How many of them a stream has; none where that is not known yet, or where no stream keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u64>,
+    /// The latest that this process has published, the latest first.
+    pub recent: Vec<RecentLetter>,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentLetter {
+    /// When its message died, in UTC and as RFC 3339 has it.
+    pub at: String,
+    /// The id of the message.
+    pub id: String,
+    /// Why it died, as in the header `Broadcaster-Reason`.
+    pub reason: String,
 }
 
 /// What `GET /api/v1/status/configuration` says.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::{
     Board,
-    model::{self, Amount, Bounds, Consumer, Load, RecentFailure, RouteDetail, RouteOnLane, Source, Webhook},
+    model::{
+        self, Amount, Bounds, Consumer, DeadLetters, Load, RecentFailure, RecentLetter, RouteDetail,
+        RouteOnLane, Source, Webhook,
+    },
     samples::{Sampled, Samples},
     survey::messages,
     words::{Condition, Seen, Worded},
@@ -111,8 +114,25 @@ impl<'b> View<'b> {
             failures: route.health.failures.latest().into_iter().map(|failed| self.failure(failed)).collect(),
             lanes: self.on_lanes(route),
             warnings: first.map(|source| source.warnings()).unwrap_or_default(),
+            dead_letters: None,
             settings: route.settings.to_toml(),
         }
+    }
+
+    /// The dead letters of `route`, of which so many are kept; none where it has none published.
+    pub(super) fn dead_letters(
+        &self,
+        route: &Route,
+        kept: impl FnOnce() -> Option<u64>,
+    ) -> Option<DeadLetters> {
+        let subject = route.settings.dead_letter.as_ref()?.subject.to_string();
+        let recent = route.dead_letters.as_ref().map(Sender::recent).unwrap_or_default();
+        let recent = recent.into_iter().map(|letter| RecentLetter {
+            at: rfc3339(letter.at),
+            id: letter.id.to_string(),
+            reason: letter.reason.label().to_owned(),
+        });
+        Some(DeadLetters { subject, kept: kept(), recent: recent.collect() })
     }
 
     fn cause(&self, route: &Route, condition: &Condition) -> Option<String> {
