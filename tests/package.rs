@@ -11,6 +11,8 @@ use std::{
     sync::LazyLock,
 };
 
+use broadcaster::cli::options::Cli;
+use clap::CommandFactory as _;
 use tempfile::TempDir;
 use testkit::process;
 
@@ -285,6 +287,20 @@ fn prometheus_reads_its_rules() {
     assert!(said.contains("SUCCESS"), "{said}");
 }
 
+/// What the program can do, such as `routes put`.
+fn commands() -> Vec<String> {
+    fn below(command: &clap::Command, before: &str, all: &mut Vec<String>) {
+        for command in command.get_subcommands() {
+            let words = format!("{before}{}", command.get_name());
+            below(command, &format!("{words} "), all);
+            all.push(words);
+        }
+    }
+    let mut all = Vec::new();
+    below(&Cli::command(), "", &mut all);
+    all
+}
+
 #[test]
 #[ignore = "looks at the package, which `make test` builds"]
 fn the_manual_is_sound_and_complete() {
@@ -295,10 +311,8 @@ fn the_manual_is_sound_and_complete() {
     let text = run(man);
     let help = run(Command::new(PACKAGE.path("usr/bin/broadcaster")).arg("--help"));
     let options = help.split_whitespace().filter(|word| word.starts_with("--"));
-    let words = options.chain([
-        "check",
-        "dead-letters replay",
-        "health",
+    let commands = commands();
+    let words = options.chain(commands.iter().map(String::as_str)).chain([
         "CONFIGURATION FILES",
         "ENVIRONMENT",
         "SIGNALS",
@@ -326,6 +340,12 @@ fn shells_complete_commands_and_options() {
     assert_eq!(complete("broadcaster dead-l"), "dead-letters\n");
     assert_eq!(complete("broadcaster --webh"), "--webhook-url\n");
     assert_eq!(complete("broadcaster dead-letters replay --dry"), "--dry-run\n");
+    for command in commands() {
+        let (before, last) =
+            command.rsplit_once(' ').map_or(("", &*command), |(before, last)| (before, last));
+        let offered = complete(&format!("broadcaster {before} {}", last.get(..1).unwrap_or_default()));
+        assert!(offered.split_whitespace().any(|word| word == last), "{command}: {offered}");
+    }
     for (shell, file) in [
         ("zsh", "usr/share/zsh/vendor-completions/_broadcaster"),
         ("fish", "usr/share/fish/vendor_completions.d/broadcaster.fish"),
