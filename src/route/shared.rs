@@ -77,7 +77,7 @@ pub struct Route {
     filter: Option<Filter>,
     limit: Option<SharedLimit>,
     /// How many attempts may be under way, where that follows the webhook.
-    adaptive: Option<AdaptiveLimit>,
+    pub adaptive: Option<AdaptiveLimit>,
     pause: Pause,
     pace: Pace,
     queue_bytes: Arc<Pool>,
@@ -184,11 +184,6 @@ impl Route {
     pub fn concurrency_limit(&self) -> usize {
         let fixed = self.settings.webhook.concurrency.most().get();
         self.adaptive.as_ref().map_or(fixed, AdaptiveLimit::limit)
-    }
-
-    /// The limit that follows its webhook, where it has one.
-    pub const fn adaptive_limit(&self) -> Option<&AdaptiveLimit> {
-        self.adaptive.as_ref()
     }
 
     /// What is wrong with its webhook at `now`, so that its messages wait.

@@ -101,7 +101,7 @@ impl Running {
         Self {
             bounds: [queue.messages, queue.bytes, retry.messages, retry.bytes].map(|bound| bound.get()),
             concurrency: route.concurrency_limit(),
-            changes: route.adaptive_limit().map(|limit| Change::ALL.map(|why| limit.changed(why))),
+            changes: route.adaptive.as_ref().map(|limit| Change::ALL.map(|why| limit.changed(why))),
             letters: letters.unwrap_or_default(),
             breaker: route.breaker.state() as usize,
             is_live: route.is_live(),
