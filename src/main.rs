@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         Some(Command::Status(options)) => ask(status::run(&options, sources)),
         Some(Command::Routes(options)) => ask(routes::run(&options, sources)),
         Some(Command::Pause(options)) => ask(acts::run(Act::Pause(options), sources)),
+        Some(Command::Drain(options)) => ask(acts::run(Act::Drain(options), sources)),
         Some(Command::Resume(options)) => ask(acts::run(Act::Resume(options), sources)),
         Some(Command::Reload(options)) => ask(acts::run(Act::Reload(options), sources)),
         Some(Command::LogLevel(options)) => ask(acts::run(Act::LogLevel(options), sources)),

@@ -151,7 +151,8 @@ impl App {
             self;
         let mut config = config;
         let count = lane_count(config.runtime.threads);
-        let registry = Arc::new(Registry::new(count.get()));
+        let registry = Registry::new(count.get()).awaiting_holds(config.endpoints.is_some());
+        let registry = Arc::new(registry);
         let connections = Arc::<Connections>::default();
         let statuses: Vec<Arc<LaneStatus>> = (0..count.get()).map(|_| Arc::default()).collect();
         // The time to start is counted from here. Without it, a lane would look stuck until its first beat.

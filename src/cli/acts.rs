@@ -1,4 +1,4 @@
-//! `broadcaster pause`, `resume`, `reload` and `log-level`: what an operator has a running daemon do, or all of a fleet.
+//! `broadcaster pause`, `drain`, `resume`, `reload` and `log-level`: what an operator has a running daemon do, or all of a fleet.
 
 use std::time::Duration;
 
@@ -17,6 +17,19 @@ pub struct PauseOptions {
     /// The route.
     pub route: String,
     /// Why, for whoever sees it held.
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// Which daemon.
+    #[command(flatten)]
+    pub daemon: DaemonOptions,
+}
+
+/// Which route is drained.
+#[derive(Debug, Args)]
+pub struct DrainOptions {
+    /// The route.
+    pub route: String,
+    /// Why, for whoever sees it drained.
     #[arg(long, value_name = "TEXT")]
     pub why: Option<String>,
     /// Which daemon.
@@ -60,6 +73,8 @@ pub struct LogLevelOptions {
 pub enum Act {
     /// See [`PauseOptions`].
     Pause(PauseOptions),
+    /// See [`DrainOptions`].
+    Drain(DrainOptions),
     /// See [`ResumeOptions`].
     Resume(ResumeOptions),
     /// See [`ReloadOptions`].
@@ -75,7 +90,10 @@ pub enum Act {
 pub async fn run(act: Act, sources: Sources) -> Result<bool, DaemonError> {
     let (options, asked, question, words): (_, _, _, fn(&Value) -> String) = match act {
         Act::Pause(PauseOptions { route, why, daemon }) => {
-            (daemon, service::Act::Pause, pausing(&route, why.as_deref()), held)
+            (daemon, service::Act::Pause, holding(&route, why.as_deref()), held)
+        }
+        Act::Drain(DrainOptions { route, why, daemon }) => {
+            (daemon, service::Act::Drain, holding(&route, why.as_deref()), held)
         }
         Act::Resume(ResumeOptions { route, daemon }) => {
             (daemon, service::Act::Resume, question([("route", route.into())]), held)
@@ -97,8 +115,8 @@ pub async fn run(act: Act, sources: Sources) -> Result<bool, DaemonError> {
     Ok(true)
 }
 
-/// What asks to hold `route`.
-pub(super) fn pausing(route: &str, why: Option<&str>) -> Question {
+/// What asks to hold `route`, or to drain it.
+pub(super) fn holding(route: &str, why: Option<&str>) -> Question {
     let mut question = question([("route", route.into())]);
     question.extend(why.map(|why| ("why".to_owned(), why.into())));
     question
@@ -116,7 +134,8 @@ pub(super) fn held(done: &Value) -> String {
         format!("{name} goes on")
     } else {
         let why = hold["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
-        format!("{name} is held by {} since {}{why}", text(hold, "by"), text(hold, "since"))
+        let what = if hold["act"] == "drain" { "drained" } else { "held" };
+        format!("{name} is {what} by {} since {}{why}", text(hold, "by"), text(hold, "since"))
     };
     let late = if done["applied"] == false { "; some lanes have not followed yet" } else { "" };
     format!("{state}{late}")

@@ -8,7 +8,7 @@ use clap::{
 };
 use thiserror::Error;
 
-pub use super::acts::{LogLevelOptions, PauseOptions, ReloadOptions, ResumeOptions};
+pub use super::acts::{DrainOptions, LogLevelOptions, PauseOptions, ReloadOptions, ResumeOptions};
 pub use super::check::options::CheckOptions;
 pub use super::dead_letters::options::{Action, DeadLettersOptions, Selection};
 pub use super::history::HistoryOptions;
@@ -49,6 +49,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Look at the dead letters in a stream, deliver them after all, or remove them.
     DeadLetters(DeadLettersOptions),
+    /// Drain a route of the running daemon: it takes nothing from NATS any more, and delivers what it has.
+    Drain(DrainOptions),
     /// Ask the running daemon whether it is ready: status 0 if it is, else 1 and the reasons.
     Health(HealthOptions),
     /// Tell what is known of a message: its attempts, as published by history.subject, its dead letter, and who has it in hand.
@@ -63,9 +65,9 @@ pub enum Command {
     Pause(PauseOptions),
     /// Have the running daemon read its configuration again.
     Reload(ReloadOptions),
-    /// Let a route go on that was held.
+    /// Let a route go on that was held or drained.
     Resume(ResumeOptions),
-    /// List the routes of the running daemon, look at one, hold it, or have it send a message.
+    /// List the routes of the running daemon, look at one, hold or drain it, or have it send a message.
     Routes(RoutesOptions),
     /// Send one message to the webhook of a route, as the daemon would, and show the request and the answer.
     Send(SendOptions),

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{
-    acts::{held, pausing},
+    acts::{held, holding},
     daemon::{DaemonError, Daemons, Told, fact, options::DaemonOptions, print, question, told_of},
     status::{Merged, merged},
     terminal::{Abilities, clean, escaped},
@@ -53,7 +53,15 @@ pub enum RoutesAction {
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
     },
-    /// Let one go on that was held.
+    /// Drain one: it takes nothing from NATS any more, and delivers what it has.
+    Drain {
+        /// The route.
+        route: String,
+        /// Why, for whoever sees it drained.
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+    },
+    /// Let one go on that was held or drained.
     Resume {
         /// The route.
         route: String,
@@ -99,7 +107,8 @@ pub async fn run(options: &RoutesOptions, sources: Sources) -> Result<bool, Daem
             return Ok(true);
         }
         RoutesAction::Get { route } => (Act::Route, of(route), described),
-        RoutesAction::Pause { route, why } => (Act::Pause, pausing(route, why.as_deref()), held),
+        RoutesAction::Pause { route, why } => (Act::Pause, holding(route, why.as_deref()), held),
+        RoutesAction::Drain { route, why } => (Act::Drain, holding(route, why.as_deref()), held),
         RoutesAction::Resume { route } => (Act::Resume, of(route), held),
         RoutesAction::Put { route, file, revision } => {
             let mut put = of(route);

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tracing::warn;
 
@@ -29,6 +29,9 @@ use crate::{
 
 /// How soon to try again what has failed.
 const AGAIN: Duration = Duration::from_secs(1);
+/// For how long the first connection is waited for, before the file's routes may take messages though nobody knows what is
+/// held: it may be this connection alone that NATS refuses.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Changes that are to be applied, by whoever has the routes.
 #[derive(Debug)]
@@ -87,9 +90,15 @@ impl Follower {
 
     /// Goes on until nobody takes its updates any more.
     pub async fn run(mut self) {
+        let connected = timeout(PATIENCE, self.connection.state().connected()).await;
+        if connected.is_err() {
+            self.registry.know_holds([]);
+        }
         while !self.updates.is_closed() {
             self.connection.state().connected().await;
             if let Err(trouble) = self.follow().await {
+                // What is known of holds is all that can be known.
+                self.registry.know_holds([]);
                 self.status.troubled(trouble.to_string());
                 sleep(AGAIN).await;
             }
@@ -165,34 +174,32 @@ impl Follower {
         is_taken
     }
 
-    /// Holds and releases what the bucket says.
+    /// Holds and releases what the bucket says, all at once.
     fn hold(&mut self, states: Vec<(RouteName, Option<bytes::Bytes>)>, is_all: bool) {
         let mut former = if is_all { std::mem::take(&mut self.held) } else { BTreeSet::new() };
+        let mut changes = Vec::with_capacity(states.len());
         for (name, value) in states {
+            let was_held = former.remove(&name);
             let state =
                 value.map_or_else(|| Ok(FleetState::default()), |value| serde_json::from_slice(&value));
             match state {
-                Ok(FleetState { held: Some(hold) }) => {
-                    former.remove(&name);
-                    self.registry.hold(&name, hold);
-                    self.held.insert(name);
-                }
-                Ok(FleetState { held: None }) => {
-                    former.remove(&name);
-                    self.held.remove(&name);
-                    self.registry.release(&name);
-                }
+                Ok(FleetState { held }) => changes.push((name, held)),
                 Err(_) => {
-                    warn!(
-                        route = name.as_str(),
-                        "the state of a route in the bucket makes no sense: not used"
-                    );
+                    let route = name.as_str();
+                    warn!(route, "the state of a route in the bucket makes no sense: not used");
+                    self.held.extend(was_held.then_some(name));
                 }
             }
         }
-        for name in former {
-            self.registry.release(&name);
+        changes.extend(former.into_iter().map(|name| (name, None)));
+        for (name, held) in &changes {
+            if held.is_some() {
+                self.held.insert(name.clone());
+            } else {
+                self.held.remove(name);
+            }
         }
+        self.registry.know_holds(changes);
     }
 }
 

@@ -7,7 +7,10 @@ use tokio::{
     time::{interval, sleep_until},
 };
 
-use super::run::{Lane, Running, Source};
+use super::{
+    intake::Source,
+    run::{Lane, Running},
+};
 use crate::{
     base::clock::Time,
     deliver::Client,
@@ -47,7 +50,7 @@ impl Lane {
                     None
                 }
                 Source::Stream(pulling) => Some(pulling),
-                Source::PassedOn => None,
+                Source::None => None,
             };
             draining.push((route, pipeline, pulling));
         }
@@ -69,7 +72,7 @@ impl Lane {
         self: Rc<Self>,
         route: Arc<Route>,
         pipeline: Rc<Pipeline<Client>>,
-        pulling: Option<Pulling>,
+        pulling: Option<Rc<Pulling>>,
         deadline: Time,
     ) {
         if let Some(pulling) = &pulling {

@@ -4,6 +4,7 @@
 mod answers;
 mod drain;
 pub mod heartbeat;
+mod intake;
 mod mailbox;
 mod reconcile;
 mod run;

@@ -20,6 +20,7 @@ use tracing::debug;
 use super::{
     LaneStatus, Plan,
     drain::Retired,
+    intake::Source,
     mailbox::{Asked, Found, Question},
     reconcile,
 };
@@ -33,10 +34,7 @@ use crate::{
         in_hand::InHand, pipeline::Pipeline, registry::Routes, shared::Route, source_status::SourceStatus,
         under_way::UnderWay,
     },
-    source::{
-        core::{self, Membership},
-        jetstream::{Pulling, Streams},
-    },
+    source::jetstream::Streams,
 };
 
 /// How often connections are looked after.
@@ -52,21 +50,14 @@ pub(super) struct Running {
     pub(super) source: Source,
 }
 
-pub(super) enum Source {
-    Core(Membership<Client>),
-    Stream(Pulling),
-    /// What it was goes on for the successor.
-    PassedOn,
-}
-
 pub(super) struct Lane {
-    number: usize,
+    pub(super) number: usize,
     status: Arc<LaneStatus>,
     buffers: Rc<Buffers>,
     pub(super) connection: Connection,
     /// Set up for the first durable route.
-    streams: RefCell<Option<Rc<Streams>>>,
-    running: RefCell<BTreeMap<RouteName, Running>>,
+    pub(super) streams: RefCell<Option<Rc<Streams>>>,
+    pub(super) running: RefCell<BTreeMap<RouteName, Running>>,
     pub(super) draining: TaskTracker,
     /// By when everything has to end, once that is known.
     pub(super) end: watch::Sender<Option<Time>>,
@@ -159,7 +150,7 @@ impl Lane {
         // member here.
         let mut retired = Vec::new();
         for (route, source) in &steps.start {
-            let running = self.start(route, source);
+            let running = self.start(route, source, routes.holds().takes(route.name()));
             let former = self.running.borrow_mut().insert(route.name().clone(), running);
             retired.extend(former.map(|running| Retired { running, is_replaced: true }));
         }
@@ -168,20 +159,14 @@ impl Lane {
             retired.extend(former.map(|running| Retired { running, is_replaced: false }));
         }
         // Before anything is awaited: no attempt of a pipeline that has just been started has begun.
-        self.hold(routes);
+        let drained = self.follow_holds(routes.holds());
         self.retire(retired, self.clock.now() + routes.grace).await;
+        self.leave(drained).await;
         self.announce(routes.generation);
     }
 
-    /// Has what operators hold wait, and the others go on.
-    fn hold(&self, routes: &Routes) {
-        for (name, running) in &*self.running.borrow() {
-            running.pipeline.hold(routes.held(name).is_some());
-        }
-    }
-
-    /// Starts a pipeline for `route`, and its source.
-    fn start(&self, route: &Arc<Route>, status: &Arc<SourceStatus>) -> Running {
+    /// Starts a pipeline for `route`, and its source, which takes messages or not yet.
+    fn start(&self, route: &Arc<Route>, status: &Arc<SourceStatus>, takes: bool) -> Running {
         let settings = &route.settings;
         let target = Target::new(&settings.webhook, &route.endpoint, Rc::clone(&self.buffers), self.clock);
         let target = target.using(settings.answer.as_ref().map(Use::of)).batching(&settings.batch);
@@ -191,42 +176,8 @@ impl Lane {
         let out = Rc::new(self.connection.clone());
         self.answers.set(self.answers.get() || settings.answer.is_some());
         let pipeline = route.start(self.number, client, under_way, out, self.clock);
-        let source = match &settings.jetstream {
-            None => {
-                let (pipeline, status) = (Rc::clone(&pipeline), Arc::clone(status));
-                let membership = match self.membership_of(settings) {
-                    Some(membership) => {
-                        membership.pass_on(route, pipeline, status);
-                        membership
-                    }
-                    None => core::join(&self.connection, route, pipeline, status, self.number),
-                };
-                Source::Core(membership)
-            }
-            Some(jetstream) => {
-                let streams = self.streams();
-                let status = Arc::clone(status);
-                Source::Stream(streams.pull(route, jetstream, Rc::clone(&pipeline), status, self.number))
-            }
-        };
+        let source = self.source(route, &pipeline, status, takes);
         Running { route: Arc::clone(route), pipeline, source }
-    }
-
-    /// Takes the membership of a route that runs already and is in the queue group that `settings` want.
-    fn membership_of(&self, settings: &config::Route) -> Option<Membership<Client>> {
-        let mut running = self.running.borrow_mut();
-        let former = running.get_mut(&settings.name)?;
-        let known = &former.route.settings;
-        if known.subject != settings.subject || known.queue_group != settings.queue_group {
-            return None;
-        }
-        match std::mem::replace(&mut former.source, Source::PassedOn) {
-            Source::Core(membership) => Some(membership),
-            other => {
-                former.source = other;
-                None
-            }
-        }
     }
 
     /// What is under way here at the webhook of `settings`, where the route runs already.
@@ -235,13 +186,6 @@ impl Lane {
         let former = running.get(&settings.name);
         let same = former.filter(|former| former.route.settings.webhook.url == settings.webhook.url);
         same.map_or_else(Rc::default, |former| former.pipeline.under_way())
-    }
-
-    fn streams(&self) -> Rc<Streams> {
-        let mut streams = self.streams.borrow_mut();
-        Rc::clone(streams.get_or_insert_with(|| {
-            Rc::new(Streams::over(&self.connection, self.offerer.is_some(), self.clock))
-        }))
     }
 
     /// Says that this generation of routes runs here, when NATS knows of their subscriptions. Where there is no connection,

@@ -13,14 +13,13 @@ use std::{
 };
 
 use tokio::sync::watch;
-use tracing::info;
 
 use self::figures::Figures;
 pub use self::figures::{AllFigures, RouteFigures};
 use super::{
-    hold::Hold,
+    hold::{Hold, HoldAct, Holds},
     shared::Route,
-    trouble::{HELD, RELEASED, Trouble},
+    trouble::Trouble,
 };
 use crate::{
     base::clock::Time,
@@ -42,7 +41,7 @@ pub struct Routes {
     pub is_last: bool,
     by_name: BTreeMap<RouteName, Arc<Route>>,
     /// What operators hold, also of routes that are not there: a hold outlives all settings.
-    holds: Arc<BTreeMap<RouteName, Hold>>,
+    holds: Arc<Holds>,
 }
 
 /// By which names two lists differ.
@@ -86,19 +85,33 @@ impl Routes {
 
     /// Who holds the route of this name, where somebody does.
     pub fn held(&self, name: &RouteName) -> Option<&Hold> {
-        self.holds.get(name)
+        self.holds.of(name)
+    }
+
+    /// What operators hold.
+    pub fn holds(&self) -> &Holds {
+        &self.holds
     }
 
     /// Why the messages of `route` wait at `now`, where they do: what an operator decided comes before what is wrong with the
     /// webhook.
     pub fn trouble(&self, route: &Route, now: Time) -> Option<Trouble> {
-        if self.held(route.name()).is_some() { Some(Trouble::Held) } else { route.trouble(now) }
+        match self.held(route.name()).map(|hold| hold.act) {
+            Some(HoldAct::Pause) => Some(Trouble::Held),
+            Some(HoldAct::Drain) => Some(Trouble::Drained),
+            None => route.trouble(now),
+        }
     }
 
     /// Why `route` is in `trouble`, in the words of whoever knows.
     pub fn cause(&self, route: &Route, trouble: Trouble, now: Time) -> Option<String> {
         match trouble {
             Trouble::Held => self.held(route.name()).map(Hold::to_string),
+            // Whoever waits for the end of what it has wants to know what keeps that from coming.
+            Trouble::Drained => {
+                let webhook = route.trouble(now).map(|trouble| format!("; {trouble}")).unwrap_or_default();
+                self.held(route.name()).map(|hold| format!("{hold}{webhook}"))
+            }
             _ => route.cause(trouble, now),
         }
     }
@@ -162,37 +175,31 @@ impl Registry {
         self.replace([], grace, true);
     }
 
-    /// Holds the route of this name: it begins no attempt any more, and its messages wait, whatever becomes of its settings,
-    /// until it is [released](Self::release). Returns the generation of the list; a lane that has applied it begins none.
+    /// Holds the route of this name, whatever becomes of its settings, until it is [released](Self::release). Returns the
+    /// generation of the list; a lane that has applied it does what the hold says.
     pub fn hold(&self, name: &RouteName, hold: Hold) -> u64 {
-        let mut news = None;
-        let generation = self.change_holds(|holds| {
-            if holds.get(name) == Some(&hold) {
-                return false;
-            }
-            if !holds.contains_key(name) {
-                news = Some(hold.clone());
-            }
-            holds.insert(name.clone(), hold);
-            true
-        });
-        if let Some(Hold { by, why, .. }) = news {
-            info!(route = name.as_str(), by, why, "{HELD}");
-        }
-        generation
+        self.change_holds(|holds| holds.set(name.clone(), Some(hold)))
     }
 
     /// Lets the route of this name go on. Returns the generation of the list.
     pub fn release(&self, name: &RouteName) -> u64 {
-        let mut former = None;
-        let generation = self.change_holds(|holds| {
-            former = holds.remove(name);
-            former.is_some()
+        self.change_holds(|holds| holds.set(name.clone(), None))
+    }
+
+    /// The same, for a process that `awaits` to hear of holds: before they are [known](Self::know_holds), no route takes
+    /// anything from NATS.
+    #[must_use]
+    pub fn awaiting_holds(self, awaits: bool) -> Self {
+        let holds = Arc::new(Holds::awaited(awaits));
+        Self { current: watch::Sender::new(Arc::new(Routes { holds, ..Routes::default() })), ..self }
+    }
+
+    /// Holds and releases routes by their names, all at once. No more is awaited then.
+    pub fn know_holds(&self, changes: impl IntoIterator<Item = (RouteName, Option<Hold>)>) {
+        self.change_holds(|holds| {
+            changes.into_iter().for_each(|(name, hold)| holds.set(name, hold));
+            holds.are_awaited = false;
         });
-        if let Some(hold) = former {
-            info!(route = name.as_str(), was = %hold, "{RELEASED}");
-        }
-        generation
     }
 
     /// Who holds the route of this name, where somebody does.
@@ -200,20 +207,26 @@ impl Registry {
         self.current.borrow().held(name).cloned()
     }
 
-    /// Publishes what `change` makes of the holds, where it says that there is a change.
-    fn change_holds(&self, change: impl FnOnce(&mut BTreeMap<RouteName, Hold>) -> bool) -> u64 {
-        let mut generation = 0;
+    /// Publishes a list with other holds, where `change` makes others of them, and says what is news. Returns the generation of
+    /// the list that there is then.
+    fn change_holds(&self, change: impl FnOnce(&mut Holds)) -> u64 {
+        let (mut generation, mut changed) = (0, None);
         self.current.send_if_modified(|current| {
             let mut holds = (*current.holds).clone();
-            let is_changed = change(&mut holds);
-            generation = current.generation + u64::from(is_changed);
-            if is_changed {
+            change(&mut holds);
+            let is_news = holds != *current.holds;
+            generation = current.generation + u64::from(is_news);
+            if is_news {
                 let Routes { grace, is_last, .. } = **current;
                 let (by_name, holds) = (current.by_name.clone(), Arc::new(holds));
+                changed = Some((Arc::clone(&current.holds), Arc::clone(&holds)));
                 *current = Arc::new(Routes { generation, grace, is_last, by_name, holds });
             }
-            is_changed
+            is_news
         });
+        if let Some((former, holds)) = changed {
+            holds.announce(&former);
+        }
         generation
     }
 
@@ -311,8 +324,8 @@ mod tests {
     #[test]
     fn a_hold_outlives_the_settings_of_its_route() {
         let registry = Registry::new(1);
-        let hold =
-            Hold { why: Some("moving".to_owned()), by: "ada".to_owned(), since: SystemTime::UNIX_EPOCH };
+        let (act, why) = (HoldAct::Pause, Some("moving".to_owned()));
+        let hold = Hold { act, why, by: "ada".to_owned(), since: SystemTime::UNIX_EPOCH };
         let name = "a".parse().unwrap();
         let trouble = || {
             let routes = registry.current();
@@ -326,6 +339,27 @@ mod tests {
         }
         assert_eq!((registry.held(&name), registry.release(&name)), (Some(hold), 4));
         assert_eq!((registry.held(&name), trouble()), (None, None));
+    }
+
+    #[test]
+    fn nothing_is_taken_before_it_is_known_what_is_held_and_nothing_of_what_is_drained() {
+        let registry = Registry::new(1).awaiting_holds(true);
+        let [drained, paused, free] = ["drained", "paused", "free"].map(|name| name.parse().unwrap());
+        let takes = |name: &RouteName| registry.current().holds().takes(name);
+        let attempts = |name: &RouteName| registry.current().holds().attempts(name);
+        assert!([&drained, &paused, &free].into_iter().all(|name| !takes(name) && attempts(name)));
+        let hold = |act| Hold { act, why: None, by: "ada".to_owned(), since: SystemTime::UNIX_EPOCH };
+        let holds = [(&drained, HoldAct::Drain), (&paused, HoldAct::Pause)];
+        registry.know_holds(holds.map(|(name, act)| (name.clone(), Some(hold(act)))));
+        let all = [&drained, &paused, &free];
+        assert_eq!(
+            all.map(|name| (takes(name), attempts(name))),
+            [(false, true), (true, false), (true, true)]
+        );
+        registry.release(&drained);
+        assert!(takes(&drained));
+        registry.know_holds([]);
+        assert!(!attempts(&paused), "what is not mentioned stays held");
     }
 
     #[test]

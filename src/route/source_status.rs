@@ -26,6 +26,8 @@ pub enum SourceState {
     Live,
     /// Not live any more, because of this.
     Failing(String),
+    /// It takes nothing, as an operator wants it.
+    Drained,
 }
 
 impl SourceStatus {
@@ -43,7 +45,7 @@ impl SourceStatus {
     pub fn trouble(&self) -> Option<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &*state {
-            SourceState::Live => None,
+            SourceState::Live | SourceState::Drained => None,
             SourceState::Starting(None) => Some("has not subscribed yet".to_owned()),
             SourceState::Starting(Some(why)) | SourceState::Failing(why) => Some(why.clone()),
         }
@@ -80,6 +82,21 @@ impl SourceStatus {
         std::mem::replace(&mut *state, SourceState::Live)
     }
 
+    /// Whether it takes nothing, as an operator wants it.
+    pub fn is_drained(&self) -> bool {
+        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), SourceState::Drained)
+    }
+
+    /// Takes note that it takes nothing any more, as an operator wants it.
+    pub fn drained(&self) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = SourceState::Drained;
+    }
+
+    /// Takes note that it is to get its messages again.
+    pub fn starts(&self) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = SourceState::Starting(None);
+    }
+
     /// Takes note that it does not get its messages because of `trouble`. False where the same trouble was known
     /// already: it comes back with each try, and is logged once.
     pub fn failed_by(&self, trouble: &dyn fmt::Display) -> bool {
@@ -91,6 +108,8 @@ impl SourceStatus {
             }
             SourceState::Starting(_) => *state = SourceState::Starting(Some(text)),
             SourceState::Live | SourceState::Failing(_) => *state = SourceState::Failing(text),
+            // What keeps from taking what is not taken is no trouble.
+            SourceState::Drained => return false,
         }
         true
     }

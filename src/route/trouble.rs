@@ -7,8 +7,10 @@ use super::schedule::breaker::Why;
 /// What is wrong with a webhook, or why else its messages wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Trouble {
-    /// An operator holds the route.
+    /// An operator has paused the route.
     Held,
+    /// An operator has drained the route: what it has goes on, and nothing new comes.
+    Drained,
     /// It is left alone because of this, for so long.
     LeftAlone(Why, Duration),
     /// It has asked for a pause, which ends in this time.
@@ -21,12 +23,14 @@ pub enum Trouble {
 
 impl Trouble {
     /// The labels of all kinds.
-    pub const LABELS: [&'static str; 7] = ["held", "down", "refused", "gone", "paused", "login", "slowed"];
+    pub const LABELS: [&'static str; 8] =
+        ["held", "drained", "down", "refused", "gone", "paused", "login", "slowed"];
 
     /// Its value in the metric label `trouble`.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Held => "held",
+            Self::Drained => "drained",
             Self::LeftAlone(Why::Down, _) => "down",
             Self::LeftAlone(Why::Refused, _) => "refused",
             Self::LeftAlone(Why::Gone, _) => "gone",
@@ -61,6 +65,12 @@ pub const HELD: &str = "held by an operator: nothing is attempted, its messages 
 /// What the log says when an operator lets it go on.
 pub const RELEASED: &str = "held by an operator no more: its messages go on";
 
+/// What the log says when an operator drains a route, and `/health` for as long as that lasts.
+pub const DRAINED: &str = "drained by an operator: nothing is taken from NATS, what it has is delivered";
+
+/// What the log says when an operator lets it take messages again.
+pub const REFILLED: &str = "drained by an operator no more: it takes messages again";
+
 /// What `/health` says while there is nothing to log in with. The log says it when a try has failed.
 const NO_LOGIN: &str = "there is no token to log in to the webhook with, its messages wait";
 
@@ -68,6 +78,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Held => f.write_str(HELD),
+            Self::Drained => f.write_str(DRAINED),
             Self::LeftAlone(why, wait) if wait.is_zero() => write!(f, "{}, being tried now", left_alone(why)),
             Self::LeftAlone(why, wait) => write!(f, "{}, next try in {}", left_alone(why), rounded(wait)),
             Self::Paused(wait) => write!(f, "the webhook asked for a pause, which ends in {}", rounded(wait)),
@@ -95,6 +106,7 @@ mod tests {
         let second = Duration::from_millis(900);
         let all = [
             Trouble::Held,
+            Trouble::Drained,
             Trouble::LeftAlone(Why::Down, second),
             Trouble::LeftAlone(Why::Refused, Duration::from_millis(19_001)),
             Trouble::LeftAlone(Why::Gone, Duration::ZERO),
@@ -104,8 +116,8 @@ mod tests {
         ];
         assert_eq!(all.map(|trouble| trouble.label()), Trouble::LABELS);
         let words = all.map(|trouble| trouble.to_string());
-        assert!(words[1].ends_with("next try in 900ms"), "{words:?}");
-        assert!(words[2].ends_with("next try in 20s"), "{words:?}");
-        assert!(words[3].ends_with("being tried now"), "{words:?}");
+        assert!(words[2].ends_with("next try in 900ms"), "{words:?}");
+        assert!(words[3].ends_with("next try in 20s"), "{words:?}");
+        assert!(words[4].ends_with("being tried now"), "{words:?}");
     }
 }

@@ -123,7 +123,7 @@ impl<D: Deliver + 'static> Sink for Member<D> {
         let (settings, lane) = (&served.settings, self.lane);
         let route = settings.name.as_str();
         match status.went_live() {
-            SourceState::Live => {}
+            SourceState::Live | SourceState::Drained => {}
             SourceState::Starting(_) if served.went_live() => info!(
                 route,
                 subject = settings.subject.as_str(),

@@ -10,6 +10,7 @@ use testkit::daemon::{Daemon, Running};
 use testkit::http::{self, Answer};
 
 mod acts;
+mod drain;
 mod letters;
 mod schemathesis;
 mod tls;

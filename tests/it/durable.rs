@@ -71,7 +71,7 @@ pub(crate) fn durable(nats_url: &str, hook: &Webhook) -> Daemon {
         .route("jetstream.create", "true")
 }
 
-async fn consumer_info(stream: &stream::Stream) -> consumer::Info {
+pub(crate) async fn consumer_info(stream: &stream::Stream) -> consumer::Info {
     stream.consumer_info("broadcaster-default").await.expect("the daemon has made it")
 }
 

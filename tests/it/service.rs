@@ -96,6 +96,7 @@ async fn a_client_finds_every_replica_and_what_it_can_be_asked_for() {
         "read.message",
         "read.log-level",
         "act.pause",
+        "act.drain",
         "act.resume",
         "act.test",
         "act.reload",
@@ -135,6 +136,10 @@ async fn an_act_reaches_all_replicas() {
     assert!(status.iter().all(|(headers, _)| code(headers) == "200"), "{status:?}");
     assert_eq!(hook.received(), 0);
 
+    let drained = ask(&client, "broadcaster.service.act.drain", r#"{"route": "default"}"#, 2).await;
+    assert!(drained.iter().all(|(_, answer)| answer["held"]["act"] == "drain"), "{drained:?}");
+    hook.wait_delivered(20, SOON).await;
+    nats.wait_subscriptions("todos.events", 0, SOON).await;
     ask(&client, "broadcaster.service.act.resume", r#"{"route": "default"}"#, 2).await;
     hook.wait_delivered(20, SOON).await;
     let reloaded = ask(&client, "broadcaster.service.act.reload", "", 2).await;

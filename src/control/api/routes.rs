@@ -1,4 +1,4 @@
-//! `/api/v1/routes`: which routes there are, and holding one.
+//! `/api/v1/routes`: which routes there are, and holding one: pausing it, or draining it.
 
 use std::{
     fmt::Display,
@@ -19,7 +19,7 @@ use crate::{
     endpoints::{Fleet, Reach},
     lane::LaneStatus,
     route::{
-        hold::Hold,
+        hold::{Hold, HoldAct},
         registry::{Registry, Routes},
         shared::Route,
     },
@@ -69,6 +69,7 @@ struct ShownTrouble {
 
 #[derive(Serialize)]
 struct ShownHold {
+    act: HoldAct,
     by: String,
     since: String,
     why: Option<String>,
@@ -76,7 +77,7 @@ struct ShownHold {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Pause {
+struct Reason {
     why: Option<String>,
 }
 
@@ -105,15 +106,19 @@ pub(super) fn add(router: &mut Router, stage: &Stage) {
             on.route(call).map(|(routes, route)| server::json(StatusCode::OK, &on.shown(&routes, &route)));
         Reply::Now(shown.unwrap_or_else(Into::into))
     });
-    let on = stage.clone();
-    router.add(Method::POST, "/api/v1/routes/{name}/pause", Access::Act, move |call| {
-        let (on, name, by) = (on.clone(), on.name(call), call.by());
-        call.work_with(move |pause: Pause| async move {
-            let (name, why) = (name?, reason(pause.why)?);
-            let held = on.fleet.hold(&name, Hold { why, by, since: SystemTime::now() }).await;
-            Ok(on.done(&name, held.map_err(|error| endpoints::problem(&error))?).await)
-        })
-    });
+    for (path, act) in
+        [("/api/v1/routes/{name}/pause", HoldAct::Pause), ("/api/v1/routes/{name}/drain", HoldAct::Drain)]
+    {
+        let on = stage.clone();
+        router.add(Method::POST, path, Access::Act, move |call| {
+            let (on, name, by) = (on.clone(), on.name(call), call.by());
+            call.work_with(move |asked: Reason| async move {
+                let (name, why) = (name?, reason(asked.why)?);
+                let held = on.fleet.hold(&name, Hold { act, why, by, since: SystemTime::now() }).await;
+                Ok(on.done(&name, held.map_err(|error| endpoints::problem(&error))?).await)
+            })
+        });
+    }
     let on = stage.clone();
     router.add(Method::POST, "/api/v1/routes/{name}/resume", Access::Act, move |call| {
         let (on, name) = (on.clone(), on.name(call));
@@ -196,7 +201,7 @@ impl Stage {
 }
 
 fn shown_hold(hold: &Hold) -> ShownHold {
-    ShownHold { by: hold.by.clone(), since: rfc3339(hold.since), why: hold.why.clone() }
+    ShownHold { act: hold.act, by: hold.by.clone(), since: rfc3339(hold.since), why: hold.why.clone() }
 }
 
 /// The reason that somebody gives, which the log will have on one line.

@@ -157,7 +157,7 @@ mod tests {
         Levels { messages: 3, in_hand: InHand { queue_messages: 3, ..InHand::default() }, running, lag }
     }
 
-    fn running(breaker: usize, is_live: bool, troubles: [usize; 7]) -> Option<Running> {
+    fn running(breaker: usize, is_live: bool, troubles: [usize; 8]) -> Option<Running> {
         let (bounds, letters) = ([5, 1000, 5, 1000], [1, 100, 10, 1000]);
         Some(Running { bounds, concurrency: 4, changes: None, letters, breaker, is_live, troubles })
     }
@@ -168,14 +168,14 @@ mod tests {
 
     #[test]
     fn several_routes_show_what_makes_sense_of_them_together() {
-        let one = levels(running(0, true, [0, 0, 0, 0, 1, 0, 0]), lag(10, 1000));
-        let other = levels(running(2, false, [0, 1, 0, 0, 0, 0, 0]), lag(20, 900));
+        let one = levels(running(0, true, [0, 0, 0, 0, 1, 0, 0, 0]), lag(10, 1000));
+        let other = levels(running(2, false, [0, 1, 0, 0, 0, 0, 0, 0]), lag(20, 900));
         let both = one.and(other).and(levels(None, None));
         let together = both.running.unwrap();
         assert_eq!((both.messages, both.in_hand.queue_messages), (9, 9));
         assert_eq!((together.bounds, together.letters), ([10, 2000, 10, 2000], [2, 200, 20, 2000]));
         assert_eq!((together.concurrency, together.breaker, together.is_live), (8, 2, false));
-        assert_eq!(together.troubles, [0, 1, 0, 0, 1, 0, 0]);
+        assert_eq!(together.troubles, [0, 1, 0, 0, 1, 0, 0, 0]);
         let expected = Lagging { pending: 14, ack_pending: 4, max_ack_pending: 30, last_pull: 1000 };
         assert_eq!(both.lag, Some(expected));
         let unlimited = both.and(levels(None, lag(0, 0))).lag.unwrap();

@@ -24,6 +24,8 @@ pub enum Act {
     LogLevel,
     /// Holds a route.
     Pause,
+    /// Has a route take nothing, and deliver what it has.
+    Drain,
     /// Lets a route go on.
     Resume,
     /// Sends a message to the webhook of a route.
@@ -91,13 +93,14 @@ pub fn read(question: &[u8]) -> Result<Question, QuestionError> {
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Status,
         Self::Route,
         Self::Messages,
         Self::Message,
         Self::LogLevel,
         Self::Pause,
+        Self::Drain,
         Self::Resume,
         Self::Test,
         Self::Reload,
@@ -115,6 +118,7 @@ impl Act {
             Self::Message => "message",
             Self::LogLevel => "log-level",
             Self::Pause => "pause",
+            Self::Drain => "drain",
             Self::Resume => "resume",
             Self::Test => "test",
             Self::Reload => "reload",
@@ -135,7 +139,10 @@ impl Act {
             Self::Message => "The message with an id, where it is in hand: {\"id\": TEXT}",
             Self::LogLevel => "The level of the log",
             Self::Pause => "Has the messages of a route wait: {\"route\": NAME, \"why\": TEXT}",
-            Self::Resume => "Ends that: {\"route\": NAME}",
+            Self::Drain => {
+                "Has a route take nothing, and deliver what it has: {\"route\": NAME, \"why\": TEXT}"
+            }
+            Self::Resume => "Ends either: {\"route\": NAME}",
             Self::Test => {
                 "Sends a message to the webhook: {\"route\": NAME, \"payload\": JSON, \"subject\": TEXT}"
             }
@@ -159,6 +166,7 @@ impl Act {
             Self::Message => (Method::GET, "/api/v1/messages/{id}"),
             Self::LogLevel => (Method::GET, "/api/v1/log-level"),
             Self::Pause => (Method::POST, "/api/v1/routes/{name}/pause"),
+            Self::Drain => (Method::POST, "/api/v1/routes/{name}/drain"),
             Self::Resume => (Method::POST, "/api/v1/routes/{name}/resume"),
             Self::Test => (Method::POST, "/api/v1/routes/{name}/test"),
             Self::Reload => (Method::POST, "/api/v1/reload"),
@@ -280,6 +288,6 @@ mod tests {
         assert_eq!(Act::Pause.own_subject("fleet", "17"), "fleet.service.act.pause.17");
         let acts = Act::ALL.into_iter().filter(|act| act.needs() == ServiceAccess::Act);
         let names: Vec<_> = acts.map(Act::name).collect();
-        assert_eq!(names, ["pause", "resume", "test", "reload", "set-log-level", "put", "remove"]);
+        assert_eq!(names, ["pause", "drain", "resume", "test", "reload", "set-log-level", "put", "remove"]);
     }
 }

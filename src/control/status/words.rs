@@ -51,8 +51,8 @@ impl Condition {
     pub(super) fn of(route: &Route, seen: &Seen<'_>, now: Time) -> Self {
         let Seen { trouble, load, comes, delivers } = seen;
         // Somebody has decided it, and knows.
-        if let Some(Trouble::Held) = trouble {
-            return Self::Troubled(Trouble::Held);
+        if let Some(decided @ (Trouble::Held | Trouble::Drained)) = trouble {
+            return Self::Troubled(*decided);
         }
         if !comes {
             return Self::NoMessages;
@@ -77,7 +77,7 @@ impl Condition {
     pub(super) const fn severity(&self) -> Severity {
         match self {
             Self::NoMessages | Self::Troubled(Trouble::LeftAlone(..)) => Severity::Error,
-            Self::Troubled(Trouble::Held) => Severity::Held,
+            Self::Troubled(Trouble::Held | Trouble::Drained) => Severity::Held,
             Self::Troubled(Trouble::Paused(_) | Trouble::Login(_) | Trouble::Slowed(_))
             | Self::Failing(_)
             | Self::NearlyFull(_) => Severity::Warning,
@@ -219,6 +219,11 @@ mod tests {
             (
                 Condition::Troubled(Trouble::Paused(40 * SECOND)),
                 "the webhook asked for a pause, which ends in 40s, 3,112 messages wait",
+            ),
+            (
+                Condition::Troubled(Trouble::Drained),
+                "drained by an operator: nothing is taken from NATS, what it has is delivered, 3,112 messages \
+                 wait",
             ),
             (Condition::Failing(4 * SECOND), "attempts have failed for 4s, 3,112 messages wait"),
             (Condition::NearlyFull(93), "the queue is 93 % full, 3,112 messages wait"),

@@ -12,6 +12,7 @@ mod credit;
 mod feed;
 mod prefetch;
 mod puller;
+mod rest;
 mod session;
 mod trouble;
 
@@ -28,6 +29,7 @@ use self::{
     api::Api,
     feed::{Common, Feed},
     puller::Puller,
+    rest::Rest,
 };
 use crate::{
     base::clock::Clock,
@@ -52,6 +54,7 @@ pub struct Streams {
 /// A durable route that is being pulled.
 pub struct Pulling {
     leave: CancellationToken,
+    rest: Rest,
     puller: TaskTracker,
 }
 
@@ -60,6 +63,16 @@ impl Pulling {
     pub async fn leave(&self) {
         self.leave.cancel();
         self.puller.wait().await;
+    }
+
+    /// Has it take messages, or none until it is told otherwise. What is in hand is acknowledged all the same.
+    pub fn take(&self, takes: bool) {
+        self.rest.take(takes);
+    }
+
+    /// Returns when nothing comes any more that was asked for before it was told to take none.
+    pub async fn rests(&self) {
+        self.rest.rests().await;
     }
 }
 
@@ -72,7 +85,8 @@ impl Streams {
         Self { common, close: CancellationToken::new(), tasks: TaskTracker::new() }
     }
 
-    /// Begins to pull for `route`, which takes its messages as `jetstream` says, into `pipeline`.
+    /// Begins to pull for `route`, which takes its messages as `jetstream` says, into `pipeline`: as soon as the lane gets to
+    /// it, unless it is told to [take](Pulling::take) none before.
     pub fn pull<D: Deliver + 'static>(
         &self,
         route: &Arc<Route>,
@@ -86,18 +100,20 @@ impl Streams {
         let acks = Acks::new(ledger, self.common.clone(), jetstream);
         let stats = Arc::clone(&route.stats[lane]);
         let (route, jetstream) = (Arc::clone(route), jetstream.clone());
+        let rest = Rest::default();
         let pull = Puller {
             api: Api::new(Rc::clone(&self.common.answers), &jetstream),
             feed: Feed { route, jetstream, pipeline, stats, status, lane },
             common: self.common.clone(),
             acks: Rc::clone(&acks),
             leave: leave.clone(),
+            rest: rest.clone(),
         };
         drop(spawn_local(puller.track_future(pull.run())));
         puller.close();
         let telling = acks.run(puller.clone(), self.close.clone());
         drop(spawn_local(self.tasks.track_future(telling)));
-        Pulling { leave, puller }
+        Pulling { leave, rest, puller }
     }
 
     /// Ends when the streams know of the end of all messages, or don't confirm that for too long.

@@ -12,6 +12,7 @@ use super::{
     api::{Api, ApiError},
     consumer::{self, Facts, Finding, Severity},
     feed::{Common, Feed},
+    rest::Rest,
     session::{PullSession, SILENCE},
     trouble::Trouble,
 };
@@ -27,7 +28,7 @@ use crate::{
 
 /// How often the consumer is asked how it is, and how far behind. Each time is a request to its leader, and scrapes of the
 /// metrics are hardly closer together.
-const LOOK: Duration = Duration::from_secs(10);
+pub(super) const LOOK: Duration = Duration::from_secs(10);
 
 pub(super) struct Puller<D> {
     pub(super) feed: Feed<D>,
@@ -36,6 +37,8 @@ pub(super) struct Puller<D> {
     pub(super) api: Api,
     /// Cancelled when the route leaves its stream.
     pub(super) leave: CancellationToken,
+    /// Whether it is to take nothing meanwhile.
+    pub(super) rest: Rest,
 }
 
 /// A stream and its consumer, as they are now.
@@ -65,22 +68,28 @@ impl<D: Deliver + 'static> Puller<D> {
         // asked again soon.
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), 2.0, Jitter::Full);
         let mut failures = 0;
-        loop {
+        while !self.leave.is_cancelled() {
+            if self.rest.is_wanted() {
+                self.rest().await;
+                continue;
+            }
             let began = Instant::now();
             let opened = tokio::select! {
                 () = self.leave.cancelled() => return,
+                () = self.rest.wanted() => continue,
                 opened = self.open() => opened,
             };
             let trouble = match opened {
                 Ok(session) => self.follow(session).await,
                 Err(trouble) => Some(trouble),
             };
-            let Some(trouble) = trouble else { return };
+            let Some(trouble) = trouble else { continue };
             // A session that worked for a while was a success, so that its end is the first failure again.
             failures = if began.elapsed() > SILENCE { 1 } else { failures + 1 };
             self.report(&trouble);
             tokio::select! {
                 () = self.leave.cancelled() => return,
+                () = self.rest.wanted() => {}
                 () = self.wait_out(&trouble, backoff.delay(failures)) => {}
             }
         }
@@ -197,11 +206,12 @@ impl<D: Deliver + 'static> Puller<D> {
         }
     }
 
-    /// Takes messages until something is wrong, or until `leave`.
+    /// Takes messages until something is wrong, or until `leave`, or until it is to rest.
     async fn follow(&self, mut session: PullSession<'_, D>) -> Option<Trouble> {
         let trouble = tokio::select! {
             trouble = session.take_in() => Some(trouble),
             () = self.leave.cancelled() => None,
+            () = self.rest.wanted() => None,
             // The consumer is the same for all lanes, so one of them asks. It does so beside the taking: messages must
             // not wait for the answer.
             trouble = self.watch(), if self.is_first() => Some(trouble),
@@ -233,7 +243,7 @@ impl<D: Deliver + 'static> Puller<D> {
         }
     }
 
-    async fn look(&self) -> Result<(), Trouble> {
+    pub(super) async fn look(&self) -> Result<(), Trouble> {
         let (asked, highest) = (self.common.clock.now(), self.ledgers().highest());
         let stream = self.stream().await?;
         let consumer = self.api.consumer().await?.ok_or(Trouble::Changed)?;
@@ -250,7 +260,7 @@ impl<D: Deliver + 'static> Puller<D> {
         let (route, stream, consumer) =
             (route.name().as_str(), jetstream.stream.as_str(), jetstream.consumer.as_str());
         match self.feed.status.went_live() {
-            SourceState::Live => return,
+            SourceState::Live | SourceState::Drained => return,
             SourceState::Starting(_) if self.feed.route.went_live() => {
                 info!(route, stream, consumer, "route is live");
             }
@@ -306,7 +316,7 @@ impl<D: Deliver + 'static> Puller<D> {
         self.feed.route.ledgers()
     }
 
-    fn is_first(&self) -> bool {
+    pub(super) fn is_first(&self) -> bool {
         self.feed.lane == self.feed.route.first_lane()
     }
 }

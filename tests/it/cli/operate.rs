@@ -141,6 +141,11 @@ async fn a_route_is_seen_held_and_let_go_on() {
     assert_eq!(hook.received(), 0);
     assert_eq!(told(&running, &folder, &["routes", "resume", "default"]), "default goes on\n");
     hook.wait_delivered(1, SOON).await;
+    let drained = told(&running, &folder, &["drain", "default"]);
+    assert!(drained.starts_with("default is drained by ops since "), "{drained}");
+    let page = told(&running, &folder, &["routes", "ls"]);
+    assert!(page.contains("drained by an operator: nothing is taken from NATS"), "{page}");
+    assert_eq!(told(&running, &folder, &["resume", "default"]), "default goes on\n");
     let json: Value = serde_json::from_str(&told(&running, &folder, &["status", "--json"])).expect("JSON");
     assert_eq!(json["routes"][0]["messages"]["received"], 1, "{json}");
     assert_eq!(running.stop().await.delivered, 1);

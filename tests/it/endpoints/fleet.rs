@@ -75,6 +75,44 @@ async fn what_one_replica_is_told_to_hold_all_hold() {
     hook.assert_exactly_once(0..20);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_drained_takes_nothing_on_any_replica_and_after_a_restart() {
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    let replica = || acting(&nats).env("WEBHOOK_URL", hook.url());
+    let mut daemons = vec![replica().start_ready().await, replica().start_ready().await];
+    let drain = json!({ "held": { "act": "drain", "by": "ada", "since": "2026-11-28T12:04:00Z" } });
+    bucket.put("state.default", &drain).await;
+    let is_drained = |metrics: &Metrics| {
+        metrics.value("broadcaster_webhook_trouble", &[("route", "default"), ("trouble", "drained")]) == 1.0
+    };
+    for daemon in &daemons {
+        daemon.wait_metrics(is_drained, SOON).await;
+    }
+    nats.wait_subscriptions("todos.events", 0, SOON).await;
+    // Nobody gets these: also not a replica that starts, before it has heard of that.
+    let load = Publisher::new(nats.client().await, "todos.events").steadily(500);
+    daemons.push(replica().start_ready().await);
+    daemons[2].wait_metrics(is_drained, SOON).await;
+    let mut load = load.stop().await;
+    let lost = load.count();
+    for daemon in &daemons {
+        assert_eq!(daemon.metrics().await.sum("broadcaster_messages_received_total", &[]), 0.0);
+    }
+
+    let request = Request::post("/api/v1/routes/default/resume");
+    let request = request.header("authorization", format!("Bearer {TOKEN}"));
+    let answer = http::send(request, "".into(), daemons[2].api()).await.expect("it is answered");
+    assert!(answer.status == 200 && answer.body.contains("\"reach\":\"fleet\""), "{}", answer.body);
+    for daemon in &daemons {
+        daemon.wait_metrics(|metrics| metrics.sum("broadcaster_source_live", &[]) == 1.0, SOON).await;
+    }
+    load.burst(50).await;
+    wait_taken(&hook, 50).await;
+    hook.assert_exactly_once(lost..lost + 50);
+}
+
 #[tokio::test]
 async fn routes_are_written_by_a_command_and_looked_through_before() {
     let nats = NatsServer::start().await;

@@ -7,7 +7,8 @@ use broadcaster::base::clock::Clock;
 use broadcaster::config::{Config, RouteName, Sources, load};
 use broadcaster::endpoints::{Fleet, Reach, Store, StoreError};
 use broadcaster::nats::Connection;
-use broadcaster::route::{hold::Hold, registry::Registry};
+use broadcaster::route::hold::{Hold, HoldAct};
+use broadcaster::route::registry::Registry;
 use tokio::task::LocalSet;
 
 use super::*;
@@ -80,8 +81,8 @@ async fn a_hold_is_the_fleets_where_there_is_a_bucket() {
             let daemon = follower(&nats).start_ready().await;
             wait_applied(&daemon, revision).await;
             let (registry, todos) = (Arc::new(Registry::new(1)), name("todos"));
-            let hold =
-                Hold { why: Some("moving".to_owned()), by: "ada".to_owned(), since: SystemTime::now() };
+            let (act, why, by) = (HoldAct::Pause, Some("moving".to_owned()), "ada".to_owned());
+            let hold = Hold { act, why, by, since: SystemTime::now() };
             let fleet = Fleet::new(Arc::clone(&registry), Some(store(&nats).await));
             let reach = fleet.hold(&todos, hold.clone()).await.expect("the bucket takes it");
             assert_eq!((reach, registry.held(&todos).is_some()), (Reach::Fleet, true));
