@@ -14,7 +14,7 @@ use crate::{
     control::reload::Report,
     dead_letter::{Destination, Publishing, Sender},
     deliver::endpoint::Surroundings,
-    endpoints::{Changes, Follower, Status, Update},
+    endpoints::{Changes, Follower, Replica, Status, Update},
     history::{Feed, Keeping, Publisher},
     lane::LaneStatus,
     nats::OnDemand,
@@ -22,9 +22,13 @@ use crate::{
     route::{
         registry::{Registry, Routes},
         shared::Route,
+        webhook_health::Word,
     },
     trace::{Tracer, sampler::Sampler, spans::Spans},
 };
+
+/// How many words of webhooks wait for the other replicas to be told. Those that are too many are not: each finds out by itself.
+const WORDS: usize = 256;
 
 /// A new configuration can't be applied. Nothing has changed.
 #[derive(Debug, Error)]
@@ -50,6 +54,8 @@ pub(super) struct Applier {
     feed: Arc<Feed>,
     /// Who publishes that; none where nobody does.
     history: Option<Publisher>,
+    /// What lets other replicas know what webhooks say, where there is a bucket.
+    words: Option<mpsc::Sender<Word>>,
     clock: Clock,
 }
 
@@ -77,6 +83,7 @@ impl Applier {
             tracing: None,
             feed,
             history,
+            words: None,
             clock,
         }
     }
@@ -151,11 +158,15 @@ impl Applier {
             self.wanted.routes().map(|route| &**route),
             self.lanes.len(),
         );
+        let (heard, words) = mpsc::channel(WORDS);
+        self.words = config.endpoints.is_some().then_some(heard);
         self.publish();
         let (updates, coming) = mpsc::channel(1);
         let status = self.wanted.status().cloned();
         if let (Some(endpoints), Some(status)) = (&config.endpoints, &status) {
-            let follower = Follower::new(endpoints, connection, &self.registry, status, updates);
+            let name = surroundings::machine().into();
+            let replica = Replica { name, words, clock: self.clock };
+            let follower = Follower::new(replica, endpoints, connection, &self.registry, status, updates);
             drop(spawn_local(follower.run()));
         }
         (status, coming)
@@ -199,10 +210,14 @@ impl Applier {
         let route = Route::new(Arc::clone(settings), stats, endpoint, letters)
             .traced_by(self.tracer(settings))
             .told_to(&self.feed);
-        Arc::new(match former {
+        let route = match former {
             Some(former) => route.after(former),
             None => route,
-        })
+        };
+        if let Some(words) = &self.words {
+            route.health.report_to(words);
+        }
+        Arc::new(route)
     }
 
     fn tracer(&self, settings: &config::Route) -> Option<Tracer> {

@@ -40,6 +40,10 @@ struct Entry {
     running: Option<(Arc<Route>, u64)>,
 }
 
+/// So many times it is looked whether a value that falls back takes the place of another one. A look takes some milliseconds with
+/// ten thousand routes.
+const MOST_PASSES: u32 = 32;
+
 /// Which routes are to run, and what came of each value.
 #[derive(Debug, Default)]
 pub struct Resolved {
@@ -124,40 +128,99 @@ impl Catalogue {
     }
 
     /// Decides what runs beside the routes of the `file`.
+    ///
+    /// Where a new value does not fit, the former one runs on in its place, and that is as senior as what was not changed. So
+    /// another new value may not fit any more that wanted the place, and falls back, too.
     pub fn resolve(&mut self, file: &[Arc<Route>]) -> Resolved {
         let of_file: BTreeSet<_> = file.iter().map(|route| &route.name).collect();
-        let mut order: Vec<_> = self.entries.iter().filter(|(name, _)| !of_file.contains(name)).collect();
-        order.sort_by_key(|(_, entry)| entry.seniority());
-        let candidate =
-            |(name, entry): (&RouteName, &Entry)| Some((name.clone(), Arc::clone(entry.candidate()?)));
-        let mut chosen: Vec<_> = order.into_iter().filter_map(candidate).collect();
-        let too_many = chosen.split_off(chosen.len().min(self.most.get()));
-        let problem = || format!("expected no more than endpoints.max_routes = {} routes", self.most);
-        let mut problems: BTreeMap<_, _> = too_many.into_iter().map(|(name, _)| (name, problem())).collect();
-
-        let mut found = beside(file, &chosen);
-        // Where a new value does not fit, the former one runs on in its place.
-        let mut is_changed = false;
-        for ((name, route), problem) in chosen.iter_mut().zip(&found) {
-            let former = self.entries.get(name).and_then(|entry| entry.running.as_ref());
-            let former = former.map(|(former, _)| former).filter(|former| !Arc::ptr_eq(former, route));
-            if let (Some(problem), Some(former)) = (problem, former) {
-                problems.insert(name.clone(), problem.clone());
-                *route = Arc::clone(former);
-                is_changed = true;
+        let mut problems = BTreeMap::new();
+        let names = self.admitted(&of_file, &mut problems);
+        let (mut fallen, mut passes) = (BTreeSet::new(), 0);
+        let running = loop {
+            let chosen = self.choose(&names, &fallen);
+            let found = beside(file, &chosen);
+            let before = fallen.len();
+            for ((name, route), problem) in chosen.iter().zip(&found) {
+                if let Some(problem) = problem.as_ref().filter(|_| self.has_former(name, route)) {
+                    problems.insert(name.clone(), problem.clone());
+                    fallen.insert(name.clone());
+                }
             }
-        }
-        if is_changed {
-            found = beside(file, &chosen);
-        }
-        let mut running = BTreeMap::new();
-        for ((name, route), problem) in chosen.into_iter().zip(found) {
-            match problem {
-                Some(problem) => drop(problems.entry(name).or_insert(problem)),
-                None => drop(running.insert(name, route)),
+            if fallen.len() == before {
+                let fits = |((name, route), problem): ((RouteName, Arc<Route>), Option<String>)| match problem
+                {
+                    Some(problem) => {
+                        problems.entry(name).or_insert(problem);
+                        None
+                    }
+                    None => Some((name, route)),
+                };
+                break chosen.into_iter().zip(found).filter_map(fits).collect();
             }
-        }
+            passes += 1;
+            if passes == MOST_PASSES {
+                self.let_all_fall(&names, &mut fallen, &mut problems);
+            }
+        };
         self.settle(&of_file, &problems, &running)
+    }
+
+    /// The names of which no more than the operator wants may run, the senior ones.
+    fn admitted(
+        &self,
+        of_file: &BTreeSet<&RouteName>,
+        problems: &mut BTreeMap<RouteName, String>,
+    ) -> Vec<RouteName> {
+        let is_candidate =
+            |(name, entry): &(&RouteName, &Entry)| !of_file.contains(name) && entry.candidate().is_some();
+        let mut order: Vec<_> = self.entries.iter().filter(is_candidate).collect();
+        order.sort_by_key(|(_, entry)| entry.seniority());
+        let too_many = order.split_off(order.len().min(self.most.get()));
+        let problem = || format!("expected no more than endpoints.max_routes = {} routes", self.most);
+        problems.extend(too_many.into_iter().map(|(name, _)| (name.clone(), problem())));
+        order.into_iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What would run of these names, the senior ones first: of those that have `fallen` back what runs already.
+    fn choose(&self, names: &[RouteName], fallen: &BTreeSet<RouteName>) -> Vec<(RouteName, Arc<Route>)> {
+        let choice = |name: &RouteName| {
+            let entry = self.entries.get(name)?;
+            let former = entry.running.as_ref().filter(|_| fallen.contains(name));
+            let (route, seniority) = match former {
+                Some((route, since)) => (route, (Seniority::Running, *since)),
+                None => (entry.candidate()?, entry.seniority()),
+            };
+            Some((seniority, name.clone(), Arc::clone(route)))
+        };
+        let mut chosen: Vec<_> = names.iter().filter_map(choice).collect();
+        chosen.sort_by_key(|(seniority, ..)| *seniority);
+        chosen.into_iter().map(|(_, name, route)| (name, route)).collect()
+    }
+
+    /// Whether something else than `route` runs of this name.
+    fn has_former(&self, name: &RouteName, route: &Arc<Route>) -> bool {
+        let running = self.entries.get(name).and_then(|entry| entry.running.as_ref());
+        running.is_some_and(|(running, _)| !Arc::ptr_eq(running, route))
+    }
+
+    /// Has no other value run of what runs already: so many depend on each other that to find out which of them fit takes longer
+    /// than they are worth.
+    fn let_all_fall(
+        &self,
+        names: &[RouteName],
+        fallen: &mut BTreeSet<RouteName>,
+        problems: &mut BTreeMap<RouteName, String>,
+    ) {
+        const PROBLEM: &str = "expected values that fit one after the other: too many were changed at once that are in each other's \
+                               place, write it again";
+        let is_changed = |name: &&RouteName| {
+            let entry = self.entries.get(*name);
+            entry.is_some_and(|entry| entry.seniority().0 == Seniority::Changed)
+        };
+        for name in names.iter().filter(is_changed) {
+            problems.entry(name.clone()).or_insert_with(|| PROBLEM.to_owned());
+            fallen.insert(name.clone());
+        }
     }
 
     /// Notes what runs from now on, and what came of each value.
@@ -194,113 +257,4 @@ fn beside(file: &[Arc<Route>], chosen: &[(RouteName, Arc<Route>)]) -> Vec<Option
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Sources, load};
-
-    const MOST: NonZeroUsize = NonZeroUsize::new(3).unwrap();
-
-    /// A route that takes `subject`, to be told apart from others by `url`.
-    fn route(name: &str, subject: &str, url: &str) -> Route {
-        let flag = |(key, value): (&str, &str)| {
-            (format!("routes.{name}.{key}"), value.to_owned(), "--set".to_owned())
-        };
-        let flags = [("subject", subject), ("webhook.url", url)].map(flag).into();
-        load(Sources { flags, ..Sources::default() }).unwrap().routes.remove(0)
-    }
-
-    fn value(name: &str, revision: u64, subject: &str) -> (RouteName, u64, Option<Value>) {
-        let route = route(name, subject, &format!("http://host/{revision}"));
-        (route.name.clone(), revision, Some(Ok(Arc::new(route))))
-    }
-
-    fn bad(name: &str, revision: u64) -> (RouteName, u64, Option<Value>) {
-        (name.parse().unwrap(), revision, Some(Err(["no url".to_owned()].into())))
-    }
-
-    fn changes(values: impl IntoIterator<Item = (RouteName, u64, Option<Value>)>) -> Changes {
-        Changes { values: values.into_iter().collect(), ..Changes::default() }
-    }
-
-    /// What runs, by name and the revision of its value, and what of the values does not.
-    fn resolve(catalogue: &mut Catalogue, file: &[Arc<Route>]) -> (Vec<String>, Vec<String>) {
-        let Resolved { routes, states } = catalogue.resolve(file);
-        let runs = |route: &Arc<Route>| format!("{}{}", route.name, route.webhook.url.path_and_query());
-        let said = |(name, state): (&RouteName, &State)| match &state.standing {
-            Standing::Active => None,
-            Standing::Overridden => Some(format!("{name} overridden")),
-            Standing::Refused { former_runs: true, .. } => Some(format!("{name} refused, runs on")),
-            Standing::Refused { .. } => Some(format!("{name} refused")),
-        };
-        (routes.iter().map(runs).collect(), states.iter().filter_map(said).collect())
-    }
-
-    #[track_caller]
-    fn assert_resolved(catalogue: &mut Catalogue, file: &[Arc<Route>], runs: &[&str], said: &[&str]) {
-        let (now, not) = resolve(catalogue, file);
-        assert_eq!(
-            (now.as_slice(), not.as_slice()),
-            (
-                &*runs.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                &*said.iter().map(ToString::to_string).collect::<Vec<_>>()
-            )
-        );
-    }
-
-    #[test]
-    fn a_value_with_a_mistake_changes_nothing() {
-        let mut catalogue = Catalogue::new(MOST);
-        catalogue.take(changes([value("a", 1, "a"), bad("b", 2)]));
-        assert_resolved(&mut catalogue, &[], &["a/1"], &["b refused"]);
-        catalogue.take(changes([bad("a", 3), value("b", 4, "b")]));
-        assert_resolved(&mut catalogue, &[], &["a/1", "b/4"], &["a refused, runs on"]);
-        catalogue.take(changes([value("a", 5, "a")]));
-        assert_resolved(&mut catalogue, &[], &["a/5", "b/4"], &[]);
-    }
-
-    #[test]
-    fn whoever_was_there_first_stays() {
-        let mut catalogue = Catalogue::new(MOST);
-        catalogue.take(changes([value("a", 1, "x"), value("b", 2, "x.>"), value("c", 3, "x.y")]));
-        assert_resolved(&mut catalogue, &[], &["a/1", "b/2"], &["c refused"]);
-        catalogue.take(changes([value("b", 4, "y")]));
-        assert_resolved(&mut catalogue, &[], &["a/1", "b/4", "c/3"], &[]);
-        // Another value has to fit beside what runs, though its route was there first.
-        catalogue.take(changes([value("a", 5, "x.*")]));
-        assert_resolved(&mut catalogue, &[], &["a/1", "b/4", "c/3"], &["a refused, runs on"]);
-        // It is tried again as soon as there is room.
-        catalogue.take(changes([value("c", 6, "z")]));
-        assert_resolved(&mut catalogue, &[], &["a/5", "b/4", "c/6"], &[]);
-    }
-
-    #[test]
-    fn what_is_removed_makes_room() {
-        let mut catalogue = Catalogue::new(MOST);
-        catalogue.take(changes([value("a", 1, "x"), value("b", 2, "x")]));
-        assert_resolved(&mut catalogue, &[], &["a/1"], &["b refused"]);
-        catalogue.take(changes([("a".parse().unwrap(), 3, None)]));
-        assert_resolved(&mut catalogue, &[], &["b/2"], &[]);
-        let all = Changes { values: vec![value("c", 4, "x")], is_all: true, revision: 4 };
-        catalogue.take(all);
-        assert_resolved(&mut catalogue, &[], &["c/4"], &[]);
-    }
-
-    #[test]
-    fn the_file_is_first() {
-        let mut catalogue = Catalogue::new(MOST);
-        catalogue.take(changes([value("a", 1, "a"), value("b", 2, "b")]));
-        assert_resolved(&mut catalogue, &[], &["a/1", "b/2"], &[]);
-        let file =
-            [route("a", "other", "http://host/file"), route("z", "b", "http://host/file")].map(Arc::new);
-        assert_resolved(&mut catalogue, &file, &[], &["a overridden", "b refused"]);
-        assert_resolved(&mut catalogue, &[], &["a/1", "b/2"], &[]);
-    }
-
-    #[test]
-    fn no_more_run_than_the_operator_wants() {
-        let mut catalogue = Catalogue::new(MOST);
-        let name = |number: u64| value(&format!("r{number}"), 10 - number, &format!("s{number}"));
-        catalogue.take(changes((0..5).map(name)));
-        assert_resolved(&mut catalogue, &[], &["r2/8", "r3/7", "r4/6"], &["r0 refused", "r1 refused"]);
-    }
-}
+mod tests;

@@ -7,24 +7,29 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, oneshot},
+    task::spawn_local,
     time::{sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::{
     catalogue::{Changes, Value},
+    gone::GoneWebhooks,
     key::{Key, Keys},
+    notices::Notices,
+    state::FleetState,
     status::Status,
+    store::Store,
     watch::{Batch, News, Trouble, Watch, new_consumer},
 };
 use crate::{
-    base::blocking::BlockingThreads,
+    base::{blocking::BlockingThreads, clock::Clock},
     config::{ConfigErrors, Endpoints, RouteName},
     nats::{Connection, OnDemand},
-    route::{hold::Hold, registry::Registry},
+    route::{registry::Registry, webhook_health::Word},
 };
 
 /// How soon to try again what has failed.
@@ -55,27 +60,37 @@ pub struct Follower {
     consumer: String,
     /// What of the bucket is held here.
     held: BTreeSet<RouteName>,
+    gone: GoneWebhooks,
+    /// What webhooks have said here that other replicas want to know.
+    words: mpsc::Receiver<Word>,
 }
 
-/// The value of a `state.NAME`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct FleetState {
-    /// The hold of an operator, where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) held: Option<Hold>,
+/// Of which process a follower is a part.
+pub struct Replica {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// What its webhooks say that other replicas want to know.
+    pub words: mpsc::Receiver<Word>,
+    /// The clock of the process.
+    pub clock: Clock,
 }
 
 impl Follower {
-    /// Follows the bucket of `endpoints` over the `connection` of the process. Holds go to `registry`, routes to whoever
-    /// takes `updates`, and how far it is to `status`. Needs a runtime that takes local tasks.
+    /// Follows the bucket of `endpoints` for this `replica`, over the `connection` of its process. Holds go to `registry`, routes
+    /// to whoever takes `updates`, and how far it is to `status`. Needs a runtime that takes local tasks.
     pub fn new(
+        replica: Replica,
         endpoints: &Endpoints,
         connection: &Rc<OnDemand>,
         registry: &Arc<Registry>,
         status: &Arc<Status>,
         updates: mpsc::Sender<Update>,
     ) -> Self {
+        let Replica { name, words, clock } = replica;
+        let store = Store::over(&connection.get(), endpoints);
         Self {
+            gone: GoneWebhooks::new(registry, store, name, clock),
+            words,
             keys: Keys::of(endpoints),
             endpoints: Arc::new(endpoints.clone()),
             connection: connection.get(),
@@ -90,6 +105,8 @@ impl Follower {
 
     /// Goes on until nobody takes its updates any more.
     pub async fn run(mut self) {
+        let notices = Notices::new(&self.connection, &self.endpoints, &self.status);
+        let _ends_with_this = AbortOnDropHandle::new(spawn_local(notices.run()));
         let connected = timeout(PATIENCE, self.connection.state().connected()).await;
         if connected.is_err() {
             self.registry.know_holds([]);
@@ -108,7 +125,8 @@ impl Follower {
     /// Returns without an error when nobody takes its updates any more.
     async fn follow(&mut self) -> Result<(), Trouble> {
         let (connection, keys) = (self.connection.clone(), self.keys.clone());
-        let mut watch = Watch::open(&connection, &keys, &self.consumer, self.endpoints.create).await?;
+        let mut watch =
+            Watch::open(&connection, &keys, keys.subjects(), &self.consumer, self.endpoints.create).await?;
         // As long as it is not made, the name stays: a refusal that has another name each time would be news each time.
         self.consumer = new_consumer();
         let mut all = Batch::default();
@@ -123,9 +141,13 @@ impl Follower {
         }
         loop {
             // All that has come while the last changes were applied is one change.
-            let batch = watch.next().await?;
-            if !self.apply(batch, false).await {
-                return Ok(());
+            tokio::select! {
+                batch = watch.next() => {
+                    if !self.apply(batch?, false).await {
+                        return Ok(());
+                    }
+                }
+                Some(word) = self.words.recv() => self.gone.hear(word),
             }
         }
     }
@@ -144,7 +166,8 @@ impl Follower {
         for (_, News { key, revision, value }) in latest {
             match key {
                 Key::Route(name) => routes.push((name, revision, value)),
-                Key::State(name) => states.push((name, value)),
+                Key::State(name) => states.push((name, revision, value)),
+                Key::Status(_) => {}
             }
         }
         let (endpoints, keys) = (Arc::clone(&self.endpoints), self.keys.clone());
@@ -163,27 +186,34 @@ impl Follower {
             }
         };
         // Before the routes: what is held begins no attempt.
-        self.hold(states, is_all);
+        self.follow_states(states, is_all);
         let (done, applied) = oneshot::channel();
         let revision = batch.revision;
         let changes = Changes { values, is_all, revision };
         let is_taken = self.updates.send(Update { changes, done }).await.is_ok() && applied.await.is_ok();
         if is_taken {
+            self.gone.tell_routes();
             self.status.applied(revision);
         }
         is_taken
     }
 
-    /// Holds and releases what the bucket says, all at once.
-    fn hold(&mut self, states: Vec<(RouteName, Option<bytes::Bytes>)>, is_all: bool) {
+    /// Takes note of what the fleet knows of routes, all at once.
+    fn follow_states(&mut self, states: Vec<(RouteName, u64, Option<bytes::Bytes>)>, is_all: bool) {
         let mut former = if is_all { std::mem::take(&mut self.held) } else { BTreeSet::new() };
+        let mut gone: BTreeSet<_> =
+            if is_all { self.gone.begin_anew().into_iter().collect() } else { BTreeSet::new() };
         let mut changes = Vec::with_capacity(states.len());
-        for (name, value) in states {
+        for (name, revision, value) in states {
             let was_held = former.remove(&name);
             let state =
                 value.map_or_else(|| Ok(FleetState::default()), |value| serde_json::from_slice(&value));
             match state {
-                Ok(FleetState { held }) => changes.push((name, held)),
+                Ok(FleetState { held, gone: known }) => {
+                    gone.insert(name.clone());
+                    self.gone.take_note(&name, revision, known);
+                    changes.push((name, held));
+                }
                 Err(_) => {
                     let route = name.as_str();
                     warn!(route, "the state of a route in the bucket makes no sense: not used");
@@ -200,6 +230,9 @@ impl Follower {
             }
         }
         self.registry.know_holds(changes);
+        // Whoever has removed what was known wants it to be tried again.
+        gone.retain(|name| !self.gone.has(name));
+        self.registry.revive(&gone);
     }
 }
 

@@ -9,6 +9,8 @@ pub enum Key {
     Route(RouteName),
     /// `state.NAME`: what operators have made of a route, whatever its settings.
     State(RouteName),
+    /// `status.NAME`: what came of a route, for whoever has written it. Replicas write it, and go by none.
+    Status(RouteName),
 }
 
 /// The keys of one fleet in its bucket.
@@ -21,6 +23,7 @@ pub struct Keys {
 
 const ROUTES: &str = "routes";
 const STATE: &str = "state";
+const STATUS: &str = "status";
 
 impl Keys {
     /// Those that `endpoints` says.
@@ -44,6 +47,7 @@ impl Keys {
         let (kind, name) = match key {
             Key::Route(name) => (ROUTES, name),
             Key::State(name) => (STATE, name),
+            Key::Status(name) => (STATUS, name),
         };
         format!("{}{kind}.{name}", self.prefix)
     }
@@ -53,9 +57,19 @@ impl Keys {
         format!("{}{}", self.start(), self.name(key))
     }
 
-    /// The subjects of all values.
-    pub fn subjects(&self) -> [String; 2] {
-        [ROUTES, STATE].map(|kind| format!("{}{}{kind}.*", self.start(), self.prefix))
+    /// The subjects of all values that count. With a prefix it is one: that is asked for by a subject with the prefix in it, so
+    /// that a user can be permitted to follow this fleet's values and no others.
+    pub fn subjects(&self) -> Vec<String> {
+        if self.prefix.is_empty() {
+            [ROUTES, STATE].map(|kind| format!("{}{kind}.*", self.start())).into()
+        } else {
+            vec![format!("{}{}*.*", self.start(), self.prefix)]
+        }
+    }
+
+    /// The subjects of all values that say what came of others.
+    pub fn statuses(&self) -> Vec<String> {
+        vec![format!("{}{}{STATUS}.*", self.start(), self.prefix)]
     }
 
     /// The key with this subject; where it is none of this fleet, the name that it has.
@@ -67,6 +81,7 @@ impl Keys {
             match kind {
                 ROUTES => Some(Key::Route(name)),
                 STATE => Some(Key::State(name)),
+                STATUS => Some(Key::Status(name)),
                 _ => None,
             }
         });
@@ -101,6 +116,8 @@ mod tests {
             assert_eq!(keys.subject(&key), subject);
             assert_eq!(keys.parse(subject), Ok(key.clone()));
         }
+        assert_eq!(keys(None).subjects(), ["$KV.b.routes.*", "$KV.b.state.*"]);
+        assert_eq!(keys(Some("acme.eu")).subjects(), ["$KV.b.acme.eu.*.*"]);
         assert_eq!(keys(None).parse("$KV.b.state.todos"), Ok(Key::State("todos".parse().unwrap())));
     }
 

@@ -2,13 +2,16 @@
 //! nor restarted for one.
 //!
 //! [`Follower`] watches the bucket and reads its values, [`Catalogue`] decides which of them run, and [`Status`] shows what
-//! came of each. [`Store`] is for whoever writes the bucket, [`Fleet`] for
-//! whoever holds routes.
+//! came of each. [`Store`] is for whoever writes the bucket, [`Fleet`] for whoever holds routes. What came of each value is written
+//! beside it, and what a webhook says of its end is told to all replicas.
 
 mod catalogue;
 mod fleet;
 mod follower;
+mod gone;
 mod key;
+mod notices;
+mod state;
 mod status;
 mod store;
 mod watch;
@@ -16,7 +19,7 @@ mod watch;
 pub use self::{
     catalogue::{Catalogue, Changes, Resolved, Standing, State, Value},
     fleet::{Fleet, Reach},
-    follower::{Follower, Update},
+    follower::{Follower, Replica, Update},
     key::{Key, Keys},
     status::{Counts, Status},
     store::{Store, StoreError, Stored},

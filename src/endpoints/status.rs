@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::catalogue::{Standing, State};
@@ -16,7 +17,11 @@ const NAMED: usize = 20;
 
 /// How far the bucket is followed.
 #[derive(Debug, Default)]
-pub struct Status(Mutex<Known>);
+pub struct Status {
+    known: Mutex<Known>,
+    /// Tells of each change of what came of values.
+    changes: watch::Sender<()>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -124,10 +129,16 @@ impl Status {
             }
         }
         known.states = Arc::new(states);
+        self.changes.send_replace(());
+    }
+
+    /// Tells of each change of what came of values.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

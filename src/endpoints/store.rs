@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use serde::Deserialize;
 use thiserror::Error;
+use tokio::time::timeout;
 
 use super::{
-    follower::FleetState,
     key::{Key, Keys},
+    state::FleetState,
     watch::{Trouble, Watch, new_consumer},
 };
 use crate::{
@@ -41,6 +42,9 @@ pub enum StoreError {
     /// The bucket says no. Nothing was written.
     #[error("the bucket refuses it: {0}")]
     Refused(String),
+    /// The user may not write it. Nothing was written.
+    #[error("the NATS user needs the permission to publish to {0}")]
+    Forbidden(String),
     /// It may be written or not.
     #[error("the bucket does not answer: it may be written or not")]
     Silence,
@@ -75,7 +79,8 @@ impl Store {
     /// # Errors
     /// The bucket can't be read.
     pub async fn list(&self) -> Result<Vec<Stored>, StoreError> {
-        let mut watch = Watch::open(&self.connection, &self.keys, &new_consumer(), false).await?;
+        let mut watch =
+            Watch::open(&self.connection, &self.keys, self.keys.subjects(), &new_consumer(), false).await?;
         let mut found = BTreeMap::new();
         while !watch.is_caught_up() {
             for news in watch.next().await?.news {
@@ -111,11 +116,7 @@ impl Store {
     ) -> Result<u64, StoreError> {
         let key = Key::Route(name.clone());
         self.endpoints.route(name, value, &self.keys.name(&key), 0).map_err(StoreError::Mistakes)?;
-        let mut headers = HeaderBlock::new();
-        if let Some(expected) = expected {
-            headers.put(names::EXPECTED_REVISION, expected.to_string());
-        }
-        self.write(&key, &headers, value).await
+        self.set(&key, Some(value), expected).await
     }
 
     /// Removes the route of this name. Returns the revision of that.
@@ -123,7 +124,7 @@ impl Store {
     /// # Errors
     /// The bucket did not take it.
     pub async fn remove(&self, name: &RouteName) -> Result<u64, StoreError> {
-        self.erase(&Key::Route(name.clone())).await
+        self.set(&Key::Route(name.clone()), None, None).await
     }
 
     /// Has all replicas hold the route of this name. Returns the revision of that.
@@ -131,9 +132,7 @@ impl Store {
     /// # Errors
     /// The bucket did not take it.
     pub async fn hold(&self, name: &RouteName, hold: &Hold) -> Result<u64, StoreError> {
-        let state = FleetState { held: Some(hold.clone()) };
-        let value = serde_json::to_vec(&state).map_err(|error| StoreError::Refused(error.to_string()))?;
-        self.write(&Key::State(name.clone()), &HeaderBlock::new(), &value).await
+        self.set_state(name, Some(&FleetState { held: Some(hold.clone()), gone: None }), None).await
     }
 
     /// Has all replicas let the route of this name go on. Returns the revision of that.
@@ -141,13 +140,38 @@ impl Store {
     /// # Errors
     /// The bucket did not take it.
     pub async fn release(&self, name: &RouteName) -> Result<u64, StoreError> {
-        self.erase(&Key::State(name.clone())).await
+        self.set_state(name, None, None).await
     }
 
-    async fn erase(&self, key: &Key) -> Result<u64, StoreError> {
+    /// Writes what the fleet knows of the route of this name, or that it knows nothing. With `expected`, only where that
+    /// revision is there still.
+    pub(super) async fn set_state(
+        &self,
+        name: &RouteName,
+        state: Option<&FleetState>,
+        expected: Option<u64>,
+    ) -> Result<u64, StoreError> {
+        let key = Key::State(name.clone());
+        let value = state.map(serde_json::to_vec).transpose();
+        let value = value.map_err(|error| StoreError::Refused(error.to_string()))?;
+        self.set(&key, value.as_deref(), expected).await
+    }
+
+    /// Writes a value, or removes it. With `expected`, only where that revision is there still (0: where there is none).
+    pub(super) async fn set(
+        &self,
+        key: &Key,
+        value: Option<&[u8]>,
+        expected: Option<u64>,
+    ) -> Result<u64, StoreError> {
         let mut headers = HeaderBlock::new();
-        headers.put(names::BUCKET_OPERATION, "DEL");
-        self.write(key, &headers, b"").await
+        if let Some(expected) = expected {
+            headers.put(names::EXPECTED_REVISION, expected.to_string());
+        }
+        if value.is_none() {
+            headers.put(names::BUCKET_OPERATION, "DEL");
+        }
+        self.write(key, &headers, value.unwrap_or_default()).await
     }
 
     async fn write(&self, key: &Key, headers: &HeaderBlock, value: &[u8]) -> Result<u64, StoreError> {
@@ -162,10 +186,17 @@ impl Store {
         let mut replies = Replies::over(&self.connection);
         let (_, reply) = replies.expect();
         let message = Outgoing { headers: Some(headers), ..Outgoing::new(&subject, value) };
+        let refusals = || self.connection.state().refused_publications(&subject);
+        let before = refusals();
         let published = self.connection.publish(message.replying_to(&reply));
         published.map_err(|error| StoreError::Refused(error.to_string()))?;
-        let answer = tokio::time::timeout(PATIENCE, replies.next()).await;
-        let (_, answer) = answer.map_err(|_| StoreError::Silence)?;
+        let Ok((_, answer)) = timeout(PATIENCE, replies.next()).await else {
+            return Err(if refusals() > before {
+                StoreError::Forbidden(subject)
+            } else {
+                StoreError::Silence
+            });
+        };
         if answer.status() == Some(NO_RESPONDERS) {
             return Err(Trouble::Missing(self.keys.bucket().as_str().to_owned()).into());
         }

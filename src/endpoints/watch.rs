@@ -96,11 +96,12 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Begins with all values there are, by a consumer of this name, which nobody else has. The bucket is made where it
-    /// `may_create` it.
+    /// Begins with all values there are to `subjects`, by a consumer of this name, which nobody else has. The bucket is made
+    /// where it `may_create` it.
     pub(super) async fn open(
         connection: &'a Connection,
         keys: &'a Keys,
+        subjects: Vec<String>,
         consumer: &str,
         may_create: bool,
     ) -> Result<Self, Trouble> {
@@ -115,13 +116,13 @@ impl<'a> Watch<'a> {
         let messages = connection.subscribe(&inbox, None);
         let stream = keys.stream();
         let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        let question = json!({
+        let mut request = format!("CONSUMER.CREATE.{stream}.{consumer}");
+        let mut question = json!({
             "stream_name": stream,
             "config": {
                 "name": consumer,
                 "deliver_subject": inbox,
                 "deliver_policy": "last_per_subject",
-                "filter_subjects": keys.subjects(),
                 "ack_policy": "none",
                 "replay_policy": "instant",
                 "max_deliver": 1,
@@ -132,7 +133,14 @@ impl<'a> Watch<'a> {
             },
             "action": "create",
         });
-        let request = format!("CONSUMER.CREATE.{stream}.{consumer}");
+        // A single one stands in the subject of the request, too, by which users are permitted to ask.
+        match subjects.as_slice() {
+            [subject] => {
+                request.push_str(&format!(".{subject}"));
+                question["config"]["filter_subject"] = json!(subject);
+            }
+            subjects => question["config"]["filter_subjects"] = json!(subjects),
+        }
         let mut replies = Replies::over(connection);
         let mut api = Api { replies: &mut replies, state: connection.state() };
         let mut answer = api.ask::<Created>(&request, &question).await?;
@@ -147,7 +155,7 @@ impl<'a> Watch<'a> {
             }
             Asked::Refused(refusal) => return Err(Trouble::Refused(refusal.description)),
             Asked::NoJetStream => return Err(Trouble::NoJetStream),
-            Asked::Forbidden => return Err(Trouble::Forbidden(format!("CONSUMER.CREATE.{stream}.*"))),
+            Asked::Forbidden => return Err(Trouble::Forbidden(format!("CONSUMER.CREATE.{stream}.>"))),
         };
         let is_caught_up = num_pending == 0;
         Ok(Self { connection, keys, messages, connections, delivered: 0, is_caught_up })

@@ -97,6 +97,10 @@ impl Lane {
         let mut drained = Drained::default();
         for (name, running) in &mut *self.running.borrow_mut() {
             running.pipeline.hold(!holds.attempts(name));
+            if !running.pipeline.is_empty() {
+                // An operator may have a webhook tried at once, and nobody else tells of that.
+                running.pipeline.wake_workers();
+            }
             let Some(status) = running.route.source(self.number) else { continue };
             let takes = holds.takes(name);
             if takes && status.is_drained() {

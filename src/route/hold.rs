@@ -35,23 +35,25 @@ pub struct Hold {
     /// Who has it held.
     pub by: String,
     /// Since when, in RFC 3339.
-    #[serde(with = "time")]
+    #[serde(with = "rfc3339")]
     pub since: SystemTime,
 }
 
-/// Times as RFC 3339 has them.
-mod time {
+/// Times as RFC 3339 has them, in JSON.
+pub mod rfc3339 {
     use std::time::SystemTime;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
-    use crate::base::clock::rfc3339;
+    use crate::base::clock;
 
-    pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&rfc3339(*time))
+    /// Writes one.
+    pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&clock::rfc3339(*time))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+    /// Reads one.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_rfc3339(&text).map_err(D::Error::custom)
     }

@@ -11,6 +11,7 @@ mod capacity;
 mod drain;
 pub mod failures;
 pub mod filter;
+mod gone;
 pub mod hold;
 pub mod in_hand;
 pub mod pipeline;

@@ -181,9 +181,25 @@ impl Registry {
         self.change_holds(|holds| holds.set(name.clone(), Some(hold)))
     }
 
-    /// Lets the route of this name go on. Returns the generation of the list.
+    /// Lets the route of this name go on, also where its webhook was said to be gone for good. Returns the generation of the
+    /// list.
     pub fn release(&self, name: &RouteName) -> u64 {
+        self.revive([name]);
         self.change_holds(|holds| holds.set(name.clone(), None))
+    }
+
+    /// Has the webhooks of these routes tried at once that were said to be gone for good.
+    pub fn revive<'n>(&self, names: impl IntoIterator<Item = &'n RouteName>) {
+        let routes = self.current();
+        let revive = |name: &&RouteName| routes.get(name).is_some_and(|route| route.breaker.revive());
+        if names.into_iter().filter(revive).count() > 0 {
+            // The same list once more, for the lanes to look at what waits.
+            self.current.send_modify(|current| {
+                let Routes { generation, grace, is_last, .. } = **current;
+                let (by_name, holds) = (current.by_name.clone(), Arc::clone(&current.holds));
+                *current = Arc::new(Routes { generation: generation + 1, grace, is_last, by_name, holds });
+            });
+        }
     }
 
     /// The same, for a process that `awaits` to hear of holds: before they are [known](Self::know_holds), no route takes

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -121,6 +122,17 @@ struct State {
     odd: Vec<&'static str>,
     /// The end of the longest pause that was told.
     paused_until: Time,
+    /// Who lets other replicas know, where somebody does.
+    reports: Option<mpsc::Sender<Word>>,
+}
+
+/// What a webhook has said that other replicas want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// That of this route says that it is gone for good.
+    Gone(RouteName),
+    /// That of this route was left alone, and has taken a message.
+    Works(RouteName),
 }
 
 /// A failure as the log tells it.
@@ -156,6 +168,16 @@ impl WebhookHealth {
     /// The route.
     pub const fn route(&self) -> &RouteName {
         &self.route
+    }
+
+    /// Has `reports` get what other replicas want to know.
+    pub fn report_to(&self, reports: &mpsc::Sender<Word>) {
+        self.lock().reports = Some(reports.clone());
+    }
+
+    /// Takes note that another replica has heard that it is gone for good: when, and which one it was.
+    pub fn told_gone(&self, told: &str) {
+        self.lock().failure = Some(Told { failure: Failure::Status(410), cause: Some(told.into()) });
     }
 
     /// How the latest failed attempt failed, in words.
@@ -283,7 +305,12 @@ impl WebhookHealth {
             breaker::Change::Ramping | breaker::Change::Closed => None,
         };
         let failure = state.failure.as_ref().map(Told::to_string);
+        let reports = state.reports.clone();
         drop(state);
+        if let (Some(reports), Some(word)) = (reports, self.word(change)) {
+            // Where it has no room, the other replicas find out by themselves.
+            drop(reports.try_send(word));
+        }
         match change {
             breaker::Change::Opened { why, .. } if known == Some(why) => {}
             breaker::Change::Opened { why, wait } => {
@@ -294,6 +321,15 @@ impl WebhookHealth {
                 info!(route, "breaker half-open: a probe was delivered, ramping up");
             }
             breaker::Change::Closed => info!(route, "breaker closed"),
+        }
+    }
+
+    /// What other replicas want to know of a `change`.
+    fn word(&self, change: breaker::Change) -> Option<Word> {
+        match change {
+            breaker::Change::Opened { why: breaker::Why::Gone, .. } => Some(Word::Gone(self.route.clone())),
+            breaker::Change::Ramping => Some(Word::Works(self.route.clone())),
+            breaker::Change::Opened { .. } | breaker::Change::Closed => None,
         }
     }
 

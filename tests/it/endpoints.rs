@@ -12,6 +12,7 @@ use testkit::publisher::Publisher;
 use testkit::webhook::Webhook;
 
 mod fleet;
+mod known;
 mod store;
 mod troubles;
 mod values;

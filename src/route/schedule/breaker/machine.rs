@@ -206,6 +206,25 @@ impl Machine {
         }
     }
 
+    /// Opens at `now`, as another replica has heard `age` ago that the webhook is gone for good. Where that is known here, it is no
+    /// news.
+    pub(super) fn disable(&mut self, now: Time, age: Duration) {
+        if self.why != Some(Why::Gone) {
+            self.open_for(Why::Gone, GONE_FOR.saturating_sub(age), now);
+        }
+    }
+
+    /// Has a webhook that is gone for good tried at once. Returns whether there was something to change.
+    pub(super) const fn revive(&mut self) -> bool {
+        match (&mut self.phase, self.why) {
+            (Phase::Open { until }, Some(Why::Gone)) => {
+                *until = Time::START;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Lets probes begin at `now`, and lets a failed one cost no more than `longest`. This is never undone: the route
     /// ends.
     pub(super) fn expedite(&mut self, now: Time, longest: Duration) {
@@ -323,6 +342,10 @@ impl Machine {
             Why::Gone => GONE_FOR,
         };
         self.refusals = if why == Why::Refused { self.refusals.saturating_add(1) } else { 0 };
+        self.open_for(why, wait, now);
+    }
+
+    fn open_for(&mut self, why: Why, wait: Duration, now: Time) {
         self.phase = Phase::Open { until: now + wait };
         self.why = Some(why);
         self.opened = now;

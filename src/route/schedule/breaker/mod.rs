@@ -190,6 +190,16 @@ impl Breaker {
         }
     }
 
+    /// Opens at `now`, as another replica has heard `age` ago that the webhook is gone for good.
+    pub fn disable(&self, now: Time, age: Duration) -> Option<Change> {
+        self.0.as_ref()?.change(|machine| machine.disable(now, age)).1
+    }
+
+    /// Has a webhook that is gone for good tried at once. Returns whether there was something to change.
+    pub fn revive(&self) -> bool {
+        self.troubled().is_some_and(|shared| shared.change(Machine::revive).0)
+    }
+
     /// Takes note of an attempt that began at `began` and succeeded at `now`, at a message that failed at
     /// `before`, if it did.
     pub fn succeeded(&self, began: Time, now: Time, before: Option<Time>) -> Option<Change> {

@@ -319,6 +319,29 @@ fn gone_said_twice_disables_for_long_and_a_stop_changes_nothing() {
 }
 
 #[test]
+fn what_another_replica_has_heard_disables_until_its_hour_is_over_or_an_operator_wants_it() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let mut machine = Machine::new(CONFIG());
+    machine.disable(ms(0), minutes(50));
+    assert_eq!(machine.trouble(), Some((Why::Gone, Time::from_start(minutes(10)))));
+    assert!(matches!(machine.take_change(), Some(Change::Opened { why: Why::Gone, .. })));
+    machine.disable(ms(1), minutes(0));
+    assert_eq!((machine.take_change(), machine.admit(ms(2))), (None, Err(Time::from_start(minutes(10)))));
+    assert!(machine.revive());
+    assert_eq!((machine.capacity(ms(3)), machine.admit(ms(3))), (1, Ok(())), "one probe");
+    assert!(!machine.revive(), "it is being tried");
+    succeed(&mut machine, ms(4));
+    assert_eq!(machine.take_change(), Some(Change::Ramping));
+
+    // One that was heard longer ago than that is tried at once, by one probe.
+    let mut late = Machine::new(CONFIG());
+    late.disable(ms(0), minutes(90));
+    assert_eq!(late.capacity(ms(0)), 1);
+    let mut down = open();
+    assert!(!down.revive(), "one that is down is left alone all the same");
+}
+
+#[test]
 fn a_probe_that_tells_nothing_makes_room_for_another() {
     let mut machine = open();
     while machine.admit(ms(5_000)).is_ok() {}
