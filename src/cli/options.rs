@@ -55,7 +55,7 @@ pub enum Command {
     Health(HealthOptions),
     /// Tell what is known of a message: its attempts, as published by history.subject, its dead letter, and who has it in hand.
     History(HistoryOptions),
-    /// Make keys to sign requests with.
+    /// Make keys to sign requests with, or to seal secrets, and seal them.
     Keys(KeysOptions),
     /// Receive what is sent, as a webhook for trying things out: show it, verify signatures, and fail as told.
     Listen(ListenOptions),

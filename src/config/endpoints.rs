@@ -3,8 +3,9 @@
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr, sync::Arc};
 
 use super::{
-    NameError, ProxyVariables, PublishSubject, files, parse,
+    FleetKeys, Limits, NameError, ProxyVariables, PublishSubject, files, limits, parse,
     reader::{Reported, Section},
+    route::reserved::Reserved,
 };
 
 /// `[endpoints]`: the bucket whose values are routes, and what those may do.
@@ -19,8 +20,13 @@ pub struct Endpoints {
     pub create: bool,
     /// `secrets_dir`: the folder in which the files are that values name. Default: none, a value names no files.
     pub secrets_dir: Option<PathBuf>,
+    /// `identity_file`: the file with the key that opens what values have sealed, and that key. Default: none, values have nothing
+    /// sealed.
+    pub identity: Option<(PathBuf, FleetKeys)>,
     /// `max_routes`: how many routes of the bucket run at most. Default 10,000.
     pub max_routes: NonZeroUsize,
+    /// `limits`: what no value goes beyond. Default: nothing is limited.
+    pub limits: Limits,
     /// What values are read with, beside this section.
     pub(super) around: Around,
 }
@@ -32,6 +38,10 @@ pub(super) struct Around {
     pub(super) threads: Option<NonZeroUsize>,
     /// What the subjects for answers begin with.
     pub(super) inboxes: Option<PublishSubject>,
+    /// What else broadcaster itself uses.
+    pub(super) reserved: Vec<Reserved>,
+    /// Whether a route that takes any of that among other things is a mistake, and not only to be warned of.
+    pub(super) is_strict: bool,
     /// The proxies that the environment names.
     pub(super) proxies: Arc<ProxyVariables>,
 }
@@ -64,13 +74,17 @@ pub(super) fn read(at: &Section<'_>, around: Around) -> Result<Endpoints, Report
     let prefix = at.optional("prefix", parse::name);
     let create = at.or("create", false, parse::switch);
     let secrets_dir = at.optional("secrets_dir", files::path);
+    let identity = at.optional("identity_file", |value| files::named_by(value, FleetKeys::read));
     let max_routes = at.or("max_routes", MAX_ROUTES, parse::count(1_000_000));
+    let limits = at.section("limits", limits::read);
     Ok(Endpoints {
         bucket: bucket?,
         prefix: prefix?,
         create: create?,
         secrets_dir: secrets_dir?,
+        identity: identity?,
         max_routes: max_routes?,
+        limits: limits?,
         around,
     })
 }

@@ -17,6 +17,7 @@ mod exposed;
 mod files;
 mod history;
 mod layers;
+mod limits;
 mod lines;
 mod log;
 mod metrics;
@@ -31,6 +32,7 @@ mod reader;
 mod reload;
 mod route;
 mod runtime;
+mod sealed;
 mod secret;
 mod server;
 mod service;
@@ -50,6 +52,7 @@ pub use self::{
     endpoints::{BucketName, Endpoints},
     errors::{ConfigError, ConfigErrors, ConfigWarning, Place},
     history::{History, HistoryStream, Outcomes},
+    limits::Limits,
     log::{Log, LogFormat, LogLevel},
     metrics::{Metrics, PerRoute},
     names::{NameError, PublishSubject, QueueGroup, RouteName, StreamName, Subject, TokenName},
@@ -69,6 +72,7 @@ pub use self::{
         header_in_file, unfit,
     },
     runtime::{Runtime, Threads},
+    sealed::{FleetKeys, SEED, new_key, public_key, seal},
     secret::{Secret, SecretFile, SecretText, is_name},
     server::{ApiToken, Role, Server},
     service::{Service, ServiceAccess, nats_and_service},
@@ -78,6 +82,7 @@ pub use self::{
 use self::{
     endpoints::Around,
     reader::{Reader, Reported, Section},
+    route::reserved::Reserved,
 };
 
 /// Everything an operator decided, checked. Two are equal when every setting of them is, secrets included.
@@ -197,12 +202,22 @@ fn read(at: &Section<'_>, proxies: &Arc<ProxyVariables>) -> Result<Config, Repor
         _ => None,
     };
     let inboxes = nats.as_ref().map_or_else(|_| nats::usual_inbox_prefix(), |nats| nats.inbox_prefix.clone());
-    let around = Around { threads, inboxes: Some(inboxes), proxies: Arc::clone(proxies) };
-    let endpoints = at.optional_section("endpoints", |at| endpoints::read(at, around.clone()));
+    let mut around =
+        Around { threads, inboxes: Some(inboxes), proxies: Arc::clone(proxies), ..Around::default() };
+    let asked = service.as_ref().ok().filter(|service| service.access != ServiceAccess::Off);
+    around.reserved.extend(asked.map(|service| Reserved::service(&service.name)));
+    let mut endpoints = at.optional_section("endpoints", |at| endpoints::read(at, around.clone()));
+    let bucket = endpoints.as_ref().ok().and_then(Option::as_ref).map(|endpoints| &endpoints.bucket);
+    around.reserved.extend(bucket.map(Reserved::bucket));
     let may_be_empty = !matches!(endpoints, Ok(None));
     let routes = at.section("routes", |at| route::read_all(at, &around, may_be_empty));
     let history =
         at.optional_section("history", |at| history::read(at, routes.as_ref().ok().map(Vec::as_slice)));
+    if let Ok(Some(endpoints)) = &mut endpoints {
+        let subject = history.as_ref().ok().and_then(Option::as_ref).map(|history| &history.subject);
+        around.reserved.extend(subject.map(Reserved::history));
+        endpoints.around = Around { is_strict: true, ..around };
+    }
     Ok(Config {
         log: log?,
         server: server?,

@@ -9,12 +9,14 @@ use serde_json::Value as Json;
 use super::{
     ConfigError, ConfigErrors, Endpoints, Place, Route, RouteName,
     reader::Reader,
-    route,
+    route, sealed,
     tree::{Entry, Table, Value},
 };
 
 /// No value is larger, in bytes.
 const LARGEST: usize = 256 << 10;
+/// The only key of what stands for a secret that is sealed.
+const SEALED: &str = "sealed";
 
 impl Endpoints {
     /// The route `name` out of the value that is `key` in the bucket since `revision`.
@@ -44,14 +46,49 @@ impl Endpoints {
         let mut tree = tree(json, &place);
         if let Value::Table(table) = &mut tree {
             let path = format!("routes.{name}");
+            self.unseal(table, &path, name, &place, &mut errors);
             self.confine(table, &path, false, &place, &mut errors);
+            self.limits.fill(table, &place);
         }
         let routes = Table::from([(name.to_string(), Entry { place: place.clone(), value: tree })]);
-        let root = Table::from([("routes".to_owned(), Entry { place, value: Value::Table(routes) })]);
+        let routes = Entry { place: place.clone(), value: Value::Table(routes) };
+        let root = Table::from([("routes".to_owned(), routes)]);
         let reader = Reader::new(root);
         let read = reader.read(|at| at.section("routes", |at| route::read_alone(at, name, &self.around)));
         errors.extend(reader.into_findings().0);
+        let exceeded = read.as_ref().map(|route| self.limits.exceeded(route)).unwrap_or_default();
+        let beyond = |(key, problem)| ConfigError { key, place: place.clone(), problem };
+        errors.extend(exceeded.into_iter().map(beyond));
         read.ok().filter(|_| errors.is_empty()).ok_or(ConfigErrors(errors))
+    }
+
+    /// Puts what is sealed in a value in its place.
+    fn unseal(
+        &self,
+        table: &mut Table,
+        path: &str,
+        route: &RouteName,
+        place: &Place,
+        errors: &mut Vec<ConfigError>,
+    ) {
+        let identity = self.identity.as_ref().map(|(_, identity)| identity);
+        for (key, entry) in table {
+            let path = format!("{path}.{key}");
+            let Value::Table(below) = &mut entry.value else { continue };
+            let sealed = match below.first_key_value() {
+                Some((only, Entry { value: Value::Text(text), .. }))
+                    if only == SEALED && below.len() == 1 =>
+                {
+                    Some(text).filter(|text| sealed::is_sealed(text))
+                }
+                _ => None,
+            };
+            match sealed.map(|sealed| sealed::open(identity, sealed, route)) {
+                None => self.unseal(below, &path, route, place, errors),
+                Some(Ok(secret)) => entry.value = Value::Text(secret),
+                Some(Err(problem)) => errors.push(ConfigError { key: path, place: place.clone(), problem }),
+            }
+        }
     }
 
     /// Has each file that a value names be one of the folder for them: a path begins there, and leads nowhere else.

@@ -13,7 +13,9 @@ use testkit::webhook::Webhook;
 
 mod fleet;
 mod known;
+mod sealed;
 mod store;
+mod tenants;
 mod troubles;
 mod values;
 

@@ -197,8 +197,11 @@ fn answers(answer: &Answer) -> Vec<Need> {
 pub(super) fn of_endpoints(endpoints: &Endpoints, nats: &Nats) -> Vec<Need> {
     let stream = format!("KV_{}", endpoints.bucket.as_str());
     let publish = |what: String, purpose| Need::new(Action::Publish, format!("$JS.API.{what}"), purpose);
+    let bucket = endpoints.bucket.as_str();
+    let values = endpoints.prefix.as_ref().map(|prefix| format!("*.$KV.{bucket}.{prefix}.>"));
+    let values = values.unwrap_or_else(|| ">".to_owned());
     let mut needs = vec![
-        publish(format!("CONSUMER.CREATE.{stream}.>"), "to follow the bucket of endpoints"),
+        publish(format!("CONSUMER.CREATE.{stream}.{values}"), "to follow the bucket of endpoints"),
         Need::new(Action::Subscribe, inboxes(nats), "where the values of endpoints come from"),
     ];
     if endpoints.create {

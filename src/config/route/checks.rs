@@ -49,12 +49,12 @@ impl Source {
 impl Outline {
     /// That of a route that is read already.
     pub(super) fn of(route: &Route) -> Self {
-        let Route { name, subject, queue_group, jetstream, dead_letter, answer, .. } = route;
+        let Route { name, subject, queue_group, jetstream, .. } = route;
         Self {
             path: format!("routes.{name}"),
             subject: Some(subject.clone()),
             source: Source::of(&Ok(jetstream.clone()), &Ok(queue_group.clone())),
-            publishes: super::published(&Ok(dead_letter.clone()), &Ok(answer.clone())),
+            publishes: route.published(),
             divided: Vec::new(),
         }
     }

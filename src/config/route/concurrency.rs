@@ -10,8 +10,6 @@ use crate::config::{
 
 /// No route makes more requests at the same time.
 const MOST: u32 = 10_000;
-const FIXED: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
-const ADAPTIVE_MAX: NonZeroUsize = NonZeroUsize::new(500).expect("500 is not 0");
 const WORD: &str = "adaptive";
 
 /// How many requests a webhook gets at the same time, over all threads of this process.
@@ -29,6 +27,11 @@ pub enum Concurrency {
 }
 
 impl Concurrency {
+    /// How many where nothing is set.
+    pub const FIXED: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
+    /// How many of an adaptive one at the most, where nothing is set.
+    pub const ADAPTIVE_MAX: NonZeroUsize = NonZeroUsize::new(500).expect("500 is not 0");
+
     /// The most requests at the same time.
     pub const fn most(self) -> NonZeroUsize {
         match self {
@@ -48,7 +51,7 @@ impl Concurrency {
     pub fn modest(self) -> NonZeroUsize {
         match self {
             Self::Fixed(number) => number,
-            Self::Adaptive { max, .. } => max.min(FIXED),
+            Self::Adaptive { max, .. } => max.min(Self::FIXED),
         }
     }
 }
@@ -65,9 +68,9 @@ impl fmt::Display for Concurrency {
 
 /// Reads the keys of the webhook that is `at`.
 pub(super) fn read(at: &Section<'_>) -> Result<Concurrency, Reported> {
-    let fixed = at.or("concurrency", Some(FIXED), number_or_adaptive);
+    let fixed = at.or("concurrency", Some(Concurrency::FIXED), number_or_adaptive);
     let min = at.or("min_concurrency", NonZeroUsize::MIN, parse::count(MOST));
-    let max = at.or("max_concurrency", ADAPTIVE_MAX, parse::count(MOST));
+    let max = at.or("max_concurrency", Concurrency::ADAPTIVE_MAX, parse::count(MOST));
     if let Some(number) = fixed? {
         let of_adaptive = ["min_concurrency", "max_concurrency"];
         return match of_adaptive.into_iter().find(|key| at.place(key).is_some()) {

@@ -26,7 +26,7 @@ mod proxy_url;
 mod proxy_variables;
 mod queue;
 mod rate_limit;
-mod reserved;
+pub(super) mod reserved;
 mod retry;
 mod signing;
 mod statuses;
@@ -116,6 +116,13 @@ pub struct Route {
     pub answer: Option<Answer>,
 }
 
+impl Route {
+    /// The subjects that it publishes to, each with its key.
+    pub(super) fn published(&self) -> Vec<(&'static str, PublishSubject)> {
+        published(&Ok(self.dead_letter.clone()), &Ok(self.answer.clone()))
+    }
+}
+
 /// All routes, sorted by name.
 pub(super) fn read_all(
     at: &Section<'_>,
@@ -159,7 +166,7 @@ pub(super) fn read_alone(at: &Section<'_>, name: &RouteName, around: &Around) ->
 fn check(at: &Section<'_>, outlines: &[Outline], around: &Around) {
     checks::compare(at, outlines);
     if let Some(inboxes) = &around.inboxes {
-        reserved::check(at, outlines, inboxes);
+        reserved::check(at, outlines, inboxes, &around.reserved, around.is_strict);
     }
     if let Some(threads) = around.threads {
         checks::threads(at, threads, outlines);

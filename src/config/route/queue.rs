@@ -36,8 +36,13 @@ pub enum Overflow {
     DropOldest,
 }
 
-const MESSAGES: NonZeroUsize = NonZeroUsize::new(65_536).expect("it is not 0");
-const BYTES: NonZeroUsize = NonZeroUsize::new(32 << 20).expect("it is not 0");
+impl Bounds {
+    /// What holds where nothing is set.
+    pub const DEFAULT: Self = Self {
+        messages: NonZeroUsize::new(65_536).expect("it is not 0"),
+        bytes: NonZeroUsize::new(32 << 20).expect("it is not 0"),
+    };
+}
 
 pub(super) fn read(at: &Section<'_>) -> Result<Queue, Reported> {
     let bounds = bounds(at);
@@ -47,8 +52,8 @@ pub(super) fn read(at: &Section<'_>) -> Result<Queue, Reported> {
 
 /// The bounds of a queue, which stand among the other keys of its section.
 pub(super) fn bounds(at: &Section<'_>) -> Result<Bounds, Reported> {
-    let messages = at.or("messages", MESSAGES, parse::count(100_000_000));
-    let bytes = at.or("bytes", BYTES, parse::size);
+    let messages = at.or("messages", Bounds::DEFAULT.messages, parse::count(100_000_000));
+    let bytes = at.or("bytes", Bounds::DEFAULT.bytes, parse::size);
     Ok(Bounds { messages: messages?, bytes: bytes? })
 }
 

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 use super::checks::Outline;
-use crate::config::{PublishSubject, Subject, reader::Section};
+use crate::config::{BucketName, PublishSubject, Subject, reader::Section};
 
 /// A part of all subjects that is kept for something.
-#[derive(Clone)]
-struct Reserved {
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::config) struct Reserved {
     subjects: Cow<'static, str>,
     what: &'static str,
     /// One of its subjects that really occurs: a pattern that matches it covers what is going on there.
@@ -18,6 +18,31 @@ struct Reserved {
 impl Reserved {
     const fn of(subjects: &'static str, what: &'static str, example: &'static str) -> Self {
         Self { subjects: Cow::Borrowed(subjects), what, example: Cow::Borrowed(example) }
+    }
+
+    /// The values of the bucket of endpoints.
+    pub(in crate::config) fn bucket(name: &BucketName) -> Self {
+        let start = format!("$KV.{}.", name.as_str());
+        Self {
+            subjects: format!("{start}>").into(),
+            what: "the bucket of endpoints",
+            example: format!("{start}routes.a").into(),
+        }
+    }
+
+    /// What the daemon is asked as a service of NATS.
+    pub(in crate::config) fn service(name: &str) -> Self {
+        Self {
+            subjects: format!("{name}.service.>").into(),
+            what: "questions to the service",
+            example: format!("{name}.service.read.status").into(),
+        }
+    }
+
+    /// What came of attempts.
+    pub(in crate::config) fn history(subject: &PublishSubject) -> Self {
+        let subject = subject.to_string();
+        Self { subjects: subject.clone().into(), what: "the history", example: subject.into() }
     }
 
     /// The inboxes of this process, where they are not the usual ones.
@@ -48,10 +73,16 @@ const RESERVED: [Reserved; 6] = [
 /// All of JetStream's own subjects; of those, its events are for whoever wants them.
 const JETSTREAM: [&str; 2] = ["$JS.>", "$JS.EVENT.>"];
 
-/// No route takes only what is kept, and none that takes it among other things does so unsaid. Answers are kept in
-/// `inboxes`, too.
-pub(super) fn check(at: &Section<'_>, outlines: &[Outline], inboxes: &PublishSubject) {
-    let mut all = RESERVED.to_vec();
+/// No route takes only what is kept, and none that takes it among other things does so unsaid, or at all where that `is_strict`.
+/// Answers are kept in `inboxes`, too, and `more` beside that.
+pub(super) fn check(
+    at: &Section<'_>,
+    outlines: &[Outline],
+    inboxes: &PublishSubject,
+    more: &[Reserved],
+    is_strict: bool,
+) {
+    let mut all = [&RESERVED, more].concat();
     let inboxes = Reserved::inboxes(inboxes);
     if !all.iter().any(|reserved| is_within(&inboxes.subjects, &reserved.subjects)) {
         all.push(inboxes);
@@ -59,7 +90,12 @@ pub(super) fn check(at: &Section<'_>, outlines: &[Outline], inboxes: &PublishSub
     for route in outlines {
         let Outline { path, subject, publishes, .. } = route;
         if let Some(subject) = subject {
-            receive(at, &all, format!("{path}.subject"), subject, route.is_core());
+            let covered = receive(at, &all, format!("{path}.subject"), subject, route.is_core());
+            match covered {
+                Some((key, problem)) if is_strict => drop(at.report_at(key, problem)),
+                Some((key, problem)) => at.warn_at(key, problem),
+                None => {}
+            }
         }
         for (key, published) in publishes {
             publish(at, &all, format!("{path}.{key}"), published);
@@ -67,21 +103,27 @@ pub(super) fn check(at: &Section<'_>, outlines: &[Outline], inboxes: &PublishSub
     }
 }
 
-fn receive(at: &Section<'_>, all: &[Reserved], key: String, subject: &Subject, is_core: bool) {
+/// What is wrong with receiving `subject`: told where that is no question, else the key and what could be.
+fn receive(
+    at: &Section<'_>,
+    all: &[Reserved],
+    key: String,
+    subject: &Subject,
+    is_core: bool,
+) -> Option<(String, String)> {
     if let Some((subjects, what)) = kept(all, subject.as_str()) {
         let problem =
             format!("expected a subject of your own: \"{subject}\" is among \"{subjects}\", kept for {what}");
         at.report_at(key, problem);
-        return;
+        return None;
     }
     let covered = all.iter().filter(|reserved| covers(subject, reserved));
     let covered: Vec<_> =
         covered.map(|reserved| format!("{} ({})", reserved.subjects, reserved.what)).collect();
     // A stream has what its own subjects are, which nobody lets be these.
-    if is_core && !covered.is_empty() {
-        let problem = format!("\"{subject}\" also receives {}: take a narrower one", covered.join(", "));
-        at.warn_at(key, problem);
-    }
+    let is_wide = is_core && !covered.is_empty();
+    let problem = || format!("\"{subject}\" also receives {}: take a narrower one", covered.join(", "));
+    is_wide.then(|| (key, problem()))
 }
 
 fn publish(at: &Section<'_>, all: &[Reserved], key: String, published: &PublishSubject) {
@@ -106,9 +148,12 @@ fn covers(subject: &Subject, reserved: &Reserved) -> bool {
     reserved.example.parse().is_ok_and(|example: PublishSubject| subject.matches(&example))
 }
 
-/// Whether all that `subject` matches is matched by `pattern`, which is literal up to a `>` at its end.
+/// Whether all that `subject` matches is matched by `pattern`, which is literal, but for a `>` that it may end with.
 fn is_within(subject: &str, pattern: &str) -> bool {
-    pattern.strip_suffix('>').is_some_and(|start| subject.len() > start.len() && subject.starts_with(start))
+    match pattern.strip_suffix('>') {
+        Some(start) => subject.len() > start.len() && subject.starts_with(start),
+        None => subject == pattern,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink};
 
 use super::{Given, given, no_file};
-use crate::config::{Endpoints, Route};
+use crate::config::{Endpoints, Route, new_key, seal};
 
 const SECTION: &str = "[endpoints]\nbucket = \"broadcaster\"\n";
 
@@ -91,6 +91,133 @@ fn a_value_names_only_files_of_the_folder() {
     let without = endpoints(given(SECTION));
     let errors = read(&without, &value("token")).unwrap_err();
     assert!(errors[0].contains("the operator has set no endpoints.secrets_dir"), "{errors:?}");
+}
+
+const LIMITS: &str = "[endpoints.limits]\ndeny_private = true\nsubjects = [\"acme.>\", \"shared\"]\nconcurrency = 8\n\
+                      messages = 100\nbytes = \"1MiB\"\n";
+
+#[test]
+fn what_a_value_leaves_out_is_within_the_limits() {
+    let limited = endpoints(given(&format!("{SECTION}{LIMITS}")));
+    let route =
+        read(&limited, r#"{"subject": "acme.a", "webhook": {"url": "https://example.com/"}}"#).unwrap();
+    assert!(route.webhook.egress.deny_private);
+    assert_eq!(route.webhook.concurrency.most().get(), 8);
+    for bounds in [route.queue.bounds, route.retry.bounds] {
+        assert_eq!((bounds.messages.get(), bounds.bytes.get()), (100, 1 << 20));
+    }
+    let adaptive = r#"{"subject": "shared", "webhook": {"url": "https://example.com/", "concurrency": "adaptive"},
+        "retry": {"messages": 7}, "dead_letter": {"subject": "acme.dead"}}"#;
+    let route = read(&limited, adaptive).unwrap();
+    assert_eq!((route.webhook.concurrency.most().get(), route.retry.bounds.messages.get()), (8, 7));
+    // A limit that is above what holds without it changes nothing.
+    let wide = "[endpoints.limits]\nconcurrency = 1000\nmessages = 1000000\nbytes = \"1GiB\"\n";
+    let value = r#"{"webhook": {"url": "https://example.com/"}}"#;
+    let (wide, without) = (endpoints(given(&format!("{SECTION}{wide}"))), endpoints(given(SECTION)));
+    assert_eq!(read(&wide, value), read(&without, value));
+}
+
+#[test]
+fn what_is_beyond_a_limit_is_named_with_what_is_right() {
+    let limited = endpoints(given(&format!("{SECTION}{LIMITS}")));
+    let place = "(in routes.todos@7 of bucket broadcaster)";
+    let value = r#"{
+        "subject": "globex.a", "dead_letter": {"subject": "globex.dead"},
+        "webhook": {"url": "https://example.com/", "concurrency": 9,
+            "egress": {"deny_private": true, "allow": ["10.0.0.0/8"], "proxy": "http://proxy:3128"}},
+        "queue": {"messages": 101}, "retry": {"bytes": "2MiB"}
+    }"#;
+    let by = "as the operator has set endpoints.limits";
+    let within = format!("a subject within acme.>, shared, {by}.subjects");
+    let wanted = [
+        ("webhook.egress.allow", format!("no exceptions, {by}.deny_private")),
+        ("webhook.egress.proxy", format!("no proxy of your own, {by}.deny_private")),
+        ("webhook.concurrency", format!("8 at most, {by}.concurrency")),
+        ("queue.messages", format!("100 at most, {by}.messages")),
+        ("retry.bytes", format!("1048576 at most, {by}.bytes")),
+        ("subject", within.clone()),
+        ("dead_letter.subject", within),
+    ];
+    let wanted: Vec<_> = wanted
+        .iter()
+        .map(|(key, expected)| format!("routes.todos.{key}: expected {expected} {place}"))
+        .collect();
+    assert_eq!(read(&limited, value).unwrap_err(), wanted);
+    let value =
+        r#"{"subject": "acme.a", "webhook": {"url": "https://h/", "egress": {"deny_private": false}}}"#;
+    let expected = format!("true, {by}.deny_private {place}");
+    assert_eq!(
+        read(&limited, value).unwrap_err(),
+        [format!("routes.todos.webhook.egress.deny_private: expected {expected}")]
+    );
+    let private = r#"{"subject": "acme.a", "webhook": {"url": "http://10.0.0.7/"}}"#;
+    assert!(
+        read(&limited, private).unwrap_err()[0].contains("10.0.0.7"),
+        "an address of its own is refused, too"
+    );
+}
+
+#[test]
+fn a_value_takes_nothing_that_is_kept_for_somebody_else() {
+    let section = format!("{SECTION}[service]\naccess = \"read\"\n[history]\nsubject = \"audit.attempts\"\n");
+    let endpoints = endpoints(given(&section));
+    let read = |subject: &str| {
+        read(&endpoints, &format!(r#"{{"subject": {subject:?}, "webhook": {{"url": "https://h/"}}}}"#))
+    };
+    for subject in [
+        "$KV.broadcaster.>",
+        "$KV.broadcaster.routes.a",
+        "$JS.>",
+        "$JS.API.STREAM.DELETE.*",
+        "$SYS.REQ.>",
+        "_INBOX.>",
+        "broadcaster.handover.>",
+        "broadcaster.service.act.*",
+        "audit.attempts",
+        "audit.*",
+        "broadcaster.>",
+        "*.service.>",
+        ">",
+    ] {
+        let problem = &read(subject).unwrap_err()[0];
+        assert!(problem.contains("kept for") || problem.contains("also receives"), "{subject}: {problem}");
+    }
+    for subject in ["todos.>", "$KV.other.>", "broadcaster.events", "audit.others"] {
+        read(subject).unwrap();
+    }
+    // In the file it is the operator who has decided that.
+    let file = "[routes.a]\nsubject = \"broadcaster.>\"\nwebhook.url = \"http://h/\"\n";
+    assert_eq!(given(&format!("{SECTION}{file}")).load().routes.len(), 1);
+    let error =
+        given(&format!("{SECTION}{}", file.replace("broadcaster.>", "$KV.broadcaster.routes.*"))).error();
+    assert!(error.contains("kept for the bucket of endpoints"), "{error}");
+}
+
+#[test]
+fn what_is_sealed_in_a_value_is_read_as_if_it_stood_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("identity");
+    let (seed, public) = new_key().unwrap();
+    fs::write(&file, seed).unwrap();
+    let with_identity =
+        endpoints(given(SECTION).flag("endpoints.identity_file", file.to_str().unwrap(), "--set"));
+    let name = "todos".parse().unwrap();
+    let sealed = |secret: &str| format!(r#"{{"sealed": {:?}}}"#, seal(secret, &name, &public).unwrap());
+    let value = |url: &str, token: &str| {
+        format!(
+            r#"{{"webhook": {{"url": {url}, "headers": {{"sealed": "a"}}, "auth": {{"bearer": {{"token": {token}}}}}}}}}"#
+        )
+    };
+    let plain = read(&with_identity, &value(r#""https://h/s3cret""#, r#""t0ken""#)).unwrap();
+    assert_eq!(read(&with_identity, &value(&sealed("https://h/s3cret"), &sealed("t0ken"))).unwrap(), plain);
+    let errors = read(&endpoints(given(SECTION)), &value(r#""https://h/""#, &sealed("t0ken"))).unwrap_err();
+    assert!(
+        errors[0].starts_with("routes.todos.webhook.auth.bearer.token: expected nothing that is sealed"),
+        "{errors:?}"
+    );
+    // A mistake in what was sealed does not show it.
+    let errors = read(&with_identity, &value(&sealed("no address: s3cret"), r#""t0ken""#)).unwrap_err();
+    assert!(errors.iter().all(|error| !error.contains("s3cret")), "{errors:?}");
 }
 
 #[test]

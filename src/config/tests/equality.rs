@@ -4,7 +4,7 @@ use nkeys::KeyPair;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use super::{Given, creds, every_key, given, no_file};
-use crate::config::{Config, load};
+use crate::config::{Config, load, new_key};
 
 /// A key, two values for it, and the settings that it cannot be without. `DIR/` is the folder of [`files`].
 type Setting = (&'static str, [&'static str; 2], &'static [(&'static str, &'static str)]);
@@ -72,7 +72,13 @@ const SETTINGS: &[Setting] = &[
     ("endpoints.prefix", ["a", "b"], BUCKET),
     ("endpoints.create", ["false", "true"], BUCKET),
     ("endpoints.secrets_dir", ["/a", "/b"], BUCKET),
+    ("endpoints.identity_file", ["DIR/a.identity", "DIR/b.identity"], BUCKET),
     ("endpoints.max_routes", ["1", "2"], BUCKET),
+    ("endpoints.limits.deny_private", ["false", "true"], BUCKET),
+    ("endpoints.limits.subjects", ["a.>", "b.>"], BUCKET),
+    ("endpoints.limits.concurrency", ["1", "2"], BUCKET),
+    ("endpoints.limits.messages", ["1", "2"], BUCKET),
+    ("endpoints.limits.bytes", ["1MiB", "2MiB"], BUCKET),
     ("routes.todos.subject", ["a", "b"], &[]),
     ("routes.todos.queue_group", ["a", "b"], &[]),
     ("routes.todos.filter", ["data.a", "data.b"], &[]),
@@ -390,6 +396,7 @@ fn files() -> Given {
         let seed = KeyPair::new_user().seed().unwrap();
         given.beside(&format!("{name}.seed"), &seed);
         given.beside(&format!("{name}.creds"), creds("h.p.s", &seed));
+        given.beside(&format!("{name}.identity"), new_key().unwrap().0);
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
         given.beside(&format!("{name}.pem"), cert.pem());
         given.beside(&format!("{name}.key"), signing_key.serialize_pem());

@@ -74,7 +74,8 @@ fn is_about(found: &str, key: &str) -> bool {
     let table = key.rsplit_once('.').map_or("", |(table, _)| table);
     // What stands below it does not go without it.
     let table = table.split_inclusive(".oauth2").next().unwrap_or(table);
-    let table = if table.starts_with("tracing") { "tracing" } else { table };
+    let whole = ["tracing", "endpoints"].into_iter().find(|section| table.starts_with(section));
+    let table = whole.unwrap_or(table);
     found.starts_with(table) || found == "runtime.threads"
 }
 
