@@ -95,6 +95,9 @@ async fn a_client_finds_every_replica_and_what_it_can_be_asked_for() {
         "read.messages",
         "read.message",
         "read.log-level",
+        "read.dead-letters",
+        "read.dead-letter",
+        "read.job",
         "act.pause",
         "act.drain",
         "act.resume",
@@ -103,6 +106,9 @@ async fn a_client_finds_every_replica_and_what_it_can_be_asked_for() {
         "act.set-log-level",
         "act.put",
         "act.remove",
+        "act.replay",
+        "act.discard",
+        "act.stop-job",
     ];
     assert_eq!(subjects, expected.map(|subject| format!("broadcaster.service.{subject}")));
     let own = endpoints[0]["metadata"]["own_subject"].as_str().expect("it has one");
@@ -148,6 +154,55 @@ async fn an_act_reaches_all_replicas() {
         replica.stop().await;
     }
     hook.assert_exactly_once(0..20);
+}
+
+#[tokio::test]
+async fn dead_letters_are_seen_to_by_one_replica_of_a_fleet() {
+    const COUNT: u64 = 50;
+    let (nats, hook) = (NatsServer::start().await, Webhook::start());
+    hook.answer(422);
+    let replica = async || {
+        let daemon = Daemon::between(&nats, &hook.url()).env("BROADCASTER__SERVICE__ACCESS", "act");
+        let kept = daemon.route("dead_letter.stream", "DEAD").route("dead_letter.create", "true");
+        let daemon = kept.start_ready().await;
+        daemon.wait_log("clients of NATS find this process as a service", SOON).await;
+        daemon
+    };
+    let mut replicas = [replica().await, replica().await];
+    let client = nats.client().await;
+    ask(&client, "broadcaster.service.read.status", "", 2).await;
+    Publisher::new(nats.client().await, "todos.events").burst(COUNT).await;
+    hook.wait_for(|hook| hook.received() as u64 == COUNT, SOON).await;
+    let mut stored = 0;
+    while stored < COUNT {
+        let (_, listed) =
+            ask(&client, "broadcaster.service.read.dead-letters", r#"{"limit": 1}"#, 1).await.remove(0);
+        stored = listed["total"].as_u64().unwrap_or_default();
+    }
+    let letter = r#"{"route": "default", "sequence": 1}"#;
+    let (_, letter) = ask(&client, "broadcaster.service.read.dead-letter", letter, 1).await.remove(0);
+    assert_eq!(letter["reason"], "rejected", "{letter}");
+    let (headers, refused) = ask(&client, "broadcaster.service.act.discard", "", 1).await.remove(0);
+    assert_eq!(code(&headers), "422", "{refused}");
+
+    hook.answer(200);
+    let (_, begun) = ask(&client, "broadcaster.service.act.replay", r#"{"all": true}"#, 1).await.remove(0);
+    assert_eq!(begun["job"]["by"], "a client of NATS", "{begun}");
+    let end = std::time::Instant::now() + SOON;
+    loop {
+        let jobs = ask(&client, "broadcaster.service.read.job", "", 2).await;
+        let jobs: Vec<_> = jobs.iter().map(|(_, told)| &told["job"]).filter(|job| !job.is_null()).collect();
+        assert_eq!(jobs.len(), 1, "both replicas have begun: {jobs:?}");
+        if jobs[0]["state"] == "done" {
+            assert_eq!(jobs[0]["delivered"], COUNT, "{jobs:?}");
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "it is not done: {jobs:?}");
+    }
+    for replica in &mut replicas {
+        replica.stop().await;
+    }
+    hook.assert_exactly_once(0..COUNT);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{
     control::api::ACTS,
     dead_letter::{Claim, Selection, Store, StoreError, Walk, discard},
     replay::{News, Replay, Summary, Watcher, Webhook},
-    route::{registry::Routes, shared::Route},
+    route::{hold::HoldAct, registry::Routes, shared::Route},
 };
 
 /// How many letters are named that were not accepted.
@@ -286,14 +286,19 @@ impl Job {
     }
 }
 
+/// Whether an operator has the route of this name attempt nothing.
+pub(super) fn is_paused(routes: &Routes, name: &RouteName) -> bool {
+    routes.held(name).is_some_and(|hold| hold.act == HoldAct::Pause)
+}
+
 /// Returns when `to` is not to be delivered to any more, as it was when the replay began: why.
 async fn not_any_more(mut routes: watch::Receiver<Arc<Routes>>, to: &Arc<Route>) -> String {
     let name = to.name();
     let is_over = |routes: &Arc<Routes>| {
-        routes.held(name).is_some() || !routes.get(name).is_some_and(|now| Arc::ptr_eq(now, to))
+        is_paused(routes, name) || !routes.get(name).is_some_and(|now| Arc::ptr_eq(now, to))
     };
     match routes.wait_for(is_over).await {
-        Ok(routes) if routes.held(name).is_some() => format!("the route {name} is held"),
+        Ok(routes) if is_paused(&routes, name) => format!("the route {name} is held"),
         Ok(routes) if routes.get(name).is_some() => format!("the route {name} has other settings now"),
         Ok(_) | Err(_) => format!("the route {name} is gone"),
     }

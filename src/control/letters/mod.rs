@@ -28,7 +28,7 @@ pub use self::{
     told::{Brief, JobTold, Letter, Listed},
 };
 use self::{
-    job::{Job, Work},
+    job::{Job, Work, is_paused},
     kept::Counts,
 };
 use crate::{
@@ -258,9 +258,7 @@ impl Letters {
         opened.store.removable().await?;
         match order.act {
             Act::Discard => Ok(Work::Discard),
-            Act::Replay if opened.routes.held(to.name()).is_some() => {
-                Err(LettersError::Held(to.name().clone()))
-            }
+            Act::Replay if is_paused(&opened.routes, to.name()) => Err(LettersError::Held(to.name().clone())),
             Act::Replay => {
                 let claim = Claim::take(&self.connection.get(), opened.store.name()).await?;
                 let webhook = Webhook::beside(to, self.clock);

@@ -22,6 +22,12 @@ pub enum Act {
     Message,
     /// The level of the log.
     LogLevel,
+    /// Dead letters of a route.
+    DeadLetters,
+    /// One of them.
+    DeadLetter,
+    /// How far a replay or a discard of them is.
+    Job,
     /// Holds a route.
     Pause,
     /// Has a route take nothing, and deliver what it has.
@@ -38,6 +44,12 @@ pub enum Act {
     Put,
     /// Removes a route from the bucket.
     Remove,
+    /// Delivers dead letters after all.
+    Replay,
+    /// Removes dead letters for good.
+    Discard,
+    /// Stops the one or the other.
+    StopJob,
 }
 
 /// Who answers a question.
@@ -75,6 +87,9 @@ pub enum QuestionError {
     /// It names no message, and the act is about one.
     #[error("expected the id of a message, as in {{\"id\": \"order-17\"}}")]
     NoId,
+    /// It names no letter, and the act is about one.
+    #[error("expected the sequence of a dead letter, as in {{\"route\": \"todos\", \"sequence\": 17}}")]
+    NoSequence,
     /// It has no settings, and the act writes some.
     #[error("expected the settings of the route, as in {{\"route\": \"todos\", \"settings\": {{…}}}}")]
     NoSettings,
@@ -93,12 +108,15 @@ pub fn read(question: &[u8]) -> Result<Question, QuestionError> {
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::Status,
         Self::Route,
         Self::Messages,
         Self::Message,
         Self::LogLevel,
+        Self::DeadLetters,
+        Self::DeadLetter,
+        Self::Job,
         Self::Pause,
         Self::Drain,
         Self::Resume,
@@ -107,6 +125,9 @@ impl Act {
         Self::SetLogLevel,
         Self::Put,
         Self::Remove,
+        Self::Replay,
+        Self::Discard,
+        Self::StopJob,
     ];
 
     /// What clients know it by.
@@ -117,6 +138,9 @@ impl Act {
             Self::Messages => "messages",
             Self::Message => "message",
             Self::LogLevel => "log-level",
+            Self::DeadLetters => "dead-letters",
+            Self::DeadLetter => "dead-letter",
+            Self::Job => "job",
             Self::Pause => "pause",
             Self::Drain => "drain",
             Self::Resume => "resume",
@@ -125,6 +149,9 @@ impl Act {
             Self::SetLogLevel => "set-log-level",
             Self::Put => "put",
             Self::Remove => "remove",
+            Self::Replay => "replay",
+            Self::Discard => "discard",
+            Self::StopJob => "stop-job",
         }
     }
 
@@ -138,6 +165,11 @@ impl Act {
             Self::Messages => "What is in hand of a route: {\"route\": NAME, \"limit\": N}",
             Self::Message => "The message with an id, where it is in hand: {\"id\": TEXT}",
             Self::LogLevel => "The level of the log",
+            Self::DeadLetters => {
+                "Dead letters: {\"route\": NAME, \"reason\", \"failure\", \"since\", \"limit\", \"after\", …}"
+            }
+            Self::DeadLetter => "A dead letter: {\"route\": NAME, \"sequence\": N}",
+            Self::Job => "How far a replay or a discard of dead letters is",
             Self::Pause => "Has the messages of a route wait: {\"route\": NAME, \"why\": TEXT}",
             Self::Drain => {
                 "Has a route take nothing, and deliver what it has: {\"route\": NAME, \"why\": TEXT}"
@@ -154,6 +186,13 @@ impl Act {
                 "Writes a route to the bucket: {\"route\": NAME, \"settings\": {…}, \"revision\": N}"
             }
             Self::Remove => "Removes a route from the bucket: {\"route\": NAME}",
+            Self::Replay => {
+                "Delivers dead letters after all: {\"route\": NAME, \"reason\" or \"all\": true, …}"
+            }
+            Self::Discard => {
+                "Removes dead letters for good: {\"route\": NAME, \"reason\" or \"all\": true, …}"
+            }
+            Self::StopJob => "Stops a replay or a discard",
         }
     }
 
@@ -165,6 +204,9 @@ impl Act {
             Self::Messages => (Method::GET, "/api/v1/routes/{name}/messages"),
             Self::Message => (Method::GET, "/api/v1/messages/{id}"),
             Self::LogLevel => (Method::GET, "/api/v1/log-level"),
+            Self::DeadLetters => (Method::GET, "/api/v1/dead-letters"),
+            Self::DeadLetter => (Method::GET, "/api/v1/dead-letters/{sequence}"),
+            Self::Job => (Method::GET, "/api/v1/dead-letters/job"),
             Self::Pause => (Method::POST, "/api/v1/routes/{name}/pause"),
             Self::Drain => (Method::POST, "/api/v1/routes/{name}/drain"),
             Self::Resume => (Method::POST, "/api/v1/routes/{name}/resume"),
@@ -173,6 +215,9 @@ impl Act {
             Self::SetLogLevel => (Method::PUT, "/api/v1/log-level"),
             Self::Put => (Method::PUT, "/api/v1/routes/{name}"),
             Self::Remove => (Method::DELETE, "/api/v1/routes/{name}"),
+            Self::Replay => (Method::POST, "/api/v1/dead-letters/replay"),
+            Self::Discard => (Method::POST, "/api/v1/dead-letters/discard"),
+            Self::StopJob => (Method::DELETE, "/api/v1/dead-letters/job"),
         }
     }
 
@@ -180,6 +225,8 @@ impl Act {
     pub const fn who(self) -> Who {
         match self {
             Self::Put | Self::Remove => Who::One,
+            // What a stream keeps is the same for all, and done once.
+            Self::DeadLetters | Self::DeadLetter | Self::Replay | Self::Discard => Who::One,
             _ => Who::All,
         }
     }
@@ -212,8 +259,8 @@ impl Act {
         for (place, member, missing) in PLACES {
             if template.contains(place) {
                 let value = question.remove(member);
-                let value = value.as_ref().and_then(Value::as_str).filter(|value| !value.is_empty());
-                let value = utf8_percent_encode(value.ok_or(missing)?, NON_ALPHANUMERIC);
+                let value = value.as_ref().and_then(|value| as_text(member, value)).ok_or(missing)?;
+                let value = utf8_percent_encode(&value, NON_ALPHANUMERIC);
                 target = target.replace(place, &value.to_string());
             }
         }
@@ -236,9 +283,22 @@ impl Act {
     }
 }
 
-/// What stands in paths for the name of a route and the id of a message, what questions call these, and what is wrong without.
-const PLACES: [(&str, &str, QuestionError); 2] =
-    [("{name}", "route", QuestionError::NoRoute), ("{id}", "id", QuestionError::NoId)];
+/// What this member of a question is as a part of a path. Names and ids are texts.
+fn as_text(member: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Number(number) if member == "sequence" => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// What stands in paths for the name of a route, the id of a message and the sequence of a letter, what questions call these,
+/// and what is wrong without.
+const PLACES: [(&str, &str, QuestionError); 3] = [
+    ("{name}", "route", QuestionError::NoRoute),
+    ("{id}", "id", QuestionError::NoId),
+    ("{sequence}", "sequence", QuestionError::NoSequence),
+];
 
 #[cfg(test)]
 mod tests {
@@ -279,6 +339,15 @@ mod tests {
         let message = asked("GET /api/v1/messages/a%2017", None);
         assert_eq!(request(Act::Message, &json!({ "id": "a 17" })), message);
         assert_eq!(request(Act::Message, &json!({ "route": "a" })), Err(QuestionError::NoId));
+        let letter = asked("GET /api/v1/dead-letters/17?route=a", None);
+        assert_eq!(request(Act::DeadLetter, &json!({ "route": "a", "sequence": 17 })), letter);
+        assert_eq!(request(Act::DeadLetter, &json!({ "route": "a" })), Err(QuestionError::NoSequence));
+        let named = json!({ "route": "a", "sequences": [1, 2] });
+        assert_eq!(
+            request(Act::Replay, &named),
+            asked("POST /api/v1/dead-letters/replay", Some(named.clone()))
+        );
+        assert_eq!(request(Act::StopJob, &json!({})), asked("DELETE /api/v1/dead-letters/job", None));
         assert_eq!(request(Act::Put, &json!({ "route": "a" })), Err(QuestionError::NoSettings));
     }
 
@@ -288,6 +357,7 @@ mod tests {
         assert_eq!(Act::Pause.own_subject("fleet", "17"), "fleet.service.act.pause.17");
         let acts = Act::ALL.into_iter().filter(|act| act.needs() == ServiceAccess::Act);
         let names: Vec<_> = acts.map(Act::name).collect();
-        assert_eq!(names, ["pause", "drain", "resume", "test", "reload", "set-log-level", "put", "remove"]);
+        let expected = ["pause", "drain", "resume", "test", "reload", "set-log-level", "put", "remove"];
+        assert_eq!(names, [&expected[..], &["replay", "discard", "stop-job"]].concat());
     }
 }
