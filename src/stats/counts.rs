@@ -60,7 +60,8 @@ impl Counts {
         counts
     }
 
-    fn count(&mut self, lane: &RouteStats) {
+    /// Adds what was counted on `lane`.
+    pub fn count(&mut self, lane: &RouteStats) {
         let received = lane.received.get();
         // Most routes of many are idle on most lanes, and nothing else is counted before a message has come.
         if received == 0 {
@@ -98,16 +99,14 @@ impl Counts {
     }
 
     /// Requests for tokens: those that brought one, and those that did not. They are counted elsewhere, and only kept with the
-    /// others: see [`Self::with_fetches`].
+    /// others: see [`Self::add_fetches`].
     pub fn fetches(&self) -> [u64; 2] {
         FETCHES.map(|index| self.0[index])
     }
 
-    /// The same, with so many requests for tokens more.
-    #[must_use]
-    pub fn with_fetches(mut self, fetched: u64, failed: u64) -> Self {
+    /// Adds so many requests for tokens.
+    pub fn add_fetches(&mut self, fetched: u64, failed: u64) {
         add(&mut self.0[FETCHES[0]..=FETCHES[1]], [fetched, failed]);
-        self
     }
 
     /// Answers that were to be published, by what became of them.
@@ -177,7 +176,7 @@ mod tests {
             lane.request_duration.observe(Duration::from_millis(4));
             lane.delivery_latency.observe(Duration::from_secs(10_000));
         }
-        let counts = Counts::of(&lanes);
+        let mut counts = Counts::of(&lanes);
         let tally = counts.tally();
         assert_eq!((tally.received, counts.unjudged()), (6, 2));
         assert!(Outcome::ALL.into_iter().all(|outcome| tally.of(outcome) == 2));
@@ -190,7 +189,8 @@ mod tests {
         let took = counts.delivery_latency();
         assert_eq!((took.counts[15], took.counts.len(), took.sum), (2, 16, Duration::from_secs(20_000)));
 
-        let counts = counts.with_fetches(5, 1).with_fetches(1, 0);
+        counts.add_fetches(5, 1);
+        counts.add_fetches(1, 0);
         assert_eq!((counts.fetches(), counts.tally().received), ([6, 1], 6));
         let mut twice = counts.clone();
         twice.add(&counts);

@@ -51,13 +51,9 @@ pub(super) struct Lagging {
 }
 
 impl Levels {
-    /// Those of the route with these `figures`, which make this `tally`.
-    pub(super) fn of(
-        figures: &RouteFigures,
-        tally: Tally,
-        route: Option<&Route>,
-        trouble: Option<Trouble>,
-    ) -> Self {
+    /// Those of the route with these `figures`.
+    pub(super) fn of(figures: &RouteFigures, route: Option<&Route>, trouble: Option<Trouble>) -> Self {
+        let tally: Tally = figures.lanes.iter().map(|lane| lane.tally()).sum();
         let in_hand = figures.lanes.iter().map(|lane| lane.loads.in_hand());
         Self {
             messages: u64::try_from(tally.in_hand()).unwrap_or_default(),

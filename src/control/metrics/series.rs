@@ -71,18 +71,22 @@ impl Book {
             let route = routes.get(&figures.name);
             let login = route.and_then(|route| route.endpoint.login.as_ref());
             let Fetches { fetched, failed } = self.fetches.go_on(figures.number, login.map(Login::fetches));
-            let counts = Counts::of(figures.lanes.iter().map(|lane| &**lane)).with_fetches(fetched, failed);
-            total.add(&counts);
             let trouble = route.and_then(|route| routes.trouble(route, now));
-            let levels = Levels::of(figures, counts.tally(), route.map(|route| &**route), trouble);
+            let levels = Levels::of(figures, route.map(|route| &**route), trouble);
+            let lanes = figures.lanes.iter().map(|lane| &**lane);
             if self.names.has(figures.number) {
+                let mut counts = Counts::of(lanes);
+                counts.add_fetches(fetched, failed);
+                total.add(&counts);
                 named.push((figures, counts, levels));
             } else {
+                lanes.for_each(|lane| total.count(lane));
+                total.add_fetches(fetched, failed);
                 others = Some(others.unwrap_or_default().and(levels));
             }
         }
         let Fetches { fetched, failed } = self.fetches.of_gone();
-        let total = total.with_fetches(fetched, failed);
+        total.add_fetches(fetched, failed);
         let newest = present.iter().map(|figures| figures.number).max().unwrap_or_default();
         let accounts = named.iter().map(|(figures, counts, _)| (figures.number, counts));
         let (shown, rest) = self.ledger.settle(accounts, &total, newest);
