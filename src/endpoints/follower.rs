@@ -10,7 +10,7 @@ use std::{
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_local,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
@@ -37,6 +37,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// For how long the first connection is waited for, before the file's routes may take messages though nobody knows what is
 /// held: it may be this connection alone that NATS refuses.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For how many times as long as changes took to be applied it is waited for more of them, and for how long at the most. Each
+/// change has all routes looked at, here and by the lanes, however little it changes: of ten thousand that come one after the
+/// other, many are to be one change.
+const PAUSES: u32 = 3;
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Changes that are to be applied, by whoever has the routes.
 #[derive(Debug)]
@@ -140,12 +145,15 @@ impl Follower {
             return Ok(());
         }
         loop {
-            // All that has come while the last changes were applied is one change.
+            // All that has come while the last changes were applied, and for some time after that, is one change.
             tokio::select! {
                 batch = watch.next() => {
-                    if !self.apply(batch?, false).await {
+                    let batch = batch?;
+                    let began = Instant::now();
+                    if !self.apply(batch, false).await {
                         return Ok(());
                     }
+                    sleep((began.elapsed() * PAUSES).min(LONGEST_PAUSE)).await;
                 }
                 Some(word) = self.words.recv() => self.gone.hear(word),
             }

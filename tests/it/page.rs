@@ -1,6 +1,7 @@
 //! The status page, in a browser.
 
 mod browser;
+mod many;
 
 use std::time::Duration;
 
