@@ -16,7 +16,7 @@ use super::{
     key::{Key, Keys},
     status::Status,
     store::{Store, StoreError},
-    watch::{Batch, Watch, new_consumer},
+    watch::{Batch, Trouble, Watch, new_consumer},
 };
 use crate::{
     config::{Endpoints, RouteName},
@@ -105,7 +105,7 @@ impl Notices {
             let mut changes = self.connection.state().changes();
             match self.follow().await {
                 // Another connection may be another user.
-                Err(StoreError::Forbidden(subject)) => {
+                Err(StoreError::Forbidden(subject) | StoreError::Watch(Trouble::Forbidden(subject))) => {
                     if !std::mem::replace(&mut self.is_refused, true) {
                         warn!(
                             subject,
