@@ -69,9 +69,9 @@ async fn the_status_is_watched_on_a_terminal_and_shows_what_changes() {
     stage.close().await;
     terminal.wait(|written| written.contains("cannot reach the daemon at "), SOON).await;
     for terminal in [terminal, plain] {
-        terminal.interrupt();
+        terminal.terminate();
         let (status, _) = terminal.end(SOON).await;
-        assert!(!status.success(), "^C ends it: {status}");
+        assert!(!status.success(), "a signal ends it: {status}");
     }
     // A pipe gets neither colours nor a screen.
     let mut stage = Stage::set(&hook.url(), Daemon::without_breaker).await;

@@ -57,9 +57,9 @@ impl Terminal {
         found.unwrap_or_else(|| panic!("never as wanted: {:?}", self.written()))
     }
 
-    /// What ^C does.
-    pub fn interrupt(&self) {
-        self.process.signal(Signal::INT);
+    /// Ends it. Not as ^C does: whoever runs in the background of a shell ignores that, and so do its children.
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
     }
 
     /// Waits for the end, and returns how it ended and all that it has written.
