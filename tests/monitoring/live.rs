@@ -30,6 +30,7 @@ subject = "core.events"
 dead_letter.subject = "core.dead"
 retry = { attempts = 1000, initial = "50ms", max = "200ms" }
 breaker = { open_for = "200ms", ramp = "500ms" }
+webhook = { concurrency = "adaptive" }
 [routes.durable]
 subject = "durable.events"
 jetstream = { stream = "DURABLE", create = true }
