@@ -14,12 +14,12 @@ use crate::{
 /// Which route is held.
 #[derive(Debug, Args)]
 pub struct PauseOptions {
-    /// The route.
+    /// The name of the route.
     pub route: String,
     /// Why, for whoever sees it held.
     #[arg(long, value_name = "TEXT")]
     pub why: Option<String>,
-    /// Which daemon.
+    /// Where the running daemon, or the fleet, is reached.
     #[command(flatten)]
     pub daemon: DaemonOptions,
 }
@@ -27,12 +27,12 @@ pub struct PauseOptions {
 /// Which route is drained.
 #[derive(Debug, Args)]
 pub struct DrainOptions {
-    /// The route.
+    /// The name of the route.
     pub route: String,
     /// Why, for whoever sees it drained.
     #[arg(long, value_name = "TEXT")]
     pub why: Option<String>,
-    /// Which daemon.
+    /// Where the running daemon, or the fleet, is reached.
     #[command(flatten)]
     pub daemon: DaemonOptions,
 }
@@ -40,9 +40,9 @@ pub struct DrainOptions {
 /// Which route goes on.
 #[derive(Debug, Args)]
 pub struct ResumeOptions {
-    /// The route.
+    /// The name of the route.
     pub route: String,
-    /// Which daemon.
+    /// Where the running daemon, or the fleet, is reached.
     #[command(flatten)]
     pub daemon: DaemonOptions,
 }
@@ -50,7 +50,7 @@ pub struct ResumeOptions {
 /// Whose configuration is read again.
 #[derive(Debug, Args)]
 pub struct ReloadOptions {
-    /// Which daemon.
+    /// Where the running daemon, or the fleet, is reached.
     #[command(flatten)]
     pub daemon: DaemonOptions,
 }
@@ -63,7 +63,7 @@ pub struct LogLevelOptions {
     /// For how long; then it is again as configured.
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, requires = "level")]
     pub time: Option<Duration>,
-    /// Which daemon.
+    /// Where the running daemon, or the fleet, is reached.
     #[command(flatten)]
     pub daemon: DaemonOptions,
 }

@@ -27,7 +27,7 @@ use crate::{
 /// What is done with routes.
 #[derive(Debug, Args)]
 pub struct RoutesOptions {
-    /// Which daemon.
+    /// Where the running daemon, or the fleet, is reached.
     #[command(flatten)]
     pub daemon: DaemonOptions,
     /// What to do.
@@ -42,12 +42,12 @@ pub enum RoutesAction {
     Ls,
     /// Show one, with its settings and the latest failures.
     Get {
-        /// The route.
+        /// The name of the route.
         route: String,
     },
     /// Hold one: nothing is attempted any more, its messages wait.
     Pause {
-        /// The route.
+        /// The name of the route.
         route: String,
         /// Why, for whoever sees it held.
         #[arg(long, value_name = "TEXT")]
@@ -55,7 +55,7 @@ pub enum RoutesAction {
     },
     /// Drain one: it takes nothing from NATS any more, and delivers what it has.
     Drain {
-        /// The route.
+        /// The name of the route.
         route: String,
         /// Why, for whoever sees it drained.
         #[arg(long, value_name = "TEXT")]
@@ -63,12 +63,12 @@ pub enum RoutesAction {
     },
     /// Let one go on that was held or drained.
     Resume {
-        /// The route.
+        /// The name of the route.
         route: String,
     },
     /// Write one to the bucket of endpoints, which all replicas follow.
     Put {
-        /// The route.
+        /// The name of the route.
         route: String,
         /// The file with its settings as JSON, the keys below routes.NAME; - is standard input.
         file: PathBuf,
@@ -78,12 +78,12 @@ pub enum RoutesAction {
     },
     /// Remove one from the bucket of endpoints.
     Rm {
-        /// The route.
+        /// The name of the route.
         route: String,
     },
     /// Have the daemon send a message to the webhook of one, past all queues, and show the answer.
     Test {
-        /// The route.
+        /// The name of the route.
         route: String,
         /// The payload, as JSON; {"test":true} unless it is given.
         #[arg(long, value_name = "JSON", value_parser = payload)]

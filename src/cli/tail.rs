@@ -22,7 +22,7 @@ pub struct TailOptions {
     /// Failed ones only.
     #[arg(long)]
     pub failed: bool,
-    /// Which daemon.
+    /// Where the running daemon, or the fleet, is reached.
     #[command(flatten)]
     pub daemon: DaemonOptions,
 }

@@ -18,7 +18,7 @@ pub struct RecentLetter {
     pub id: Id,
     /// Why that died.
     pub reason: Reason,
-    /// When.
+    /// When it was published.
     pub at: SystemTime,
 }
 

@@ -22,7 +22,7 @@ pub struct Span {
     pub begin: Time,
     /// When it ended.
     pub end: Time,
-    /// The route.
+    /// What all spans of its route say.
     pub about: Arc<About>,
     /// What the message was published to.
     pub subject: Arc<str>,

@@ -212,8 +212,7 @@ pub(super) fn of_endpoints(endpoints: &Endpoints, nats: &Nats) -> Vec<Need> {
     needs
 }
 
-/// What it takes to tell what came of attempts. Without these nobody gets to know it: the messages are delivered all the
-/// same.
+/// What it takes to tell what came of attempts. Without these nobody gets to know it, and the messages are still delivered.
 pub(super) fn of_history(history: &History, nats: &Nats) -> Vec<Need> {
     let publish = |subject: String, purpose| Need::new(Action::Publish, subject, purpose);
     let mut needs = vec![publish(history.subject.to_string(), "where what came of attempts is told")];

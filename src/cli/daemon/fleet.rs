@@ -158,7 +158,7 @@ impl Fleet {
     /// Finds the replicas that are meant, by their names, to ask them for `act`. There is one at least.
     ///
     /// # Errors
-    /// There is none.
+    /// NATS can't be asked, no replica answers, or none of those that do is meant.
     pub(super) async fn find(&mut self, act: Act) -> Result<Vec<Replica>, DaemonError> {
         let asked = self.publish(&Verb::Info.subject(&self.service), &[]).await?;
         let mut found = Vec::new();

@@ -92,7 +92,7 @@ pub enum DaemonError {
     Replica {
         /// What was asked for.
         wanted: String,
-        /// What there is.
+        /// The names and ids of the replicas that have answered.
         known: String,
     },
     /// The replica is not allowed to do it by its configuration.
@@ -150,9 +150,9 @@ pub(super) enum Daemons {
 
 /// What somebody has answered.
 pub(super) struct Told<T = Value> {
-    /// Who; none where only one was asked.
+    /// The replica; none where one daemon was asked by its address.
     pub(super) replica: Option<Replica>,
-    /// What.
+    /// Its answer, or why there is none.
     pub(super) answer: Result<T, DaemonError>,
 }
 

@@ -45,7 +45,7 @@ pub struct StatusOptions {
     /// How many routes at the most.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub limit: u16,
-    /// Which daemon.
+    /// Where the running daemon, or the fleet, is reached.
     #[command(flatten)]
     pub daemon: DaemonOptions,
 }

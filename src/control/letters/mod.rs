@@ -67,9 +67,9 @@ pub enum LettersError {
     /// The letter is not there, or is not the route's.
     #[error("the route {route} has no dead letter with the sequence {sequence} (any more)")]
     NoSuchLetter {
-        /// The route.
+        /// The route that was asked for its letters.
         route: RouteName,
-        /// The sequence.
+        /// Where in the stream it would be.
         sequence: u64,
     },
     /// The webhook is not to be tried.

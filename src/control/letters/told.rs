@@ -15,7 +15,7 @@ const SHOWN: usize = 256 * 1024;
 /// Letters of a route.
 #[derive(Debug, Serialize)]
 pub struct Listed {
-    /// The route.
+    /// The name of the route.
     pub route: String,
     /// The stream that keeps them.
     pub stream: String,
