@@ -7,7 +7,7 @@ mod settling;
 mod terminal;
 mod unwanted;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::jetstream::{
     self,
@@ -42,7 +42,7 @@ async fn stream(nats: &NatsServer) -> Stream<Info> {
 }
 
 /// How many dead letters the stream has.
-async fn count(nats: &NatsServer) -> u64 {
+pub(crate) async fn count(nats: &NatsServer) -> u64 {
     match jetstream::new(nats.client().await).get_stream(STREAM).await {
         Ok(stream) => stream.cached_info().state.messages,
         // The daemon has not made it yet, or the server has just come back.
@@ -51,16 +51,8 @@ async fn count(nats: &NatsServer) -> u64 {
 }
 
 /// Waits until the stream has so many dead letters.
-async fn wait_count(nats: &NatsServer, expected: u64) {
-    let end = Instant::now() + SOON;
-    loop {
-        let found = count(nats).await;
-        if found == expected {
-            return;
-        }
-        assert!(Instant::now() < end, "{found} dead letters after {SOON:?}, not {expected}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+pub(crate) async fn wait_count(nats: &NatsServer, expected: u64) {
+    testkit::wait_for(SOON, async || count(nats).await, |found| *found == expected).await;
 }
 
 /// A daemon whose webhook refuses everything, and so many dead letters in the stream; both are stopped then.

@@ -27,15 +27,8 @@ async fn received(daemon: &Running) -> f64 {
 
 /// Waits until everything that the route `default` has in hand is delivered.
 async fn wait_empty(client: &Client) -> Value {
-    let end = std::time::Instant::now() + SOON;
-    loop {
-        let (_, route) = client.get(ROUTE).await;
-        if route["in_hand"] == 0 {
-            return route;
-        }
-        assert!(std::time::Instant::now() < end, "it still has messages: {route}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let ask = async || client.get(ROUTE).await.1;
+    testkit::wait_for(SOON, ask, |route| route["in_hand"] == 0).await
 }
 
 /// Fails the first attempt at every fifth message.

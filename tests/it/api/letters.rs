@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream;
 use serde_json::{Value, json};
 
+use crate::dead_letters::{count, wait_count};
+
 use super::{ACTOR, Client, LOOKER, SOON, problem, with_tokens};
 use testkit::daemon::Daemon;
 use testkit::nats::NatsServer;
@@ -35,27 +37,6 @@ async fn graveyard(hook: &Webhook, letters: u64) -> Stage {
     stage
 }
 
-/// How many messages the stream of the dead letters has.
-async fn count(nats: &NatsServer) -> u64 {
-    match jetstream::new(nats.client().await).get_stream("DEAD").await {
-        Ok(stream) => stream.cached_info().state.messages,
-        // The daemon has not made it yet, or the server has just come back.
-        Err(_) => 0,
-    }
-}
-
-async fn wait_count(nats: &NatsServer, expected: u64) {
-    let end = Instant::now() + SOON;
-    loop {
-        let found = count(nats).await;
-        if found == expected {
-            return;
-        }
-        assert!(Instant::now() < end, "{found} dead letters after {SOON:?}, not {expected}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// The letters that are listed with this query, page by page.
 async fn list(client: &Client, query: &str) -> Vec<Value> {
     let (mut letters, mut after) = (Vec::new(), json!(0));
@@ -79,17 +60,12 @@ async fn done(client: &Client, path: &str, body: Value) -> Value {
 
 /// What has come of the job that is under way.
 async fn ended(client: &Client) -> Value {
-    let end = Instant::now() + SOON;
-    loop {
+    let ask = async || {
         let (status, latest) = client.get(JOB).await;
         assert_eq!(status, 200, "{latest}");
-        let job = &latest["job"];
-        if job["state"] != "running" {
-            return job.clone();
-        }
-        assert!(Instant::now() < end, "the job has not ended: {job}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        latest["job"].clone()
+    };
+    testkit::wait_for(SOON, ask, |job| job["state"] != "running").await
 }
 
 /// These figures of a job.

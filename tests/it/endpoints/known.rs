@@ -33,20 +33,16 @@ async fn a_webhook_that_is_gone_for_one_replica_is_gone_for_all_and_after_a_rest
     daemons[2].wait_metrics(is_gone, SOON).await;
     publisher.burst(30).await;
     let all_waits = |sum: f64| sum == 31.0;
-    let end = std::time::Instant::now() + SOON;
-    loop {
+    let waiting = async || {
         let mut waiting = 0.0;
         for daemon in &daemons {
             let metrics = daemon.metrics().await;
             waiting += metrics.sum("broadcaster_queue_messages", &[]);
             waiting += metrics.sum("broadcaster_retry_queue_messages", &[]);
         }
-        if all_waits(waiting) {
-            break;
-        }
-        assert!(std::time::Instant::now() < end, "{waiting} messages wait");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        waiting
+    };
+    testkit::wait_for(SOON, waiting, |sum| all_waits(*sum)).await;
     assert_eq!(hook.received(), asked, "a webhook is tried that has said that it is gone");
     let mut told = Vec::new();
     for daemon in &daemons {
@@ -136,15 +132,7 @@ async fn value(bucket: &Bucket, key: &str) -> Option<Value> {
 }
 
 async fn wait_value(bucket: &Bucket, key: &str, wanted: Option<Value>) {
-    let end = std::time::Instant::now() + SOON;
-    loop {
-        let found = value(bucket, key).await;
-        if found == wanted {
-            return;
-        }
-        assert!(std::time::Instant::now() < end, "{key} is {found:?} and not {wanted:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    testkit::wait_for(SOON, async || value(bucket, key).await, |found| *found == wanted).await;
 }
 
 #[tokio::test]
@@ -164,15 +152,8 @@ async fn what_came_of_a_value_stands_beside_it_and_is_written_once() {
         format!("routes.todos.webhook.urll: unknown key, expected url {place}"),
         format!("routes.todos.webhook.url: is missing {place}"),
     ]);
-    let end = std::time::Instant::now() + SOON;
-    let refused = loop {
-        let found = value(&bucket, "status.todos").await.unwrap_or_default();
-        if found["revision"] == bad {
-            break found;
-        }
-        assert!(std::time::Instant::now() < end, "it is not told: {found}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let told = async || value(&bucket, "status.todos").await.unwrap_or_default();
+    let refused = testkit::wait_for(SOON, told, |found| found["revision"] == bad).await;
     assert_eq!((&refused["state"], &refused["former_runs"]), (&json!("refused"), &json!(true)));
     let said: Vec<_> = refused["problems"].as_array().expect("there are problems").clone();
     assert!(problems.as_array().expect("a list").iter().all(|problem| said.contains(problem)), "{refused}");

@@ -51,15 +51,8 @@ async fn get(client: &async_nats::Client, key: &str) -> Option<Value> {
 }
 
 async fn wait_told(client: &async_nats::Client, key: &str, state: &str) -> Value {
-    let end = std::time::Instant::now() + SOON;
-    loop {
-        let told = get(client, key).await.unwrap_or_default();
-        if told["state"] == state {
-            return told;
-        }
-        assert!(std::time::Instant::now() < end, "{key} is not {state}: {told}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let ask = async || get(client, key).await.unwrap_or_default();
+    testkit::wait_for(SOON, ask, |told| told["state"] == state).await
 }
 
 /// A replica of the fleet of `tenant`, without anything that is another tenant's.

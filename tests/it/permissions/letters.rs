@@ -62,16 +62,8 @@ async fn see_to_all(daemon: &Running) -> Vec<Value> {
     let mut said = vec![ask(daemon, Method::GET, "", "").await, ask(daemon, Method::GET, "/1", "").await];
     for (path, body) in [("/replay", r#"{"sequences":[1,2]}"#), ("/discard", r#"{"all":true}"#)] {
         said.push(ask(daemon, Method::POST, path, body).await);
-        let end = std::time::Instant::now() + SOON;
-        loop {
-            let latest = ask(daemon, Method::GET, "/job", "").await;
-            if latest["job"]["state"] != "running" {
-                said.push(latest);
-                break;
-            }
-            assert!(std::time::Instant::now() < end, "it does not end: {latest}");
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        let latest = async || ask(daemon, Method::GET, "/job", "").await;
+        said.push(testkit::wait_for(SOON, latest, |latest| latest["job"]["state"] != "running").await);
     }
     said
 }

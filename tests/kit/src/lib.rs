@@ -8,7 +8,10 @@
     reason = "nothing here is made in passing, as part of another's default"
 )]
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
 pub mod background;
 pub mod collector;
@@ -49,5 +52,28 @@ pub async fn poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) ->
             return None;
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// How often something is asked for that takes a question to somebody.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// Waits until what `ask` comes to is as `wanted`, and returns it.
+///
+/// # Panics
+/// When `deadline` has passed without it: with what it was at last.
+pub async fn wait_for<T: Debug>(
+    deadline: Duration,
+    mut ask: impl AsyncFnMut() -> T,
+    wanted: impl Fn(&T) -> bool,
+) -> T {
+    let end = Instant::now() + deadline;
+    loop {
+        let found = ask().await;
+        if wanted(&found) {
+            return found;
+        }
+        assert!(Instant::now() < end, "not as wanted after {deadline:?}: {found:?}");
+        tokio::time::sleep(ASK_EVERY).await;
     }
 }
