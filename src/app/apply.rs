@@ -215,7 +215,7 @@ impl Applier {
             None => route,
         };
         if let Some(words) = &self.words {
-            route.health.report_to(words);
+            route.health.report_to(words, &settings.webhook.url);
         }
         Arc::new(route)
     }

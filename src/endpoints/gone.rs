@@ -88,20 +88,22 @@ impl GoneWebhooks {
 
     /// Lets the other replicas know what a webhook has said here. That is written by itself: the bucket is followed on meanwhile.
     pub(super) fn hear(&self, word: Word) {
-        let (name, state) = match word {
-            Word::Gone(name) => {
-                let routes = self.registry.current();
-                let Some(route) = routes.get(&name) else { return };
-                let webhook = Fingerprint::of(&route.settings.webhook.url);
-                if self.known.get(&name).is_some_and(|known| known.gone.webhook == webhook) {
-                    return;
-                }
-                let gone = Gone { since: SystemTime::now(), by: self.replica.to_string(), webhook };
-                (name, Some(FleetState { held: None, gone: Some(gone) }))
-            }
-            Word::Works(name) if self.has(&name) => (name, None),
-            Word::Works(_) => return,
-        };
+        let Word { route: name, webhook, is_gone } = word;
+        let routes = self.registry.current();
+        // What was under way when the route got another address tells nothing of that one.
+        if routes.get(&name).is_none_or(|route| route.settings.webhook.url != webhook) {
+            return;
+        }
+        let webhook = Fingerprint::of(&webhook);
+        let known = self.known.get(&name).map(|known| &known.gone.webhook);
+        let is_news = if is_gone { known != Some(&webhook) } else { known.is_some() };
+        if !is_news {
+            return;
+        }
+        let gone = is_gone.then(|| Gone { since: SystemTime::now(), by: self.replica.to_string(), webhook });
+        // An operator may hold the route whose last attempts have said it: the hold stands in the same key, and stays.
+        let state = FleetState { held: self.registry.held(&name), gone };
+        let state = Some(state).filter(|state| *state != FleetState::default());
         let revision = self.revisions.get(&name).copied().unwrap_or_default();
         let store = Rc::clone(&self.store);
         drop(spawn_local(async move {

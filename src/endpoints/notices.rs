@@ -129,6 +129,9 @@ impl Notices {
             let batch = watch.next().await?;
             self.take_note(batch);
         }
+        // What was told in a bucket that was made anew since is to be told again.
+        let written = &self.written;
+        self.told.retain(|name, _| written.get(name).is_some_and(|(_, value)| value.is_some()));
         let mut changes = self.status.changes();
         changes.mark_changed();
         loop {
@@ -194,7 +197,14 @@ impl Notices {
         if !is_told {
             let value =
                 serde_json::to_vec(&notice).map_err(|error| StoreError::Refused(error.to_string()))?;
-            self.write(name, Some(value)).await?;
+            match self.write(name, Some(value)).await {
+                // It is too large for this bucket, say. That keeps no other one from being told.
+                Err(StoreError::Refused(why)) => {
+                    let route = name.as_str();
+                    warn!(route, why, "what came of a value is not written beside it: the bucket refuses it");
+                }
+                written => written?,
+            }
         }
         self.told.insert(name.clone(), state.clone());
         Ok(!is_told)

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     base::clock::Time,
-    config::RouteName,
+    config::{RouteName, WebhookUrl},
     message::{
         batch::Batch,
         outcome::{Attempt, Failure},
@@ -122,17 +122,19 @@ struct State {
     odd: Vec<&'static str>,
     /// The end of the longest pause that was told.
     paused_until: Time,
-    /// Who lets other replicas know, where somebody does.
-    reports: Option<mpsc::Sender<Word>>,
+    /// Who lets other replicas know, where somebody does, and the address that it is known by there.
+    reports: Option<(mpsc::Sender<Word>, WebhookUrl)>,
 }
 
 /// What a webhook has said that other replicas want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// That of this route says that it is gone for good.
-    Gone(RouteName),
-    /// That of this route was left alone, and has taken a message.
-    Works(RouteName),
+pub struct Word {
+    /// The route.
+    pub route: RouteName,
+    /// The address that has said it: the route may have another one by now.
+    pub webhook: WebhookUrl,
+    /// Whether it says that it is gone for good. Else it was left alone, and has taken a message.
+    pub is_gone: bool,
 }
 
 /// A failure as the log tells it.
@@ -170,9 +172,9 @@ impl WebhookHealth {
         &self.route
     }
 
-    /// Has `reports` get what other replicas want to know.
-    pub fn report_to(&self, reports: &mpsc::Sender<Word>) {
-        self.lock().reports = Some(reports.clone());
+    /// Has `reports` get what other replicas want to know of this `webhook`.
+    pub fn report_to(&self, reports: &mpsc::Sender<Word>, webhook: &WebhookUrl) {
+        self.lock().reports = Some((reports.clone(), webhook.clone()));
     }
 
     /// Takes note that another replica has heard that it is gone for good: when, and which one it was.
@@ -307,9 +309,9 @@ impl WebhookHealth {
         let failure = state.failure.as_ref().map(Told::to_string);
         let reports = state.reports.clone();
         drop(state);
-        if let (Some(reports), Some(word)) = (reports, self.word(change)) {
+        if let (Some((reports, webhook)), Some(is_gone)) = (reports, is_gone(change)) {
             // Where it has no room, the other replicas find out by themselves.
-            drop(reports.try_send(word));
+            drop(reports.try_send(Word { route: self.route.clone(), webhook, is_gone }));
         }
         match change {
             breaker::Change::Opened { why, .. } if known == Some(why) => {}
@@ -324,17 +326,17 @@ impl WebhookHealth {
         }
     }
 
-    /// What other replicas want to know of a `change`.
-    fn word(&self, change: breaker::Change) -> Option<Word> {
-        match change {
-            breaker::Change::Opened { why: breaker::Why::Gone, .. } => Some(Word::Gone(self.route.clone())),
-            breaker::Change::Ramping => Some(Word::Works(self.route.clone())),
-            breaker::Change::Opened { .. } | breaker::Change::Closed => None,
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What other replicas want to know of a `change`: whether the webhook is gone for good, or works again.
+const fn is_gone(change: breaker::Change) -> Option<bool> {
+    match change {
+        breaker::Change::Opened { why: breaker::Why::Gone, .. } => Some(true),
+        breaker::Change::Ramping => Some(false),
+        breaker::Change::Opened { .. } | breaker::Change::Closed => None,
     }
 }
 

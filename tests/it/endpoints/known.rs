@@ -3,7 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use hyper::Request;
-use testkit::{http, metrics::Metrics, webhook::Received};
+use testkit::{
+    http,
+    metrics::Metrics,
+    webhook::{Received, Reply},
+};
 
 use super::fleet::{TOKEN, acting};
 use super::*;
@@ -81,6 +85,55 @@ async fn another_address_is_not_gone() {
     publisher.burst(20).await;
     wait_taken(&other, 21).await;
     assert!(!is_gone(&late.metrics().await) && !is_gone(&daemon.metrics().await));
+}
+
+/// A webhook that says that it is gone: at once, and to the same message again after a moment, in which something else can be
+/// done.
+fn slowly_gone() -> Webhook {
+    let hook = Webhook::start();
+    hook.answer([Reply::status(410), Reply::status(410).after(Duration::from_secs(3))]);
+    hook
+}
+
+/// As that of a route which its webhook may be gone from.
+fn impatient(hook: &Webhook) -> Value {
+    let mut value = route("todos", hook);
+    value["retry"] = json!({ "initial": "20ms" });
+    value
+}
+
+#[tokio::test]
+async fn an_operators_hold_outlives_what_the_last_attempt_says_of_the_webhook() {
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = slowly_gone();
+    bucket.put("routes.todos", &impatient(&hook)).await;
+    let daemon = follower(&nats).start_ready().await;
+    publisher(&nats, "todos").await.burst(1).await;
+    hook.wait_for(|hook| hook.received() == 2, SOON).await;
+    let hold = json!({ "act": "drain", "by": "ada", "since": "2026-11-28T12:04:00.000Z" });
+    wait_applied(&daemon, bucket.put("state.todos", &json!({ "held": hold })).await).await;
+    let known = async || value(&bucket, "state.todos").await.unwrap_or_default();
+    let known = testkit::wait_for(SOON, known, |known| known["gone"].is_object()).await;
+    assert_eq!(known["held"], hold);
+}
+
+#[tokio::test]
+async fn what_a_former_address_says_tells_nothing_of_the_one_that_the_route_has() {
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let (hook, other) = (slowly_gone(), Webhook::start());
+    bucket.put("routes.todos", &impatient(&hook)).await;
+    let daemon = follower(&nats).start_ready().await;
+    let mut publisher = publisher(&nats, "todos").await;
+    publisher.burst(1).await;
+    hook.wait_for(|hook| hook.received() == 2, SOON).await;
+    wait_applied(&daemon, bucket.put("routes.todos", &impatient(&other)).await).await;
+    // The message comes there when the former address has answered.
+    wait_taken(&other, 1).await;
+    publisher.burst(20).await;
+    wait_taken(&other, 21).await;
+    assert_eq!(value(&bucket, "state.todos").await, None);
 }
 
 /// How many signatures a request has.
@@ -171,4 +224,38 @@ async fn what_came_of_a_value_stands_beside_it_and_is_written_once() {
     let stream = bucket.context.get_stream("KV_broadcaster").await.expect("there is a bucket");
     let written = stream.get_info().await.expect("it tells").state.last_sequence;
     assert_eq!(written, 8, "four values, and what came of each");
+}
+
+#[tokio::test]
+async fn in_a_bucket_that_is_made_anew_it_is_told_again_what_came_of_values() {
+    let nats = NatsServer::start().await;
+    let hook = Webhook::start();
+    let told = json!({ "revision": 1, "state": "active" });
+    let bucket = Bucket::make(&nats).await;
+    let daemon = follower(&nats).start_ready().await;
+    bucket.route("todos", &hook).await;
+    wait_value(&bucket, "status.todos", Some(told.clone())).await;
+    bucket.delete().await;
+    daemon.wait_metrics(|metrics| metrics.value("broadcaster_endpoints_live", &[]) == 0.0, SOON).await;
+    let bucket = Bucket::make(&nats).await;
+    bucket.route("todos", &hook).await;
+    wait_value(&bucket, "status.todos", Some(told)).await;
+}
+
+#[tokio::test]
+async fn one_status_that_the_bucket_refuses_keeps_no_other_one_from_being_written() {
+    let nats = NatsServer::start().await;
+    let hook = Webhook::start();
+    let bucket = Bucket::make(&nats).await;
+    let mut stream = bucket.context.get_stream("KV_broadcaster").await.expect("there is a bucket");
+    let mut config = stream.info().await.expect("it tells").config.clone();
+    config.max_message_size = 600;
+    bucket.context.update_stream(config).await.expect("it can be changed");
+    let _daemon = follower(&nats).start_ready().await;
+    // Of each unknown key it is told which ones there are.
+    let unknown: serde_json::Map<_, _> = (0..20).map(|number| (format!("x{number}"), json!(1))).collect();
+    bucket.put("routes.aaa", &Value::Object(unknown)).await;
+    let revision = bucket.route("todos", &hook).await;
+    wait_value(&bucket, "status.todos", Some(json!({ "revision": revision, "state": "active" }))).await;
+    assert_eq!(value(&bucket, "status.aaa").await, None);
 }
