@@ -6,6 +6,7 @@ mod connections;
 mod equality;
 mod goodbyes;
 mod raw;
+mod room;
 mod servers;
 mod ways;
 

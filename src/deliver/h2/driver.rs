@@ -100,6 +100,7 @@ impl Driver {
         self.keep_time(cx);
         self.write(cx);
         self.link.wake_touched();
+        self.link.tell_of_room();
         if !self.link.connection().is_over() {
             return Poll::Pending;
         }

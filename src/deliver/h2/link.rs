@@ -131,6 +131,13 @@ impl Link {
         }
     }
 
+    /// Wakes those who wait for a stream where the server has come to allow more.
+    pub(super) fn tell_of_room(&self) {
+        if self.connection.borrow_mut().has_come_to_allow_more() {
+            self.queue.changed.notify_waiters();
+        }
+    }
+
     /// The driver runs, and is woken by this from now on.
     pub(super) fn drives(&self, waker: &Waker) {
         self.is_woken.set(false);

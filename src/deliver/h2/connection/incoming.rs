@@ -263,7 +263,10 @@ impl Connection {
             match key {
                 1 => self.encoder.allow(value),
                 2 if value != 0 => return Err(Violation::protocol("it means to push")),
-                3 => self.peer.streams = value,
+                3 => {
+                    self.peer.allows_more |= value > self.peer.streams;
+                    self.peer.streams = value;
+                }
                 4 => self.resize_windows(value)?,
                 5 if !(1 << 14..1 << 24).contains(&value) => {
                     return Err(Violation::protocol("a size of frames that can't be"));

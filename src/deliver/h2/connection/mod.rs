@@ -85,6 +85,8 @@ struct Peer {
     /// Whether it has told anything.
     has_settled: bool,
     streams: u32,
+    /// Whether it allows more of them than before, and nobody was told.
+    allows_more: bool,
     window: u32,
 }
 
@@ -109,7 +111,7 @@ impl Connection {
             credit: LARGEST_WINDOW,
             stream_credit: credit,
             keeps,
-            peer: Peer { has_settled: false, streams: STREAMS, window: WINDOW },
+            peer: Peer { has_settled: false, streams: STREAMS, allows_more: false, window: WINDOW },
             draining: None,
             is_over: false,
             fault: None,
@@ -138,6 +140,11 @@ impl Connection {
     /// Whether streams can be opened now or later.
     pub fn is_of_use(&self) -> bool {
         !self.is_over && self.draining.is_none()
+    }
+
+    /// Whether the server allows more streams since this was asked last: who waits for one may have it now.
+    pub(super) fn has_come_to_allow_more(&mut self) -> bool {
+        std::mem::take(&mut self.peer.allows_more)
     }
 
     /// In how many places a stream can be.
