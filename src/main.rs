@@ -129,7 +129,12 @@ fn print_configuration(config: &Config) -> ExitCode {
     page.push_str(&config.to_toml());
     match io::stdout().write_all(page.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_closed) => ExitCode::FAILURE,
+        // Whoever read the output has seen enough: the configuration is right all the same.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -139,7 +144,11 @@ fn check_connections(config: &Config, options: &CheckOptions) -> ExitCode {
         let runtime = runtime::local()?;
         let report = runtime.block_on(check::connect(config, clock));
         runtime.shutdown_background();
-        check::print(&report, options.json).map(|()| report.is_good())
+        match check::print(&report, options.json) {
+            // Whoever read the output has seen enough: the status says the rest.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(report.is_good()),
+            printed => printed.map(|()| report.is_good()),
+        }
     };
     match run() {
         Ok(true) => ExitCode::SUCCESS,

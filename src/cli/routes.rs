@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     fs,
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::Sources,
     control::{
+        server::LARGEST_BODY,
         service::acts::{Act, Question},
         status::model::{Route, RouteDetail},
     },
@@ -116,7 +117,7 @@ pub async fn run(options: &RoutesOptions, sources: Sources) -> Result<bool, Daem
             put.extend(revision.map(|revision| ("revision".to_owned(), revision.into())));
             (Act::Put, put, written)
         }
-        RoutesAction::Rm { route } => (Act::Remove, of(route), written),
+        RoutesAction::Rm { route } => (Act::Remove, of(route), removed),
         RoutesAction::Test { route, body, subject } => {
             let mut trial = of(route);
             trial.extend(body.clone().map(|body| ("payload".to_owned(), body)));
@@ -142,10 +143,23 @@ fn payload(text: &str) -> Result<Value, String> {
 
 /// What is in `file`, which has to be JSON: what else is wrong with it, the daemon says.
 fn settings(file: &Path) -> Result<Value, DaemonError> {
-    let read =
-        if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
     let unread = |error: &dyn Display| DaemonError::Problem(format!("{}: {error}", file.display()));
-    serde_json::from_str(&read.map_err(|error| unread(&error))?).map_err(|error| unread(&error))
+    let mut text = String::new();
+    // No more than the daemon takes, and a byte: what the name leads to may have no end.
+    let most = LARGEST_BODY as u64 + 1;
+    let read = if file == Path::new("-") {
+        io::stdin().take(most).read_to_string(&mut text)
+    } else {
+        fs::File::open(file).and_then(|file| file.take(most).read_to_string(&mut text))
+    };
+    if read.map_err(|error| unread(&error))? > LARGEST_BODY {
+        return Err(unread(&format_args!("expected {} KiB at the most", LARGEST_BODY / 1024)));
+    }
+    serde_json::from_str(&text).map_err(|error| unread(&error))
+}
+
+fn removed(done: &Value) -> String {
+    format!("{} is removed, revision {}", done["name"].as_str().unwrap_or_default(), done["revision"])
 }
 
 fn written(done: &Value) -> String {

@@ -64,6 +64,8 @@ pub async fn run(options: &StatusOptions, sources: Sources) -> Result<bool, Daem
         }
         match looked {
             Ok(_) | Err(DaemonError::InPart { .. }) => {}
+            // A pipe gets JSON and nothing else.
+            Err(error) if options.daemon.json => drop(writeln!(io::stderr(), "{error}")),
             // It may be restarting.
             Err(error) => write(&format!("{error}\n"), options)?,
         }

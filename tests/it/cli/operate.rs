@@ -219,3 +219,28 @@ async fn who_may_not_or_reaches_nobody_is_told_so() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_pipe_gets_json_and_nothing_else() {
+    let mut command = Command::new(daemon::binary());
+    command.args(["status", "--watch", "--json", "--url", "127.0.0.1:1"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watching = command.spawn().expect("it can be run");
+    let mut said = String::new();
+    let errors = watching.stderr.take().expect("it is piped");
+    BufReader::new(errors).read_line(&mut said).expect("it can be read");
+    assert!(said.starts_with("cannot reach the daemon at 127.0.0.1:1: "), "{said}");
+    watching.kill().expect("it runs");
+    let output = watching.wait_with_output().expect("it has ended");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+}
+
+#[test]
+fn whoever_has_read_enough_does_not_make_a_configuration_wrong() {
+    let (reader, writer) = std::io::pipe().expect("the system has one");
+    drop(reader);
+    let mut command = Command::new(daemon::binary());
+    command.arg("check").env("WEBHOOK_URL", "http://127.0.0.1:1/").stdout(writer);
+    let output = command.output().expect("it can be run");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
