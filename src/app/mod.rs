@@ -168,7 +168,7 @@ impl App {
             .then(|| HandOver::start(Rc::clone(&connection), &registry, count.get(), clock));
         let (hand_over, offers) = hand_over.unzip();
         let bucket = config.endpoints.as_ref().map(|bucket| Store::over(&connection.get(), bucket));
-        let fleet = Rc::new(Fleet::new(Arc::clone(&registry), bucket));
+        let fleet = Rc::new(Fleet::new(Arc::clone(&registry), bucket.zip(endpoints.clone())));
         let letters = Rc::new(Letters::new(Arc::clone(&registry), Rc::clone(&connection), clock));
         let seen = Seen {
             config: &config,

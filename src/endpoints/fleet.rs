@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::store::{Store, StoreError};
+use super::{
+    status::Status,
+    store::{Store, StoreError},
+};
 use crate::{
     config::RouteName,
     route::{hold::Hold, registry::Registry},
@@ -13,7 +16,8 @@ use crate::{
 /// Holds routes and releases them, as far as this process reaches.
 pub struct Fleet {
     registry: Arc<Registry>,
-    store: Option<Store>,
+    /// The bucket, and how far it is followed here.
+    bucket: Option<(Store, Arc<Status>)>,
 }
 
 /// For whom something was done.
@@ -27,14 +31,14 @@ pub enum Reach {
 }
 
 impl Fleet {
-    /// Holds go to `registry`, and to the bucket in `store`, where there is one.
-    pub const fn new(registry: Arc<Registry>, store: Option<Store>) -> Self {
-        Self { registry, store }
+    /// Holds go to `registry`, and to the bucket in the store, where there is one, of which the status knows how far it is followed.
+    pub const fn new(registry: Arc<Registry>, bucket: Option<(Store, Arc<Status>)>) -> Self {
+        Self { registry, bucket }
     }
 
     /// The bucket, where there is one.
-    pub const fn store(&self) -> Option<&Store> {
-        self.store.as_ref()
+    pub fn store(&self) -> Option<&Store> {
+        self.bucket.as_ref().map(|(store, _)| store)
     }
 
     /// Holds the route of this name. Here that counts at once.
@@ -42,12 +46,16 @@ impl Fleet {
     /// # Errors
     /// The bucket did not take it. Nothing is held then.
     pub async fn hold(&self, name: &RouteName, hold: Hold) -> Result<Reach, StoreError> {
-        let reach = match &self.store {
-            Some(store) => store.hold(name, &hold).await.map(|_revision| Reach::Fleet)?,
-            None => Reach::Process,
+        let Some((store, status)) = &self.bucket else {
+            self.registry.hold(name, hold);
+            return Ok(Reach::Process);
         };
-        self.registry.hold(name, hold);
-        Ok(reach)
+        let revision = store.hold(name, &hold).await?;
+        // Where the bucket was followed beyond that already, another replica may have released it since: that has the last word.
+        if !status.has_heard(revision) {
+            self.registry.hold(name, hold);
+        }
+        Ok(Reach::Fleet)
     }
 
     /// Lets the route of this name go on.
@@ -55,11 +63,14 @@ impl Fleet {
     /// # Errors
     /// The bucket did not take it. The route is held as before then.
     pub async fn release(&self, name: &RouteName) -> Result<Reach, StoreError> {
-        let reach = match &self.store {
-            Some(store) => store.release(name).await.map(|_revision| Reach::Fleet)?,
-            None => Reach::Process,
+        let Some((store, status)) = &self.bucket else {
+            self.registry.release(name);
+            return Ok(Reach::Process);
         };
-        self.registry.release(name);
-        Ok(reach)
+        let revision = store.release(name).await?;
+        if !status.has_heard(revision) {
+            self.registry.release(name);
+        }
+        Ok(Reach::Fleet)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    io,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -19,6 +20,7 @@ use super::{
     catalogue::{Changes, Value},
     gone::GoneWebhooks,
     key::{Key, Keys},
+    named_files::NamedFiles,
     notices::Notices,
     state::FleetState,
     status::Status,
@@ -37,6 +39,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// For how long the first connection is waited for, before the file's routes may take messages though nobody knows what is
 /// held: it may be this connection alone that NATS refuses.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long reading values may take, and the files that they name: a file system of a network may never answer, and nothing of the
+/// bucket would be followed any more without a word.
+const READING: Duration = Duration::from_secs(60);
 /// For how many times as long as changes took to be applied it is waited for more of them, and for how long at the most. Each
 /// change has all routes looked at, here and by the lanes, however little it changes: of ten thousand that come one after the
 /// other, many are to be one change.
@@ -61,6 +66,7 @@ pub struct Follower {
     status: Arc<Status>,
     updates: mpsc::Sender<Update>,
     threads: BlockingThreads,
+    named_files: NamedFiles,
     /// The name of the next consumer of the bucket.
     consumer: String,
     /// What of the bucket is held here.
@@ -103,6 +109,7 @@ impl Follower {
             status: Arc::clone(status),
             updates,
             threads: BlockingThreads::default(),
+            named_files: NamedFiles::new(),
             consumer: new_consumer(),
             held: BTreeSet::new(),
         }
@@ -141,7 +148,7 @@ impl Follower {
             all.strange.extend(strange);
             all.revision = revision;
         }
-        if !self.apply(all, true).await {
+        if !self.apply(all, true).await? {
             return Ok(());
         }
         loop {
@@ -150,18 +157,43 @@ impl Follower {
                 batch = watch.next() => {
                     let batch = batch?;
                     let began = Instant::now();
-                    if !self.apply(batch, false).await {
+                    if !self.apply(batch, false).await? {
                         return Ok(());
                     }
                     sleep((began.elapsed() * PAUSES).min(LONGEST_PAUSE)).await;
                 }
                 Some(word) = self.words.recv() => self.gone.hear(word),
+                () = self.named_files.due() => {
+                    if !self.look_at_files().await? {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
 
+    /// Has run what has come of files that values name. False where nobody takes it any more.
+    async fn look_at_files(&mut self) -> Result<bool, Trouble> {
+        let read = self.reading();
+        let values = within(self.named_files.changed(&self.threads, read)).await?;
+        if values.is_empty() {
+            return Ok(true);
+        }
+        let revision = self.status.revision().unwrap_or_default();
+        Ok(self.update(Changes { values, is_all: false, revision }).await)
+    }
+
+    /// What reads a value.
+    fn reading(&self) -> impl Fn(&RouteName, u64, &[u8]) -> Value + Send + use<> {
+        let (endpoints, keys) = (Arc::clone(&self.endpoints), self.keys.clone());
+        move |name, revision, text| read(&endpoints, &keys, name, revision, text)
+    }
+
     /// Has what is new run. False where nobody takes it any more.
-    async fn apply(&mut self, batch: Batch, is_all: bool) -> bool {
+    ///
+    /// # Errors
+    /// It could not be read. All is to be read anew: what was not read of one change is not in the next one.
+    async fn apply(&mut self, batch: Batch, is_all: bool) -> Result<bool, Trouble> {
         for key in &batch.strange {
             warn!(key, "a key of the bucket is neither that of a route nor of its state: not used");
         }
@@ -178,26 +210,33 @@ impl Follower {
                 Key::Status(_) => {}
             }
         }
-        let (endpoints, keys) = (Arc::clone(&self.endpoints), self.keys.clone());
-        let read = move || {
-            let read = |(name, revision, value): (RouteName, u64, Option<bytes::Bytes>)| {
-                let value = value.map(|value| read(&endpoints, &keys, &name, revision, &value));
-                (name, revision, value)
+        let read = self.reading();
+        let read = move || -> Vec<_> {
+            let read = |(name, revision, text): (RouteName, u64, Option<bytes::Bytes>)| {
+                let value = text.as_ref().map(|text| read(&name, revision, text));
+                (name, revision, text, value)
             };
             routes.into_iter().map(read).collect()
         };
-        let values = match self.threads.run(read).await {
-            Ok(values) => values,
-            Err(error) => {
-                warn!(%error, "the values of the bucket can't be read");
-                return true;
-            }
+        let read = within(self.threads.run(read)).await?;
+        if is_all {
+            self.named_files = NamedFiles::new();
+        }
+        let note = |(name, revision, text, value): (RouteName, u64, Option<bytes::Bytes>, Option<Value>)| {
+            self.named_files.take_note(&name, revision, text.as_deref().zip(value.as_ref()));
+            (name, revision, value)
         };
+        let values = read.into_iter().map(note).collect();
         // Before the routes: what is held begins no attempt.
         self.follow_states(states, is_all);
+        self.status.heard(batch.revision);
+        Ok(self.update(Changes { values, is_all, revision: batch.revision }).await)
+    }
+
+    /// Has all lanes run `changes`. False where nobody takes them any more.
+    async fn update(&mut self, changes: Changes) -> bool {
+        let revision = changes.revision;
         let (done, applied) = oneshot::channel();
-        let revision = batch.revision;
-        let changes = Changes { values, is_all, revision };
         let is_taken = self.updates.send(Update { changes, done }).await.is_ok() && applied.await.is_ok();
         if is_taken {
             self.gone.tell_routes();
@@ -214,8 +253,7 @@ impl Follower {
         let mut changes = Vec::with_capacity(states.len());
         for (name, revision, value) in states {
             let was_held = former.remove(&name);
-            let state =
-                value.map_or_else(|| Ok(FleetState::default()), |value| serde_json::from_slice(&value));
+            let state = value.map_or_else(|| Ok(FleetState::default()), |value| FleetState::read(&value));
             match state {
                 Ok(FleetState { held, gone: known }) => {
                     gone.insert(name.clone());
@@ -242,6 +280,12 @@ impl Follower {
         gone.retain(|name| !self.gone.has(name));
         self.registry.revive(&gone);
     }
+}
+
+/// What comes of `reading`, in time.
+async fn within<T>(reading: impl Future<Output = io::Result<T>>) -> Result<T, Trouble> {
+    let read = timeout(READING, reading).await.unwrap_or_else(|late| Err(late.into()));
+    read.map_err(|error| Trouble::Unread(error.to_string()))
 }
 
 fn read(endpoints: &Endpoints, keys: &Keys, name: &RouteName, revision: u64, value: &[u8]) -> Value {

@@ -10,6 +10,7 @@ mod fleet;
 mod follower;
 mod gone;
 mod key;
+mod named_files;
 mod notices;
 mod state;
 mod status;

@@ -12,6 +12,9 @@ use crate::{
     route::hold::{Hold, rfc3339},
 };
 
+/// No name or reason is shown longer than this, in characters.
+const LONGEST: usize = 500;
+
 /// The value of a `state.NAME`. Nothing of it is the same as no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FleetState {
@@ -40,6 +43,20 @@ pub(super) struct Gone {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fingerprint(String);
 
+impl FleetState {
+    /// Reads a value. Anything may stand in it; what is shown of that, in a log and on pages, is on one line and not long.
+    pub(super) fn read(value: &[u8]) -> serde_json::Result<Self> {
+        let Self { held, gone } = serde_json::from_slice(value)?;
+        let held = held.map(|held| Hold { by: line(&held.by), why: held.why.as_deref().map(line), ..held });
+        let gone = gone.map(|gone| Gone { by: line(&gone.by), ..gone });
+        Ok(Self { held, gone })
+    }
+}
+
+fn line(text: &str) -> String {
+    text.chars().take(LONGEST).map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
 impl Fingerprint {
     pub(super) fn of(url: &WebhookUrl) -> Self {
         let scheme = if url.server_name().is_some() { "https" } else { "http" };
@@ -58,13 +75,14 @@ impl Gone {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::hold::HoldAct;
 
     #[test]
     fn a_state_is_read_as_operators_write_it() {
         let held = r#"{"held":{"by":"ada","since":"2026-11-28T12:04:00Z"}}"#;
-        let state: FleetState = serde_json::from_str(held).unwrap();
+        let state = FleetState::read(held.as_bytes()).unwrap();
         assert!(state.held.is_some() && state.gone.is_none());
-        assert_eq!(serde_json::from_str::<FleetState>("{}").unwrap(), FleetState::default());
+        assert_eq!(FleetState::read(b"{}").unwrap(), FleetState::default());
         let url: WebhookUrl = "https://h/s3cret".parse().unwrap();
         let (by, webhook) = ("a".to_owned(), Fingerprint::of(&url));
         let gone = FleetState { gone: Some(Gone { since: SystemTime::UNIX_EPOCH, by, webhook }), held: None };
@@ -72,5 +90,17 @@ mod tests {
         assert!(!text.contains("s3cret"), "{text}");
         assert_eq!(serde_json::from_str::<FleetState>(&text).unwrap(), gone);
         assert_ne!(Fingerprint::of(&url), Fingerprint::of(&"https://h/other".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_shown_of_a_state_is_on_one_line_and_not_long() {
+        let by = "ada\n2026-11-28 ERROR \u{1b}[31m".to_owned();
+        let since = SystemTime::UNIX_EPOCH;
+        let held = Hold { act: HoldAct::Drain, why: Some("x".repeat(900_000)), by: by.clone(), since };
+        let gone = Gone { since, by, webhook: Fingerprint(String::new()) };
+        let value = serde_json::to_vec(&FleetState { held: Some(held), gone: Some(gone) }).unwrap();
+        let FleetState { held, gone } = FleetState::read(&value).unwrap();
+        let told = [held.unwrap().to_string(), gone.unwrap().told()];
+        assert!(told.iter().all(|told| told.len() < 1_000 && !told.contains(char::is_control)), "{told:?}");
     }
 }

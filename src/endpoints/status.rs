@@ -27,6 +27,8 @@ pub struct Status {
 struct Known {
     /// The revision of the bucket that runs on all lanes; none before the first.
     revision: Option<u64>,
+    /// The revision up to which it is known what is held; none where the bucket is to be read anew.
+    heard: Option<u64>,
     /// Why the bucket is not followed at present.
     trouble: Option<String>,
     states: Arc<BTreeMap<RouteName, State>>,
@@ -95,10 +97,21 @@ impl Status {
     /// Takes note of what keeps the bucket from being followed. Said once.
     pub(super) fn troubled(&self, trouble: String) {
         let mut known = self.known();
+        known.heard = None;
         if known.trouble.as_ref() != Some(&trouble) {
             warn!(error = trouble, "the bucket of endpoints can't be followed: what runs, runs on");
             known.trouble = Some(trouble);
         }
+    }
+
+    /// Takes note that what the bucket holds up to `revision` is held.
+    pub fn heard(&self, revision: u64) {
+        self.known().heard = Some(revision);
+    }
+
+    /// Whether what the bucket holds at `revision` is held already, or was.
+    pub(super) fn has_heard(&self, revision: u64) -> bool {
+        self.known().heard.is_some_and(|heard| heard >= revision)
     }
 
     /// Takes note that all of the bucket up to `revision` runs.

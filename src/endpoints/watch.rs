@@ -61,6 +61,9 @@ pub enum Trouble {
     /// Nothing was heard of the server.
     #[error("NATS says nothing of the bucket any more: it was deleted, or has no leader")]
     Silence,
+    /// Nobody could read the values.
+    #[error("the values can't be read: {0}")]
+    Unread(String),
     /// The server has ended it.
     #[error("NATS has ended the watch of the bucket: {0}")]
     Ended(String),

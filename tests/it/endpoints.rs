@@ -11,6 +11,7 @@ use testkit::nats::NatsServer;
 use testkit::publisher::Publisher;
 use testkit::webhook::Webhook;
 
+mod files;
 mod fleet;
 mod known;
 mod sealed;

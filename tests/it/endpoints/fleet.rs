@@ -146,6 +146,7 @@ async fn routes_are_written_by_a_command_and_looked_through_before() {
     for (arguments, expected) in [
         (&["routes", "put", "todos", &bad][..], "routes.todos.webhook.urll: unknown key, expected url"),
         (&["routes", "put", "todos", &no_json], "no.json: EOF while parsing"),
+        (&["routes", "put", "todos", "/dev/zero"], "/dev/zero: expected 256 KiB at the most"),
         (&["routes", "put", "todos", &good, "--revision", "0"], "was changed meanwhile"),
         (&["routes", "put", "to dos", &good], "no route can have this name"),
     ] {
@@ -154,7 +155,7 @@ async fn routes_are_written_by_a_command_and_looked_through_before() {
     }
     assert_eq!(command(&["routes", "put", "todos", &good, "--revision", "1"]).0, Some(0));
     let (status, said) = command(&["routes", "rm", "todos"]);
-    let revision = said.strip_prefix("todos is written, revision ").and_then(|end| end.trim().parse().ok());
+    let revision = said.strip_prefix("todos is removed, revision ").and_then(|end| end.trim().parse().ok());
     assert!(status == Some(0) && revision.is_some(), "{said}");
     wait_applied(&daemon, revision.unwrap_or_default()).await;
     assert!(!command(&["routes", "ls"]).1.contains("todos "), "it is gone");
