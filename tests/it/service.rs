@@ -169,8 +169,9 @@ async fn dead_letters_are_seen_to_by_one_replica_of_a_fleet() {
         daemon
     };
     let mut replicas = [replica().await, replica().await];
+    // Routes are ready before the service is, which has a connection of its own.
+    nats.wait_subscriptions("broadcaster.service.read.status", 2, SOON).await;
     let client = nats.client().await;
-    ask(&client, "broadcaster.service.read.status", "", 2).await;
     Publisher::new(nats.client().await, "todos.events").burst(COUNT).await;
     hook.wait_for(|hook| hook.received() as u64 == COUNT, SOON).await;
     let mut stored = 0;
@@ -303,4 +304,34 @@ async fn a_user_who_may_not_be_a_service_delivers_all_the_same() {
     Publisher::new(nats.client().await, "todos.events").burst(10).await;
     hook.wait_delivered(10, SOON).await;
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn who_asks_for_one_thing_without_end_keeps_nobody_from_asking_for_another() {
+    const MANY: usize = 20_000;
+    let (nats, hook) = (NatsServer::start().await, Webhook::start());
+    let _replica = replica(&nats, &hook, "read").await;
+    let client = nats.client().await;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(format!("{inbox}.>")).await.expect("NATS is there");
+    let ask = async |subject: &str, reply: &str| {
+        let reply = format!("{inbox}.{reply}");
+        client
+            .publish_with_reply(subject.to_owned(), reply, "".into())
+            .await
+            .expect("the client takes a message");
+    };
+    for _ in 0..MANY {
+        ask("$SRV.PING", "ping").await;
+    }
+    ask("broadcaster.service.read.status", "status").await;
+    let mut before = 0;
+    loop {
+        let answer = tokio::time::timeout(SOON, answers.next()).await.expect("it is answered");
+        if answer.expect("the subscription goes on").subject.ends_with(".status") {
+            break;
+        }
+        before += 1;
+    }
+    assert!(before < MANY / 2, "{before} others were answered before");
 }

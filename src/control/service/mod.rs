@@ -117,21 +117,26 @@ impl Service {
         );
         loop {
             select! {
-                (asked, question) = next(&mut topics) => match asked {
-                    Asked::Verb(verb) => {
-                        let told = self.identity.tell(verb, &self.acts);
-                        answer(&connection, &question, &self.identity, &told, None);
-                    }
-                    Asked::Act(place) => {
-                        if let Some(done) = self.begin(place, question) {
-                            self.end(&connection, done);
-                        }
-                    }
-                },
+                (asked, question) = next(&mut topics) => self.hear(&connection, asked, question),
                 Some(Ok(done)) = self.under_way.join_next() => self.end(&connection, done),
             }
             // Whoever asks without end holds up nobody.
             yield_now().await;
+        }
+    }
+
+    /// Answers `question`, or has it under way.
+    fn hear(&mut self, connection: &Connection, asked: Asked, question: Incoming) {
+        match asked {
+            Asked::Verb(verb) => {
+                let told = self.identity.tell(verb, &self.acts);
+                answer(connection, &question, &self.identity, &told, None);
+            }
+            Asked::Act(place) => {
+                if let Some(done) = self.begin(place, question) {
+                    self.end(connection, done);
+                }
+            }
         }
     }
 
@@ -220,17 +225,21 @@ fn asked(act: Act, question: &[u8]) -> Result<(Head, Bytes), Problem> {
     Ok((Head::without_peer(head), body.into()))
 }
 
-/// The next question of any kind.
+/// The next question of any kind. Its topic is the last to be looked at then: who asks for one thing without end keeps nobody
+/// from asking for another.
 async fn next(topics: &mut [Topic]) -> (Asked, Incoming) {
-    poll_fn(|cx| {
-        for topic in topics.iter_mut() {
+    let (place, question) = poll_fn(|cx| {
+        for (place, topic) in topics.iter_mut().enumerate() {
             if let Poll::Ready(question) = pin!(topic.questions.next()).poll(cx) {
-                return Poll::Ready((topic.asked, question));
+                return Poll::Ready((place, question));
             }
         }
         Poll::Pending
     })
-    .await
+    .await;
+    let asked = topics[place].asked;
+    topics[place..].rotate_left(1);
+    (asked, question)
 }
 
 /// Answers a question, where that asks for an answer: to no subject at which it would mean something else.
