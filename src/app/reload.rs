@@ -91,7 +91,13 @@ impl Follower {
         let read = reading.unwrap_or_else(|late| Err(late.into())).and_then(|read| read);
         let Read { loaded, files, at } = match read {
             Ok(read) => read,
-            Err(error) => return (now, Err(ReloadError::Unread(error.into()))),
+            Err(error) => {
+                // A pipe or a folder is none the next second either.
+                if error.kind() == ErrorKind::InvalidInput {
+                    self.watch.give_up();
+                }
+                return (now, Err(ReloadError::Unread(error.into())));
+            }
         };
         self.watch.follow(files);
         match loaded {

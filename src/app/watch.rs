@@ -56,6 +56,14 @@ impl Watch {
         self.read = read;
     }
 
+    /// The files can't be read as they look now: not before one of them has changed again.
+    pub(super) fn give_up(&mut self) {
+        // Whoever asks before the first look has the files read once more.
+        if !self.last.0.is_empty() {
+            self.read = self.last.clone();
+        }
+    }
+
     /// The files.
     pub(super) fn files(&self) -> BTreeSet<PathBuf> {
         self.read.0.keys().cloned().collect()
@@ -174,6 +182,19 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let gone = Looks::of(&watch.files());
         assert!(!watch.is_ripe(gone));
+    }
+
+    #[test]
+    fn what_is_no_file_is_tried_once() {
+        let (folder, path, mut watch) = read_once();
+        fs::rename(&path, folder.path().join("other")).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(looks_at(&mut watch), [false, true, true]);
+        watch.give_up();
+        assert_eq!(looks_at(&mut watch), [false; 3]);
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "1").unwrap();
+        assert_eq!(looks_at(&mut watch), [false, true, true]);
     }
 
     /// As Kubernetes does it with the volumes of `ConfigMap`s and secrets.
