@@ -155,6 +155,10 @@ impl Acks {
         self.told.notify_one();
     }
 
+    pub(super) fn is_verified(&self) -> bool {
+        self.verified.get() == Some(self.common.connection.connections())
+    }
+
     /// It may be another one by now.
     pub(super) fn unverified(&self) {
         self.verified.set(None);
@@ -211,7 +215,7 @@ impl Acks {
         const SOON: Duration = Duration::from_secs(5);
         self.follow_connection(now);
         let connection = &self.common.connection;
-        if self.verified.get() != Some(connection.connections()) || !connection.is_connected() {
+        if !self.is_verified() || !connection.is_connected() {
             return now + SOON;
         }
         let given_up = self.ledger.expire(now);

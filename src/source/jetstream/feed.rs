@@ -7,32 +7,23 @@ use crate::{
     base::clock::Clock,
     config::Jetstream,
     nats::Connection,
-    route::{pipeline::Pipeline, shared::Route, source_status::SourceStatus},
+    route::{shared::Route, source_status::SourceStatus},
     stats::RouteStats,
 };
 
 /// A durable route as its source sees it.
-pub(super) struct Feed<D> {
+pub(super) struct Feed {
     pub(super) route: Arc<Route>,
     pub(super) jetstream: Jetstream,
-    pub(super) pipeline: Rc<Pipeline<D>>,
     pub(super) stats: Arc<RouteStats>,
     pub(super) status: Arc<SourceStatus>,
     /// Which lane this is. The first one of the route asks how far behind the consumer is, for all.
     pub(super) lane: usize,
 }
 
-// By hand: the derived one would ask for clients that can be cloned.
-impl<D> Clone for Feed<D> {
-    fn clone(&self) -> Self {
-        Self {
-            route: Arc::clone(&self.route),
-            jetstream: self.jetstream.clone(),
-            pipeline: Rc::clone(&self.pipeline),
-            stats: Arc::clone(&self.stats),
-            status: Arc::clone(&self.status),
-            lane: self.lane,
-        }
+impl Feed {
+    pub(super) fn is_first(&self) -> bool {
+        self.lane == self.route.first_lane()
     }
 }
 

@@ -10,6 +10,7 @@ mod attempts;
 pub mod consumer;
 mod credit;
 mod feed;
+mod observer;
 mod prefetch;
 mod puller;
 mod rest;
@@ -28,6 +29,7 @@ use self::{
     answers::Answers,
     api::Api,
     feed::{Common, Feed},
+    observer::Observer,
     puller::Puller,
     rest::Rest,
 };
@@ -101,14 +103,14 @@ impl Streams {
         let stats = Arc::clone(&route.stats[lane]);
         let (route, jetstream) = (Arc::clone(route), jetstream.clone());
         let rest = Rest::default();
-        let pull = Puller {
+        let observer = Rc::new(Observer {
             api: Api::new(Rc::clone(&self.common.answers), &jetstream),
-            feed: Feed { route, jetstream, pipeline, stats, status, lane },
+            feed: Feed { route, jetstream, stats, status, lane },
             common: self.common.clone(),
             acks: Rc::clone(&acks),
             leave: leave.clone(),
-            rest: rest.clone(),
-        };
+        });
+        let pull = Puller { observer, pipeline, rest: rest.clone() };
         drop(spawn_local(puller.track_future(pull.run())));
         puller.close();
         let telling = acks.run(puller.clone(), self.close.clone());

@@ -1,15 +1,11 @@
 //! A durable route that takes nothing, as an operator has drained it. Its consumer is looked after all the same: what is in
 //! hand can only be acknowledged as long as the stream is known to be the same, over the present connection.
 
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 
-use super::puller::{LOOK, Puller};
-use crate::deliver::Deliver;
-
-/// How soon to look again at what could not be looked at.
-const AGAIN: Duration = Duration::from_secs(1);
+use super::observer::Observer;
 
 /// Whether a route takes messages, as its lane wants it, and whether it does not. Clones are the same one.
 #[derive(Clone)]
@@ -53,35 +49,15 @@ impl Rest {
     async fn over(&self) {
         drop(self.0.takes.subscribe().wait_for(|takes| *takes).await);
     }
-}
 
-impl<D: Deliver + 'static> Puller<D> {
-    /// Takes nothing until that is wanted again, or until `leave`.
-    pub(super) async fn rest(&self) {
-        self.rest.0.rests.send_replace(true);
+    /// Takes nothing until that is wanted again, or until the route leaves.
+    pub(super) async fn rest(&self, observer: &Observer) {
+        self.0.rests.send_replace(true);
         tokio::select! {
-            () = self.leave.cancelled() => {}
-            () = self.rest.over() => {}
-            () = self.keep_in_touch() => {}
+            () = observer.leave.cancelled() => {}
+            () = self.over() => {}
+            () = observer.keep_in_touch() => {}
         }
-        self.rest.0.rests.send_replace(false);
-    }
-
-    /// Looks at the consumer over each connection, and again and again on the lane that does so for all. Never returns.
-    async fn keep_in_touch(&self) {
-        let state = self.common.connection.state();
-        loop {
-            state.connected().await;
-            let mut changes = state.changes();
-            let again = if self.look().await.is_ok() {
-                self.acks.verified();
-                self.is_first().then_some(LOOK)
-            } else {
-                // It may be another stream that has the name by now.
-                self.acks.unverified();
-                Some(AGAIN)
-            };
-            drop(timeout(again.unwrap_or(Duration::MAX), changes.changed()).await);
-        }
+        self.0.rests.send_replace(false);
     }
 }

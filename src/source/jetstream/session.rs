@@ -16,10 +16,10 @@ use tracing::debug;
 
 use super::{
     acks::Acks,
-    api::Api,
     consumer::RequestLimits,
     credit::{Credit, FEW},
     feed::{Common, Feed},
+    observer::Observer,
     prefetch::Prefetch,
     trouble::Trouble,
 };
@@ -32,6 +32,7 @@ use crate::{
         header_names::nats as names,
     },
     nats::{Attached, Incoming, Outgoing, Sink},
+    route::pipeline::Pipeline,
     source::core,
 };
 
@@ -61,8 +62,9 @@ const QUIET: Duration = Duration::from_millis(200);
 const MOST_REQUESTS: usize = 2;
 
 pub(super) struct PullSession<'a, D> {
-    feed: &'a Feed<D>,
+    feed: &'a Feed,
     common: &'a Common,
+    pipeline: &'a Pipeline<D>,
     inbox: String,
     taker: Rc<Taker<D>>,
     attached: Attached,
@@ -81,7 +83,7 @@ pub(super) struct PullSession<'a, D> {
 
 /// Takes what comes, straight from the block that it was read into.
 struct Taker<D> {
-    feed: Feed<D>,
+    pipeline: Rc<Pipeline<D>>,
     acks: Rc<Acks>,
     subject: Arc<str>,
     credit: RefCell<Credit>,
@@ -101,12 +103,12 @@ impl<D: Deliver + 'static> Sink for Taker<D> {
         let Some((reply, origin)) = origin else { return self.hear(&message) };
         self.credit.borrow_mut().came(message.length(), origin.pending, now);
         if let Some((ack, attempts)) = self.acks.ledger.arrived(&origin, reply, now) {
-            self.feed.pipeline.offer(self.accept(message, ack, attempts, now));
+            self.pipeline.offer(self.accept(message, ack, attempts, now));
         }
     }
 
     fn taken(&self) {
-        self.feed.pipeline.wake_workers();
+        self.pipeline.wake_workers();
         self.news.notify_one();
     }
 }
@@ -153,18 +155,17 @@ impl<D: Deliver + 'static> Taker<D> {
 }
 
 impl<'a, D: Deliver + 'static> PullSession<'a, D> {
-    /// Subscribes for `feed`, and asks for the first messages.
+    /// Subscribes for what `observer` looks at, and asks for the first messages for `pipeline`.
     pub(super) fn open(
-        feed: &'a Feed<D>,
-        common: &'a Common,
-        acks: &Rc<Acks>,
-        api: &Api,
+        observer: &'a Observer,
+        pipeline: &'a Rc<Pipeline<D>>,
         limits: RequestLimits,
     ) -> Result<Self, Trouble> {
+        let Observer { feed, common, acks, api, .. } = observer;
         let now = common.clock.now();
         let batch = feed.route.settings.batch.max_messages.get();
         let taker = Rc::new(Taker {
-            feed: feed.clone(),
+            pipeline: Rc::clone(pipeline),
             acks: Rc::clone(acks),
             subject: feed.route.settings.subject.as_str().into(),
             credit: RefCell::new(Credit::new(Prefetch::most(batch).min(limits.messages))),
@@ -178,12 +179,13 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         let mut session = Self {
             feed,
             common,
+            pipeline,
             inbox,
             taker,
             attached,
             next: api.next_subject(),
             limits,
-            prefetch: Prefetch::new(feed.pipeline.concurrency(), batch),
+            prefetch: Prefetch::new(pipeline.concurrency(), batch),
             is_short_of_bytes: false,
             asked: now,
             connection_changed: connection.state().changes(),
@@ -207,13 +209,13 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
     async fn step(&mut self) -> Result<(), Trouble> {
         let (low, look) = (self.prefetch.wanted() / 2, self.next_look());
         let is_short_of_bytes = self.is_short_of_bytes;
-        let Self { feed, taker, connection_changed, timer, .. } = self;
+        let Self { pipeline, taker, connection_changed, timer, .. } = self;
         let mut is_look = false;
         tokio::select! {
             () = taker.news.notified() => {}
             // Its queue is low, and what is under way takes the bytes: nothing comes of asking before some of it ends.
-            () = feed.pipeline.freed_bytes(), if is_short_of_bytes => {}
-            () = feed.pipeline.ran_low(low), if !is_short_of_bytes => {
+            () = pipeline.freed_bytes(), if is_short_of_bytes => {}
+            () = pipeline.ran_low(low), if !is_short_of_bytes => {
                 self.prefetch.ran_low(self.common.clock.now().since(self.asked));
             }
             trouble = taker.acks.troubled() => return Err(trouble.into()),
@@ -233,7 +235,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
     fn next_look(&self) -> Time {
         let now = self.common.clock.now();
         let look = now + LOOK;
-        let resumed = self.feed.pipeline.paused_until(now).unwrap_or(look);
+        let resumed = self.pipeline.paused_until(now).unwrap_or(look);
         look.min(resumed)
     }
 
@@ -284,7 +286,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
 
     /// How many more messages to ask for now, and of how many bytes at most; none where there is no room.
     fn wanted(&mut self) -> Option<(usize, usize)> {
-        let capacity = self.feed.pipeline.capacity();
+        let capacity = self.pipeline.capacity();
         let credit = self.taker.credit.borrow();
         let (wanted, asked) = (self.prefetch.wanted(), credit.messages());
         // Retries that wait here are work too. With many of them there is no point in more.
@@ -311,7 +313,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         let whole = self.feed.route.settings.queue.bounds.bytes.get();
         // Other lanes draw ahead a little, also when they have nothing.
         let empty = whole - whole / 8;
-        if held == 0 && self.feed.pipeline.is_idle() && capacity.bytes_at_most >= alone.min(empty) {
+        if held == 0 && self.pipeline.is_idle() && capacity.bytes_at_most >= alone.min(empty) {
             return Some((1, alone));
         }
         self.is_short_of_bytes = true;
@@ -323,7 +325,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         let now = self.common.clock.now();
         self.is_short_of_bytes = false;
         let open = self.taker.credit.borrow().requests();
-        if self.feed.pipeline.paused_until(now).is_some() || open >= MOST_REQUESTS {
+        if self.pipeline.paused_until(now).is_some() || open >= MOST_REQUESTS {
             return Ok(());
         }
         let Some((messages, bytes)) = self.wanted() else { return Ok(()) };
