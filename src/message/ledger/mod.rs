@@ -64,7 +64,8 @@ struct Group {
     max_age: AtomicU64,
     /// How often the consumer delivers a message; 0 where there is no limit.
     max_deliver: AtomicU64,
-    /// Up to this sequence, messages may come for the first time that are known: the consumer was made anew.
+    /// Up to this sequence, messages may come for the first time that are known: the consumer was made anew, or its server has
+    /// forgotten that it delivered them.
     repeats_up_to: AtomicU64,
     /// Up to this sequence, the consumer is known to know the end of all.
     floor: AtomicU64,
@@ -176,8 +177,12 @@ impl Ledgers {
     }
 
     /// The consumer said, when it was asked at `asked`, that it knows of all up to `floor`, and has delivered nothing
-    /// after `delivered`.
-    pub fn known(&self, floor: u64, delivered: u64, asked: Time) {
+    /// after `delivered`. `highest` is the [highest](Self::highest) sequence that had come by then: where that is beyond what
+    /// was delivered, the server was killed before it had written that down, and delivers it as if for the first time.
+    pub fn known(&self, floor: u64, delivered: u64, highest: u64, asked: Time) {
+        if delivered < highest {
+            self.0.repeats_up_to.fetch_max(self.highest(), Relaxed);
+        }
         self.0.floor.store(floor, Relaxed);
         self.0.each(|ledger| lock(&ledger.book).known(floor, delivered, asked));
     }

@@ -222,6 +222,21 @@ fn a_consumer_that_was_made_anew_brings_what_is_known() {
 }
 
 #[test]
+fn a_server_that_has_forgotten_its_deliveries_brings_what_is_known() {
+    let ledgers = Ledgers::default();
+    let (lane, other) = (ledgers.open("TODOS", ACK_WAIT), ledgers.open("TODOS", ACK_WAIT));
+    fresh(&lane, 5).settle(AckKind::Ack);
+    say(&lane, 1, at(0));
+    lane.confirm(1);
+    let _in_hand = fresh(&lane, 6);
+    ledgers.known(3, 4, 6, at(1));
+    for (sequence, is_new) in [(5, false), (6, false), (7, true)] {
+        let message = take(&other, &reply(sequence, 1), at(1));
+        assert_eq!(message.is_some(), is_new, "{sequence}");
+    }
+}
+
+#[test]
 fn what_the_consumer_knows_or_never_delivered_needs_no_answer() {
     let ledgers = Ledgers::default();
     let ledger = ledgers.open("TODOS", ACK_WAIT);
@@ -229,9 +244,9 @@ fn what_the_consumer_knows_or_never_delivered_needs_no_answer() {
         fresh(&ledger, sequence).settle(AckKind::Ack);
     }
     say(&ledger, 1, at(0));
-    ledgers.known(5, 10, at(0));
+    ledgers.known(5, 10, 10, at(0));
     assert_eq!(ledger.unconfirmed(), 3, "it may not have heard of them when it was asked");
-    ledgers.known(5, 10, at(10));
+    ledgers.known(5, 10, 10, at(10));
     assert_eq!(ledger.unconfirmed(), 1);
     ledger.expire(at(10));
     assert_eq!(sequences(&say(&ledger, 2, at(10))), [7]);

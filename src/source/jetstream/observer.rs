@@ -108,7 +108,7 @@ impl Observer {
         let stream = stream.as_ref();
         let (life, limits) = (consumer::life(stream, consumer), consumer::limits(stream, consumer));
         let turn = ledgers.observe(life, limits, *highest);
-        ledgers.known(facts.floor, facts.delivered, *asked);
+        ledgers.known(facts.floor, facts.delivered, *highest, *asked);
         ledgers.adapt(facts.ack_wait, self.common.clock.now());
         self.tell_turn(turn, made.as_deref());
         facts
