@@ -13,6 +13,7 @@ use testkit::nats::NatsServer;
 use testkit::publisher::Publisher;
 use testkit::webhook::Webhook;
 
+mod in_hand;
 mod refusals;
 mod signals;
 mod under_load;

@@ -107,14 +107,13 @@ impl Streams {
             api: Api::new(Rc::clone(&self.common.answers), &jetstream),
             feed: Feed { route, jetstream, stats, status, lane },
             common: self.common.clone(),
-            acks: Rc::clone(&acks),
+            acks,
             leave: leave.clone(),
         });
-        let pull = Puller { observer, pipeline, rest: rest.clone() };
+        let pull = Puller { observer: Rc::clone(&observer), pipeline, rest: rest.clone() };
         drop(spawn_local(puller.track_future(pull.run())));
         puller.close();
-        let telling = acks.run(puller.clone(), self.close.clone());
-        drop(spawn_local(self.tasks.track_future(telling)));
+        drop(spawn_local(self.tasks.track_future(tell(observer, puller.clone(), self.close.clone()))));
         Pulling { leave, rest, puller }
     }
 
@@ -126,5 +125,17 @@ impl Streams {
         }
         self.close.cancel();
         self.tasks.wait().await;
+    }
+}
+
+/// Tells the stream what becomes of what the `puller` takes, to the last message, or until `close`.
+async fn tell(observer: Rc<Observer>, puller: TaskTracker, close: CancellationToken) {
+    let seen_off = async {
+        puller.wait().await;
+        observer.see_off().await;
+    };
+    tokio::select! {
+        () = Rc::clone(&observer.acks).run(puller.clone(), close) => {}
+        () = seen_off => {}
     }
 }

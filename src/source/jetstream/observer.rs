@@ -189,6 +189,17 @@ impl Observer {
         }
     }
 
+    /// Looks after what was taken, when the route has left its stream: its messages may be under way for long, or wait with
+    /// other settings of the route. Never returns.
+    pub(super) async fn see_off(&self) {
+        let state = self.common.connection.state();
+        let mut changes = state.changes();
+        if self.acks.is_verified() {
+            drop(timeout(LOOK, changes.changed()).await);
+        }
+        self.keep_in_touch().await;
+    }
+
     /// Looks up a consumer that was there before.
     async fn find_again(&self) -> Result<Found, Trouble> {
         let (asked, highest) = (self.common.clock.now(), self.ledgers().highest());

@@ -1,0 +1,79 @@
+//! What a durable route has in hand when its settings change, when it is taken away, or when the daemon stops, while the NATS
+//! server is started anew: the stream hears of the end of all. What it did not hear of, another replica would deliver again.
+
+use testkit::{nats::streams::Stream, webhook::Reply};
+
+use super::*;
+
+const COUNT: u64 = 12;
+/// Far longer than the test takes: nothing comes again by itself.
+const SOURCE: &str = "stream = \"RELOAD\"\ncreate = true\nack_wait = \"5m\"";
+
+struct InHand {
+    nats: NatsServer,
+    stream: Stream,
+    hook: Webhook,
+    folder: Folder,
+    daemon: Running,
+}
+
+impl InHand {
+    /// A daemon with requests under way, and more messages that wait.
+    async fn start() -> Self {
+        let (nats, hook) = (NatsServer::start().await, Webhook::start());
+        hook.answer(Reply::status(200).after(Duration::from_secs(3)));
+        let stream = nats.stream("RELOAD", &["reload.>"]).await;
+        let folder = Folder::with(&durable(&hook, 4));
+        let daemon = folder.start(&nats).await;
+        publisher(&nats, "taken").await.store(COUNT).await;
+        hook.wait_for(|hook| hook.received() == 4, SOON).await;
+        Self { nats, stream, hook, folder, daemon }
+    }
+
+    /// Waits until so many were delivered, each once, and the stream knows of it.
+    async fn assert_ends(&self, delivered: u64) {
+        self.hook.wait_delivered(usize::try_from(delivered).expect("a count"), SOON).await;
+        let left = usize::try_from(COUNT - delivered).expect("a count");
+        let all = |info: &async_nats::jetstream::consumer::Info| info.num_ack_pending <= left;
+        self.stream.wait_consumer("broadcaster-taken", all, SOON).await;
+        self.hook.assert_exactly_once(0..delivered);
+    }
+}
+
+fn durable(hook: &Webhook, concurrency: usize) -> String {
+    let route = route("taken", hook, &format!("concurrency = {concurrency}"));
+    format!("{route}[routes.taken.jetstream]\n{SOURCE}\n")
+}
+
+#[tokio::test]
+async fn what_moves_to_other_settings_is_acknowledged_over_a_restart_of_nats() {
+    let mut test = InHand::start().await;
+    test.folder.swap("broadcaster.toml", &durable(&test.hook, 5));
+    hang_up(&test.daemon, "configuration applied").await;
+    test.nats.restart().await;
+    test.hook.answer(Reply::status(200));
+    test.assert_ends(COUNT).await;
+}
+
+#[tokio::test]
+async fn what_a_route_had_that_was_taken_away_is_acknowledged_over_a_restart_of_nats() {
+    let mut test = InHand::start().await;
+    test.folder.swap("broadcaster.toml", &route("other", &test.hook, ""));
+    hang_up(&test.daemon, "configuration applied").await;
+    test.nats.restart().await;
+    test.hook.answer(Reply::status(200));
+    test.assert_ends(COUNT).await;
+}
+
+#[tokio::test]
+async fn what_is_delivered_during_a_stop_is_acknowledged_over_a_restart_of_nats() {
+    let mut test = InHand::start().await;
+    test.daemon.signal(Signal::TERM);
+    test.daemon.wait_log("stopping", SOON).await;
+    test.nats.restart().await;
+    test.hook.answer(Reply::status(200));
+    assert!(test.daemon.wait(SOON).await.success());
+    let account = test.daemon.account();
+    assert!(account.adds_up() && account.in_hand == 0, "{account:?}");
+    test.assert_ends(account.delivered).await;
+}
