@@ -1,7 +1,7 @@
 //! The stream that keeps the history: sees that it is there, and tells whether what is published is kept.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -27,9 +27,17 @@ const STREAM_NOT_FOUND: u64 = 10_059;
 /// Whether what is published is kept, for whoever looks.
 #[derive(Debug, Default)]
 pub struct Keeping {
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
     /// Told of each trouble.
     troubles: Notify,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    why: String,
+    /// Whether a look at the stream has found it, and not what came of publishing. That says more, and is over when a look finds
+    /// nothing wrong.
+    is_seen: bool,
 }
 
 /// Why nothing is kept.
@@ -54,25 +62,49 @@ pub(super) enum Unkept {
 impl Keeping {
     /// Why nothing is kept at present, in words for operators; none where it is.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().as_ref().map(|trouble| trouble.why.clone())
     }
 
-    /// Takes note of what keeps the stream from keeping anything. Said once.
+    /// Takes note that something was not kept. Said once.
     pub(super) fn troubled(&self, why: &str) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.as_deref() != Some(why) {
-            warn!(error = why, "the history is not kept");
-            *trouble = Some(why.to_owned());
+        let is_known = |trouble: &Trouble| trouble.is_seen || trouble.why == why;
+        self.note(is_known, Trouble { why: why.to_owned(), is_seen: false });
+    }
+
+    /// Takes note of what a look at the stream has found, which keeps it from keeping anything. Said once.
+    fn unfit(&self, why: &str) {
+        let is_known = |trouble: &Trouble| trouble.is_seen && trouble.why == why;
+        self.note(is_known, Trouble { why: why.to_owned(), is_seen: true });
+    }
+
+    fn note(&self, is_known: impl FnOnce(&Trouble) -> bool, trouble: Trouble) {
+        let mut known = self.lock();
+        if !known.as_ref().is_some_and(is_known) {
+            warn!(error = trouble.why, "the history is not kept");
+            *known = Some(trouble);
         }
+        drop(known);
         self.troubles.notify_one();
     }
 
     /// Takes note that something is kept.
     pub(super) fn kept(&self, stream: &StreamName) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.take().is_some() {
+        self.is_over(stream, |_| true);
+    }
+
+    /// Takes note that a look at the stream has found nothing wrong. What it refuses to keep all the same, it may refuse still.
+    fn fit(&self, stream: &StreamName) {
+        self.is_over(stream, |trouble| trouble.is_seen);
+    }
+
+    fn is_over(&self, stream: &StreamName, ends: impl FnOnce(&Trouble) -> bool) {
+        if self.lock().take_if(|trouble| ends(trouble)).is_some() {
             info!(stream = stream.as_str(), "the history is kept again");
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Trouble>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,8 +121,8 @@ pub(super) async fn see_to(
         let mut replies = Replies::over(&connection);
         let mut api = Api { replies: &mut replies, state: connection.state() };
         match find(&keeper, &subject, &mut api).await {
-            Ok(()) => keeping.kept(&keeper.name),
-            Err(unkept) => keeping.troubled(&unkept.to_string()),
+            Ok(()) => keeping.fit(&keeper.name),
+            Err(unkept) => keeping.unfit(&unkept.to_string()),
         }
         keeping.troubles.notified().await;
         sleep(AGAIN).await;
@@ -187,10 +219,20 @@ mod tests {
 
     #[test]
     fn trouble_is_known_until_something_is_kept() {
-        let keeping = Keeping::default();
+        let (keeping, stream) = (Keeping::default(), "H".parse().expect("a name"));
+        let is = |why: Option<&str>| assert_eq!(keeping.trouble().as_deref(), why);
         keeping.troubled("no room");
-        assert_eq!(keeping.trouble().as_deref(), Some("no room"));
-        keeping.kept(&"H".parse().expect("a name"));
-        assert_eq!(keeping.trouble(), None);
+        // That it is there does not mean that there is room.
+        keeping.fit(&stream);
+        is(Some("no room"));
+        keeping.kept(&stream);
+        is(None);
+        // Two sides of the same are no news of each other, by turns.
+        keeping.troubled("nobody keeps it");
+        keeping.unfit("no stream");
+        keeping.troubled("nobody keeps it");
+        is(Some("no stream"));
+        keeping.fit(&stream);
+        is(None);
     }
 }
