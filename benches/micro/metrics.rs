@@ -10,8 +10,9 @@ use broadcaster::{
     base::clock::Clock,
     config::{PerRoute, Route as Settings},
     control::{
-        metrics::{Metrics, Observed},
+        metrics::{Format, Metrics, Observed},
         reload::reloader,
+        server::Packing,
     },
     deliver::endpoint::Surroundings,
     lane::LaneStatus,
@@ -50,9 +51,13 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             control: runtime.metrics(),
         });
         group.throughput(Throughput::Elements(routes));
-        for (format, accept) in [("OpenMetrics", Some("application/openmetrics-text")), ("classic", None)] {
-            group.bench_function(BenchmarkId::new(format!("scrape, {format}"), routes), |bencher| {
-                bencher.iter(|| metrics.page(accept));
+        for (name, format) in [("OpenMetrics", Format::OpenMetrics), ("classic", Format::Classic)] {
+            group.bench_function(BenchmarkId::new(format!("scrape, {name}"), routes), |bencher| {
+                bencher.iter(|| {
+                    let mut page = Packing::default();
+                    metrics.write(format, &mut page).expect("it is written to memory");
+                    page.finish()
+                });
             });
         }
     }

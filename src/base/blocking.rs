@@ -1,11 +1,12 @@
-//! Work that may block, such as reading files: on a thread of its own, which nobody waits for in the end. A network's
+//! Work that may block or take long, such as reading files: on a thread of its own, which nobody waits for in the end. A network's
 //! file system that hangs must hang neither a lane nor a stop, as the threads of the runtime would.
 
 use std::{io, sync::Arc, thread};
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// How many such threads there are at the same time, at most. Where all of them hang, others wait for one.
+/// How many such threads there are at the same time, at most, unless somebody wants fewer. Where all of them hang, others
+/// wait for one.
 const MOST: usize = 4;
 
 /// The threads for such work.
@@ -14,11 +15,16 @@ pub struct BlockingThreads(Arc<Semaphore>);
 
 impl Default for BlockingThreads {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST)))
+        Self::of(MOST)
     }
 }
 
 impl BlockingThreads {
+    /// So many at most.
+    pub fn of(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
+    }
+
     /// What `work` returns. Whoever gives up waiting leaves it behind.
     ///
     /// # Errors
@@ -26,7 +32,7 @@ impl BlockingThreads {
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         let place = Arc::clone(&self.0).acquire_owned().await.map_err(io::Error::other)?;
         let (sender, receiver) = oneshot::channel();
-        thread::Builder::new().name("files".to_owned()).spawn(move || {
+        thread::Builder::new().name("blocking".to_owned()).spawn(move || {
             let done = work();
             drop(place);
             // Nobody may want to know any more.

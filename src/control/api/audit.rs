@@ -20,6 +20,7 @@ pub(super) fn audited(reply: Reply, head: &Head, by: Caller) -> Reply {
     match reply {
         Reply::Now(answer) => Reply::Now(act.said(answer)),
         Reply::Later(work) => Reply::Later(Box::pin(async move { act.said(work.await) })),
+        Reply::Awaited(work) => Reply::Awaited(Box::pin(async move { act.said(work.await) })),
         Reply::WithBody(work) => Reply::WithBody(Box::new(move |body| {
             let work = work(body);
             Box::pin(async move { act.said(work.await) })

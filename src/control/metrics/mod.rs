@@ -1,5 +1,5 @@
-//! `GET /metrics`: what the lanes have counted, added up and written as text. All of it is done at a scrape, on the
-//! main thread: a lane counts for itself and does nothing for this.
+//! `GET /metrics`: what the lanes have counted, added up and written as text. All of it is done at a scrape, on a thread
+//! of its own: a lane counts for itself and does nothing for this, and no probe waits for it.
 
 mod classic;
 mod endpoints;
@@ -16,9 +16,9 @@ mod series;
 #[cfg(test)]
 mod simulation;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use http::{Method, StatusCode, header::ACCEPT};
+use http::{Method, header::ACCEPT};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -27,22 +27,39 @@ use prometheus_client::{
 };
 use tokio::{runtime::RuntimeMetrics, sync::watch};
 
-use self::rendering::Rendering;
+use self::{classic::Classic, rendering::Rendering};
 use super::{
     reload::ReloadStatus,
-    server::{self, Answer, Handler, Head, Problem, ProblemKind, Reply},
+    server::{self, Handler, Head, Problem, ProblemKind, Reply},
 };
 use crate::{
-    base::clock::Clock, config::PerRoute, endpoints::Status, history, lane::LaneStatus, nats::Connections,
-    route::registry, trace::spans::Counts,
+    base::{blocking::BlockingThreads, clock::Clock},
+    config::PerRoute,
+    endpoints::Status,
+    history,
+    lane::LaneStatus,
+    nats::Connections,
+    route::registry,
+    trace::spans::Counts,
 };
 
 /// The metrics page.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    registry: Arc<Registry>,
     open: Rendering,
     classic: Rendering,
+    /// For one page at a time.
+    threads: BlockingThreads,
+}
+
+/// The formats of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// What Prometheus asks for.
+    OpenMetrics,
+    /// The older text format, for everybody else.
+    Classic,
 }
 
 /// What the metrics are taken from.
@@ -96,43 +113,73 @@ impl Metrics {
         }
         registry.register_collector(Box::new(runtime::Runtimes { lanes, control }));
         registry.register_collector(Box::new(process::Process));
-        Self { registry, open: Rendering::default(), classic: Rendering::default() }
-    }
-
-    /// The metrics now, as OpenMetrics text.
-    pub fn encode(&self) -> String {
-        let mut page = String::new();
-        // Writing to a string does not fail, and neither do the collectors.
-        if text::encode(&mut page, &self.registry).is_err() {
-            page.clear();
+        Self {
+            registry: Arc::new(registry),
+            open: Rendering::default(),
+            classic: Rendering::default(),
+            threads: BlockingThreads::of(1),
         }
-        page
     }
 
-    /// OpenMetrics for those who ask for it, as Prometheus does; the older text format for everybody else.
-    pub fn page(&self, accept: Option<&str>) -> Answer {
-        let is_open = accept.is_some_and(|types| types.contains("application/openmetrics-text"));
-        let format = if is_open { &self.open } else { &self.classic };
-        let render = || {
-            let metrics = self.encode();
-            if is_open { metrics } else { classic::from_open_metrics(&metrics) }
+    /// Writes the metrics as they are now.
+    ///
+    /// # Errors
+    /// Those of `page`.
+    pub fn write(&self, format: Format, page: &mut impl fmt::Write) -> fmt::Result {
+        write(&self.registry, format, page)
+    }
+
+    /// The page, as the client with this `head` takes it.
+    fn page(&self, head: &Head) -> Reply {
+        let (format, takes_gzip) = (Format::asked_for(head), server::takes_gzip(head));
+        let rendering = match format {
+            Format::OpenMetrics => &self.open,
+            Format::Classic => &self.classic,
         };
-        let content_type = if is_open {
-            "application/openmetrics-text; version=1.0.0; charset=utf-8"
-        } else {
-            "text/plain; version=0.0.4; charset=utf-8"
-        };
-        server::answer(StatusCode::OK, content_type, format.get(render))
+        let registry = Arc::clone(&self.registry);
+        let page = rendering.get(&self.threads, move |page| write(&registry, format, page));
+        Reply::Awaited(Box::pin(async move {
+            match page.wait().await {
+                Ok(page) => page.answer(format.content_type(), takes_gzip),
+                Err(error) => {
+                    Problem::new(ProblemKind::Busy, format!("it can't be rendered: {error}")).into()
+                }
+            }
+        }))
+    }
+}
+
+impl Format {
+    fn asked_for(head: &Head) -> Self {
+        let is_open = head.header(ACCEPT).is_some_and(|types| types.contains("application/openmetrics-text"));
+        if is_open { Self::OpenMetrics } else { Self::Classic }
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+fn write(registry: &Registry, format: Format, page: &mut impl fmt::Write) -> fmt::Result {
+    match format {
+        Format::OpenMetrics => text::encode(page, registry),
+        Format::Classic => text::encode(&mut Classic::of(page), registry),
     }
 }
 
 impl Handler for Metrics {
     fn handle(&self, head: &Head) -> Reply {
-        Reply::Now(match (head.path(), head.method()) {
-            ("/metrics", &Method::GET | &Method::HEAD) => self.page(head.header(ACCEPT)),
-            ("/metrics", _) => Problem::method_not_allowed("GET, HEAD").into(),
-            _ => Problem::new(ProblemKind::NotFound, "there are only metrics here, at /metrics").into(),
-        })
+        match (head.path(), head.method()) {
+            ("/metrics", &Method::GET | &Method::HEAD) => self.page(head),
+            ("/metrics", _) => Reply::Now(Problem::method_not_allowed("GET, HEAD").into()),
+            _ => {
+                let detail = "there are only metrics here, at /metrics";
+                Reply::Now(Problem::new(ProblemKind::NotFound, detail).into())
+            }
+        }
     }
 }
 
@@ -143,7 +190,7 @@ fn single(
     help: &str,
     kind: MetricType,
     metric: &impl EncodeMetric,
-) -> std::fmt::Result {
+) -> fmt::Result {
     metric.encode(encoder.encode_descriptor(name, help, None, kind)?)
 }
 
@@ -151,7 +198,7 @@ fn single(
 struct BuildInfo;
 
 impl Collector for BuildInfo {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "The version that is running";
         let mut family =
             encoder.encode_descriptor("broadcaster_build_info", help, None, MetricType::Gauge)?;
@@ -167,7 +214,7 @@ struct Nats {
 }
 
 impl Collector for Nats {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let others = self.connections.all();
         let lanes = || self.lanes.iter().map(|lane| lane.connection());
         let connected = lanes().all(|state| state.is_some_and(|state| state.is_connected()))
@@ -211,7 +258,7 @@ impl Collector for Nats {
 struct Spans(Arc<Counts>);
 
 impl Collector for Spans {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Spans of messages and attempts, by what became of them";
         let mut family = encoder.encode_descriptor("broadcaster_spans", help, None, MetricType::Counter)?;
         for (result, count) in [("exported", self.0.exported()), ("dropped", self.0.dropped())] {
@@ -225,7 +272,7 @@ impl Collector for Spans {
 struct Attempts(Arc<history::Counts>);
 
 impl Collector for Attempts {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Attempts that were to be published as history, by what became of that";
         let mut family = encoder.encode_descriptor("broadcaster_history", help, None, MetricType::Counter)?;
         for (result, count) in [("published", self.0.published()), ("dropped", self.0.dropped())] {

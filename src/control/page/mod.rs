@@ -1,20 +1,20 @@
 //! `GET /`: the status page. One file that loads nothing but the status, from the files beside this one.
 
-use std::{cell::OnceCell, io::Write as _};
+use std::cell::OnceCell;
 
-use bytes::Bytes;
 use data_encoding::BASE64;
-use flate2::{Compression, write::GzEncoder};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH,
-        REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 use ring::digest::{SHA256, digest};
 
-use super::server::{Answer, Head, answer};
+use super::server::{Answer, Head, Packed, answer, takes_gzip};
+
+const HTML: &str = "text/html; charset=utf-8";
 
 const MARKUP: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -35,9 +35,7 @@ pub struct StatusPage(OnceCell<Made>);
 
 #[derive(Debug)]
 struct Made {
-    plain: Bytes,
-    /// The same, as gzip.
-    packed: Bytes,
+    page: Packed,
     headers: HeaderMap,
 }
 
@@ -47,28 +45,13 @@ impl StatusPage {
         let made = self.0.get_or_init(Made::new);
         let known = head.header(IF_NONE_MATCH).zip(made.headers.get(ETAG));
         let is_known = known.is_some_and(|(known, tag)| known.split(',').any(|known| known.trim() == tag));
-        let takes_gzip = head.header(ACCEPT_ENCODING).is_some_and(takes_gzip);
-        let body = match (is_known, takes_gzip) {
-            (true, _) => Bytes::new(),
-            (false, true) => made.packed.clone(),
-            (false, false) => made.plain.clone(),
+        let mut answer = match is_known {
+            true => answer(StatusCode::NOT_MODIFIED, HTML, ""),
+            false => made.page.answer(HTML, takes_gzip(head)),
         };
-        let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-        let mut answer = answer(status, "text/html; charset=utf-8", body);
         answer.headers_mut().extend(made.headers.clone());
-        if takes_gzip && !is_known {
-            answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
         answer
     }
-}
-
-/// Whether a client that accepts these codings takes gzip.
-fn takes_gzip(codings: &str) -> bool {
-    codings.split(',').any(|coding| {
-        let (name, rest) = coding.split_once(';').unwrap_or((coding, ""));
-        name.trim() == "gzip" && !matches!(rest.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
-    })
 }
 
 impl Made {
@@ -76,7 +59,7 @@ impl Made {
         let script = unindented(&format!("(() => {{\n'use strict';\n{}}})();\n", SCRIPT.concat()));
         let style = unindented(STYLE);
         let page = MARKUP.replace("/*css*/", &style).replace("/*js*/", &script);
-        Self { headers: headers(&page, &style, &script), packed: gzip(page.as_bytes()), plain: page.into() }
+        Self { headers: headers(&page, &style, &script), page: Packed::small(&page) }
     }
 }
 
@@ -112,13 +95,6 @@ fn hash(text: &str) -> String {
     BASE64.encode(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
-fn gzip(page: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    // Writing to memory does not fail.
-    let written = encoder.write_all(page).and_then(|()| encoder.finish());
-    written.unwrap_or_default().into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,13 +102,8 @@ mod tests {
     #[test]
     fn the_page_is_one_small_file_that_loads_nothing() {
         let made = Made::new();
-        let page = std::str::from_utf8(&made.plain).unwrap();
-        assert!(
-            page.len() <= 64 * 1024 && made.packed.len() <= 20 * 1024,
-            "{} {}",
-            page.len(),
-            made.packed.len()
-        );
+        let (page, packed) = (made.page.text(), made.page.size());
+        assert!(page.len() <= 64 * 1024 && packed <= 20 * 1024, "{} {packed}", page.len());
         for word in
             ["src=", "@import", "url(", "innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "onclick="]
         {
@@ -145,18 +116,5 @@ mod tests {
         let script = page.split_once("<script>").unwrap().1.split_once("</script>").unwrap().0;
         let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         assert!(policy.contains(&hash(script)) && policy.contains(&hash(style)), "{policy}");
-    }
-
-    #[test]
-    fn gzip_is_for_those_that_take_it() {
-        for (codings, takes) in [
-            ("gzip, deflate, br, zstd", true),
-            ("gzip;q=0.5", true),
-            ("br", false),
-            ("gzip;q=0, br", false),
-            ("", false),
-        ] {
-            assert_eq!(takes_gzip(codings), takes, "{codings}");
-        }
     }
 }

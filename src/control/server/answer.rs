@@ -16,6 +16,8 @@ use http::{
 use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 
+use super::packed::Unpacked;
+
 /// An answer to a request.
 pub type Answer = Response<Body>;
 
@@ -25,6 +27,8 @@ pub enum Body {
     Whole(Bytes),
     /// What comes in time, for as long as the client reads it: see [`Body::stream`].
     Stream(Pin<Box<dyn Stream<Item = Bytes>>>),
+    /// A text that is unpacked as the client reads it.
+    Unpacked(Unpacked),
 }
 
 impl Body {
@@ -40,6 +44,7 @@ impl Body {
         match self {
             Self::Whole(bytes) => bytes.len(),
             Self::Stream(_) => 0,
+            Self::Unpacked(text) => text.kept(),
         }
     }
 }
@@ -83,6 +88,7 @@ impl fmt::Debug for Body {
         match self {
             Self::Whole(bytes) => write!(f, "Body({} bytes)", bytes.len()),
             Self::Stream(_) => f.write_str("Body(stream)"),
+            Self::Unpacked(text) => write!(f, "Body({} bytes to unpack)", text.left()),
         }
     }
 }
@@ -101,17 +107,23 @@ impl hyper::body::Body for Body {
             Self::Stream(stream) => {
                 stream.as_mut().poll_next(cx).map(|part| part.map(|part| Ok(Frame::data(part))))
             }
+            Self::Unpacked(text) => Poll::Ready(text.next().map(|part| Ok(Frame::data(part)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stream(_) => false,
+            Self::Unpacked(text) => text.left() == 0,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Stream(_) => SizeHint::default(),
+            Self::Unpacked(text) => SizeHint::with_exact(text.left() as u64),
         }
     }
 }

@@ -44,6 +44,8 @@ pub enum Reply {
     Now(Answer),
     /// After some work. Few requests have that at the same time, and others are told to come back.
     Later(Work),
+    /// After something that is under way already, and that others wait for, too: that takes no place.
+    Awaited(Work),
     /// After some work with the body of the request. To be given only to clients that are known: it holds a place for as
     /// long as the client takes to send.
     WithBody(Box<dyn FnOnce(Result<Bytes, Problem>) -> Work>),
@@ -194,6 +196,11 @@ impl<H: Handler> Desk<H> {
                     Err(busy) => busy.into(),
                 }
             }
+            Reply::Awaited(answer) => {
+                drop(whole(body).await);
+                stage.set(Stage::begin(Phase::Waiting));
+                answer.await
+            }
             Reply::WithBody(work) => match self.workshop.place() {
                 Ok(place) => {
                     let body = whole(body).await;
@@ -209,7 +216,9 @@ impl<H: Handler> Desk<H> {
     /// Makes sure that there is room for `answer`.
     fn send(&self, mut answer: Answer, stage: &Cell<Stage>) -> Answer {
         match answer.body() {
-            Body::Whole(_) => self.places.make_room_for_an_answer(answer.body().len()),
+            Body::Whole(_) | Body::Unpacked(_) => {
+                self.places.make_room_for_an_answer(answer.body().len());
+            }
             Body::Stream(_) if self.places.has_room_for_a_stream() => {
                 stage.set(Stage::begin(Phase::Streaming));
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

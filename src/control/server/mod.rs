@@ -5,6 +5,7 @@
 mod answer;
 mod exchange;
 mod listener;
+mod packed;
 mod places;
 mod problem;
 mod tls;
@@ -26,6 +27,7 @@ use tracing::{debug, info, warn};
 pub use self::{
     answer::{Answer, Body, answer, json},
     exchange::{Handler, Head, LARGEST_BODY, Reply, Work, Workshop},
+    packed::{Packed, Packing, takes_gzip},
     problem::{Problem, ProblemKind},
     tls::Tls,
 };

@@ -167,7 +167,7 @@ impl Service {
         };
         let work = match reply {
             Reply::Now(answer) => return Some(Done { place, question, began, answer }),
-            Reply::Later(work) => Ok(work),
+            Reply::Later(work) | Reply::Awaited(work) => Ok(work),
             Reply::WithBody(work) => Err(work),
         };
         match self.workshop.place() {
@@ -186,7 +186,7 @@ impl Service {
         let told = match body {
             Body::Whole(told) => told,
             // No act has one.
-            Body::Stream(_) => Bytes::new(),
+            Body::Stream(_) | Body::Unpacked(_) => Bytes::new(),
         };
         let failed = (!head.status.is_success()).then(|| Failed::of(head.status, &told));
         if let Some((_, figures)) = self.acts.get_mut(place) {
