@@ -18,7 +18,10 @@ use crate::{
     endpoints::Status,
     history::Keeping,
     lane::LaneStatus,
-    route::registry::{Registry, Routes},
+    route::{
+        registry::{Registry, Routes},
+        shared::Route,
+    },
 };
 
 /// A lane without a heartbeat for so long will hardly move again.
@@ -137,8 +140,20 @@ impl Health {
         if let Some(reason) = self.endpoints.as_ref().and_then(|bucket| bucket.reason()) {
             reasons.add(|| reason);
         }
+        let mut connected = Vec::new();
         for (number, lane) in self.lanes.iter().enumerate() {
-            examine(number, lane, routes, &mut reasons);
+            match lane.connection() {
+                Some(connection) if connection.is_connected() => connected.push(number),
+                // It is the one reason: every route would only repeat it.
+                connection => {
+                    let trouble = connection.and_then(|connection| connection.trouble());
+                    let trouble = trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
+                    reasons.add(|| format!("lane {number} is not connected to NATS{trouble}"));
+                }
+            }
+        }
+        for route in routes.iter() {
+            examine(route, &connected, &mut reasons);
         }
         reasons
     }
@@ -183,17 +198,12 @@ fn streams(routes: &Routes) -> Vec<String> {
     lines.told()
 }
 
-/// Why one of `routes` gets no messages on a lane.
-fn examine(number: usize, lane: &LaneStatus, routes: &Routes, reasons: &mut Lines) {
-    // Without a connection it is the one reason: every route would only repeat it.
-    let connection = lane.connection();
-    if !connection.is_some_and(|connection| connection.is_connected()) {
-        let trouble = connection.and_then(|connection| connection.trouble());
-        let trouble = trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
-        return reasons.add(|| format!("lane {number} is not connected to NATS{trouble}"));
-    }
-    let sources = routes.iter().filter_map(|route| route.source(number));
-    sources.filter_map(|source| source.reason()).for_each(|reason| reasons.add(|| reason));
+/// Why `route` gets no messages on one of these lanes: said once where it is the same on several.
+fn examine(route: &Route, lanes: &[usize], reasons: &mut Lines) {
+    let said = lanes.iter().filter_map(|lane| route.source(*lane)?.reason());
+    let mut said: Vec<_> = said.collect();
+    said.dedup();
+    said.into_iter().for_each(|reason| reasons.add(|| reason));
 }
 
 #[cfg(test)]

@@ -65,12 +65,12 @@ const showTiles = () => {
   write(byId('n-failed'), all.rates.failed > 0 ? 'tried again, or given up' : 'none in the last seconds');
   write(byId('t-waiting'), count(waiting));
   write(byId('n-waiting'), `${bytes(all.load.queue.bytes + all.load.retry.bytes)}, ${count(all.load.in_flight)} in flight`);
-  write(byId('t-dead'), count(all.messages.dead_lettered));
-  const { dropped, filtered, returned, handed_over: over } = all.messages;
-  const rest = [[dropped, 'dropped'], [filtered, 'filtered'], [returned, 'given back'], [over, 'handed over']];
-  const told = rest.filter(([n], index) => n > 0 || index === 0).map(([n, what]) => `${count(n)} ${what}`);
+  const { dead_lettered: dead, dropped, filtered, returned, handed_over: over } = all.messages;
+  write(byId('t-dead'), count(dead + dropped));
+  const rest = [[dead, dead === 1 ? 'dead letter' : 'dead letters'], [dropped, 'dropped'], [filtered, 'filtered'], [returned, 'given back'], [over, 'handed over']];
+  const told = rest.filter(([n]) => n > 0).map(([n, what]) => `${count(n)} ${what}`);
   if (all.load.letters.messages) told.unshift(`${count(all.load.letters.messages)} on their way`);
-  write(byId('n-dead'), told.join(', '));
+  write(byId('n-dead'), told.join(', ') || 'none since the start');
   attribute(byId('t-dead').closest('.tile'), 'data-severity', dropped > 0 ? 'error' : null);
   const every = [...lanes.map((lane) => lane.connection), ...connections];
   const up = every.filter((connection) => connection.connected).length;
