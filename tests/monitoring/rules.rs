@@ -1,4 +1,4 @@
-//! The rules: that promtool finds nothing to say about them, and that they do what `rules.test.yaml` says.
+//! The rules: that promtool finds nothing to say about them, and that they do what their tests say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::{read, read_yaml, repository};
 use testkit::process;
 
 const MANIFEST: &str = "k8s/components/prometheus-operator/rules.yaml";
-const TESTS: &str = "tests/monitoring/rules.test.yaml";
+const TESTS: [&str; 2] = ["tests/monitoring/rules.test.yaml", "tests/monitoring/rules.days.test.yaml"];
 
 /// A rules file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -136,16 +136,19 @@ fn the_rules_do_what_their_tests_say() {
         rule.annotations.clear();
     }
     rules.write(&directory.path().join("rules.yaml"));
-    let tests = directory.path().join("rules.test.yaml");
-    std::fs::write(&tests, read(TESTS)).expect("the directory is writable");
-    promtool(&["test", "rules"], &tests);
+    let file = directory.path().join("rules.test.yaml");
+    for tests in TESTS {
+        std::fs::write(&file, read(tests)).expect("the directory is writable");
+        promtool(&["test", "rules"], &file);
+    }
 }
 
 #[test]
 fn every_alert_is_tried_firing_and_silent() {
-    let tests = read_yaml::<Value>(TESTS).remove(0);
+    let files = TESTS.map(|tests| read_yaml::<Value>(tests).remove(0));
+    let tests = files.iter().flat_map(|file| file["tests"].as_array().expect("there are tests"));
     let (mut firing, mut silent) = (BTreeSet::new(), BTreeSet::new());
-    for test in tests["tests"].as_array().expect("there are tests") {
+    for test in tests {
         for tried in test["alert_rule_test"].as_array().into_iter().flatten() {
             let alert = tried["alertname"].as_str().expect("it is the name of an alert");
             let fires = tried["exp_alerts"].as_array().is_some_and(|alerts| !alerts.is_empty());
@@ -154,8 +157,8 @@ fn every_alert_is_tried_firing_and_silent() {
     }
     let rules = Rules::load();
     let alerts: BTreeSet<_> = rules.alerts().map(|rule| rule.alert.as_str()).collect();
-    assert_eq!(firing, alerts, "alerts that fire in {TESTS}, and all");
-    assert_eq!(silent, alerts, "alerts that are silent in {TESTS}, and all");
+    assert_eq!(firing, alerts, "alerts that fire in {TESTS:?}, and all");
+    assert_eq!(silent, alerts, "alerts that are silent in {TESTS:?}, and all");
 }
 
 #[test]
