@@ -221,7 +221,8 @@ async fn hypers(pieces: Vec<Vec<u8>>) -> Option<u16> {
         let mut stream = server;
         let mut request = Vec::new();
         while !request.ends_with(b"{}") {
-            request.push(stream.read_u8().await.expect("the request comes"));
+            let read = stream.read_buf(&mut request).await;
+            assert!(read.is_ok_and(|bytes| bytes > 0), "the request comes");
         }
         for piece in pieces {
             if stream.write_all(&piece).await.is_err() {
