@@ -15,16 +15,16 @@ check: ## what is quick to say: formatting, clippy and the unit tests
 	@$(step) clippy $(clippy)
 	@$(step) 'unit tests' cargo test --locked --lib
 
-test: lint suite shipped ## all checks and all tests
+test: lint ## all checks and all tests
+	@$(call both,$(install_tools),$(call both,$(build_release),$(build_tests)))
+	@$(MAKE) --no-print-directory suite shipped
 
 suite: ## the tests of the development build
-	@$(step) 'tools for tests' tests/install-tools.sh
-	@$(step) 'building the tests' cargo test --locked --no-run
+	@$(call both,$(install_tools),$(build_tests))
 	@$(step) tests env RUST_TEST_THREADS=$(test_threads) cargo test --locked
 
 shipped: ## the tests of the release build: its instructions, its image, its package, its configurations
-	@$(step) 'tools for tests' tests/install-tools.sh
-	@$(step) 'release build' cargo build --release --locked
+	@$(call both,$(install_tools),$(build_release))
 	@$(step) 'instructions per message' $(count)
 	@$(step) image $(image)
 	@$(step) package $(MAKE) --no-print-directory package
@@ -49,11 +49,10 @@ adaptive: ## renew the figures of docs/adaptive.md, which are of a simulation
 	cargo test --locked --lib -- --ignored write_the_figures
 
 lint: ## formatting, clippy, rustdoc, dependencies, scripts, Dockerfile and workflows, every warning an error
-	@$(step) 'tools for checks' tests/install-tools.sh hadolint actionlint shellcheck cargo-deny
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || \
 		{ echo 'rustfmt or clippy is missing: rustup component add rustfmt clippy' >&2; exit 1; }
 	@$(step) formatting cargo fmt --all --check
-	@$(step) clippy $(clippy)
+	@$(call both,$(install_linters),$(step) clippy $(clippy))
 	@$(step) rustdoc env RUSTDOCFLAGS='-D warnings' \
 		cargo doc --locked --workspace --lib --examples --no-deps --document-private-items
 	@$(step) dependencies .tools/bin/cargo-deny --locked check bans licenses sources
@@ -86,6 +85,12 @@ clean: ## remove what was built; .tools stays
 
 # Says what runs, how long it took, and what broke.
 step = .ci/step
+install_linters = $(step) 'tools for checks' tests/install-tools.sh hadolint actionlint shellcheck cargo-deny
+install_tools = $(step) 'tools for tests' tests/install-tools.sh
+build_tests = $(step) 'building the tests' cargo test --locked --no-run
+build_release = $(step) 'release build' cargo build --release --locked
+# Does both at once: tools come over the network meanwhile, and much of the release build is for one core alone.
+both = ( $(1) ) & first=$$!; ( $(2) ); second=$$?; wait $$first && exit $$second
 clippy = cargo clippy --locked --workspace --all-targets -- -D warnings
 # The tests wait for parts and clocks more than they compute.
 test_threads = $$((2 * $$(nproc)))
