@@ -96,9 +96,8 @@ async fn all_have_names_where_that_is_wanted_and_none_where_that_is() {
 /// The probes come after the scraper, and are answered before it.
 #[tokio::test]
 async fn a_probe_does_not_wait_for_a_large_page() {
-    const LARGE: usize = 500;
     let nats = NatsServer::start().await;
-    let daemon = Daemon::new().env("NATS_URL", nats.url()).config(&routes(LARGE, &Webhook::start()));
+    let daemon = Daemon::new().env("NATS_URL", nats.url()).config(&routes(ROUTES, &Webhook::start()));
     let mut daemon = daemon.env("BROADCASTER__METRICS__PER_ROUTE", "all").start_ready().await;
     let mut scraper = TcpStream::connect(daemon.metrics_address()).await.expect("it listens");
     let request = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
@@ -111,7 +110,7 @@ async fn a_probe_does_not_wait_for_a_large_page() {
     assert!(first.is_err(), "the page was there first: the probes have waited for it");
     let mut page = String::new();
     scraper.read_to_string(&mut page).await.expect("it is answered");
-    assert_eq!(page.matches(&format!("\n{RECEIVED}{{")).count(), LARGE);
+    assert_eq!(page.matches(&format!("\n{RECEIVED}{{")).count(), ROUTES);
     let packed = http::get_with(daemon.metrics_address(), "/metrics", "accept-encoding", "gzip").await;
     let packed = packed.expect("the daemon answers").headers["content-length"].to_str().unwrap().parse();
     assert!(packed.is_ok_and(|size: usize| size < page.len() / 10), "of {} bytes", page.len());
