@@ -255,7 +255,7 @@ impl Target {
     async fn answer(
         &self,
         kept: Option<Box<OwnConnection>>,
-        opened: Option<Stream>,
+        opened: Option<Box<Stream>>,
         request: &Request<'_>,
         patience: &Patience,
     ) -> Result<Answered, Fault> {
@@ -282,16 +282,25 @@ impl Target {
                 }
             }
         }
+        // Boxed, because connecting is seldom and its state is large: else the future of each worker would be that large.
+        Box::pin(self.answer_anew(opened, request, patience)).await
+    }
+
+    /// The answer to `request` over a new connection, or the `opened` one.
+    async fn answer_anew(
+        &self,
+        opened: Option<Box<Stream>>,
+        request: &Request<'_>,
+        patience: &Patience,
+    ) -> Result<Answered, Fault> {
         let stream = match opened {
-            Some(stream) => stream,
-            // Boxed, because connecting is seldom and its state is large: else the future of each worker would be that
-            // large.
-            None => Box::pin(self.connector.connect()).await?,
+            Some(stream) => *stream,
+            None => self.connector.connect().await?,
         };
         if let (Some(pool), true) = (&self.pool, stream.speaks_http2()) {
             // It did not when it was asked before.
             pool.adopt(stream);
-            return match Box::pin(pool.answer(request, patience)).await? {
+            return match pool.answer(request, patience).await? {
                 Way::Answered(answer) => Ok(Answered { answer, over: None }),
                 Way::Http1(_) => Err(Fault::new(
                     Failure::Protocol,

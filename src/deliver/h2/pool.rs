@@ -97,7 +97,7 @@ pub(in crate::deliver) enum Way {
     /// It was answered over HTTP/2.
     Answered(Answer),
     /// The webhook speaks HTTP/1.1. A connection is there where one was opened to find that out.
-    Http1(Option<Stream>),
+    Http1(Option<Box<Stream>>),
 }
 
 impl Pool {
@@ -153,9 +153,10 @@ impl Pool {
         for again in 0.. {
             let exchange = match self.begin(request) {
                 Some(exchange) => Some(exchange),
-                None => self.wait(request).await?,
+                // Boxed, because it is seldom: it would make the future of each worker larger.
+                None => Box::pin(self.wait(request)).await?,
             };
-            let Some(mut exchange) = exchange else { return Ok(Way::Http1(self.spare.take())) };
+            let Some(mut exchange) = exchange else { return Ok(Way::Http1(self.spare.take().map(Box::new))) };
             match poll_fn(|cx| exchange.poll(cx, patience)).await {
                 Ok(answer) => return Ok(Way::Answered(answer)),
                 Err(ExchangeError::NotSent(fault) | ExchangeError::NotAcknowledged(fault))
