@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn whoever_asks_for_something_else_does_not_wait_for_the_page() {
         runtime::local().unwrap().block_on(async {
-            let (release, held) = mpsc::channel();
+            let (release, held) = mpsc::sync_channel(1);
             let (rendering, threads) = (Rendering::default(), BlockingThreads::of(1));
             let page = rendering.get(&threads, move |page| {
                 held.recv().map_err(|_| fmt::Error)?;
