@@ -74,6 +74,15 @@ struct Refusals {
     others: u64,
 }
 
+impl Refusals {
+    /// How often it has surely said that of publishing to `subject`.
+    fn publications(&self, subject: &str) -> u64 {
+        let wanted = format!("publish to \"{subject}\"").to_lowercase();
+        let said = self.named.iter().filter(|(refusal, _)| refusal.to_lowercase().contains(&wanted));
+        said.map(|(_, times)| times).sum()
+    }
+}
+
 impl ConnectionState {
     pub(super) fn new(name: String) -> Self {
         Self {
@@ -129,10 +138,13 @@ impl ConnectionState {
     /// How often the server has refused what was published to `subject`. More than before is a refusal since then.
     pub fn refused_publications(&self, subject: &str) -> u64 {
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = format!("publish to \"{subject}\"").to_lowercase();
-        let said = refusals.named.iter().filter(|(refusal, _)| refusal.to_lowercase().contains(&wanted));
         // One that there was no room for may be of this subject: rather one too many than one that is overlooked.
-        refusals.others + said.map(|(_, times)| times).sum::<u64>()
+        refusals.others + refusals.publications(subject)
+    }
+
+    /// The same, without those for which there was no room to tell them apart: where one too many would be worse.
+    pub fn surely_refused_publications(&self, subject: &str) -> u64 {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).publications(subject)
     }
 
     /// Tells of each connection that is made or lost from now on.

@@ -92,6 +92,7 @@ impl<D: Deliver + 'static> Puller<D> {
         observer.acks.verified();
         observer.acks.heard().await?;
         let session = PullSession::open(observer, &self.pipeline, facts.request)?;
+        session.heard().await?;
         self.announce(&findings);
         observer.show_lag(&facts);
         Ok(session)

@@ -55,6 +55,8 @@ const LARGEST: usize = (64 << 20) + ENVELOPE;
 const SMALLEST: usize = 512;
 /// How long the server may take to confirm that the inbox has ended.
 const LEAVING: Duration = Duration::from_secs(1);
+/// How long the server may take to say that it is still there, before a route is taken for live.
+const ANSWER: Duration = Duration::from_secs(1);
 /// For how long what was asked for is taken at most before the inbox ends, and after how long without a message no more.
 const TAKING: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(200);
@@ -70,6 +72,8 @@ pub(super) struct PullSession<'a, D> {
     attached: Attached,
     /// Where messages are asked for.
     next: String,
+    /// How often that had been refused before.
+    refusals: u64,
     limits: RequestLimits,
     prefetch: Prefetch,
     /// Whether more messages would have been asked for, but for the bytes.
@@ -176,14 +180,16 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         let connection = &common.connection;
         let inbox = connection.new_inbox();
         let attached = connection.attach(&inbox, None, Rc::clone(&taker) as Rc<dyn Sink>);
+        let next = api.next_subject();
         let mut session = Self {
+            refusals: connection.state().surely_refused_publications(&next),
             feed,
             common,
             pipeline,
             inbox,
             taker,
             attached,
-            next: api.next_subject(),
+            next,
             limits,
             prefetch: Prefetch::new(pipeline.concurrency(), batch),
             is_short_of_bytes: false,
@@ -194,6 +200,18 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         };
         session.ask()?;
         Ok(session)
+    }
+
+    /// Returns when the server has taken the first request, or with why it has not. Where it says nothing, its silence will
+    /// tell.
+    pub(super) async fn heard(&self) -> Result<(), Trouble> {
+        drop(self.common.connection.round_trip(ANSWER).await);
+        self.check_refusals()
+    }
+
+    fn check_refusals(&self) -> Result<(), Trouble> {
+        let refusals = self.common.connection.state().surely_refused_publications(&self.next);
+        if refusals > self.refusals { Err(Trouble::Refused(self.next.clone())) } else { Ok(()) }
     }
 
     /// Takes messages until something is wrong, which it returns.
@@ -276,6 +294,7 @@ impl<'a, D: Deliver + 'static> PullSession<'a, D> {
         if let Some(refusal) = self.attached.refusal() {
             return Err(Trouble::Inbox(refusal));
         }
+        self.check_refusals()?;
         // The server sends heartbeats only while it has a request.
         if credit.messages() > 0 && now.since(self.taker.heard.get()) > SILENCE {
             return Err(Trouble::Silence);

@@ -26,6 +26,8 @@ pub(super) enum Trouble {
     Reconnected,
     #[error("NATS refuses the inbox for messages: {0}")]
     Inbox(String),
+    #[error("NATS refuses to be asked for messages: the user needs the permission to publish to {0}")]
+    Refused(String),
     #[error("the server is silent: a heartbeat is missing")]
     Silence,
     #[error("the server has ended the request: {0}")]

@@ -126,3 +126,20 @@ async fn the_check_says_what_is_missing() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_route_that_may_not_ask_for_messages_is_not_ready_until_it_may() {
+    let mode = &MODES[2];
+    let is_missing = |permission: &Permission| permission.subject.contains("MSG.NEXT");
+    let (missing, granted): (Vec<_>, Vec<_>) = permissions(mode.titles).into_iter().partition(is_missing);
+    let mut nats = server_with(&granted).await;
+    mode.prepare(&nats).await;
+    let hook = Webhook::start();
+    let daemon = mode.daemon(&nats, &hook).start().await;
+    let says_why = |(status, body): &(u16, String)| *status == 503 && body.contains("MSG.NEXT");
+    testkit::wait_for(SOON, || daemon.health(), says_why).await;
+    nats.reload(&super::users(&[granted, missing].concat())).await;
+    Publisher::new(nats.client().await, "todos.events").store(1).await;
+    hook.wait_delivered(1, SOON).await;
+    daemon.ready(SOON).await;
+}
