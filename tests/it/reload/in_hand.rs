@@ -45,10 +45,10 @@ fn durable(hook: &Webhook, concurrency: usize) -> String {
     format!("{route}[routes.taken.jetstream]\n{SOURCE}\n")
 }
 
-#[tokio::test]
-async fn what_moves_to_other_settings_is_acknowledged_over_a_restart_of_nats() {
+/// Has the daemon apply `configuration`, starts NATS anew, and lets the webhook answer.
+async fn assert_ends_with(configuration: impl FnOnce(&Webhook) -> String) {
     let mut test = InHand::start().await;
-    test.folder.swap("broadcaster.toml", &durable(&test.hook, 5));
+    test.folder.swap("broadcaster.toml", &configuration(&test.hook));
     hang_up(&test.daemon, "configuration applied").await;
     test.nats.restart().await;
     test.hook.answer(Reply::status(200));
@@ -56,13 +56,13 @@ async fn what_moves_to_other_settings_is_acknowledged_over_a_restart_of_nats() {
 }
 
 #[tokio::test]
+async fn what_moves_to_other_settings_is_acknowledged_over_a_restart_of_nats() {
+    assert_ends_with(|hook| durable(hook, 5)).await;
+}
+
+#[tokio::test]
 async fn what_a_route_had_that_was_taken_away_is_acknowledged_over_a_restart_of_nats() {
-    let mut test = InHand::start().await;
-    test.folder.swap("broadcaster.toml", &route("other", &test.hook, ""));
-    hang_up(&test.daemon, "configuration applied").await;
-    test.nats.restart().await;
-    test.hook.answer(Reply::status(200));
-    test.assert_ends(COUNT).await;
+    assert_ends_with(|hook| route("other", hook, "")).await;
 }
 
 #[tokio::test]
