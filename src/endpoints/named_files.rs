@@ -34,7 +34,7 @@ struct Known {
 }
 
 impl NamedFiles {
-    /// None.
+    /// Takes note of no value yet, and looks for changes a period from now.
     pub(super) fn new() -> Self {
         Self { values: BTreeMap::new(), due: Instant::now() + PERIOD }
     }

@@ -35,8 +35,8 @@ pub struct Keeping {
 #[derive(Debug)]
 struct Trouble {
     why: String,
-    /// Whether a look at the stream has found it, and not what came of publishing. That says more, and is over when a look finds
-    /// nothing wrong.
+    /// Whether it was found by a look at the stream, which tells more than that something was not kept. Then it is over as soon
+    /// as a look finds nothing.
     is_seen: bool,
 }
 

@@ -129,7 +129,7 @@ struct State {
 /// What a webhook has said that other replicas want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// The route.
+    /// The route whose webhook it is.
     pub route: RouteName,
     /// The address that has said it: the route may have another one by now.
     pub webhook: WebhookUrl,

@@ -29,8 +29,8 @@ pub(super) struct Rendering(Rc<RefCell<Option<Page>>>);
 pub(super) type Page = Rc<SetOnce<io::Result<Packed>>>;
 
 impl Rendering {
-    /// The page, which `render` writes on one of `threads` where there is none. It is finished also where nobody waits for
-    /// it any more.
+    /// The page, which `render` writes on one of `threads` where there is none. It is finished also where all who
+    /// have asked for it have left.
     pub(super) fn get(
         &self,
         threads: &BlockingThreads,

@@ -146,7 +146,7 @@ impl Iterator for Unpacked {
 
 #[cfg(test)]
 impl Packed {
-    /// The text.
+    /// What was packed, as it was.
     pub fn text(&self) -> String {
         String::from_utf8(Unpacked::of(self).flatten().collect()).unwrap()
     }
