@@ -22,6 +22,8 @@ RUN for file in src/lib.rs tests/demo/src/main.rs tests/kit/src/lib.rs \
 
 # The commit of the sources, which --version names.
 ARG REVISION=unknown
+COPY build.rs ./
+COPY packaging/layout.ld packaging/
 COPY src src
 RUN BROADCASTER_COMMIT=$(printf %.9s "$REVISION") cargo build --release --locked --bin broadcaster
 

@@ -1,6 +1,6 @@
 # One entry for people and for CI. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo check test suite shipped configurations instructions adaptive lint build package rules tools bench clean
+.PHONY: help demo check test suite shipped configurations instructions layout adaptive lint build package rules tools bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,9 +23,10 @@ suite: ## the tests of the development build
 	@$(call both,$(install_tools),$(build_tests))
 	@$(step) tests env RUST_TEST_THREADS=$(test_threads) cargo test --locked
 
-shipped: ## the tests of the release build: its instructions, its image, its package, its configurations
+shipped: ## the tests of the release build: its instructions, its memory, its image, its package, its configurations
 	@$(call both,$(install_tools),$(build_release))
 	@$(step) 'instructions per message' $(count)
+	@$(step) 'idle memory' $(idle)
 	@$(step) image $(image)
 	@$(step) package $(MAKE) --no-print-directory package
 	@$(step) 'tests of the package' env PACKAGES=$(call program,debian) \
@@ -44,6 +45,10 @@ configurations:
 instructions: build ## renew tests/instructions.toml: what a message costs the daemon, which `make test` compares
 	@tests/install-tools.sh nats valgrind
 	env RENEW=1 $(count)
+
+layout: build ## renew packaging/layout.ld: what lies side by side in the program
+	@tests/install-tools.sh nats valgrind
+	$(layout) write_the_layout
 
 adaptive: ## renew the figures of docs/adaptive.md, which are of a simulation
 	cargo test --locked --lib -- --ignored write_the_figures
@@ -101,6 +106,9 @@ program = "$${CARGO_TARGET_DIR:-target}/$(1)"
 # Counts the instructions of the release build as it is shipped. (Not `cargo test --release`: that would build the daemon
 # with what only the tests want of its libraries.)
 count = env BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test instructions -- --ignored --nocapture
+# What of the release build is in memory.
+layout = env BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test layout -- --ignored --nocapture
+idle = $(layout) an_idle_daemon
 # Runs the release build in what the image holds. Containers take root.
 image = env BROADCASTER=$(call program,release/broadcaster) cargo test --locked --test image $(as_root) -- --ignored --nocapture
 as_root = $(if $(filter-out 0,$(shell id -u)),--config "target.'cfg(unix)'.runner = 'sudo --preserve-env=BROADCASTER'")

@@ -1,0 +1,152 @@
+//! How much memory an idle daemon takes, and what keeps it small: the layout of the program.
+//!
+//! The memory is that of the release build as it is shipped, which `make` builds apart and names by `BROADCASTER`.
+
+use std::collections::HashSet;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use testkit::{daemon::Daemon, nats::NatsServer, process, webhook::Webhook};
+use tokio::time;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an idle daemon is looked at.
+const WAITING: Duration = Duration::from_secs(5);
+const SUBJECT: &str = "todos.events";
+const MOST_WHEN_IDLE_KIB: u64 = 10 * 1024;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/layout.ld");
+const HEADER: &str = "\
+/* Puts side by side in the program what a daemon runs: first what it needs to start and to wait, then what messages take.
+   The system reads a program in pieces of 64 KiB, and a few functions in each of them would bring all of it into memory.
+   build.rs gives this to the linker, which takes the functions in this order. One that is not named here, or not there any
+   more, does no harm. `make layout` writes this anew, by tests/layout.rs. */
+";
+
+/// What a daemon does, in the order in which the program lies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Course {
+    /// It waits for messages, and answers probes and Prometheus.
+    Idle,
+    /// It delivers, over HTTP/1.1.
+    Http1,
+    /// It delivers, over HTTP/2.
+    Http2,
+    /// It delivers what is in a stream.
+    Durable,
+}
+
+impl Course {
+    const ALL: [Self; 4] = [Self::Idle, Self::Http1, Self::Http2, Self::Durable];
+
+    fn settings(self, daemon: Daemon) -> Daemon {
+        match self {
+            Self::Idle | Self::Http1 => daemon,
+            Self::Http2 => daemon.route("webhook.http", "2"),
+            Self::Durable => daemon.route("jetstream.stream", "TODOS").route("jetstream.create", "true"),
+        }
+    }
+
+    /// The functions that run in it, by the names that the linker knows.
+    async fn run(self) -> Vec<String> {
+        let nats = NatsServer::start().await;
+        nats.stream("TODOS", &[if self == Self::Durable { SUBJECT } else { "others" }]).await;
+        let hook = if self == Self::Http2 { Webhook::counting_http2() } else { Webhook::counting() };
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let profile = directory.path().join("profile");
+        let mut valgrind = Command::new(process::tool("valgrind", "VALGRIND"));
+        let file = format!("--callgrind-out-file={}", profile.display());
+        valgrind
+            .args(["--tool=callgrind", "--demangle=no", "--compress-strings=no", &file])
+            .arg(release_build());
+        let mut daemon = self.settings(minimal(valgrind, &nats, &hook)).start_ready().await;
+        daemon.metrics().await;
+        if self == Self::Idle {
+            // It looks at its files and takes its samples every second or so.
+            time::sleep(WAITING).await;
+        } else {
+            const MESSAGES: usize = 100;
+            let client = nats.client().await;
+            for _ in 0..MESSAGES {
+                client.publish(SUBJECT, "{}".into()).await.expect("NATS takes it");
+            }
+            hook.wait_for(|hook| hook.delivered() == MESSAGES, PATIENCE).await;
+        }
+        daemon.stop().await;
+        functions(&profile)
+    }
+}
+
+/// A daemon with the least configuration that there is, which this command runs.
+fn minimal(command: Command, nats: &NatsServer, hook: &Webhook) -> Daemon {
+    Daemon::run_by(command).config("[routes.default]\n").from_to(nats, &hook.url())
+}
+
+fn release_build() -> PathBuf {
+    env::var_os("BROADCASTER").expect("BROADCASTER names the release build: use `make`").into()
+}
+
+/// What callgrind saw running, each once, in the order of the names.
+fn functions(profile: &Path) -> Vec<String> {
+    let text = fs::read_to_string(profile).expect("callgrind has written it");
+    let names = text.lines().filter_map(|line| line.strip_prefix("fn="));
+    let mut patterns: Vec<String> = names.filter_map(pattern).collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    patterns
+}
+
+/// The name without what another compiler, or another version of a library, would call differently; `None` where it is
+/// not one of Rust's.
+fn pattern(name: &str) -> Option<String> {
+    const HASH: &str = "17h";
+    if name.starts_with("_ZN") {
+        let (name, _hash) = name.rsplit_once(HASH)?;
+        return Some(format!("{name}{HASH}*"));
+    }
+    // Those of the standard library (RFC 2603): the name of each crate has its hash before it, in letters and digits.
+    let name = name.split(".llvm").next().filter(|name| name.starts_with("_R"))?;
+    let mut parts = name.split("Cs");
+    let mut pattern = parts.next()?.to_owned();
+    for part in parts {
+        let (_hash, rest) = part.split_once('_')?;
+        pattern += "Cs*_";
+        pattern += rest;
+    }
+    Some(pattern + "*")
+}
+
+#[tokio::test]
+#[ignore = "measures the release build, which `make test` builds"]
+async fn an_idle_daemon_takes_at_most_ten_mebibytes() {
+    let (nats, hook) = (NatsServer::start().await, Webhook::counting());
+    let daemon = minimal(Command::new(release_build()), &nats, &hook).start_ready().await;
+    daemon.metrics().await;
+    let taken = daemon.rss_kib();
+    println!("{taken} KiB when idle, of which {} are its own", daemon.own_memory() / 1024);
+    assert!(
+        taken <= MOST_WHEN_IDLE_KIB,
+        "{taken} KiB are in memory when idle, more than {MOST_WHEN_IDLE_KIB}: does `make layout` help?"
+    );
+}
+
+#[tokio::test]
+#[ignore = "writes packaging/layout.ld: use `make layout`"]
+async fn write_the_layout() {
+    let mut known = HashSet::new();
+    let mut text = format!("{HEADER}SECTIONS\n{{\n  .text.run :\n  {{\n");
+    for course in Course::ALL {
+        for pattern in course.run().await {
+            // (What is called rarely has `.text.unlikely.` before its name.)
+            if known.insert(pattern.clone()) {
+                text += &format!("    *(.text*.{pattern})\n");
+            }
+        }
+    }
+    assert!(!known.is_empty(), "callgrind has named no function");
+    text.push_str("  }\n}\nINSERT BEFORE .text;\n");
+    fs::write(FILE, text).expect("the checkout is writable");
+}
