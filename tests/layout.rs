@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use testkit::{daemon::Daemon, nats::NatsServer, process, webhook::Webhook};
+use testkit::{daemon::Daemon, nats::NatsServer, process, tls::Authority, webhook::Webhook};
 use tokio::time;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an idle daemon is looked at.
 const WAITING: Duration = Duration::from_secs(5);
 const SUBJECT: &str = "todos.events";
+const STREAM: &str = "TODOS";
 const MOST_WHEN_IDLE_KIB: u64 = 10 * 1024;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/layout.ld");
@@ -35,48 +36,82 @@ enum Course {
     Http1,
     /// It delivers, over HTTP/2.
     Http2,
+    /// It delivers to an `https` URL.
+    Tls,
     /// It delivers what is in a stream.
     Durable,
+    /// It delivers by a route that stands in a bucket.
+    Bucket,
 }
 
 impl Course {
-    const ALL: [Self; 4] = [Self::Idle, Self::Http1, Self::Http2, Self::Durable];
+    const ALL: [Self; 6] = [Self::Idle, Self::Http1, Self::Http2, Self::Tls, Self::Durable, Self::Bucket];
 
-    fn settings(self, daemon: Daemon) -> Daemon {
+    fn webhook(self, authority: &Authority) -> Webhook {
+        match self {
+            Self::Http2 => Webhook::counting_http2(),
+            Self::Tls => Webhook::start_tls(&authority.issue_loopback()),
+            Self::Idle | Self::Http1 | Self::Durable | Self::Bucket => Webhook::counting(),
+        }
+    }
+
+    fn settings(self, daemon: Daemon, authority: &Path) -> Daemon {
         match self {
             Self::Idle | Self::Http1 => daemon,
             Self::Http2 => daemon.route("webhook.http", "2"),
-            Self::Durable => daemon.route("jetstream.stream", "TODOS").route("jetstream.create", "true"),
+            Self::Tls => daemon.route("webhook.tls.ca_file", &authority.display().to_string()),
+            Self::Durable => daemon.route("jetstream.stream", STREAM).route("jetstream.create", "true"),
+            Self::Bucket => daemon
+                .arg("--set=endpoints.bucket=routes")
+                .arg("--set=endpoints.create=true")
+                .arg("--set=runtime.threads=1"),
         }
+    }
+
+    /// What is published to be delivered once.
+    const fn subject(self) -> &'static str {
+        if matches!(self, Self::Bucket) { "others.events" } else { SUBJECT }
     }
 
     /// The functions that run in it, by the names that the linker knows.
     async fn run(self) -> Vec<String> {
         let nats = NatsServer::start().await;
-        nats.stream("TODOS", &[if self == Self::Durable { SUBJECT } else { "others" }]).await;
-        let hook = if self == Self::Http2 { Webhook::counting_http2() } else { Webhook::counting() };
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        nats.stream(STREAM, &[if self == Self::Durable { SUBJECT } else { "unused" }]).await;
+        let (directory, authority) =
+            (tempfile::tempdir().expect("there is room for files"), Authority::new());
+        let hook = self.webhook(&authority);
         let profile = directory.path().join("profile");
         let mut valgrind = Command::new(process::tool("valgrind", "VALGRIND"));
         let file = format!("--callgrind-out-file={}", profile.display());
         valgrind
             .args(["--tool=callgrind", "--demangle=no", "--compress-strings=no", &file])
             .arg(release_build());
-        let mut daemon = self.settings(minimal(valgrind, &nats, &hook)).start_ready().await;
+        let daemon = self.settings(minimal(valgrind, &nats, &hook), &authority.write_to(directory.path()));
+        let mut daemon = daemon.start_ready().await;
         daemon.metrics().await;
         if self == Self::Idle {
             // It looks at its files and takes its samples every second or so.
             time::sleep(WAITING).await;
         } else {
-            const MESSAGES: usize = 100;
-            let client = nats.client().await;
-            for _ in 0..MESSAGES {
-                client.publish(SUBJECT, "{}".into()).await.expect("NATS takes it");
-            }
-            hook.wait_for(|hook| hook.delivered() == MESSAGES, PATIENCE).await;
+            self.deliver(&nats, &hook).await;
         }
         daemon.stop().await;
         functions(&profile)
+    }
+
+    async fn deliver(self, nats: &NatsServer, hook: &Webhook) {
+        const MESSAGES: usize = 100;
+        let client = nats.client().await;
+        if self == Self::Bucket {
+            let route =
+                format!(r#"{{"subject": "{}", "webhook": {{"url": "{}"}}}}"#, self.subject(), hook.url());
+            client.publish("$KV.routes.routes.others", route.into()).await.expect("NATS takes it");
+            nats.wait_subscriptions(self.subject(), 1, PATIENCE).await;
+        }
+        for _ in 0..MESSAGES {
+            client.publish(self.subject(), "{}".into()).await.expect("NATS takes it");
+        }
+        hook.wait_for(|hook| hook.delivered() == MESSAGES, PATIENCE).await;
     }
 }
 
