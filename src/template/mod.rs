@@ -78,6 +78,12 @@ impl Source {
         Ok(Self { text: text.into(), place, secrets: Secrets::default() })
     }
 
+    /// A template that this program has, and that a test compiles: checking it takes longer than the rest of what a route
+    /// has, and there may be thousands of routes.
+    pub(crate) fn built_in(text: &str, place: Place) -> Self {
+        Self { text: text.into(), place, secrets: Secrets::default() }
+    }
+
     /// A template that may also use `secrets`.
     ///
     /// # Errors

@@ -78,10 +78,22 @@ pub(super) fn read(at: &Section<'_>) -> Result<CloudEvents, Reported> {
     let mode = at.or("mode", CloudEventMode::Binary, parse::choice);
     let attributes = Attribute::ALL.map(|(attribute, key, default)| {
         let written = at.optional(key, |value| body::compiled(&parse::text(value)?, Place::Attribute));
-        let usual =
-            || default.map(|text| Source::new(text, Place::Attribute).expect("the default is a template"));
+        let usual = || default.map(|text| Source::built_in(text, Place::Attribute));
         written.map(|written| written.or_else(usual).map(|source| (attribute, source)))
     });
     let attributes = attributes.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>();
     Ok(CloudEvents { mode: mode?, attributes: attributes? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_default_is_a_template() {
+        for text in Attribute::ALL.into_iter().filter_map(|(_, _, default)| default) {
+            let usual = Source::built_in(text, Place::Attribute);
+            assert_eq!(Source::new(text, Place::Attribute), Ok(usual), "{text}");
+        }
+    }
 }

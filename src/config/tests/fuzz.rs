@@ -1,7 +1,7 @@
 //! Every key with values that nobody should write: a mistake or a setting, and never anything else.
 
 use super::{ROUTE, URL, every_key, given};
-use crate::config::load;
+use crate::config::{Sources, load};
 
 /// As a variable or an option has them.
 const TEXTS: [&str; 40] = [
@@ -93,9 +93,12 @@ fn keys() -> Vec<String> {
 #[test]
 fn no_text_for_any_key_ends_in_anything_but_a_mistake_that_names_it() {
     let long = "x".repeat(100_000);
+    let given = given(ROUTE);
     for key in keys() {
         for text in TEXTS.into_iter().chain([long.as_str()]) {
-            let Err(errors) = load(given(ROUTE).flag(&key, text, "--set").sources) else { continue };
+            let mut sources = given.sources.clone();
+            sources.flags.push((key.clone(), text.to_owned(), "--set".to_owned()));
+            let Err(errors) = load(sources) else { continue };
             assert!(errors.iter().all(|error| is_about(&error.key, &key)), "{key} = {text:?}: {errors}");
             assert!(errors.to_string().len() < 4096, "{key}: an error repeats {} bytes", text.len());
         }
@@ -104,10 +107,12 @@ fn no_text_for_any_key_ends_in_anything_but_a_mistake_that_names_it() {
 
 #[test]
 fn no_value_for_any_key_ends_in_anything_but_a_mistake_that_names_it() {
+    let given = given("");
     for key in keys() {
         for value in VALUES {
             let url = if key.contains("webhook") { "" } else { URL };
-            let Err(errors) = load(given(&format!("{key} = {value}\n{url}")).sources) else { continue };
+            let file = given.beside("config.toml", format!("{key} = {value}\n{url}"));
+            let Err(errors) = load(Sources { file: Some(file), ..Sources::default() }) else { continue };
             let other = |key: &str| key.ends_with("webhook.url");
             assert!(
                 errors.iter().all(|error| is_about(&error.key, &key) || other(&error.key)),
