@@ -90,9 +90,9 @@ pub(super) fn serve(api: Server, metrics: Server, seen: Seen<'_>) -> (Arc<Health
         log_level,
         clock,
     };
-    let answers = Api::new(parts).telling(&board, events).feeding(feed, &surroundings::machine(), clock);
-    let answers = if config.server.page { answers.showing(StatusPage::default()) } else { answers };
-    let answers = Rc::new(answers);
+    let answers = Api::new(parts).telling(&board, events);
+    let answers = answers.feeding(feed, registry, &surroundings::machine(), clock);
+    let answers = Rc::new(if config.server.page { answers.showing(StatusPage::default()) } else { answers });
     drop(spawn_local(api.serve(Rc::clone(&answers))));
     drop(spawn_local(metrics.serve(Metrics::new(Observed {
         clock,

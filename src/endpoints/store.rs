@@ -36,6 +36,9 @@ pub enum StoreError {
     /// Somebody else has written the key since. Nothing was written.
     #[error("the route was changed meanwhile: look at it again")]
     Changed,
+    /// There is nothing to remove.
+    #[error("the bucket has no route of this name; one of the configuration's file is removed there")]
+    Absent,
     /// The bucket can't be read.
     #[error(transparent)]
     Watch(#[from] Trouble),
@@ -79,8 +82,12 @@ impl Store {
     /// # Errors
     /// The bucket can't be read.
     pub async fn list(&self) -> Result<Vec<Stored>, StoreError> {
-        let mut watch =
-            Watch::open(&self.connection, &self.keys, self.keys.subjects(), &new_consumer(), false).await?;
+        self.read(self.keys.subjects()).await
+    }
+
+    /// The routes among the values of `subjects`, sorted by name.
+    async fn read(&self, subjects: Vec<String>) -> Result<Vec<Stored>, StoreError> {
+        let mut watch = Watch::open(&self.connection, &self.keys, subjects, &new_consumer(), false).await?;
         let mut found = BTreeMap::new();
         while !watch.is_caught_up() {
             for news in watch.next().await?.news {
@@ -100,7 +107,7 @@ impl Store {
     /// # Errors
     /// The bucket can't be read.
     pub async fn get(&self, name: &RouteName) -> Result<Option<Stored>, StoreError> {
-        Ok(self.list().await?.into_iter().find(|stored| stored.name == *name))
+        Ok(self.read(vec![self.keys.subject(&Key::Route(name.clone()))]).await?.pop())
     }
 
     /// Writes `value` as the route of this name, where it is one. With `expected`, only where that revision is there still
@@ -122,8 +129,11 @@ impl Store {
     /// Removes the route of this name. Returns the revision of that.
     ///
     /// # Errors
-    /// The bucket did not take it.
+    /// There is none, or the bucket did not take it.
     pub async fn remove(&self, name: &RouteName) -> Result<u64, StoreError> {
+        if self.get(name).await?.is_none() {
+            return Err(StoreError::Absent);
+        }
         self.set(&Key::Route(name.clone()), None, None).await
     }
 

@@ -14,6 +14,7 @@ use crate::{
     base::clock::Clock,
     control::server::{Answer, Body, Problem, ProblemKind, Reply, answer},
     history::{Feed, Listener, Wanted},
+    route::registry::Registry,
 };
 
 /// How many attempts one part of the answer tells of at the most.
@@ -25,6 +26,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Attempts {
     pub(super) feed: Arc<Feed>,
+    /// The routes that there are.
+    pub(super) registry: Arc<Registry>,
     /// The name of this machine, or pod.
     pub(super) replica: Arc<str>,
     pub(super) clock: Clock,
@@ -32,7 +35,7 @@ pub(super) struct Attempts {
 
 /// Has `router` tell what comes of `attempts`.
 pub(super) fn add(router: &mut Router, attempts: Attempts) {
-    router.add(Method::GET, "/api/v1/attempts", Access::Read, move |call| {
+    router.add_taking(&["route", "failed"], Method::GET, "/api/v1/attempts", Access::Read, move |call| {
         let is_head = *call.head.method() == Method::HEAD;
         Reply::Now(attempts.follow(call.head.query(), is_head).unwrap_or_else(Into::into))
     });
@@ -41,6 +44,11 @@ pub(super) fn add(router: &mut Router, attempts: Attempts) {
 impl Attempts {
     fn follow(&self, query: &str, is_head: bool) -> Result<Answer, Problem> {
         let wanted = wanted(query)?;
+        if let Some(name) = &wanted.route
+            && self.registry.current().get(name).is_none()
+        {
+            return Err(Problem::new(ProblemKind::NoSuchRoute, "no route has this name"));
+        }
         // The answer to HEAD has no body, and nobody would read the stream.
         if is_head {
             return Ok(answer(StatusCode::OK, "text/event-stream", ""));

@@ -28,7 +28,7 @@ struct Written {
 /// Adds it to `router`.
 pub(super) fn add(router: &mut Router, fleet: &Rc<Fleet>) {
     let on = Rc::clone(fleet);
-    router.add(Method::PUT, PATH, Access::Act, move |call| {
+    router.add_taking(&["revision"], Method::PUT, PATH, Access::Act, move |call| {
         let (fleet, name, expected) = (Rc::clone(&on), name(call), revision(call));
         call.work_with(move |route: Map<String, Value>| async move {
             let (name, expected) = (name?, expected?);
@@ -79,6 +79,7 @@ pub(super) fn problem(error: &StoreError) -> Problem {
             let detail = "the route has mistakes, and nothing was written";
             Problem::new(ProblemKind::Refused, detail).with("mistakes", told)
         }
+        StoreError::Absent => Problem::new(ProblemKind::NoSuchRoute, error.to_string()),
         StoreError::Changed => Problem::new(ProblemKind::Changed, error.to_string()),
         _ => Problem::new(ProblemKind::Bucket, error.to_string()),
     }

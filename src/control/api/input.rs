@@ -3,7 +3,10 @@
 use std::{borrow::Cow, str::FromStr};
 
 use http::header::CONTENT_TYPE;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 use url::form_urlencoded;
 
 use crate::control::server::{Head, Problem, ProblemKind};
@@ -27,16 +30,20 @@ impl<'a> Query<'a> {
 
     /// To be called when all are taken.
     pub(super) fn finish(self) -> Result<(), Problem> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((name, _)) => {
-                let name: String = name.chars().take(64).collect();
-                let detail =
-                    format!("{name:?} is no parameter here, or there twice: docs/api.md has them all");
-                Err(Problem::new(ProblemKind::BadQuery, detail))
-            }
-        }
+        self.0.first().map_or(Ok(()), |(name, _)| Err(not_here(name)))
     }
+}
+
+/// Whether the query of the request with this head has no parameters but these.
+pub(super) fn expects_parameters(head: &Head, known: &[&str]) -> Result<(), Problem> {
+    let mut names = form_urlencoded::parse(head.query().as_bytes()).map(|(name, _)| name);
+    names.find(|name| !known.contains(&&**name)).map_or(Ok(()), |name| Err(not_here(&name)))
+}
+
+fn not_here(name: &str) -> Problem {
+    let name: String = name.chars().take(64).collect();
+    let detail = format!("{name:?} is no parameter here, or there twice: docs/api.md has them all");
+    Problem::new(ProblemKind::BadQuery, detail)
 }
 
 /// Whether the body of the request with this head may be read as JSON: it says that it is, or nothing.
@@ -64,10 +71,29 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })
 }
 
+/// A member of a body that may be left out, and is no `null`: a variable of a script that is not set would otherwise be
+/// taken for nothing to say, and what is done then goes further than what was meant.
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// A whole number. JSON may write it with a point, too: `5.0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Whole(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(from)?;
+        // Written without its point it is digits, or nothing that fits.
+        let pointed = || number.as_f64().filter(|number| number.fract() == 0.0)?.to_string().parse().ok();
+        let whole = number.as_u64().or_else(pointed);
+        whole.map(Self).ok_or_else(|| D::Error::custom(format_args!("expected a whole number, not {number}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::Request;
-    use serde::Deserialize;
 
     use super::*;
 
@@ -98,6 +124,19 @@ mod tests {
     #[serde(default, deny_unknown_fields)]
     struct Pause {
         why: String,
+    }
+
+    #[test]
+    fn a_whole_number_may_have_a_point() {
+        let read = |text: &str| serde_json::from_str(text).ok().map(|Whole(number)| number);
+        for (text, number) in
+            [("5", 5), ("5.0", 5), ("5e2", 500), ("9007199254740991.0", 9_007_199_254_740_991)]
+        {
+            assert_eq!(read(text), Some(number), "{text}");
+        }
+        for text in ["5.5", "-1", "-1.0", "1e30", "\"5\"", "null"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

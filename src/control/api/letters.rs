@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, num::NonZeroU64, rc::Rc, time::SystemTime};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Call, Router, input::Query};
+use super::{
+    Access, Call, Router,
+    input::{Query, Whole, given},
+};
 use crate::{
     control::{
         letters::{Act, JobTold, Letters, LettersError, Order},
@@ -20,6 +23,9 @@ const ONE: &str = "/api/v1/dead-letters/{sequence}";
 const REPLAY: &str = "/api/v1/dead-letters/replay";
 const DISCARD: &str = "/api/v1/dead-letters/discard";
 const JOB: &str = "/api/v1/dead-letters/job";
+/// The parameters of a list.
+const LISTED_BY: &[&str] =
+    &["route", "limit", "after", "id", "reason", "failure", "since", "until", "subject"];
 /// How many letters a page has, and how many at the most.
 const PAGE: (usize, usize) = (100, 1_000);
 /// How many letters may be named by their sequences.
@@ -29,17 +35,27 @@ const MOST_SEQUENCES: usize = 1_000;
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Ordered {
+    #[serde(deserialize_with = "given")]
     route: Option<String>,
+    #[serde(deserialize_with = "given")]
     to_route: Option<String>,
     all: bool,
+    #[serde(deserialize_with = "given")]
     id: Option<String>,
+    #[serde(deserialize_with = "given")]
     reason: Option<String>,
+    #[serde(deserialize_with = "given")]
     failure: Option<String>,
+    #[serde(deserialize_with = "given")]
     since: Option<String>,
+    #[serde(deserialize_with = "given")]
     until: Option<String>,
+    #[serde(deserialize_with = "given")]
     subject: Option<String>,
-    sequences: Option<BTreeSet<u64>>,
-    limit: Option<u64>,
+    #[serde(deserialize_with = "given")]
+    sequences: Option<BTreeSet<Whole>>,
+    #[serde(deserialize_with = "given")]
+    limit: Option<Whole>,
     dry_run: bool,
 }
 
@@ -52,7 +68,7 @@ struct Latest {
 /// Adds them to `router`.
 pub(super) fn add(router: &mut Router, letters: &Rc<Letters>) {
     let on = Rc::clone(letters);
-    router.add(Method::GET, LIST, Access::Read, move |call| {
+    router.add_taking(LISTED_BY, Method::GET, LIST, Access::Read, move |call| {
         let (on, asked) = (Rc::clone(&on), page(call));
         call.work(async move {
             let (route, selection, place) = asked?;
@@ -61,7 +77,7 @@ pub(super) fn add(router: &mut Router, letters: &Rc<Letters>) {
         })
     });
     let on = Rc::clone(letters);
-    router.add(Method::GET, ONE, Access::Read, move |call| {
+    router.add_taking(&["route"], Method::GET, ONE, Access::Read, move |call| {
         let (on, asked) = (Rc::clone(&on), one(call));
         call.work(async move {
             let (route, sequence) = asked?;
@@ -141,7 +157,7 @@ impl Ordered {
         if act == Act::Discard && self.to_route.is_some() {
             return Err(bad("to_route: what is discarded goes nowhere".to_owned()));
         }
-        let most = self.limit.unwrap_or(u64::MAX);
+        let most = self.limit.map_or(u64::MAX, |Whole(most)| most);
         if most == 0 {
             return Err(bad("limit: expected 1 or more".to_owned()));
         }
@@ -164,7 +180,7 @@ impl Ordered {
         let subject = self.subject.as_ref().map(|subject| subject.parse());
         let subject = subject.transpose().map_err(|error| format!("subject: {error}"))?;
         let are_some =
-            |some: &BTreeSet<u64>| (1..=MOST_SEQUENCES).contains(&some.len()) && !some.contains(&0);
+            |some: &BTreeSet<Whole>| (1..=MOST_SEQUENCES).contains(&some.len()) && !some.contains(&Whole(0));
         if !self.sequences.as_ref().is_none_or(are_some) {
             return Err(format!("sequences: expected 1 to {MOST_SEQUENCES} numbers from 1 on"));
         }
@@ -175,7 +191,7 @@ impl Ordered {
             since: time("since", &self.since)?,
             until: time("until", &self.until)?,
             subject,
-            sequences: self.sequences.clone(),
+            sequences: self.sequences.as_ref().map(|all| all.iter().map(|Whole(one)| *one).collect()),
         })
     }
 }
@@ -205,10 +221,11 @@ fn problem(error: &LettersError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::api::input::json;
 
     fn ordered(body: &str, act: Act) -> Result<Order, String> {
-        let ordered: Ordered = serde_json::from_str(body).map_err(|error| error.to_string())?;
-        let order = ordered.order(act, "ops".to_owned(), SystemTime::UNIX_EPOCH);
+        let ordered = json::<Ordered>(body.as_bytes());
+        let order = ordered.and_then(|one| one.order(act, "ops".to_owned(), SystemTime::UNIX_EPOCH));
         order.map_err(|problem| problem.name().to_owned())
     }
 
@@ -225,6 +242,9 @@ mod tests {
             r#"{"since":"yesterday"}"#,
             r#"{"subject":"a..b"}"#,
             r#"{"all":true,"limit":0}"#,
+            r#"{"failure":"422","id":null}"#,
+            r#"{"failure":"422","route":null}"#,
+            r#"{"all":true,"limit":null}"#,
         ] {
             for act in [Act::Replay, Act::Discard] {
                 assert_eq!(ordered(body, act).err().as_deref(), Some("bad-value"), "{body}");

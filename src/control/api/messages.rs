@@ -45,7 +45,7 @@ struct ShownMessage {
 /// Adds it to `router`.
 pub(super) fn add(router: &mut Router, stage: &Stage) {
     let on = stage.clone();
-    router.add(Method::GET, "/api/v1/routes/{name}/messages", Access::Read, move |call| {
+    router.add_taking(&["limit"], Method::GET, "/api/v1/routes/{name}/messages", Access::Read, move |call| {
         let (on, asked) = (on.clone(), asked(&on, call));
         call.work(async move {
             let (name, limit) = asked?;

@@ -106,11 +106,18 @@ impl Api {
 }
 
 impl Api {
-    /// The same, which also tells what comes of attempts as `feed` hears of it, on the machine or pod with the name
-    /// `replica`.
+    /// The same, which also tells what comes of attempts at the routes of `registry` as `feed` hears of it, on the machine
+    /// or pod with the name `replica`.
     #[must_use]
-    pub fn feeding(mut self, feed: &Arc<Feed>, replica: &str, clock: Clock) -> Self {
-        attempts::add(&mut self.router, Attempts { feed: Arc::clone(feed), replica: replica.into(), clock });
+    pub fn feeding(
+        mut self,
+        feed: &Arc<Feed>,
+        registry: &Arc<Registry>,
+        replica: &str,
+        clock: Clock,
+    ) -> Self {
+        let (feed, registry) = (Arc::clone(feed), Arc::clone(registry));
+        attempts::add(&mut self.router, Attempts { feed, registry, replica: replica.into(), clock });
         self
     }
 }
@@ -175,7 +182,7 @@ mod tests {
             clock,
         });
         let board = StatusBoard::new(Board {
-            registry,
+            registry: Arc::clone(&registry),
             lanes: Vec::new(),
             connections: Arc::default(),
             health,
@@ -186,15 +193,15 @@ mod tests {
             clock,
         });
         let events = Events::of(board.clone());
-        let api =
-            api.telling(&board, events).showing(StatusPage::default()).feeding(&Arc::default(), "", clock);
+        let api = api.telling(&board, events).showing(StatusPage::default());
+        let api = api.feeding(&Arc::default(), &registry, "", clock);
         openapi::tests::compare(&api.router);
         // What clients of NATS may ask for is there too, and what changes something is known as such.
         let operations: BTreeMap<_, _> = api.router.operations().collect();
         for act in Act::ALL {
             let (method, path) = act.operation();
             let access = operations.get(&(path.to_owned(), method.to_string()));
-            let acts = access.map(|access| *access == Access::Act);
+            let acts = access.map(|(access, _)| *access == Access::Act);
             assert_eq!(acts, Some(act.needs() == ServiceAccess::Act), "{act:?}");
         }
     }

@@ -17,11 +17,17 @@ pub(super) fn add(router: &mut Router) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use serde_json::Value;
 
     use super::*;
+
+    /// The parameters that the query of this operation may have.
+    fn parameters(operation: &Value) -> BTreeSet<&str> {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        parameters.filter(|one| one["in"] == "query").filter_map(|one| one["name"].as_str()).collect()
+    }
 
     /// What the document has, and what `router` has, each with who may ask for it.
     pub(in crate::control::api) fn compare(router: &Router) {
@@ -36,12 +42,17 @@ pub(super) mod tests {
                     () if needed.contains("`read`") => Access::Read,
                     () => panic!("{method} {path} does not say who may ask for it"),
                 };
-                described.insert((path.clone(), method.to_uppercase()), access);
+                described.insert((path.clone(), method.to_uppercase()), (access, parameters(operation)));
             }
         }
         let there: BTreeMap<_, _> = router.operations().collect();
-        for (operation, access) in &there {
-            assert_eq!(described.get(operation), Some(access), "{operation:?} in openapi.json");
+        for (operation, (access, parameters)) in &there {
+            let found = described.get(operation).map(|(access, _)| access);
+            assert_eq!(found, Some(access), "{operation:?} in openapi.json");
+            // What everybody may see is asked for by any parameters, of which the handler says what is wrong.
+            let known = described.get(operation).map(|(_, parameters)| parameters.clone());
+            let known = known.filter(|_| *access != Access::Open).unwrap_or_default();
+            assert_eq!(known, parameters.iter().copied().collect(), "parameters of {operation:?}");
         }
         for operation in described.keys() {
             assert!(there.contains_key(operation), "openapi.json has {operation:?}, which is not there");

@@ -34,6 +34,8 @@ struct Operation {
     /// The path; a part of it may be a `{name}`, for which anything may stand.
     template: &'static str,
     access: Access,
+    /// The parameters that its query may have.
+    parameters: &'static [&'static str],
     operate: Box<dyn Fn(&Call<'_>) -> Reply>,
 }
 
@@ -88,14 +90,28 @@ impl Router {
         access: Access,
         operate: impl Fn(&Call<'_>) -> Reply + 'static,
     ) {
-        self.operations.push(Operation { method, template, access, operate: Box::new(operate) });
+        self.add_taking(&[], method, template, access, operate);
     }
 
-    /// What there is, by path and method, and who may ask for it.
+    /// The same, where the query may have these parameters.
+    pub fn add_taking(
+        &mut self,
+        parameters: &'static [&'static str],
+        method: Method,
+        template: &'static str,
+        access: Access,
+        operate: impl Fn(&Call<'_>) -> Reply + 'static,
+    ) {
+        self.operations.push(Operation { method, template, access, parameters, operate: Box::new(operate) });
+    }
+
+    /// What there is, by path and method, who may ask for it, and with which parameters.
     #[cfg(test)]
-    pub(super) fn operations(&self) -> impl Iterator<Item = ((String, String), Access)> {
+    pub(super) fn operations(
+        &self,
+    ) -> impl Iterator<Item = ((String, String), (Access, &'static [&'static str]))> {
         let key = |operation: &Operation| (operation.template.to_owned(), operation.method.to_string());
-        self.operations.iter().map(move |operation| (key(operation), operation.access))
+        self.operations.iter().map(move |one| (key(one), (one.access, one.parameters)))
     }
 
     /// Answers the request with this head, where the guard lets its client in.
@@ -138,11 +154,24 @@ impl Router {
 
 impl Operation {
     fn run(&self, head: &Head, caller: Option<Caller>) -> Reply {
-        let reply = (self.operate)(&Call { head, caller: caller.clone(), template: self.template });
+        let reply = match self.check_query(head) {
+            Ok(()) => (self.operate)(&Call { head, caller: caller.clone(), template: self.template }),
+            Err(problem) => Reply::Now(problem.into()),
+        };
         match caller.filter(|_| self.access == Access::Act) {
             Some(caller) => audit::audited(reply, head, caller),
             None => reply,
         }
+    }
+
+    /// Whether all parameters of the query are known here: one that was meant to limit what is done, and is passed over, lets
+    /// more be done. Who only looks at what everybody may see is asked no such question: the address of a probe may have
+    /// anything in it.
+    fn check_query(&self, head: &Head) -> Result<(), Problem> {
+        if self.access == Access::Open {
+            return Ok(());
+        }
+        input::expects_parameters(head, self.parameters)
     }
 }
 

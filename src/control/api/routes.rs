@@ -97,7 +97,7 @@ struct Done {
 /// Adds them to `router`.
 pub(super) fn add(router: &mut Router, stage: &Stage) {
     let on = stage.clone();
-    router.add(Method::GET, "/api/v1/routes", Access::Read, move |call| {
+    router.add_taking(&["limit", "after"], Method::GET, "/api/v1/routes", Access::Read, move |call| {
         Reply::Now(on.list(call).unwrap_or_else(Into::into))
     });
     let on = stage.clone();

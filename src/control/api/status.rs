@@ -38,6 +38,6 @@ fn status(board: &StatusBoard, query: &str) -> Answer {
 fn route(board: &StatusBoard, name: &str) -> Answer {
     match board.route(name) {
         Some(detail) => json(StatusCode::OK, &detail),
-        None => Problem::new(ProblemKind::NotFound, "no route of this name runs here").into(),
+        None => Problem::new(ProblemKind::NoSuchRoute, "no route has this name").into(),
     }
 }

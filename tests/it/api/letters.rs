@@ -30,8 +30,17 @@ fn kept(daemon: Daemon) -> Daemon {
 
 /// A daemon at work, whose webhook refuses everything so far, with so many dead letters in the stream.
 async fn graveyard(hook: &Webhook, letters: u64) -> Stage {
+    graveyard_of(hook, letters, kept).await
+}
+
+/// The same of a daemon that is `described` further than by [`kept`].
+pub(super) async fn graveyard_of(
+    hook: &Webhook,
+    letters: u64,
+    described: impl FnOnce(Daemon) -> Daemon,
+) -> Stage {
     hook.answer(422);
-    let stage = Stage::set(&hook.url(), kept).await;
+    let stage = Stage::set(&hook.url(), |daemon| described(kept(daemon))).await;
     Publisher::new(stage.client.clone(), "todos.events").burst(letters).await;
     wait_count(&stage.nats, letters).await;
     stage

@@ -112,4 +112,34 @@ async fn what_is_not_there_is_a_problem() {
     assert_eq!((put.status.as_u16(), &*allow(&put)), (405, "GET, HEAD, OPTIONS"));
     let head = client.raw(Method::HEAD, RELOAD, &[], None).await;
     assert!(head.status.is_success() && head.body.is_empty());
+    for path in [
+        "/api/v1/routes/nobody",
+        "/api/v1/routes/..%2Fhealth",
+        "/api/v1/routes/%ff%00",
+        "/api/v1/status/routes/nobody",
+        "/api/v1/attempts?route=nobody",
+        "/api/v1/routes/nobody/messages",
+    ] {
+        let (status, problem_there) = client.get(path).await;
+        assert_eq!((status, problem(&problem_there)), (404, "no-such-route"), "{path}");
+    }
+}
+
+/// A parameter that was meant to limit an act, and is none, would let more be done than was meant.
+#[tokio::test]
+async fn a_parameter_that_is_not_known_is_refused_and_nothing_is_done() {
+    let daemon = alone(with_tokens).await;
+    let client = Client::of(&daemon, ACTOR).await;
+    for path in [
+        "/api/v1/routes/default/pause?dry_run=true",
+        "/api/v1/dead-letters/discard?dry_run=true",
+        "/api/v1/reload?x",
+    ] {
+        let (status, refused) = client.post(path, nothing()).await;
+        assert_eq!((status, problem(&refused)), (400, "bad-query"), "{path}");
+    }
+    let (_, route) = client.get("/api/v1/routes/default").await;
+    assert!(route["held"].is_null(), "{route}");
+    assert_eq!(client.get("/api/v1/routes/default?limit=1").await.0, 400);
+    assert_eq!(client.get("/api/v1/routes?limit=1").await.0, 200);
 }

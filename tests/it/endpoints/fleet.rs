@@ -158,6 +158,8 @@ async fn routes_are_written_by_a_command_and_looked_through_before() {
     let revision = said.strip_prefix("todos is removed, revision ").and_then(|end| end.trim().parse().ok());
     assert!(status == Some(0) && revision.is_some(), "{said}");
     wait_applied(&daemon, revision.unwrap_or_default()).await;
+    let (status, said) = command(&["routes", "rm", "todos"]);
+    assert!(status == Some(1) && said.contains("the bucket has no route of this name"), "{status:?} {said}");
     assert!(!command(&["routes", "ls"]).1.contains("todos "), "it is gone");
     hook.assert_exactly_once(0..10);
 }
