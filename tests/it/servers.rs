@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-use testkit::daemon::{Running, run};
+use testkit::daemon::{Daemon, Running, run};
 use testkit::publisher::Publisher;
 use testkit::stage::Stage;
 use testkit::webhook::Webhook;
@@ -223,5 +223,29 @@ async fn a_head_has_a_time_and_a_size() {
     drop(timeout(SOON, large.read_to_end(&mut refused)).await.expect("it is closed"));
     let refused = String::from_utf8_lossy(&refused);
     assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 4"), "{refused}");
+    stage.close().await;
+}
+
+/// A body that does not come is not waited for either, also where the client wants to be asked for it, and says nothing then.
+#[tokio::test]
+async fn a_body_has_a_time() {
+    const TOKEN: &str = "actor-token-0123456789";
+    let tokens = |daemon: Daemon| {
+        let daemon = daemon.env("BROADCASTER__SERVER__TOKENS__OPS__TOKEN", TOKEN);
+        daemon.env("BROADCASTER__SERVER__TOKENS__OPS__ROLE", "act")
+    };
+    let mut stage = Stage::set("http://127.0.0.1:1/", tokens).await;
+    for expect in ["", "expect: 100-continue\r\n"] {
+        let head = format!(
+            "POST /api/v1/routes/default/pause HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {TOKEN}\r\n\
+             {expect}content-length: 9\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(stage.daemon.api()).await.expect("it listens");
+        stream.write_all(head.as_bytes()).await.expect("it listens");
+        let mut answer = String::new();
+        let read = timeout(SOON / 2, stream.read_to_string(&mut answer)).await;
+        read.expect("it is answered, and the connection closed").expect("it is text");
+        assert!(answer.contains("HTTP/1.1 400 ") && answer.contains(":broken-body"), "{expect}{answer}");
+    }
     stage.close().await;
 }

@@ -22,6 +22,8 @@ use super::{
 pub const LARGEST_BODY: usize = 256 * 1024;
 /// How many handlers may be at work at the same time, or read a body.
 const AT_WORK: usize = 16;
+/// How long a client may take to send a body, shorter than what a connection has for a whole request: it gets an answer.
+const BODY: Duration = Duration::from_secs(4);
 /// How long a client waits for a handler at work, which is let finish.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -183,28 +185,23 @@ impl<H: Handler> Desk<H> {
         let answer = match reply {
             Reply::Now(answer) => {
                 // A client that is still sending would not look for an answer, and lose it with the connection.
-                drop(whole(body).await);
+                drop(whole(body, stage).await);
                 answer
             }
             Reply::Later(work) => {
-                drop(whole(body).await);
+                drop(whole(body, stage).await);
                 match self.workshop.place() {
-                    Ok(place) => {
-                        stage.set(Stage::begin(Phase::Waiting));
-                        place.finish(work).await
-                    }
+                    Ok(place) => place.finish(work).await,
                     Err(busy) => busy.into(),
                 }
             }
             Reply::Awaited(answer) => {
-                drop(whole(body).await);
-                stage.set(Stage::begin(Phase::Waiting));
+                drop(whole(body, stage).await);
                 answer.await
             }
             Reply::WithBody(work) => match self.workshop.place() {
                 Ok(place) => {
-                    let body = whole(body).await;
-                    stage.set(Stage::begin(Phase::Waiting));
+                    let body = whole(body, stage).await;
                     place.finish(work(body)).await
                 }
                 Err(busy) => busy.into(),
@@ -232,8 +229,18 @@ impl<H: Handler> Desk<H> {
     }
 }
 
-/// The body of a request, where it is complete and not too large.
-async fn whole(mut body: Incoming) -> Result<Bytes, Problem> {
+/// The body of a request, where it is complete in time and not too large. Work on the request follows.
+async fn whole(body: Incoming, stage: &Cell<Stage>) -> Result<Bytes, Problem> {
+    // Not left to the limits of a connection: a client that waits for "100 Continue" gets that, and has begun to be idle.
+    let read = timeout(BODY, read(body)).await;
+    stage.set(Stage::begin(Phase::Waiting));
+    read.unwrap_or_else(|_| {
+        let detail = format!("it is not complete after {} s", BODY.as_secs());
+        Err(Problem::new(ProblemKind::BrokenBody, detail))
+    })
+}
+
+async fn read(mut body: Incoming) -> Result<Bytes, Problem> {
     let too_large = || {
         let detail = format!("no more than {} KiB are read", LARGEST_BODY / 1024);
         Problem::new(ProblemKind::TooLarge, detail)
