@@ -44,7 +44,7 @@ impl StatusPage {
     pub fn answer(&self, head: &Head) -> Answer {
         let made = self.0.get_or_init(Made::new);
         let known = head.header(IF_NONE_MATCH).zip(made.headers.get(ETAG));
-        let is_known = known.is_some_and(|(known, tag)| known.split(',').any(|known| known.trim() == tag));
+        let is_known = known.is_some_and(|(known, tag)| tag.to_str().is_ok_and(|tag| is_among(tag, known)));
         let mut answer = match is_known {
             true => answer(StatusCode::NOT_MODIFIED, HTML, ""),
             false => made.page.answer(HTML, takes_gzip(head)),
@@ -52,6 +52,12 @@ impl StatusPage {
         answer.headers_mut().extend(made.headers.clone());
         answer
     }
+}
+
+/// Whether the tags of `If-None-Match` have this one. A proxy that packs the page itself makes a weak one of it.
+fn is_among(tag: &str, known: &str) -> bool {
+    let mut known = known.split(',').map(str::trim);
+    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 impl Made {
