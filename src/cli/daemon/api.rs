@@ -1,6 +1,6 @@
 //! One daemon, as the commands ask its API: one request over a connection of its own, or a stream of events.
 
-use std::{error::Error, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, io, path::Path, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -10,7 +10,7 @@ use http::{
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::rustls::{
@@ -20,9 +20,12 @@ use tokio_rustls::rustls::{
 
 use super::{DaemonError, PATIENCE, options::DaemonOptions, refused};
 use crate::{
-    base::network::trust::{system_roots, trusting},
+    base::network::{
+        cause,
+        trust::{system_roots, trusting},
+    },
     cli::health::{self, Asked, Connection},
-    config::{self, Sources},
+    config::{self, ApiToken, Secret, Sources},
     control::service::acts::{Act, Question, Request},
 };
 
@@ -40,7 +43,7 @@ pub(in crate::cli) struct Daemon {
     apis: Vec<Asked>,
     /// The certificates that are trusted beside those of the system.
     trusted: Vec<CertificateDer<'static>>,
-    token: Option<SecretString>,
+    token: Option<Secret>,
 }
 
 impl Daemon {
@@ -110,8 +113,7 @@ impl Daemon {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        // What is wrong with a header would be shown with it.
-        let request = request.body(Full::new(body)).map_err(|_wrong| garbage("the token is none".into()))?;
+        let request = request.body(Full::new(body)).map_err(|error| garbage(error.into()))?;
         let answered = timeout(PATIENCE, requests.send_request(request)).await;
         let answered = answered.map_err(|_late| DaemonError::Silent(authority.to_owned()))?;
         Ok((answered.map_err(|error| garbage(error.into()))?, authority.to_owned()))
@@ -122,7 +124,8 @@ impl Daemon {
         for api in &self.apis {
             let connecting = timeout(CONNECTING, async {
                 let stream = TcpStream::connect(api.authority()).await?;
-                api.encrypt(stream, || self.trust()).await
+                let in_words = |error| io::Error::other(cause::of_handshake(&error, "--ca-file"));
+                api.encrypt(stream, || self.trust()).await.map_err(in_words)
             });
             match connecting.await.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => return Ok((stream, api.authority())),
@@ -148,9 +151,9 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, DaemonError
         .ok_or_else(|| DaemonError::Authorities(file.display().to_string()))
 }
 
-fn token(file: &Path) -> Result<SecretString, DaemonError> {
-    let token = fs::read_to_string(file).map(|token| SecretString::from(token.trim()));
-    token.map_err(|error| DaemonError::Token(file.display().to_string(), error))
+/// What is in `file`, where it may be a token: what is none would be sent for nothing.
+fn token(file: &Path) -> Result<Secret, DaemonError> {
+    ApiToken::read(file).map_err(DaemonError::Token)
 }
 
 /// What comes in time (Server-Sent Events).

@@ -39,9 +39,9 @@ pub enum DaemonError {
     /// The URL of `--url` is neither `http` nor `https`, or has no host.
     #[error("--url: expected http://HOST:PORT, https://HOST:PORT or HOST:PORT")]
     Url,
-    /// The token can't be read.
-    #[error("cannot read the token in {0}: {1}")]
-    Token(String, #[source] io::Error),
+    /// The token can't be read, or is none.
+    #[error("the token of --token-file, or BROADCASTER_TOKEN_FILE: {0}")]
+    Token(String),
     /// There are no certificates in the file of `--ca-file`.
     #[error("--ca-file: expected certificates in PEM in {0}")]
     Authorities(String),

@@ -32,7 +32,10 @@ pub struct Authorities {
 }
 
 /// A certificate of our own, in two files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Two are equal when they are in the same files: whoever shows what is in them reads them again, so that a certificate that
+/// was renewed is no other setting.
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// The certificate with its chain, PEM.
     pub cert_file: PathBuf,
@@ -41,6 +44,14 @@ pub struct Identity {
     /// What was in them when the configuration was loaded.
     pub pair: CertifiedPair,
 }
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.cert_file, &self.key_file) == (&other.cert_file, &other.key_file)
+    }
+}
+
+impl Eq for Identity {}
 
 /// A certificate with its chain, and the key that belongs to it.
 #[derive(Debug, PartialEq, Eq)]

@@ -86,7 +86,11 @@ fn what_makes_no_sense_is_refused() {
     for (arguments, status, expected) in [
         (&["status", "--url", "ftp://x"][..], 2, "--url: expected http://"),
         (&["status", "--ca-file", "/none"], 1, "--ca-file: expected certificates in PEM in /none"),
-        (&["status", "--token-file", "/none"], 1, "cannot read the token in /none"),
+        (
+            &["status", "--token-file", "/none"],
+            1,
+            "--token-file, or BROADCASTER_TOKEN_FILE: cannot read /none: ",
+        ),
         (&["status", "--limit", "0"], 2, "1..=500"),
     ] {
         let output = daemon::run(arguments, &[]);
@@ -200,7 +204,13 @@ async fn who_may_not_or_reaches_nobody_is_told_so() {
     let (mut running, folder) = daemon(&nats, &hook, "read").await;
     for (arguments, status, expected) in [
         (&["pause", "default"][..], 77, "refused: "),
-        (&["reload", "--token-file", "/none"], 1, "cannot read the token in /none"),
+        (&["reload", "--token-file", "/dev/zero"], 1, "cannot read /dev/zero: it is larger than"),
+        (&["reload", "--token-file", "/dev/null"], 1, "which is empty"),
+        (
+            &["reload", "--token-file", "/none"],
+            1,
+            "--token-file, or BROADCASTER_TOKEN_FILE: cannot read /none: ",
+        ),
         (&["routes", "get", "nobody"], 1, "no route"),
         (&["log-level", "--for", "5m"], 2, "<LEVEL>"),
     ] {
