@@ -203,8 +203,12 @@ impl Fleet {
                 // All have gone since they were found.
                 Ok((number, answer)) if number == asked && answer.status() == Some(NO_RESPONDERS) => break,
                 Ok((number, answer)) => {
-                    let is_asked = number == asked && replicas.iter().any(|replica| is_of(&answer, replica));
-                    answers.extend(is_asked.then_some(answer));
+                    // One of each who is asked: who answers twice, or unasked, takes nobody's place.
+                    let is_meant = |replica: &Replica| replica.takes_it && is_of(&answer, replica);
+                    let is_first = |known: &Incoming| known.header(REPLICA) != answer.header(REPLICA);
+                    let counts =
+                        number == asked && replicas.iter().any(is_meant) && answers.iter().all(is_first);
+                    answers.extend(counts.then_some(answer));
                 }
                 Err(_late) => break,
             }

@@ -8,6 +8,7 @@ use testkit::{
     nats::NatsServer,
     webhook::Webhook,
 };
+use tokio_stream::StreamExt as _;
 
 use super::{listen::publish, stderr};
 
@@ -74,6 +75,39 @@ async fn a_fleet_is_seen_held_and_let_go_on() {
         assert!(resumed.ends_with(": default goes on\n"), "{resumed}");
     }
     hook.wait_delivered(1, SOON).await;
+    for replica in &mut replicas {
+        replica.stop().await;
+    }
+}
+
+/// Who says that it does not take a question, and answers it all the same, before all others and twice.
+#[tokio::test]
+async fn an_answer_that_was_not_asked_for_takes_nobodys_place() {
+    let (nats, hook) = (NatsServer::start().await, Webhook::start());
+    let mut replicas = fleet(&nats, &hook).await;
+    let client = nats.client().await;
+    let mut infos = client.subscribe("$SRV.INFO.broadcaster").await.expect("it is connected");
+    let mut questions = client.subscribe("broadcaster.service.read.status").await.expect("it is connected");
+    nats.wait_subscriptions("broadcaster.service.read.status", 3, SOON).await;
+    let stranger = tokio::spawn(async move {
+        loop {
+            let (asked, said) = tokio::select! {
+                Some(asked) = infos.next() => (asked, r#"{"id":"stranger","endpoints":[]}"#),
+                Some(asked) = questions.next() => (asked, "nothing"),
+                else => return,
+            };
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert("Broadcaster-Service-Id", "stranger");
+            for _ in 0..2 {
+                let reply = asked.reply.clone().expect("it wants an answer");
+                let answered = client.publish_with_headers(reply, headers.clone(), said.into());
+                answered.await.expect("it is connected");
+            }
+        }
+    });
+    let page = String::from_utf8(command(&nats, &["status"]).stdout).expect("it writes text");
+    assert_eq!(page.matches(": ready, generation ").count(), 2, "{page}");
+    stranger.abort();
     for replica in &mut replicas {
         replica.stop().await;
     }
