@@ -67,6 +67,14 @@ pub enum HistoryError {
     Io(#[from] io::Error),
 }
 
+/// No stream has the subject of the history.
+#[derive(Debug, Error)]
+#[error(
+    "warning: no stream keeps history.subject {0}, and nothing is known of attempts: set history.stream, and \
+     history.create to have the daemon make it"
+)]
+struct NotKept<'c>(&'c PublishSubject);
+
 /// What is known of a message.
 #[derive(Debug, Default)]
 struct Known {
@@ -97,10 +105,15 @@ pub async fn run(options: &HistoryOptions, config: &Config, sources: Sources) ->
             tellings.push((replica, told));
         }
     }
-    if is_kept {
-        known.look_up(options, config, history, letters).await?;
+    let looked_up = match is_kept {
+        true => known.look_up(options, config, history, letters).await,
+        false => Ok(()),
+    };
+    // What is known from elsewhere is told all the same.
+    if looked_up.is_ok() || !known.is_empty() {
+        print(&known, options)?;
     }
-    print(&known, options)?;
+    looked_up?;
     told_of(tellings)?;
     Ok(!known.is_empty())
 }
@@ -129,8 +142,13 @@ impl Known {
         for subject in history.into_iter().chain(letters) {
             let failed = |source| HistoryError::Store { subject: subject.clone(), source };
             let store = match Store::open(Rc::clone(&client) as _, subject, PATIENCE).await {
-                // Letters may go to whoever listens, and be kept by nobody.
-                Err(StoreError::NoStream(_)) if history != Some(subject) => continue,
+                // Letters may go to whoever listens, and be kept by nobody; so may the history, of which that is said.
+                Err(StoreError::NoStream(_)) => {
+                    if history == Some(subject) {
+                        drop(writeln!(io::stderr(), "{}", NotKept(subject)));
+                    }
+                    continue;
+                }
                 store => store.map_err(failed)?,
             };
             self.read(&store, &options.id).await.map_err(failed)?;

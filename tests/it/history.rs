@@ -107,6 +107,33 @@ async fn the_command_tells_all_that_is_known_of_a_message() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Letters are told of, though no stream has the subject of the history.
+#[tokio::test]
+async fn what_is_kept_elsewhere_is_told_without_a_stream_of_the_history() {
+    let hook = Webhook::answering([422]);
+    let kept = |daemon: Daemon| {
+        let daemon = telling(daemon, "all").route("dead_letter.subject", "dead.todos");
+        daemon.route("dead_letter.stream", "DEAD").route("dead_letter.create", "true")
+    };
+    let mut stage = Stage::set(&hook.url(), kept).await;
+    stage.publish_with(&[("Nats-Msg-Id", "order-17")], "1").await;
+    stage.wait_processed(1).await;
+    let env = [
+        ("NATS_URL", stage.nats.url()),
+        ("WEBHOOK_URL", "http://127.0.0.1/".to_owned()),
+        ("BROADCASTER__HISTORY__SUBJECT", SUBJECT.to_owned()),
+        ("BROADCASTER__ROUTES__DEFAULT__DEAD_LETTER__SUBJECT", "dead.todos".to_owned()),
+    ];
+    let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let output = daemon::run(&["history", "order-17"], &env);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("no stream keeps history.subject broadcaster.history"), "{said}");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("dead letter 1: rejected"), "{told}");
+    stage.close().await;
+}
+
 #[test]
 fn a_history_that_would_be_delivered_is_a_mistake() {
     let env = [("WEBHOOK_URL", "http://127.0.0.1/"), ("BROADCASTER__HISTORY__SUBJECT", "todos.events")];
