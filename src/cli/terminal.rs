@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
+use rustix::termios::tcgetwinsize;
 use serde_json::Value;
 
 /// How much of a body people are shown, in bytes.
@@ -14,6 +15,8 @@ const LONGEST_BODY: usize = 4 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Abilities {
     pub(super) colours: bool,
+    /// Whether it can be cleared, to be written on anew.
+    pub(super) clears: bool,
     /// Whether there may be anything but ASCII.
     pub(super) unicode: bool,
 }
@@ -34,7 +37,8 @@ impl Abilities {
             let locale = locale.to_lowercase();
             locale.contains("utf-8") || locale.contains("utf8")
         });
-        Self { colours: is_terminal && !is_dumb && set("NO_COLOR").is_none(), unicode }
+        let clears = is_terminal && !is_dumb;
+        Self { colours: clears && set("NO_COLOR").is_none(), clears, unicode }
     }
 }
 
@@ -57,6 +61,51 @@ impl Abilities {
     fn coloured(self, text: &str, colour: u8) -> String {
         if self.colours { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
+
+/// How much a terminal shows at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    rows: usize,
+    columns: usize,
+}
+
+impl Window {
+    /// That of standard output; none where it is no terminal, or one that does not know.
+    pub(super) fn of_output() -> Option<Self> {
+        let size = tcgetwinsize(io::stdout()).ok()?;
+        let window = Self { rows: size.ws_row.into(), columns: size.ws_col.into() };
+        (window.rows > 0 && window.columns > 0).then_some(window)
+    }
+
+    /// The lines of `page` that it has room for at the same time, the first ones, and how many are left out: what stands at
+    /// the top would scroll away otherwise.
+    pub(super) fn fitting(self, page: &str) -> String {
+        let height = |line: &str| width(line).div_ceil(self.columns).max(1);
+        // The cursor is below what was written.
+        if page.lines().map(height).sum::<usize>() < self.rows {
+            return page.to_owned();
+        }
+        let mut room = self.rows.saturating_sub(2);
+        let fits = |line: &&str| match room.checked_sub(height(line)) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        };
+        let shown: Vec<_> = page.lines().take_while(fits).collect();
+        let left_out = page.lines().count() - shown.len();
+        let lines = shown.into_iter().map(|line| format!("{line}\n"));
+        lines.chain([format!("({left_out} more lines than fit)")]).collect()
+    }
+}
+
+/// How many places a line takes, but for what [`Abilities`] has put in for colours.
+fn width(line: &str) -> usize {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().map_or(0, |part| part.chars().count());
+    first + parts.map(|part| part.split_once('m').map_or(0, |(_, text)| text.chars().count())).sum::<usize>()
 }
 
 /// A stranger's words, without what a terminal would obey.
@@ -116,6 +165,17 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_is_higher_than_the_window_keeps_its_beginning() {
+        let page = "\u{1b}[31m12345\u{1b}[0m\n123456\n\n1\n";
+        let window = |rows, columns| Window { rows, columns }.fitting(page);
+        assert_eq!(window(5, 80), page);
+        assert_eq!(window(6, 5), page, "a line takes two rows");
+        assert_eq!(window(5, 5), "\u{1b}[31m12345\u{1b}[0m\n123456\n(2 more lines than fit)");
+        assert_eq!(window(4, 5), "\u{1b}[31m12345\u{1b}[0m\n(3 more lines than fit)");
+        assert_eq!(window(1, 1), "(4 more lines than fit)");
+    }
+
+    #[test]
     fn json_stays_what_it_is() {
         let value = serde_json::json!({ "a": "\u{1b}\u{9b}\u{7f}\u{202e}é\"\\" });
         let text = escaped(&value);
@@ -129,7 +189,8 @@ mod tests {
             let of = |name: &str| {
                 variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
             };
-            let Abilities { colours, unicode } = Abilities::by(is_terminal, of);
+            let Abilities { colours, clears, unicode } = Abilities::by(is_terminal, of);
+            assert!(clears || !colours);
             (colours, unicode)
         };
         assert_eq!(by(true, &[]), (true, true));

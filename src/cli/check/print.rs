@@ -41,7 +41,7 @@ pub(super) fn json(out: &mut impl Write, report: &Report) -> io::Result<()> {
     Ok(())
 }
 
-fn sign(mark: Mark, Abilities { colours, unicode }: Abilities) -> String {
+fn sign(mark: Mark, Abilities { colours, unicode, .. }: Abilities) -> String {
     let (fancy, plain, colour) = match mark {
         Mark::Fine => ("✓", "ok", 32),
         Mark::Warning => ("!", "!", 33),
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::cli::check::report::Section;
 
-    const PLAIN: Abilities = Abilities { colours: false, unicode: true };
+    const PLAIN: Abilities = Abilities { colours: false, clears: false, unicode: true };
 
     fn report() -> Report {
         let lines = vec![

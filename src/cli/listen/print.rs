@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: Abilities = Abilities { colours: false, unicode: true };
+    const PLAIN: Abilities = Abilities { colours: false, clears: false, unicode: true };
 
     fn head() -> Parts {
         let request =

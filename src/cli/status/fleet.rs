@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::cli::daemon::{DaemonError, Replica};
 
-    const PLAIN: Abilities = Abilities { colours: false, unicode: true };
+    const PLAIN: Abilities = Abilities { colours: false, clears: false, unicode: true };
 
     fn route(name: &str, severity: &str, delivered: f64) -> Route {
         let amount = json!({ "messages": 0, "bytes": 0 });

@@ -4,7 +4,7 @@ mod fleet;
 mod print;
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ pub(super) use self::{
 };
 use super::{
     daemon::{DaemonError, Daemons, Told, fact, in_part, options::DaemonOptions, question},
-    terminal::{Abilities, escaped},
+    terminal::{Abilities, Window, escaped},
 };
 use crate::{
     config::Sources,
@@ -114,9 +114,11 @@ fn json_line(value: &impl Serialize) -> String {
 
 fn write(text: &str, options: &StatusOptions) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if options.watch && !options.daemon.json && out.is_terminal() {
-        out.write_all(HOME.as_bytes())?;
+    if options.watch && !options.daemon.json && Abilities::of_output().clears {
+        let fitting = Window::of_output().map(|window| window.fitting(text));
+        write!(out, "{HOME}{}", fitting.as_deref().unwrap_or(text))?;
+    } else {
+        out.write_all(text.as_bytes())?;
     }
-    out.write_all(text.as_bytes())?;
     out.flush()
 }

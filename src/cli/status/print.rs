@@ -122,7 +122,7 @@ fn whole(seconds: f64) -> u64 {
 mod tests {
     use super::*;
 
-    const PLAIN: Abilities = Abilities { colours: false, unicode: true };
+    const PLAIN: Abilities = Abilities { colours: false, clears: false, unicode: true };
 
     #[test]
     fn blocks_are_as_high_as_their_part_beside_the_highest() {
