@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, builder::PossibleValuesParser};
+use clap::{ArgGroup, Args, builder::PossibleValuesParser};
 use http::StatusCode;
 
 use crate::config::Scheme;
 
 /// What is taken, verified and answered.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("failing").args(["status", "fail", "every"]).multiple(true))]
 #[expect(clippy::doc_markdown, reason = "these comments are the help text")]
 pub struct ListenOptions {
     /// The port; 0 leaves it to the system. The URL is printed.
@@ -32,7 +33,7 @@ pub struct ListenOptions {
     #[arg(long, value_name = "FILE", visible_alias = "key-file")]
     pub secret_file: Vec<PathBuf>,
     /// The convention by which those keys sign.
-    #[arg(long, value_name = "NAME", default_value = "standard-webhooks", value_parser = schemes())]
+    #[arg(long, value_name = "NAME", default_value = "standard-webhooks", value_parser = schemes(), requires = "secret_file")]
     pub scheme: String,
     /// How requests are answered.
     #[command(flatten)]
@@ -62,7 +63,7 @@ pub struct Answers {
     #[arg(long, conflicts_with_all = ["status", "retry_after"])]
     pub close: bool,
     /// Ask for so long a wait with each failure, in the header Retry-After; in whole seconds.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "failing")]
     pub retry_after: Option<Duration>,
     /// Wait for so long before each answer.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]

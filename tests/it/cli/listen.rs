@@ -199,6 +199,8 @@ fn what_makes_no_sense_is_refused() {
         (&["listen", "--key-file", "/none"], 1, "cannot read /none"),
         (&["listen", "--status", "99"], 2, "a status from 200 to 599"),
         (&["listen", "--fail", "2"], 2, "a share from 0% to 100%"),
+        (&["listen", "--scheme", "github"], 2, "--secret-file <FILE>"),
+        (&["listen", "--retry-after", "5s"], 2, "--status <STATUS>|--fail <SHARE>|--every <N>"),
     ] {
         let output = daemon::run(arguments, &[nobody]);
         let said = super::stderr(&output);
