@@ -61,7 +61,8 @@ const row = (name) => {
     const full = Math.max(
       percent(route.load.queue.messages, route.bounds.queue.messages), percent(route.load.queue.bytes, route.bounds.queue.bytes),
       percent(route.load.retry.messages, route.bounds.retry.messages), percent(route.load.retry.bytes, route.bounds.retry.bytes));
-    fill.style.width = `${full > 0 ? Math.max(full, 2) : 0}%`;
+    // What is under way counts for the bounds, too; where nothing waits, it is not to look as if something did.
+    fill.style.width = `${waiting ? Math.max(full, 2) : full}%`;
     attribute(gauge, 'data-severity', full >= 90 ? 'error' : full >= 70 ? 'warning' : null);
     const history = histories.get(route.name);
     spark(good, history ? history.delivered : []);
