@@ -8,6 +8,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     num::{NonZeroU32, NonZeroUsize},
+    thread,
     time::Duration,
 };
 
@@ -279,46 +280,46 @@ fn examine(
     })
 }
 
+/// What is odd about the webhooks that `seeds` numbers make, which the cores share; nothing may be broken.
+fn odd_among(seeds: u64, examined: impl Fn(u64) -> Result<(), Problem> + Sync) -> Vec<String> {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let odd = |seed| match examined(seed) {
+        Ok(()) => None,
+        Err(Problem::Broken(problem)) => panic!("{problem}"),
+        Err(Problem::Odd(problem)) => Some(problem),
+    };
+    thread::scope(|scope| {
+        let odd = &odd;
+        let share =
+            |first| scope.spawn(move || (first..seeds).step_by(cores).filter_map(odd).collect::<Vec<_>>());
+        let shares: Vec<_> = (0..cores as u64).map(share).collect();
+        shares.into_iter().flat_map(|share| share.join().expect("nothing is broken")).collect()
+    })
+}
+
 #[test]
 fn ten_thousand_webhooks_get_what_is_promised() {
-    let mut odd = Vec::new();
-    for seed in 0..10_000 {
-        match simulate(seed, Some(&config::Breaker::default())) {
-            Ok(()) => {}
-            Err(Problem::Broken(problem)) => panic!("{problem}"),
-            Err(Problem::Odd(problem)) => odd.push(problem),
-        }
-    }
+    let odd = odd_among(10_000, |seed| simulate(seed, Some(&config::Breaker::default())));
     assert!(odd.len() <= 20, "{}", odd.join("\n"));
 }
 
 #[test]
 fn an_adaptive_limit_keeps_what_is_promised() {
-    let mut odd = Vec::new();
-    for seed in 0..3_000 {
+    let odd = odd_among(3_000, |seed| {
         let limit = AdaptiveLimit::new(NonZeroUsize::MIN, NonZeroUsize::new(CONCURRENCY).unwrap());
         let window = Window::Adaptive(limit.share(1, 0, Duration::ZERO));
         let webhook = Webhook::made_by(Chance::new(seed));
-        match examine(seed, webhook, Some(&config::Breaker::default()), window) {
-            Ok(()) => {}
-            Err(Problem::Broken(problem)) => panic!("{problem}"),
-            Err(Problem::Odd(problem)) => odd.push(problem),
-        }
-    }
+        examine(seed, webhook, Some(&config::Breaker::default()), window)
+    });
     assert!(odd.len() <= 15, "{} {}", odd.len(), odd.join("\n"));
 }
 
 #[test]
 fn nobody_pays_while_there_is_nothing_to_log_in_with() {
-    let mut odd = Vec::new();
-    for seed in 0..500 {
+    let odd = odd_among(500, |seed| {
         let webhook = Webhook::made_by(Chance::new(seed)).with_lacks_made_by(Chance::new(seed + 1_000_000));
-        match examine(seed, webhook, Some(&config::Breaker::default()), fixed()) {
-            Ok(()) => {}
-            Err(Problem::Broken(problem)) => panic!("{problem}"),
-            Err(Problem::Odd(problem)) => odd.push(problem),
-        }
-    }
+        examine(seed, webhook, Some(&config::Breaker::default()), fixed())
+    });
     assert!(odd.len() <= 3, "{}", odd.join("\n"));
 }
 

@@ -33,18 +33,17 @@ fn examine(seed: u64, webhook: Webhook, batching: Batching) -> Result<(), Proble
 
 #[test]
 fn thousands_of_webhooks_get_what_is_promised_in_batches() {
-    let mut odd = Vec::new();
-    for seed in 0..4_000 {
+    let odd = odd_among(4_000, |seed| {
         let mut chance = Chance::new(seed + 2_000_000);
         let most = chance.one_of(&[2, 3, 10, 100]);
         let wait = chance.one_of(&[0, 50, 2_000]);
         let webhook = Webhook::made_by(Chance::new(seed));
-        match examine(seed, webhook, batching(most, Duration::from_millis(wait))) {
-            Ok(()) => {}
-            Err(Problem::Broken(problem)) => panic!("most {most}, wait {wait} ms, {problem}"),
-            Err(Problem::Odd(problem)) => odd.push(format!("most {most}, wait {wait} ms, {problem}")),
-        }
-    }
+        let with_batches = |problem| format!("most {most}, wait {wait} ms, {problem}");
+        examine(seed, webhook, batching(most, Duration::from_millis(wait))).map_err(|problem| match problem {
+            Problem::Broken(problem) => Problem::Broken(with_batches(problem)),
+            Problem::Odd(problem) => Problem::Odd(with_batches(problem)),
+        })
+    });
     assert!(odd.len() <= 20, "{} of 4000:\n{}", odd.len(), odd.join("\n"));
 }
 
