@@ -8,7 +8,10 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::{acknowledged::Acknowledged, beats::Beats};
+use super::{
+    acknowledged::{Acknowledged, Past},
+    beats::Beats,
+};
 use crate::{
     base::clock::Time,
     message::{acknowledgement::AckKind, origin::Origin},
@@ -18,6 +21,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it may take at most, where none comes again and again.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
+
 #[derive(Debug)]
 pub(super) struct Book {
     entries: HashMap<u64, Entry, RandomState>,
@@ -28,9 +32,7 @@ pub(super) struct Book {
     batches: VecDeque<Batch>,
     beats: Beats,
     patience: Duration,
-    acknowledged: Acknowledged,
-    /// The highest sequence that came.
-    highest: u64,
+    past: Past,
     /// What the reply subjects begin with, once one has come.
     consumer: Option<Box<str>>,
 }
@@ -93,8 +95,7 @@ impl Book {
             batches: VecDeque::new(),
             beats: Beats::new(ack_wait),
             patience: PATIENCE,
-            acknowledged: Acknowledged::default(),
-            highest: 0,
+            past: Past::default(),
             consumer: None,
         }
     }
@@ -131,7 +132,7 @@ impl Book {
         if former.is_none_or(|former| former.state != State::InHand) {
             self.in_hand += 1;
         }
-        self.highest = self.highest.max(origin.sequence);
+        self.past.highest = self.past.highest.max(origin.sequence);
         if self.consumer.as_deref() != Some(origin.consumer) {
             self.consumer = Some(origin.consumer.into());
         }
@@ -165,7 +166,7 @@ impl Book {
 
     /// Whether a delivery is known to be done with. Then it is acknowledged again.
     fn is_acknowledged(&mut self, origin: &Origin<'_>, reply: &str) -> bool {
-        let known = self.acknowledged.contains(origin.sequence, origin.published);
+        let known = self.past.acknowledged.contains(origin.sequence, origin.published);
         if known {
             let state = State::Unsaid(AckKind::Ack);
             let (published, due) = (origin.published, Time::START);
@@ -259,7 +260,7 @@ impl Book {
         if is_done(entry.get().state) {
             let Entry { published, state, .. } = entry.remove();
             if matches!(state, State::Said(AckKind::Ack | AckKind::Term, _)) {
-                self.acknowledged.add(sequence, published);
+                self.past.acknowledged.add(sequence, published);
             }
         }
     }
@@ -334,7 +335,7 @@ impl Book {
     /// The consumer said at `asked` that it knows of all up to `floor`, and has delivered nothing after `delivered`. What
     /// was said long before about anything else is never answered.
     pub(super) fn known(&mut self, floor: u64, delivered: u64, asked: Time) {
-        self.acknowledged.forget_up_to(floor);
+        self.past.known(floor, asked);
         let unanswered = self.batches.iter().take_while(|batch| asked.since(batch.at) > PATIENCE);
         let sequences: Vec<_> = unanswered.flat_map(|batch| &batch.sequences).copied().collect();
         for sequence in sequences.into_iter().filter(|sequence| *sequence <= floor || *sequence > delivered) {
@@ -344,9 +345,19 @@ impl Book {
         batches.retain(|batch| batch.sequences.iter().any(|sequence| entries.contains_key(sequence)));
     }
 
+    /// Takes out of it what is of interest when it has ended.
+    pub(super) fn leave(&mut self) -> Past {
+        std::mem::take(&mut self.past)
+    }
+
+    /// Knows from now on what one has known that has ended.
+    pub(super) fn inherit(&mut self, past: Past) {
+        self.past.add(past);
+    }
+
     /// Forgets what is done with: it is wanted once more.
     pub(super) fn forget_acknowledged(&mut self) {
-        self.acknowledged = Acknowledged::default();
+        self.past.acknowledged = Acknowledged::default();
     }
 
     /// Forgets everything: the stream that it was about is gone, and another has its name.
@@ -356,7 +367,7 @@ impl Book {
 
     /// The highest sequence that came.
     pub(super) const fn highest(&self) -> u64 {
-        self.highest
+        self.past.highest
     }
 
     /// What the reply subjects of all messages begin with; none before there was one.

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 
 pub use self::book::Saying;
 use self::{
+    acknowledged::Past,
     attempts::Attempts,
     book::{Arrival, Book},
 };
@@ -58,6 +59,8 @@ pub struct Ledgers(Arc<Group>);
 struct Group {
     /// Those of routes that have ended go when nothing of theirs is in hand any more.
     ledgers: Mutex<Vec<Weak<Inner>>>,
+    /// What the last of them have known, where there is none at present.
+    past: Mutex<Past>,
     attempts: Mutex<Attempts>,
     life: Mutex<Option<Life>>,
     /// For how long the stream keeps a message, in nanoseconds; 0 where it keeps all.
@@ -120,9 +123,11 @@ pub struct Returned {
 impl Ledgers {
     /// One more ledger, for a lane that takes messages of `stream`, whose consumer waits for an ack for so long.
     pub fn open(&self, stream: &str, ack_wait: Duration) -> Ledger {
+        let mut book = Book::new(ack_wait);
+        book.inherit(std::mem::take(&mut lock(&self.0.past)));
         let inner = Arc::new(Inner {
             stream: stream.into(),
-            book: Mutex::new(Book::new(ack_wait)),
+            book: Mutex::new(book),
             news: Notify::new(),
             returned: Mutex::default(),
             group: Arc::clone(&self.0),
@@ -207,6 +212,19 @@ impl Ledgers {
     pub fn note_returned(&self, returned: Returned) {
         let Returned { sequence, published, attempts } = returned;
         lock(&self.0.attempts).remember((sequence, published), attempts);
+    }
+}
+
+impl Drop for Inner {
+    /// Leaves what it knows to another one of its consumer: where the settings of a route have changed, to one that goes on with
+    /// that.
+    fn drop(&mut self) {
+        let past = self.book.get_mut().unwrap_or_else(PoisonError::into_inner).leave();
+        let heir = lock(&self.group.ledgers).iter().find_map(Weak::upgrade);
+        match heir {
+            Some(heir) => lock(&heir.book).inherit(past),
+            None => lock(&self.group.past).add(past),
+        }
     }
 }
 

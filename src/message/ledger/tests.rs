@@ -237,6 +237,48 @@ fn a_server_that_has_forgotten_its_deliveries_brings_what_is_known() {
 }
 
 #[test]
+fn what_a_ledger_has_known_that_has_ended_those_of_other_settings_know() {
+    for is_open_before in [true, false] {
+        let ledgers = Ledgers::default();
+        let former = ledgers.open("TODOS", ACK_WAIT);
+        let before = is_open_before.then(|| ledgers.open("TODOS", ACK_WAIT));
+        fresh(&former, 500).settle(AckKind::Ack);
+        fresh(&former, 5).settle(AckKind::Ack);
+        say(&former, 1, at(0));
+        former.confirm(1);
+        drop(former);
+        let lane = before.unwrap_or_else(|| ledgers.open("TODOS", ACK_WAIT));
+        assert_eq!(ledgers.highest(), 500);
+        // The server was killed before it has written down what it confirmed.
+        ledgers.known(3, 4, ledgers.highest(), at(1));
+        for (sequence, is_new) in [(5, false), (6, true), (500, false), (501, true)] {
+            let message = take(&lane, &reply(sequence, 1), at(1));
+            assert_eq!(message.is_some(), is_new, "{sequence}");
+        }
+        assert_eq!(sequences(&say(&lane, 2, at(1))), [5, 500]);
+    }
+}
+
+#[test]
+fn what_a_server_may_not_have_written_down_is_known_for_longer() {
+    let ledgers = Ledgers::default();
+    let ledger = ledgers.open("TODOS", ACK_WAIT);
+    for sequence in 1..=200 {
+        fresh(&ledger, sequence).settle(AckKind::Ack);
+        say(&ledger, sequence, at(0));
+        ledger.confirm(sequence);
+    }
+    ledgers.known(200, 200, 200, at(1));
+    // It was killed, and knows of less than it did.
+    ledgers.known(100, 150, 200, at(2));
+    assert!((101..=200).all(|sequence| take(&ledger, &reply(sequence, 1), at(2)).is_none()));
+    for second in [12, 22] {
+        ledgers.known(200, 200, 200, at(second));
+    }
+    assert!(take(&ledger, &reply(50, 2), at(22)).is_some(), "it takes memory for ever");
+}
+
+#[test]
 fn what_the_consumer_knows_or_never_delivered_needs_no_answer() {
     let ledgers = Ledgers::default();
     let ledger = ledgers.open("TODOS", ACK_WAIT);

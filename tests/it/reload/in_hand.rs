@@ -77,3 +77,33 @@ async fn what_is_delivered_during_a_stop_is_acknowledged_over_a_restart_of_nats(
     assert!(account.adds_up() && account.in_hand == 0, "{account:?}");
     test.assert_ends(account.delivered).await;
 }
+
+/// A server that is killed has not written down what it was told in the last tenth of a second. What the settings before have
+/// delivered, those that came after them know when it comes as if for the first time.
+#[tokio::test]
+async fn what_former_settings_delivered_does_not_come_again_when_the_server_forgets_it() {
+    let (mut nats, hook) = (NatsServer::start().await, Webhook::start());
+    hook.answer(Reply::status(200).after(Duration::from_millis(100)));
+    let stream = nats.stream("RELOAD", &["reload.>"]).await;
+    let source = SOURCE.replace("5m", "1s");
+    let durable = |concurrency: usize| durable(&hook, concurrency).replace(SOURCE, &source);
+    let folder = Folder::with(&durable(32));
+    let mut daemon = folder.start(&nats).await;
+    let mut publisher = publisher(&nats, "taken").await;
+    let count = |publisher: &Publisher| usize::try_from(publisher.count()).expect("a count");
+    for round in 1..=3 {
+        publisher.store(COUNT).await;
+        hook.wait_for(|hook| hook.received() >= count(&publisher), SOON).await;
+        folder.swap("broadcaster.toml", &durable(32 + round));
+        hang_up(&daemon, "configuration applied").await;
+        stream.wait_acknowledged("broadcaster-taken", SOON).await;
+        nats.restart().await;
+        // Behind all that comes again.
+        publisher.switch_to(nats.client().await);
+        publisher.store(1).await;
+        hook.wait_delivered(count(&publisher), SOON).await;
+        stream.wait_acknowledged("broadcaster-taken", SOON).await;
+    }
+    daemon.stop().await;
+    hook.assert_exactly_once(0..publisher.count());
+}
