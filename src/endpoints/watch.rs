@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::key::{Key, Keys};
@@ -95,6 +95,8 @@ pub(super) struct Watch<'a> {
     connections: u64,
     /// How many deliveries there were.
     delivered: u64,
+    /// When the server was last heard of. Whoever waits for what comes next may be called away again and again meanwhile.
+    heard: Instant,
     is_caught_up: bool,
 }
 
@@ -161,7 +163,8 @@ impl<'a> Watch<'a> {
             Asked::Forbidden => return Err(Trouble::Forbidden(format!("CONSUMER.CREATE.{stream}.>"))),
         };
         let is_caught_up = num_pending == 0;
-        Ok(Self { connection, keys, messages, connections, delivered: 0, is_caught_up })
+        let heard = Instant::now();
+        Ok(Self { connection, keys, messages, connections, delivered: 0, heard, is_caught_up })
     }
 
     /// Whether all values have come that there were at the beginning.
@@ -179,7 +182,9 @@ impl<'a> Watch<'a> {
             }
             let message = tokio::select! {
                 biased;
-                message = timeout(SILENCE, self.messages.next()) => message.map_err(|_| self.silence())?,
+                message = timeout_at(self.heard + SILENCE, self.messages.next()) => {
+                    message.map_err(|_| self.silence())?
+                }
                 _ = changes.changed() => continue,
             };
             self.take(&message, &mut batch)?;
@@ -196,6 +201,7 @@ impl<'a> Watch<'a> {
     }
 
     fn take(&mut self, message: &Incoming, batch: &mut Batch) -> Result<(), Trouble> {
+        self.heard = Instant::now();
         let Some(origin) = message.reply().and_then(Origin::parse) else { return self.hear(message) };
         if origin.consumer_sequence != self.delivered + 1 {
             return Err(Trouble::Gap);

@@ -42,3 +42,27 @@ async fn a_file_that_a_value_names_may_come_later_and_change() {
     numbers.sort_by_key(testkit::webhook::Received::number);
     assert!(numbers.iter().map(|request| request.number()).eq((0..all).map(Some)), "some are lost or twice");
 }
+
+/// Files are looked at every two seconds. That the server says nothing more of the bucket for eleven is noticed all the same.
+#[tokio::test]
+async fn a_bucket_whose_values_name_files_is_followed_when_it_is_made_anew() {
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    fs::write(folder.path().join("url"), hook.url()).expect("the directory is writable");
+    let secrets = format!("endpoints.secrets_dir={}", folder.path().display());
+    let daemon = follower(&nats).arg("--set").arg(secrets).start_ready().await;
+    let value =
+        |name: &str| json!({ "subject": format!("endpoints.{name}"), "webhook": { "url_file": "url" } });
+    wait_applied(&daemon, bucket.put("routes.todos", &value("todos")).await).await;
+    bucket.delete().await;
+    let bucket = Bucket::make(&nats).await;
+    bucket.put("routes.todos", &value("todos")).await;
+    wait_applied(&daemon, bucket.put("routes.other", &value("other")).await).await;
+    daemon
+        .wait_metrics(|metrics| metrics.value("broadcaster_source_live", &[("route", "other")]) == 1.0, SOON)
+        .await;
+    publisher(&nats, "other").await.burst(10).await;
+    wait_taken(&hook, 10).await;
+}
