@@ -9,6 +9,7 @@ use super::{App, lane_count};
 use crate::{
     config::{NatsUrl, Route, RouteName},
     lane::LaneStatus,
+    route::registry::{Changes, Routes},
 };
 
 /// How many routes a line names.
@@ -49,6 +50,32 @@ pub(super) fn notices<'r>(routes: impl IntoIterator<Item = &'r Route>) {
             info!(route = route.name.as_str(), "{notice}");
         }
     }
+}
+
+/// Logs what a revision of the bucket has made of the routes that ran `before`, where that is anything.
+pub(super) fn followed(revision: u64, before: &Routes, now: &Routes) {
+    let Changes { added, changed, removed } = differences(before, now);
+    if !(added.is_empty() && changed.is_empty() && removed.is_empty()) {
+        let [added, changed, removed] = [&added, &changed, &removed].map(first);
+        info!(revision, added, changed, removed, "routes of the bucket applied");
+    }
+}
+
+/// By which routes two lists differ; one that was not changed is the same object in both.
+fn differences(before: &Routes, now: &Routes) -> Changes {
+    let (mut changes, mut before) = (Changes::default(), before.iter().peekable());
+    for route in now.iter() {
+        while let Some(gone) = before.next_if(|former| former.name() < route.name()) {
+            changes.removed.push(gone.name().clone());
+        }
+        match before.next_if(|former| former.name() == route.name()) {
+            None => changes.added.push(route.name().clone()),
+            Some(former) if !Arc::ptr_eq(former, route) => changes.changed.push(route.name().clone()),
+            Some(_) => {}
+        }
+    }
+    changes.removed.extend(before.map(|gone| gone.name().clone()));
+    changes
 }
 
 /// The first of `names`, for the log.

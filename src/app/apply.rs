@@ -127,8 +127,10 @@ impl Applier {
 
     /// Applies what has changed in the bucket, and returns when all lanes have done so.
     pub(super) async fn update(&mut self, changes: Changes) {
+        let (before, revision) = (self.registry.current(), changes.revision);
         self.wanted.take(changes);
         let generation = self.publish();
+        announce::followed(revision, &before, &self.registry.current());
         self.applied(generation).await;
     }
 

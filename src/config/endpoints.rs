@@ -16,7 +16,7 @@ pub struct Endpoints {
     /// `prefix`: what all keys of these routes begin with, so that several daemons, or tenants, share a bucket. Default:
     /// nothing.
     pub prefix: Option<PublishSubject>,
-    /// `create`: whether the bucket is made where it is missing. Default false.
+    /// `create`: whether the bucket is made where it is missing at the start. Default false.
     pub create: bool,
     /// `secrets_dir`: the folder in which the files are that values name. Default: none, a value names no files.
     pub secrets_dir: Option<PathBuf>,

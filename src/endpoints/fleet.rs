@@ -50,9 +50,9 @@ impl Fleet {
             self.registry.hold(name, hold);
             return Ok(Reach::Process);
         };
+        let before = status.heard();
         let revision = store.hold(name, &hold).await?;
-        // Where the bucket was followed beyond that already, another replica may have released it since: that has the last word.
-        if !status.has_heard(revision) {
+        if is_news(revision, before, status) {
             self.registry.hold(name, hold);
         }
         Ok(Reach::Fleet)
@@ -67,10 +67,19 @@ impl Fleet {
             self.registry.release(name);
             return Ok(Reach::Process);
         };
+        let before = status.heard();
         let revision = store.release(name).await?;
-        if !status.has_heard(revision) {
+        if is_news(revision, before, status) {
             self.registry.release(name);
         }
         Ok(Reach::Fleet)
     }
+}
+
+/// Whether what was written as this `revision` is to count here before it is heard of: the bucket had been followed up to `before` by
+/// then. Where it is followed beyond that already, another replica may have written something else since: that has the last word.
+fn is_news(revision: u64, before: Option<u64>, status: &Status) -> bool {
+    // Revisions grow: this is another bucket, made anew in the place of the one that was followed, which is not noticed at once.
+    let is_another = before.is_some_and(|before| revision <= before);
+    is_another || status.heard().is_none_or(|heard| heard < revision)
 }

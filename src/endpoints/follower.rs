@@ -137,8 +137,14 @@ impl Follower {
     /// Returns without an error when nobody takes its updates any more.
     async fn follow(&mut self) -> Result<(), Trouble> {
         let (connection, keys) = (self.connection.clone(), self.keys.clone());
-        let mut watch =
-            Watch::open(&connection, &keys, keys.subjects(), &self.consumer, self.endpoints.create).await?;
+        let known = self.status.revision();
+        // In the place of one that was followed an empty one is made by nobody here: all of its routes would end.
+        let may_create = self.endpoints.create && known.is_none();
+        let opened = Watch::open(&connection, &keys, keys.subjects(), &self.consumer, may_create).await;
+        let mut watch = opened.map_err(|trouble| match trouble {
+            Trouble::Missing(bucket) if known.is_some() => Trouble::Gone(bucket),
+            trouble => trouble,
+        })?;
         // As long as it is not made, the name stays: a refusal that has another name each time would be news each time.
         self.consumer = new_consumer();
         let mut all = Batch::default();
@@ -147,6 +153,11 @@ impl Follower {
             all.news.extend(news);
             all.strange.extend(strange);
             all.revision = revision;
+        }
+        if known > Some(all.revision) {
+            warn!(
+                "the bucket was made anew, or emptied: of its routes, those that are not in it any more end"
+            );
         }
         if !self.apply(all, true).await? {
             return Ok(());
@@ -229,7 +240,7 @@ impl Follower {
         let values = read.into_iter().map(note).collect();
         // Before the routes: what is held begins no attempt.
         self.follow_states(states, is_all);
-        self.status.heard(batch.revision);
+        self.status.hears(batch.revision);
         Ok(self.update(Changes { values, is_all, revision: batch.revision }).await)
     }
 

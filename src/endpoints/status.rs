@@ -105,13 +105,13 @@ impl Status {
     }
 
     /// Takes note that what the bucket holds up to `revision` is held.
-    pub fn heard(&self, revision: u64) {
+    pub fn hears(&self, revision: u64) {
         self.known().heard = Some(revision);
     }
 
-    /// Whether what the bucket holds at `revision` is held already, or was.
-    pub(super) fn has_heard(&self, revision: u64) -> bool {
-        self.known().heard.is_some_and(|heard| heard >= revision)
+    /// Up to which revision it is known what is held; none where the bucket is to be read anew.
+    pub(super) fn heard(&self) -> Option<u64> {
+        self.known().heard
     }
 
     /// Takes note that all of the bucket up to `revision` runs.

@@ -16,7 +16,7 @@ use crate::{
     config::{ConfigErrors, Endpoints, RouteName},
     message::{HeaderBlock, header_names::nats as names},
     nats::{
-        Connection, Outgoing, Replies,
+        Connection, Outgoing, PublishError, Replies,
         jetstream::{NO_RESPONDERS, Refusal},
     },
     route::hold::Hold,
@@ -45,6 +45,9 @@ pub enum StoreError {
     /// The bucket says no. Nothing was written.
     #[error("the bucket refuses it: {0}")]
     Refused(String),
+    /// It was not asked. Nothing was written.
+    #[error("the bucket was not asked: {0}")]
+    Unsent(PublishError),
     /// The user may not write it. Nothing was written.
     #[error("the NATS user needs the permission to publish to {0}")]
     Forbidden(String),
@@ -199,7 +202,10 @@ impl Store {
         let refusals = || self.connection.state().refused_publications(&subject);
         let before = refusals();
         let published = self.connection.publish(message.replying_to(&reply));
-        published.map_err(|error| StoreError::Refused(error.to_string()))?;
+        published.map_err(|error| match error {
+            PublishError::TooLarge => StoreError::Refused(error.to_string()),
+            PublishError::Disconnected | PublishError::Full => StoreError::Unsent(error),
+        })?;
         let Ok((_, answer)) = timeout(PATIENCE, replies.next()).await else {
             return Err(if refusals() > before {
                 StoreError::Forbidden(subject)

@@ -37,6 +37,9 @@ pub enum Trouble {
     /// Nobody has made it.
     #[error("there is no bucket {0}: make it (nats kv add {0}), or set endpoints.create")]
     Missing(String),
+    /// It was there before.
+    #[error("the bucket {0} is gone: make it (nats kv add {0}) and put its routes there")]
+    Gone(String),
     /// JetStream says no.
     #[error("JetStream refuses the bucket: {0}")]
     Refused(String),

@@ -98,9 +98,13 @@ async fn a_hold_is_the_fleets_where_there_is_a_bucket() {
             assert_eq!(registry.held(&todos), None);
 
             // Before it is told that its hold is written, it may have followed the bucket to where another replica releases it.
-            status.heard(u64::MAX);
-            let reach = fleet.hold(&todos, hold.clone()).await.expect("the bucket takes it");
-            assert_eq!((reach, registry.held(&todos)), (Reach::Fleet, None));
+            let follows = async || status.hears(u64::MAX);
+            let (reach, ()) = tokio::join!(fleet.hold(&todos, hold.clone()), follows());
+            assert_eq!((reach.expect("the bucket takes it"), registry.held(&todos)), (Reach::Fleet, None));
+
+            // A revision that was followed before it was written is that of a bucket that is there no more.
+            fleet.hold(&todos, hold.clone()).await.expect("the bucket takes it");
+            assert!(registry.held(&todos).is_some());
 
             let alone = Fleet::new(Arc::clone(&registry), None);
             assert_eq!(alone.hold(&todos, hold).await.expect("nobody is asked"), Reach::Process);

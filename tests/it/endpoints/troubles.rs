@@ -1,6 +1,17 @@
 //! What becomes of the routes of a bucket when it, or NATS, is in trouble.
 
+use hyper::Request;
+use testkit::http;
+
+use super::fleet::{TOKEN, acting};
 use super::*;
+
+/// Has the route `todos` held or resumed.
+async fn act(daemon: &Running, act: &str) -> http::Answer {
+    let request = Request::post(format!("/api/v1/routes/todos/{act}"));
+    let request = request.header("authorization", format!("Bearer {TOKEN}"));
+    http::send(request, "".into(), daemon.api()).await.expect("it is answered")
+}
 
 #[tokio::test]
 async fn a_replica_that_has_not_read_the_bucket_is_not_ready_and_runs_what_the_file_says() {
@@ -85,4 +96,54 @@ async fn what_is_changed_while_nats_is_away_from_a_replica_is_made_up_for() {
     publisher(&nats, "todos").await.burst(10).await;
     publisher(&nats, "more").await.burst(10).await;
     wait_taken(&hook, 20).await;
+}
+
+/// One that the server has lost, with what `endpoints.create` would make in its place.
+#[tokio::test]
+async fn an_empty_bucket_is_not_made_in_the_place_of_one_that_had_routes() {
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    bucket.route("todos", &hook).await;
+    let daemon = follower(&nats).arg("--set").arg("endpoints.create=true").start_ready().await;
+    bucket.delete().await;
+    daemon.wait_log("the bucket broadcaster is gone", SOON).await;
+    publisher(&nats, "todos").await.burst(10).await;
+    wait_taken(&hook, 10).await;
+    let (status, health) = daemon.health().await;
+    assert!(
+        status == 200 && health.contains("its routes run on: the bucket broadcaster is gone"),
+        "{health}"
+    );
+
+    // Whoever makes one decides what runs, and is told of what ends.
+    let bucket = Bucket::make(&nats).await;
+    daemon.wait_log("the bucket was made anew, or emptied", SOON).await;
+    let ended = daemon.wait_log("routes of the bucket applied", SOON).await;
+    assert!(ended.contains("todos"), "{ended}");
+    wait_applied(&daemon, bucket.route("todos", &hook).await).await;
+    publisher(&nats, "todos").await.burst(10).await;
+    wait_taken(&hook, 20).await;
+}
+
+/// It takes a while until it is noticed that another bucket has the name. Who holds a route meanwhile is not kept waiting.
+#[tokio::test]
+async fn a_route_is_held_at_once_though_its_bucket_was_just_made_anew() {
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    for _ in 0..5 {
+        bucket.route("todos", &hook).await;
+    }
+    let daemon = acting(&nats).start_ready().await;
+    bucket.delete().await;
+    let bucket = Bucket::make(&nats).await;
+    bucket.route("todos", &hook).await;
+    let answer = act(&daemon, "pause").await;
+    assert!(answer.status == 200 && !answer.body.contains("\"held\":null"), "{}", answer.body);
+    publisher(&nats, "todos").await.burst(10).await;
+    daemon.wait_log("the bucket of endpoints is followed", SOON).await;
+    assert_eq!(hook.received(), 0, "it is held");
+    assert_eq!(act(&daemon, "resume").await.status, 200);
+    wait_taken(&hook, 10).await;
 }
