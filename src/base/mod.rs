@@ -5,6 +5,7 @@ pub mod blocking;
 pub mod clock;
 pub mod descriptors;
 pub mod error_chain;
+pub mod json;
 pub mod network;
 pub mod runtime;
 pub mod throttle;

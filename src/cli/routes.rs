@@ -17,6 +17,7 @@ use super::{
     terminal::{Abilities, clean, escaped},
 };
 use crate::{
+    base::json::Object,
     config::Sources,
     control::{
         server::LARGEST_BODY,
@@ -155,7 +156,9 @@ fn settings(file: &Path) -> Result<Value, DaemonError> {
     if read.map_err(|error| unread(&error))? > LARGEST_BODY {
         return Err(unread(&format_args!("expected {} KiB at the most", LARGEST_BODY / 1024)));
     }
-    serde_json::from_str(&text).map_err(|error| unread(&error))
+    // What the daemon is sent has each key once, whatever stands here.
+    let read = serde_json::from_str(&text).map_err(|error| unread(&error));
+    read.map(|Object(settings)| settings.into())
 }
 
 fn removed(done: &Value) -> String {

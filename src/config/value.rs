@@ -12,6 +12,7 @@ use super::{
     route, sealed,
     tree::{Entry, Table, Value},
 };
+use crate::base::json::Object;
 
 /// No value is larger, in bytes.
 const LARGEST: usize = 256 << 10;
@@ -37,13 +38,14 @@ impl Endpoints {
         if value.len() > LARGEST {
             return Err(mistake(format!("expected a value of at most {} KiB", LARGEST >> 10)));
         }
-        let json: Json = serde_json::from_slice(value).map_err(|error| {
-            // What the library says besides may quote the value, which may be a secret.
-            mistake(format!("expected JSON, at line {}, column {}", error.line(), error.column()))
+        let Object(json) = serde_json::from_slice(value).map_err(|error| {
+            // What the library says of text that is no JSON may quote the value, which may be a secret.
+            let (line, column) = (error.line(), error.column());
+            let syntax = || format!("expected JSON, at line {line}, column {column}");
+            mistake(if error.is_data() { error.to_string() } else { syntax() })
         })?;
-        let Json::Object(_) = json else { return Err(mistake("expected a JSON object".to_owned())) };
         let mut errors = Vec::new();
-        let mut tree = tree(json, &place);
+        let mut tree = tree(Json::Object(json), &place);
         if let Value::Table(table) = &mut tree {
             let path = format!("routes.{name}");
             self.unseal(table, &path, name, &place, &mut errors);

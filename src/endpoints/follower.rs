@@ -271,9 +271,9 @@ impl Follower {
                     self.gone.take_note(&name, revision, known);
                     changes.push((name, held));
                 }
-                Err(_) => {
+                Err(why) => {
                     let route = name.as_str();
-                    warn!(route, "the state of a route in the bucket makes no sense: not used");
+                    warn!(route, why, "the state of a route in the bucket makes no sense: not used");
                     self.held.extend(was_held.then_some(name));
                 }
             }

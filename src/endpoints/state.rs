@@ -17,6 +17,8 @@ const LONGEST: usize = 500;
 
 /// The value of a `state.NAME`. Nothing of it is the same as no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+// Who writes "pause" for "held" means to hold the route, and is not to find out by its messages that nothing is.
+#[serde(deny_unknown_fields)]
 pub(super) struct FleetState {
     /// The hold of an operator, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,8 +47,12 @@ pub(super) struct Fingerprint(String);
 
 impl FleetState {
     /// Reads a value. Anything may stand in it; what is shown of that, in a log and on pages, is on one line and not long.
-    pub(super) fn read(value: &[u8]) -> serde_json::Result<Self> {
-        let Self { held, gone } = serde_json::from_slice(value)?;
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for operators.
+    pub(super) fn read(value: &[u8]) -> Result<Self, String> {
+        let read = serde_json::from_slice(value).map_err(|error| line(&error.to_string()));
+        let Self { held, gone } = read?;
         let held = held.map(|held| Hold { by: line(&held.by), why: held.why.as_deref().map(line), ..held });
         let gone = gone.map(|gone| Gone { by: line(&gone.by), ..gone });
         Ok(Self { held, gone })
@@ -83,6 +89,13 @@ mod tests {
         let state = FleetState::read(held.as_bytes()).unwrap();
         assert!(state.held.is_some() && state.gone.is_none());
         assert_eq!(FleetState::read(b"{}").unwrap(), FleetState::default());
+        for (wrong, told) in [
+            (r#"{"paused":{"by":"ada"}}"#, "unknown field `paused`, expected `held` or `gone`"),
+            (r#"{"held":{"by":"ada"}}"#, "missing field `since`"),
+            (r#"{"held":null,"held":null}"#, "duplicate field `held`"),
+        ] {
+            assert!(FleetState::read(wrong.as_bytes()).unwrap_err().contains(told), "{wrong}");
+        }
         let url: WebhookUrl = "https://h/s3cret".parse().unwrap();
         let (by, webhook) = ("a".to_owned(), Fingerprint::of(&url));
         let gone = FleetState { gone: Some(Gone { since: SystemTime::UNIX_EPOCH, by, webhook }), held: None };

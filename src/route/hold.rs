@@ -25,6 +25,7 @@ pub enum HoldAct {
 
 /// An operator has a route do half of its work only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Hold {
     /// Which half. A pause where that is not said.
     #[serde(default)]

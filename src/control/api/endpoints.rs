@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use http::{Method, StatusCode};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Access, Call, Router, input::Query};
 use crate::{
+    base::json::Object,
     config::RouteName,
     control::server::{self, Answer, Problem, ProblemKind},
     endpoints::{Fleet, Store, StoreError},
@@ -30,7 +31,7 @@ pub(super) fn add(router: &mut Router, fleet: &Rc<Fleet>) {
     let on = Rc::clone(fleet);
     router.add_taking(&["revision"], Method::PUT, PATH, Access::Act, move |call| {
         let (fleet, name, expected) = (Rc::clone(&on), name(call), revision(call));
-        call.work_with(move |route: Map<String, Value>| async move {
+        call.work_with(move |Object(route)| async move {
             let (name, expected) = (name?, expected?);
             let value = Value::Object(route).to_string();
             let put = store(&fleet)?.put(&name, value.as_bytes(), expected).await;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use url::form_urlencoded;
 
-use crate::config::ServiceAccess;
+use crate::{base::json::Object, config::ServiceAccess};
 
 /// What clients may ask for: the endpoints of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +76,11 @@ pub struct Request {
 }
 
 /// A question that makes no sense, in words for whoever has asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum QuestionError {
     /// It is neither empty nor an object.
-    #[error("expected a JSON object such as {{\"route\": \"todos\"}}, or nothing")]
-    NoObject,
+    #[error("expected a JSON object such as {{\"route\": \"todos\"}}, or nothing: {0}")]
+    NoObject(String),
     /// It names no route, and the act is about one.
     #[error("expected the name of a route, as in {{\"route\": \"todos\"}}")]
     NoRoute,
@@ -103,7 +103,8 @@ pub fn read(question: &[u8]) -> Result<Question, QuestionError> {
     if question.trim_ascii().is_empty() {
         return Ok(Question::new());
     }
-    serde_json::from_slice(question).map_err(|_| QuestionError::NoObject)
+    let read = serde_json::from_slice(question);
+    read.map(|Object(question)| question).map_err(|error| QuestionError::NoObject(error.to_string()))
 }
 
 impl Act {
@@ -317,7 +318,8 @@ mod tests {
             assert_eq!(read(nothing.as_bytes()), Ok(Question::new()));
         }
         for wrong in ["[]", "todos", "{", "\u{0}", "1"] {
-            assert_eq!(read(wrong.as_bytes()), Err(QuestionError::NoObject), "{wrong}");
+            let read = read(wrong.as_bytes());
+            assert!(matches!(read, Err(QuestionError::NoObject(_))), "{wrong}: {read:?}");
         }
     }
 

@@ -45,9 +45,10 @@ async fn a_value_with_mistakes_changes_nothing_and_is_told() {
     let good = bucket.put("routes.good", &bad).await;
     let broken = bucket.put_text("routes.broken", "{\"webhook\": {\"url\": \"http://u:s3cret@h\"").await;
     bucket.put_text("routes.LOUD", "{}").await;
+    bucket.put_text("routes.twice", r#"{"webhook": {"url": "http://s3cret/", "url": "http://h/"}}"#).await;
     let revision = bucket.put("routes.empty", &json!({})).await;
     wait_applied(&daemon, revision).await;
-    assert_eq!([endpoints(&daemon, "active").await, endpoints(&daemon, "refused").await], [0.0, 3.0]);
+    assert_eq!([endpoints(&daemon, "active").await, endpoints(&daemon, "refused").await], [0.0, 4.0]);
     let said = complaints(&daemon).await;
     assert_eq!(
         said[..2],
@@ -64,6 +65,10 @@ async fn a_value_with_mistakes_changes_nothing_and_is_told() {
     );
     let refused = &said[2];
     assert!(refused.starts_with("route good: the value before it runs on: "), "{refused}");
+    assert!(
+        said[3].starts_with("route twice: it does not run: expected each key once, \"webhook.url\""),
+        "{said:?}"
+    );
     let timeout = "routes.good.webhook.timeot: unknown key, expected timeout";
     assert!(refused.contains(&format!("{timeout} (in routes.good@{good} of")), "{refused}");
     let log = daemon.logs().concat();
@@ -73,7 +78,7 @@ async fn a_value_with_mistakes_changes_nothing_and_is_told() {
     wait_taken(&hook, 10).await;
 
     wait_applied(&daemon, bucket.route("good", &hook).await).await;
-    assert_eq!([endpoints(&daemon, "active").await, endpoints(&daemon, "refused").await], [1.0, 2.0]);
+    assert_eq!([endpoints(&daemon, "active").await, endpoints(&daemon, "refused").await], [1.0, 3.0]);
 }
 
 #[tokio::test]
