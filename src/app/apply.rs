@@ -10,7 +10,7 @@ use tracing::debug;
 use super::{Request, announce, surroundings, traces, wanted::Wanted};
 use crate::{
     base::clock::Clock,
-    config::{self, Config},
+    config::{self, Config, History, PublishSubject, RouteName},
     control::reload::Report,
     dead_letter::{Destination, Publishing, Sender},
     deliver::endpoint::Surroundings,
@@ -36,6 +36,12 @@ pub enum ApplyError {
     /// The process is stopping, and takes no configuration any more.
     #[error("the process is stopping")]
     Stopping,
+    /// A route would have each of its attempts told of by a message that it attempts: what is published of history is what the
+    /// process was started with.
+    #[error(
+        "routes.{0}.subject: expected none that {1} matches, to which history is published until a restart"
+    )]
+    OwnHistory(RouteName, PublishSubject),
 }
 
 /// Makes routes of their settings, and has them run.
@@ -113,6 +119,7 @@ impl Applier {
 
     /// Applies `config`, and returns when all lanes have done so.
     pub(super) async fn apply(&mut self, config: Config) -> Result<Report, ApplyError> {
+        self.beside_history(&config)?;
         let need_restart = self.need_restart(&config);
         surroundings::warn_of_too_few_descriptors(&config.routes, self.lanes.len());
         self.grace = config.shutdown.grace;
@@ -240,6 +247,15 @@ impl Applier {
         }
         let destination = Destination { route: settings.name.clone(), to, is_durable };
         Some(self.letters.open(destination))
+    }
+
+    /// Fails where a route of `config` takes the history that this process publishes.
+    fn beside_history(&self, config: &Config) -> Result<(), ApplyError> {
+        let Some(History { subject, .. }) = &self.started_with.history else { return Ok(()) };
+        match config.routes.iter().find(|route| route.subject.matches(subject)) {
+            Some(route) => Err(ApplyError::OwnHistory(route.name.clone(), subject.clone())),
+            None => Ok(()),
+        }
     }
 
     fn need_restart(&self, config: &Config) -> Vec<&'static str> {

@@ -107,7 +107,11 @@ impl Follower {
                 self.warned = warnings;
                 self.is_watching = config.reload.watch;
                 let applied = self.handle.apply(config).await;
-                (at, applied.map_err(|ApplyError::Stopping| ReloadError::Stopping))
+                let failed = |error| match error {
+                    ApplyError::Stopping => ReloadError::Stopping,
+                    error @ ApplyError::OwnHistory(..) => ReloadError::Unfit(error.to_string()),
+                };
+                (at, applied.map_err(failed))
             }
             Err(mistakes) => (at, Err(ReloadError::Refused(mistakes.into()))),
         }

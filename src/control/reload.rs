@@ -51,6 +51,9 @@ pub enum ReloadError {
     /// The system refuses a thread to read it on.
     #[error("cannot read the configuration: {0}")]
     Unread(Arc<io::Error>),
+    /// There is no mistake in it, but with what the process was started with it can't be applied.
+    #[error("{0}")]
+    Unfit(String),
     /// It is too late.
     #[error("the process is stopping")]
     Stopping,

@@ -55,7 +55,7 @@ fn done(report: &Report) -> Value {
 
 fn problem(error: &ReloadError) -> Problem {
     let (kind, detail) = match error {
-        ReloadError::Refused(_) => {
+        ReloadError::Refused(_) | ReloadError::Unfit(_) => {
             (ProblemKind::Refused, "the configuration has mistakes, and what ran before runs on".to_owned())
         }
         ReloadError::Unread(_) => (ProblemKind::Busy, error.to_string()),

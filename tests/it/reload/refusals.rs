@@ -59,6 +59,23 @@ async fn what_counts_only_after_a_restart_is_said() {
     daemon.stop().await;
 }
 
+/// The history goes where it went at the start. A route that took it would be told of each attempt at what it is told.
+#[tokio::test]
+async fn a_route_that_would_take_the_history_of_this_process_is_refused() {
+    let (nats, hook) = (NatsServer::start().await, Webhook::start());
+    let history = |subject: &str| format!("[history]\nsubject = \"{subject}\"\noutcomes = \"all\"\n");
+    let folder = Folder::with(&(route("todos", &hook, "") + &history("reload.told")));
+    let mut daemon = folder.start(&nats).await;
+    let routes = route("todos", &hook, "") + &route("told", &hook, "");
+    folder.write("broadcaster.toml", &(routes + &history("elsewhere")));
+    let refused = hang_up(&daemon, "configuration refused: what ran before runs on").await;
+    let why = "routes.told.subject: expected none that reload.told matches";
+    assert!(refused["mistakes"].as_str().is_some_and(|told| told.starts_with(why)), "{refused}");
+    publisher(&nats, "todos").await.burst(10).await;
+    hook.wait_delivered(10, SOON).await;
+    assert_eq!(daemon.stop().await.received, 10);
+}
+
 /// The value of a secret is in no complaint.
 #[tokio::test]
 async fn a_secret_that_is_misplaced_is_shown_nowhere() {
