@@ -26,7 +26,7 @@ use broadcaster::{
         send::{self, Fate, SendError},
         status, tail,
     },
-    config::{self, Config, ConfigErrors, ConfigWarning, Origin, Sources},
+    config::{self, Config, ConfigErrors, ConfigWarning, Kept, Origin, Sources},
     control::{log, log_level::LevelControl, signals},
 };
 use tokio::task::spawn_local;
@@ -64,11 +64,12 @@ fn main() -> ExitCode {
         Some(Command::DeadLetters(command)) => configured(sources, |config, warnings| {
             // The others are about the daemon.
             warnings.iter().filter(|warning| warning.is_about_an_option()).for_each(warn_of);
-            see_to_dead_letters(&config, command)
+            see_to_dead_letters(config, command)
         }),
         Some(Command::History(options)) => {
             let sources = options.daemon.at_servers(sources);
-            configured(sources.clone(), |config, _warnings| tell_of(&options, &config, sources))
+            // What is wrong with the rest of the configuration says nothing of the message.
+            right(config::kept(sources.clone()), |kept| tell_of(&options, &kept, sources))
         }
         // Without reading the configuration, in which the key will be set.
         Some(Command::Keys(options)) => make_keys(options.action),
@@ -95,22 +96,19 @@ fn main() -> ExitCode {
         }
         None => {
             let (origin, loaded) = config::load_from(sources);
-            right(loaded, |config, warnings| deliver(config, &warnings, origin))
+            right(loaded, |(config, warnings)| deliver(config, &warnings, origin))
         }
     }
 }
 
 fn configured(sources: Sources, then: impl FnOnce(Config, Vec<ConfigWarning>) -> ExitCode) -> ExitCode {
-    right(config::load_with_warnings(sources), then)
+    right(config::load_with_warnings(sources), |(config, warnings)| then(config, warnings))
 }
 
-/// Goes on with a configuration that is right.
-fn right(
-    loaded: Result<(Config, Vec<ConfigWarning>), ConfigErrors>,
-    then: impl FnOnce(Config, Vec<ConfigWarning>) -> ExitCode,
-) -> ExitCode {
+/// Goes on with a configuration, or that part of it, which is right.
+fn right<T>(loaded: Result<T, ConfigErrors>, then: impl FnOnce(T) -> ExitCode) -> ExitCode {
     match loaded {
-        Ok((config, warnings)) => then(config, warnings),
+        Ok(loaded) => then(loaded),
         Err(errors) => {
             // In plain text: only the configuration says how the log looks. Most often a person reads this.
             complain(errors);
@@ -182,7 +180,7 @@ fn probe(options: &HealthOptions, sources: Sources) -> ExitCode {
     }
 }
 
-fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode {
+fn see_to_dead_letters(config: Config, command: DeadLettersOptions) -> ExitCode {
     match to_its_end(dead_letters::run(config, command, Clock::start())) {
         Ok(Done::Fully) => ExitCode::SUCCESS,
         Ok(Done::InPart) => ExitCode::FAILURE,
@@ -195,8 +193,8 @@ fn see_to_dead_letters(config: &Config, command: DeadLettersOptions) -> ExitCode
     }
 }
 
-fn tell_of(options: &HistoryOptions, config: &Config, sources: Sources) -> ExitCode {
-    match to_its_end(history::run(options, config, sources)) {
+fn tell_of(options: &HistoryOptions, kept: &Kept, sources: Sources) -> ExitCode {
+    match to_its_end(history::run(options, kept, sources)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever read the output has seen enough.

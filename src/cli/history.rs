@@ -12,14 +12,16 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::{
+    bucket,
     daemon::{DaemonError, Daemons, Replica, Told, options::DaemonOptions, question, told_of},
     terminal::{Abilities, clean, escaped},
 };
 use crate::{
-    base::clock::rfc3339,
-    config::{Config, PublishSubject, Sources},
+    base::clock::{Clock, rfc3339},
+    config::{Kept, PublishSubject, Sources},
     control::service::acts::Act,
     dead_letter::{Cursor, Store, StoreError, Stored},
+    endpoints,
     history::record::Line,
     nats::library,
 };
@@ -51,6 +53,9 @@ pub enum HistoryError {
     /// There was no connection within ten seconds; the text is the last reason.
     #[error("cannot connect to NATS: {0}")]
     Unreachable(String),
+    /// Where the letters of its routes go is not known.
+    #[error("the routes of the bucket can't be read: {0}")]
+    Bucket(#[from] endpoints::StoreError),
     /// A stream can't be found or read.
     #[error("{subject}: {source}")]
     Store {
@@ -88,10 +93,8 @@ struct Known {
 ///
 /// # Errors
 /// Why nothing can be told.
-pub async fn run(options: &HistoryOptions, config: &Config, sources: Sources) -> Result<bool, HistoryError> {
-    let history = config.history.as_ref().map(|history| &history.subject);
-    let letters = letter_subjects(config);
-    let is_kept = history.is_some() || !letters.is_empty();
+pub async fn run(options: &HistoryOptions, kept: &Kept, sources: Sources) -> Result<bool, HistoryError> {
+    let is_kept = kept.history.is_some() || !kept.letters.is_empty() || kept.endpoints.is_some();
     if !is_kept && !options.daemon.names_somebody() {
         return Err(HistoryError::NothingKept);
     }
@@ -106,7 +109,7 @@ pub async fn run(options: &HistoryOptions, config: &Config, sources: Sources) ->
         }
     }
     let looked_up = match is_kept {
-        true => known.look_up(options, config, history, letters).await,
+        true => known.look_up(options, kept).await,
         false => Ok(()),
     };
     // What is known from elsewhere is told all the same.
@@ -130,21 +133,24 @@ impl Known {
     }
 
     /// Looks for the message in what is kept.
-    async fn look_up(
-        &mut self,
-        options: &HistoryOptions,
-        config: &Config,
-        history: Option<&PublishSubject>,
-        letters: Vec<&PublishSubject>,
-    ) -> Result<(), HistoryError> {
-        let client = library::connect(&config.nats, CONNECTING).await.map_err(HistoryError::Unreachable)?;
+    async fn look_up(&mut self, options: &HistoryOptions, kept: &Kept) -> Result<(), HistoryError> {
+        let Kept { nats, history, letters, endpoints } = kept;
+        let mut letters = letters.clone();
+        if let Some(endpoints) = endpoints {
+            let connection = bucket::connected(nats, "history", Clock::start()).await;
+            let connection = connection.map_err(HistoryError::Unreachable)?;
+            letters.extend(bucket::letters(&connection, endpoints).await?);
+        }
+        letters.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        letters.dedup();
+        let client = library::connect(nats, CONNECTING).await.map_err(HistoryError::Unreachable)?;
         let client = Rc::new(client);
-        for subject in history.into_iter().chain(letters) {
+        for subject in history.iter().chain(&letters) {
             let failed = |source| HistoryError::Store { subject: subject.clone(), source };
             let store = match Store::open(Rc::clone(&client) as _, subject, PATIENCE).await {
                 // Letters may go to whoever listens, and be kept by nobody; so may the history, of which that is said.
                 Err(StoreError::NoStream(_)) => {
-                    if history == Some(subject) {
+                    if history.as_ref() == Some(subject) {
                         drop(writeln!(io::stderr(), "{}", NotKept(subject)));
                     }
                     continue;
@@ -157,17 +163,6 @@ impl Known {
         self.attempts.sort_by(|one, other| one.at.cmp(&other.at));
         Ok(())
     }
-}
-
-/// Where the dead letters of the routes go, each subject once.
-fn letter_subjects(config: &Config) -> Vec<&PublishSubject> {
-    let mut subjects = Vec::new();
-    for letters in config.routes.iter().filter_map(|route| route.dead_letter.as_ref()) {
-        if !subjects.contains(&&letters.subject) {
-            subjects.push(&letters.subject);
-        }
-    }
-    subjects
 }
 
 impl Known {

@@ -1,6 +1,7 @@
 //! The command line: its options, and what the program does beside delivering.
 
 pub mod acts;
+mod bucket;
 pub mod check;
 pub mod daemon;
 pub mod dead_letters;

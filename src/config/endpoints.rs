@@ -67,7 +67,29 @@ impl FromStr for BucketName {
     }
 }
 
+impl Endpoints {
+    /// The bucket of this name, of which no value is read as a route.
+    fn alone(bucket: BucketName, prefix: Option<PublishSubject>) -> Self {
+        Self {
+            bucket,
+            prefix,
+            create: false,
+            secrets_dir: None,
+            identity: None,
+            max_routes: MAX_ROUTES,
+            limits: Limits::default(),
+            around: Around::default(),
+        }
+    }
+}
+
 const MAX_ROUTES: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not 0");
+
+/// Where the bucket is, for whoever reads no value as a route.
+pub(super) fn read_place(at: &Section<'_>) -> Result<Endpoints, Reported> {
+    let (bucket, prefix) = (at.required("bucket", parse::name), at.optional("prefix", parse::name));
+    Ok(Endpoints::alone(bucket?, prefix?))
+}
 
 pub(super) fn read(at: &Section<'_>, around: Around) -> Result<Endpoints, Reported> {
     let bucket = at.required("bucket", parse::name);

@@ -27,6 +27,7 @@ mod nats_login;
 mod nats_url;
 mod origin;
 mod parse;
+mod part;
 mod print;
 mod reader;
 mod reload;
@@ -60,6 +61,7 @@ pub use self::{
     nats_login::jwt_and_seed,
     nats_url::{NatsUrl, NatsUrlError},
     origin::Origin,
+    part::{Kept, kept, nats_and_service},
     reload::Reload,
     route::{
         Algorithm, Answer, Attribute, Authorities, Aws, Basic, Batch, BatchFormat, Body, BodyTemplate,
@@ -75,7 +77,7 @@ pub use self::{
     sealed::{FleetKeys, SEED, new_key, public_key, seal},
     secret::{Secret, SecretFile, SecretText, is_name},
     server::{ApiToken, Role, Server},
-    service::{Service, ServiceAccess, nats_and_service},
+    service::{Service, ServiceAccess},
     shutdown::Shutdown,
     tracing::{OtlpEndpoint, Tracing},
 };

@@ -1,9 +1,8 @@
 //! `[service]`: the daemon as a service that clients of NATS find and ask.
 
 use super::{
-    ConfigErrors, Nats, Sources, layers, nats,
     parse::{self, Choice},
-    reader::{Reader, Reported, Section},
+    reader::{Reported, Section},
     tree::Value,
 };
 
@@ -39,25 +38,6 @@ pub(super) fn read(at: &Section<'_>) -> Result<Service, Reported> {
     let access = at.or("access", ServiceAccess::Off, parse::choice);
     let name = at.or("name", "broadcaster".to_owned(), name);
     Ok(Service { access: access?, name: name? })
-}
-
-/// Where NATS is and how it is logged in to, and which service to look for there, for clients of the daemons. What is wrong
-/// with other settings does not matter here.
-///
-/// # Errors
-/// What is wrong with these.
-pub fn nats_and_service(sources: Sources) -> Result<(Nats, Service), ConfigErrors> {
-    let mut errors = Vec::new();
-    let Some(root) = layers::merge(sources, &mut errors) else { return Err(ConfigErrors(errors)) };
-    let reader = Reader::new(root);
-    let both = reader.read(|at| {
-        let (nats, service) = (at.section("nats", nats::read), at.section("service", read));
-        Ok((nats?, service?))
-    });
-    let (found, _warnings) = reader.into_findings();
-    let is_about_them = |key: &str| matches!(key.split('.').next(), Some("nats" | "service"));
-    let mistakes: Vec<_> = found.into_iter().filter(|mistake| is_about_them(&mistake.key)).collect();
-    both.ok().filter(|_| mistakes.is_empty()).ok_or(ConfigErrors(mistakes))
 }
 
 fn name(value: &Value) -> Result<String, String> {

@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::{
-    ConfigError, ConfigErrors, Endpoints, Place, Route, RouteName,
-    reader::Reader,
+    ConfigError, ConfigErrors, Endpoints, Place, PublishSubject, Route, RouteName,
+    reader::{Reader, Section},
     route, sealed,
     tree::{Entry, Table, Value},
 };
@@ -62,6 +62,15 @@ impl Endpoints {
         let beyond = |(key, problem)| ConfigError { key, place: place.clone(), problem };
         errors.extend(exceeded.into_iter().map(beyond));
         read.ok().filter(|_| errors.is_empty()).ok_or(ConfigErrors(errors))
+    }
+
+    /// Where the dead letters of the route `name` go by its value, whatever else is wrong with that; none where they are dropped.
+    pub fn letters(&self, name: &RouteName, value: &[u8]) -> Option<PublishSubject> {
+        let Object(json) = serde_json::from_slice(value).ok()?;
+        let Value::Table(table) = tree(Json::Object(json), &Place::Unset) else { return None };
+        let letters = |at: &Section<'_>| route::dead_letters(at, name.as_str());
+        let read = Reader::new(table).read(|at| at.optional_section("dead_letter", letters));
+        read.ok().flatten().map(|letters| letters.subject)
     }
 
     /// Puts what is sealed in a value in its place.

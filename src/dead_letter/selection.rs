@@ -131,6 +131,15 @@ impl Selected {
         Self { selection, route: route.name.clone(), others, orphans }
     }
 
+    /// The same, which takes none for a letter of nobody that is of a route of these `names`.
+    #[must_use]
+    pub fn sparing(mut self, names: impl IntoIterator<Item = RouteName>) -> Self {
+        self.others.extend(names.into_iter().filter(|name| *name != self.route));
+        self.others.sort_unstable();
+        self.others.dedup();
+        self
+    }
+
     /// What they are chosen by.
     pub const fn selection(&self) -> &Selection {
         &self.selection

@@ -14,6 +14,7 @@ use testkit::webhook::Webhook;
 mod files;
 mod fleet;
 mod known;
+mod letters;
 mod sealed;
 mod store;
 mod tenants;

@@ -148,6 +148,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "control",
             "dead_letter",
             "deliver",
+            "endpoints",
             "handover",
             "history",
             "message",

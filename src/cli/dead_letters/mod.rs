@@ -7,11 +7,11 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::print::{Outcome, Printer};
 use super::{
+    bucket::{self, Bucket},
     options::{Action, DeadLettersOptions, Selection},
     terminal::clean,
 };
@@ -20,6 +20,7 @@ use crate::{
     config::{Config, PublishSubject, Route},
     control::signals::{self, Signals},
     dead_letter::{Claim, Orphans, Selected, Store, StoreError, Stored, Walk, discard},
+    endpoints,
     message::outcome::Failure,
     nats::{Connection, library},
     replay::{News, Replay, ReplayError, Summary, Watcher, Webhook},
@@ -56,6 +57,9 @@ pub enum CommandError {
     /// There was no connection within ten seconds; the text is the last reason.
     #[error("cannot connect to NATS: {0}")]
     Unreachable(String),
+    /// The bucket has routes, and it is not known which: whose letters there are is not known then, either.
+    #[error("the routes of the bucket can't be read: {0}")]
+    Bucket(#[from] endpoints::StoreError),
     /// The stream with the dead letters can't be found, read or changed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -68,12 +72,26 @@ pub enum CommandError {
 }
 
 /// Does what `command` asks for. Needs a runtime that takes local tasks.
-pub async fn run(config: &Config, command: DeadLettersOptions, clock: Clock) -> Result<Done, CommandError> {
+pub async fn run(
+    mut config: Config,
+    command: DeadLettersOptions,
+    clock: Clock,
+) -> Result<Done, CommandError> {
+    let in_bucket = match &config.endpoints {
+        Some(endpoints) => {
+            let connection = connected(&config, clock).await?;
+            Bucket::read(&connection, endpoints, &config.routes).await?
+        }
+        None => Bucket::default(),
+    };
+    config.routes.extend(in_bucket.routes);
+    let config = &config;
     let (route, subject) = of_route(config, command.route.as_deref())?;
     let client = library::connect(&config.nats, CONNECTING).await.map_err(CommandError::Unreachable)?;
     let store = Store::open(Rc::new(client), subject, PATIENCE).await?;
     let selected = |selection: &Selection, orphans| {
-        Selected::new(&config.routes, route, selection.clone().into(), orphans)
+        let selected = Selected::new(&config.routes, route, selection.clone().into(), orphans);
+        selected.sparing(in_bucket.others.iter().cloned())
     };
     let mut printer = Printer::new(command.json);
     match command.action {
@@ -151,15 +169,13 @@ fn find<'c>(config: &'c Config, name: &str) -> Result<&'c Route, CommandError> {
     found.ok_or_else(|| CommandError::NoSuchRoute(name.to_owned()))
 }
 
-/// Claims the stream, over a connection of its own: anybody may ask for the claim, whatever bytes that consists of, and the
-/// client library ends the process over some.
+/// Claims the stream.
 async fn claim(config: &Config, stream: &str, clock: Clock) -> Result<Claim, CommandError> {
-    let connection = Connection::open(&config.nats, "dead-letters", clock);
-    if timeout(CONNECTING, connection.state().connected()).await.is_err() {
-        let trouble = connection.state().trouble();
-        return Err(CommandError::Unreachable(trouble.unwrap_or_else(|| "no answer".to_owned())));
-    }
-    Ok(Claim::take(&connection, stream).await?)
+    Ok(Claim::take(&connected(config, clock).await?, stream).await?)
+}
+
+async fn connected(config: &Config, clock: Clock) -> Result<Connection, CommandError> {
+    bucket::connected(&config.nats, "dead-letters", clock).await.map_err(CommandError::Unreachable)
 }
 
 /// Lists what is selected, and returns how many that are.

@@ -17,7 +17,7 @@ pub struct DeadLetter {
 }
 
 /// Reads the section of the route that is called `route`.
-pub(super) fn read(at: &Section<'_>, route: &str) -> Result<DeadLetter, Reported> {
+pub(in crate::config) fn read(at: &Section<'_>, route: &str) -> Result<DeadLetter, Reported> {
     let default =
         || format!("broadcaster.dead.{route}").parse().expect("a route's name is good for a subject");
     let subject = at.optional("subject", parse::name).map(|subject| subject.unwrap_or_else(default));

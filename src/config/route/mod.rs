@@ -38,6 +38,7 @@ mod webhook_url;
 
 use std::sync::Arc;
 
+pub(super) use self::dead_letter::read as dead_letters;
 pub use self::{
     answer::Answer,
     auth::{Aws, Basic, ClientAuth, Oauth2, WebhookAuth},
