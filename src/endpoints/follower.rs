@@ -141,12 +141,15 @@ impl Follower {
         // In the place of one that was followed an empty one is made by nobody here: all of its routes would end.
         let may_create = self.endpoints.create && known.is_none();
         let opened = Watch::open(&connection, &keys, keys.subjects(), &self.consumer, may_create).await;
+        // As long as it may not be made, the name stays: a refusal that has another name each time would be news each time. Where the
+        // server did not answer, one of this name may be there now, with nobody who listens to it.
+        if !matches!(opened, Err(Trouble::Forbidden(_))) {
+            self.consumer = new_consumer();
+        }
         let mut watch = opened.map_err(|trouble| match trouble {
             Trouble::Missing(bucket) if known.is_some() => Trouble::Gone(bucket),
             trouble => trouble,
         })?;
-        // As long as it is not made, the name stays: a refusal that has another name each time would be news each time.
-        self.consumer = new_consumer();
         let mut all = Batch::default();
         while !watch.is_caught_up() {
             let Batch { news, strange, revision } = watch.next().await?;

@@ -147,3 +147,21 @@ async fn a_route_is_held_at_once_though_its_bucket_was_just_made_anew() {
     assert_eq!(act(&daemon, "resume").await.status, 200);
     wait_taken(&hook, 10).await;
 }
+
+/// A server that stands still answers to what it was asked meanwhile when nobody waits for that any more. What it has made then is in
+/// nobody's way.
+#[tokio::test]
+async fn a_bucket_is_followed_soon_after_a_server_has_stood_still() {
+    const SOON_AFTER: Duration = Duration::from_secs(15);
+    let nats = NatsServer::start().await;
+    let bucket = Bucket::make(&nats).await;
+    let hook = Webhook::start();
+    let daemon = follower(&nats).start_ready().await;
+    // That nothing is heard of the bucket, and that it is asked for in vain, takes 17 s at the most.
+    nats.stand_still(Duration::from_secs(18)).await;
+    let applied = bucket.route("todos", &hook).await as f64;
+    daemon
+        .wait_metrics(|metrics| metrics.value("broadcaster_endpoints_revision", &[]) >= applied, SOON_AFTER)
+        .await;
+    daemon.wait_log("JetStream does not answer", SOON).await;
+}
