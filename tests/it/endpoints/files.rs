@@ -61,7 +61,7 @@ async fn a_bucket_whose_values_name_files_is_followed_when_it_is_made_anew() {
     bucket.put("routes.todos", &value("todos")).await;
     wait_applied(&daemon, bucket.put("routes.other", &value("other")).await).await;
     daemon
-        .wait_metrics(|metrics| metrics.value("broadcaster_source_live", &[("route", "other")]) == 1.0, SOON)
+        .wait_metrics(|metrics| metrics.sum("broadcaster_source_live", &[("route", "other")]) == 1.0, SOON)
         .await;
     publisher(&nats, "other").await.burst(10).await;
     wait_taken(&hook, 10).await;

@@ -75,7 +75,7 @@ async fn routes_run_on_without_their_bucket_and_follow_one_that_is_made_anew() {
         )
         .await;
     daemon
-        .wait_metrics(|metrics| metrics.value("broadcaster_source_live", &[("route", "other")]) == 1.0, SOON)
+        .wait_metrics(|metrics| metrics.sum("broadcaster_source_live", &[("route", "other")]) == 1.0, SOON)
         .await;
     publisher(&nats, "other").await.burst(10).await;
     wait_taken(&hook, 20).await;
