@@ -2,7 +2,7 @@
 //!
 //! The memory is that of the release build as it is shipped, which `make` builds apart and names by `BROADCASTER`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,9 @@ const MOST_WHEN_IDLE_KIB: u64 = 10 * 1024;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/layout.ld");
 const HEADER: &str = "\
 /* Puts side by side in the program what a daemon runs: first what it needs to start and to wait, then what messages take.
-   The system reads a program in pieces of 64 KiB, and a few functions in each of them would bring all of it into memory.
-   build.rs gives this to the linker, which takes the functions in this order. One that is not named here, or not there any
-   more, does no harm. `make layout` writes this anew, by tests/layout.rs. */
+   The system reads a program in pieces of 64 KiB and more, and a few functions in each of them would bring all of it into
+   memory. build.rs gives this to the linker, which takes the functions in this order. One that is not named here, or not
+   there any more, does no harm. `make layout` writes this anew, by tests/layout.rs. */
 ";
 
 /// What a daemon does, in the order in which the program lies.
@@ -32,6 +32,8 @@ const HEADER: &str = "\
 enum Course {
     /// It waits for messages, and answers probes and Prometheus.
     Idle,
+    /// It waits, and its log is for people.
+    Text,
     /// It delivers, over HTTP/1.1.
     Http1,
     /// It delivers, over HTTP/2.
@@ -45,26 +47,25 @@ enum Course {
 }
 
 impl Course {
-    const ALL: [Self; 6] = [Self::Idle, Self::Http1, Self::Http2, Self::Tls, Self::Durable, Self::Bucket];
+    const ALL: [Self; 7] =
+        [Self::Idle, Self::Text, Self::Http1, Self::Http2, Self::Tls, Self::Durable, Self::Bucket];
 
     fn webhook(self, authority: &Authority) -> Webhook {
         match self {
             Self::Http2 => Webhook::counting_http2(),
             Self::Tls => Webhook::start_tls(&authority.issue_loopback()),
-            Self::Idle | Self::Http1 | Self::Durable | Self::Bucket => Webhook::counting(),
+            Self::Idle | Self::Text | Self::Http1 | Self::Durable | Self::Bucket => Webhook::counting(),
         }
     }
 
     fn settings(self, daemon: Daemon, authority: &Path) -> Daemon {
         match self {
             Self::Idle | Self::Http1 => daemon,
+            Self::Text => daemon.env("BROADCASTER__LOG__FORMAT", "text"),
             Self::Http2 => daemon.route("webhook.http", "2"),
             Self::Tls => daemon.route("webhook.tls.ca_file", &authority.display().to_string()),
             Self::Durable => daemon.route("jetstream.stream", STREAM).route("jetstream.create", "true"),
-            Self::Bucket => daemon
-                .arg("--set=endpoints.bucket=routes")
-                .arg("--set=endpoints.create=true")
-                .arg("--set=runtime.threads=1"),
+            Self::Bucket => daemon.arg("--set=endpoints.bucket=routes").arg("--set=endpoints.create=true"),
         }
     }
 
@@ -74,7 +75,7 @@ impl Course {
     }
 
     /// The functions that run in it, by the names that the linker knows.
-    async fn run(self) -> Vec<String> {
+    async fn run(self) -> BTreeSet<String> {
         let nats = NatsServer::start().await;
         nats.stream(STREAM, &[if self == Self::Durable { SUBJECT } else { "unused" }]).await;
         let (directory, authority) =
@@ -87,6 +88,14 @@ impl Course {
             .args(["--tool=callgrind", "--demangle=no", "--compress-strings=no", &file])
             .arg(release_build());
         let daemon = self.settings(minimal(valgrind, &nats, &hook), &authority.write_to(directory.path()));
+        if self == Self::Text {
+            // Nobody reads in such a log where it listens.
+            let mut daemon = daemon.spawn();
+            nats.wait_subscriptions(SUBJECT, 1, PATIENCE).await;
+            daemon.term();
+            daemon.wait(PATIENCE).await;
+            return functions(&profile);
+        }
         let mut daemon = daemon.start_ready().await;
         daemon.metrics().await;
         if self == Self::Idle {
@@ -115,43 +124,41 @@ impl Course {
     }
 }
 
-/// A daemon with the least configuration that there is, which this command runs.
+/// A daemon with one lane and the least configuration, which this command runs.
 fn minimal(command: Command, nats: &NatsServer, hook: &Webhook) -> Daemon {
-    Daemon::run_by(command).config("[routes.default]\n").from_to(nats, &hook.url())
+    let (nats, hook) = (nats.url(), hook.url());
+    let route = format!("[routes.default]\nsubject = \"{SUBJECT}\"\nwebhook.url = \"{hook}\"\n");
+    Daemon::run_by(command).config(&format!("nats.url = \"{nats}\"\nruntime.threads = 1\n{route}"))
 }
 
 fn release_build() -> PathBuf {
     env::var_os("BROADCASTER").expect("BROADCASTER names the release build: use `make`").into()
 }
 
-/// What callgrind saw running, each once, in the order of the names.
-fn functions(profile: &Path) -> Vec<String> {
+/// What callgrind saw running, in the order of the names.
+fn functions(profile: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(profile).expect("callgrind has written it");
-    let names = text.lines().filter_map(|line| line.strip_prefix("fn="));
-    let mut patterns: Vec<String> = names.filter_map(pattern).collect();
-    patterns.sort_unstable();
-    patterns.dedup();
-    patterns
+    text.lines().filter_map(|line| line.strip_prefix("fn=")).map(str::to_owned).collect()
 }
 
-/// The name without what another compiler, or another version of a library, would call differently; `None` where it is
-/// not one of Rust's.
+/// What the name of a function begins with, also when another compiler, or another version of a library, names it; none where
+/// it is not one of Rust's.
 fn pattern(name: &str) -> Option<String> {
     const HASH: &str = "17h";
-    if name.starts_with("_ZN") {
+    /// What comes behind so much is hardly ever the only difference between two.
+    const MOST: usize = 120;
+    let known = if name.starts_with("_ZN") {
         let (name, _hash) = name.rsplit_once(HASH)?;
-        return Some(format!("{name}{HASH}*"));
-    }
-    // Those of the standard library (RFC 2603): the name of each crate has its hash before it, in letters and digits.
-    let name = name.split(".llvm").next().filter(|name| name.starts_with("_R"))?;
-    let mut parts = name.split("Cs");
-    let mut pattern = parts.next()?.to_owned();
-    for part in parts {
-        let (_hash, rest) = part.split_once('_')?;
-        pattern += "Cs*_";
-        pattern += rest;
-    }
-    Some(pattern + "*")
+        name.to_owned() + HASH
+    } else {
+        // Those of the standard library (RFC 2603): the name of each crate has its hash before it, in letters and digits.
+        let name = name.split(['.', '\'']).next().filter(|name| name.starts_with("_R"))?;
+        let mut parts = name.split("Cs");
+        let first = parts.next()?.to_owned();
+        let named = parts.filter_map(|part| part.split_once('_')).map(|(_hash, name)| name);
+        named.fold(first, |all, name| all + "Cs*_" + name)
+    };
+    Some(known.chars().take(MOST).collect::<String>() + "*")
 }
 
 #[tokio::test]
@@ -174,10 +181,10 @@ async fn write_the_layout() {
     let mut known = HashSet::new();
     let mut text = format!("{HEADER}SECTIONS\n{{\n  .text.run :\n  {{\n");
     for course in Course::ALL {
-        for pattern in course.run().await {
-            // (What is called rarely has `.text.unlikely.` before its name.)
+        for pattern in course.run().await.iter().filter_map(|name| pattern(name)) {
+            // What is called rarely has another section. (One pattern for both, `.text*.`, takes a linker half a minute.)
             if known.insert(pattern.clone()) {
-                text += &format!("    *(.text*.{pattern})\n");
+                text += &format!("    *(.text.{pattern} .text.unlikely.{pattern})\n");
             }
         }
     }
