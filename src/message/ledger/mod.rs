@@ -123,11 +123,9 @@ pub struct Returned {
 impl Ledgers {
     /// One more ledger, for a lane that takes messages of `stream`, whose consumer waits for an ack for so long.
     pub fn open(&self, stream: &str, ack_wait: Duration) -> Ledger {
-        let mut book = Book::new(ack_wait);
-        book.inherit(std::mem::take(&mut lock(&self.0.past)));
         let inner = Arc::new(Inner {
             stream: stream.into(),
-            book: Mutex::new(book),
+            book: Mutex::new(Book::new(ack_wait)),
             news: Notify::new(),
             returned: Mutex::default(),
             group: Arc::clone(&self.0),
@@ -135,6 +133,9 @@ impl Ledgers {
         let mut ledgers = lock(&self.0.ledgers);
         ledgers.retain(|ledger| ledger.strong_count() > 0);
         ledgers.push(Arc::downgrade(&inner));
+        // While the list is locked: one that ends now has left what it knows already, or finds this one.
+        lock(&inner.book).inherit(std::mem::take(&mut lock(&self.0.past)));
+        drop(ledgers);
         Ledger(inner)
     }
 
@@ -216,15 +217,18 @@ impl Ledgers {
 }
 
 impl Drop for Inner {
-    /// Leaves what it knows to another one of its consumer: where the settings of a route have changed, to one that goes on with
-    /// that.
+    /// Leaves what it knows to another one of its consumer. Where the settings of a route have changed, that one goes on with
+    /// its messages.
     fn drop(&mut self) {
         let past = self.book.get_mut().unwrap_or_else(PoisonError::into_inner).leave();
-        let heir = lock(&self.group.ledgers).iter().find_map(Weak::upgrade);
-        match heir {
-            Some(heir) => lock(&heir.book).inherit(past),
-            None => lock(&self.group.past).add(past),
-        }
+        let ledgers = lock(&self.group.ledgers);
+        let Some(heir) = ledgers.iter().find_map(Weak::upgrade) else {
+            lock(&self.group.past).add(past);
+            return;
+        };
+        // It may be the last who holds that one, which then asks for the list, too.
+        drop(ledgers);
+        lock(&heir.book).inherit(past);
     }
 }
 

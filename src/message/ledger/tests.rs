@@ -260,6 +260,24 @@ fn what_a_ledger_has_known_that_has_ended_those_of_other_settings_know() {
 }
 
 #[test]
+fn what_a_ledger_has_known_is_not_lost_to_one_that_opens_meanwhile() {
+    for round in 0..20_000 {
+        let ledgers = Ledgers::default();
+        let former = ledgers.open("TODOS", ACK_WAIT);
+        fresh(&former, 5).settle(AckKind::Ack);
+        say(&former, 1, at(0));
+        former.confirm(1);
+        let lane = std::thread::scope(|scope| {
+            let opened = scope.spawn(|| ledgers.open("TODOS", ACK_WAIT));
+            drop(former);
+            opened.join().expect("it is opened")
+        });
+        ledgers.known(3, 4, ledgers.highest(), at(1));
+        assert!(take(&lane, &reply(5, 1), at(1)).is_none(), "forgotten in round {round}");
+    }
+}
+
+#[test]
 fn what_a_server_may_not_have_written_down_is_known_for_longer() {
     let ledgers = Ledgers::default();
     let ledger = ledgers.open("TODOS", ACK_WAIT);
