@@ -136,11 +136,14 @@ impl Known {
     async fn look_up(&mut self, options: &HistoryOptions, kept: &Kept) -> Result<(), HistoryError> {
         let Kept { nats, history, letters, endpoints } = kept;
         let mut letters = letters.clone();
-        if let Some(endpoints) = endpoints {
-            let connection = bucket::connected(nats, "history", Clock::start()).await;
-            let connection = connection.map_err(HistoryError::Unreachable)?;
-            letters.extend(bucket::letters(&connection, endpoints).await?);
-        }
+        let in_bucket = match endpoints {
+            Some(endpoints) => {
+                let connection = bucket::connected(nats, "history", Clock::start()).await;
+                bucket::letters(&connection.map_err(HistoryError::Unreachable)?, endpoints).await
+            }
+            None => Ok(Vec::new()),
+        };
+        letters.extend(in_bucket.iter().flatten().cloned());
         letters.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         letters.dedup();
         let client = library::connect(nats, CONNECTING).await.map_err(HistoryError::Unreachable)?;
@@ -161,6 +164,7 @@ impl Known {
         }
         // Of several replicas each has told its own.
         self.attempts.sort_by(|one, other| one.at.cmp(&other.at));
+        in_bucket?;
         Ok(())
     }
 }

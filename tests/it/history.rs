@@ -132,6 +132,13 @@ async fn what_is_kept_elsewhere_is_told_without_a_stream_of_the_history() {
     assert!(said.contains("no stream keeps history.subject broadcaster.history"), "{said}");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(told.contains("dead letter 1: rejected"), "{told}");
+
+    // Nor does a bucket keep it back that can't be read; that something may be missing is told.
+    let bucket = ("BROADCASTER__ENDPOINTS__BUCKET", "nowhere");
+    let output = daemon::run(&["history", "order-17"], &[env, vec![bucket]].concat());
+    let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains("dead letter 1: rejected"), "{told}{said}");
+    assert!(!output.status.success() && said.contains("there is no bucket nowhere"), "{said}");
     stage.close().await;
 }
 

@@ -169,7 +169,6 @@ fn find<'c>(config: &'c Config, name: &str) -> Result<&'c Route, CommandError> {
     found.ok_or_else(|| CommandError::NoSuchRoute(name.to_owned()))
 }
 
-/// Claims the stream.
 async fn claim(config: &Config, stream: &str, clock: Clock) -> Result<Claim, CommandError> {
     Ok(Claim::take(&connected(config, clock).await?, stream).await?)
 }
